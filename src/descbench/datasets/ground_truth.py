@@ -1,0 +1,65 @@
+"""Ground truth of a retrieval dataset as one JSON file beside its manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from descbench.errors import DataError
+from descbench.io.atomic import write_json
+
+LABELS = {"revisited": ("easy", "hard", "junk"), "classic": ("ok", "junk")}
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Labels of the database images for every query, in query order.
+
+    Attributes:
+        protocol: ``revisited`` (easy, hard, junk) or ``classic`` (ok, junk), see specs of revisitop.
+        queries: per query a mapping label -> database image ids.
+    """
+
+    protocol: str
+    queries: tuple[dict[str, tuple[int, ...]], ...]
+
+    def check(self, num_queries: int, num_database: int, source: str) -> None:
+        """Refuse labels that do not fit the manifest.
+
+        Raises:
+            DataError: wrong number of queries, an unknown label, or an id outside the database.
+        """
+        if len(self.queries) != num_queries:
+            raise DataError(f"{source}: ground truth of {len(self.queries)} queries for {num_queries} query images.")
+        for number, labels in enumerate(self.queries):
+            for label, ids in labels.items():
+                if label not in LABELS[self.protocol]:
+                    raise DataError(f"{source}: query {number} has label {label!r}, not of protocol {self.protocol}.")
+                wrong = [i for i in ids if not 0 <= i < num_database]
+                if wrong:
+                    raise DataError(
+                        f"{source}: query {number}, {label}: image index {wrong[0]} is outside the database of "
+                        f"{num_database} images; the ground truth belongs to another image list."
+                    )
+
+
+def write_ground_truth(ground_truth: GroundTruth | None, path: str | os.PathLike[str]) -> None:
+    """Write ground truth as JSON, atomically; None (a dataset without labels) becomes ``null``."""
+    value = None
+    if ground_truth is not None:
+        queries = [{label: list(ids) for label, ids in labels.items()} for labels in ground_truth.queries]
+        value = {"protocol": ground_truth.protocol, "queries": queries}
+    write_json(path, value)
+
+
+def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | None:
+    """Read what :func:`write_ground_truth` wrote; None for a dataset without labels."""
+    value = json.loads(Path(path).read_text(encoding="utf-8"))
+    if value is None:
+        return None
+    if set(value) != {"protocol", "queries"} or value["protocol"] not in LABELS:
+        raise DataError(f"{path}: not a ground-truth file of descbench; rebuild the manifest.")
+    queries = tuple({label: tuple(ids) for label, ids in labels.items()} for labels in value["queries"])
+    return GroundTruth(value["protocol"], queries)

@@ -1,0 +1,152 @@
+"""The manifest: the uniform list of a dataset's images, one CSV whatever the official format was."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from descbench.errors import DataError
+from descbench.io.atomic import atomic_path
+from descbench.io.digests import digest_of
+
+ROLES = ("query", "database", "train", "val")
+_REQUIRED = ("image_id", "path", "role")
+_BOX = ("x1", "y1", "x2", "y2")
+_OPTIONAL = (*_BOX, "easting", "northing", "cluster")
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One image of a dataset.
+
+    Attributes:
+        image_id: position of the image in the official list of its role, from 0.
+        path: file path relative to the dataset's image root, POSIX separators.
+        role: ``query``, ``database``, ``train`` or ``val``.
+        box: crop ``(x1, y1, x2, y2)`` in pixels of the whole image, or None for the whole image.
+        easting, northing: position in metres (UTM), where the dataset has one.
+        cluster: 3-D model (SfM-120k) the image belongs to, where the dataset has one.
+    """
+
+    image_id: int
+    path: str
+    role: str
+    box: tuple[float, float, float, float] | None = None
+    easting: float | None = None
+    northing: float | None = None
+    cluster: int | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Rows in official order; ``image_id`` counts from 0 within each role."""
+
+    rows: tuple[ManifestRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of_role(self, role: str) -> Manifest:
+        """The rows of one role, in order."""
+        return Manifest(tuple(row for row in self.rows if row.role == role))
+
+    def slice(self, start: int, stop: int) -> Manifest:
+        """Rows ``start:stop``: a shard."""
+        return Manifest(self.rows[start:stop])
+
+    def digest(self) -> str:
+        """SHA-256 of what decides the content of features: ids, paths, roles and boxes."""
+        return digest_of([[r.image_id, r.path, r.role, r.box] for r in self.rows])
+
+
+def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
+    """Write a manifest as CSV, atomically; columns that no row fills are omitted."""
+    columns = list(_REQUIRED)
+    columns += [c for c in _OPTIONAL if any(_cell(row, c) != "" for row in manifest.rows)]
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row, column) for column in columns] for row in manifest.rows)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read a manifest CSV.
+
+    Raises:
+        DataError: the file is no manifest, or its ids do not count from 0 within each role.
+    """
+    with open(path, newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        missing = [c for c in _REQUIRED if c not in (reader.fieldnames or [])]
+        if missing:
+            raise DataError(f"{path}: not a manifest, column(s) {', '.join(missing)} missing; rebuild it.")
+        rows = tuple(_row(record, Path(path)) for record in reader)
+    _check_ids(rows, Path(path))
+    return Manifest(rows)
+
+
+def check_counts(manifest: Manifest, counts: dict[str, int], source: str) -> None:
+    """Compare the number of images of each role with the official one.
+
+    Raises:
+        DataError: a count differs; the message names ``source`` and both numbers.
+    """
+    for role, expected in counts.items():
+        found = sum(row.role == role for row in manifest.rows)
+        if found != expected:
+            raise DataError(
+                f"{source}: {found} {role} images, but this dataset has {expected}; "
+                "the list is not the official one or was cut short: fetch it again."
+            )
+
+
+def missing_files(manifest: Manifest, root: str | os.PathLike[str]) -> list[str]:
+    """Relative paths of the manifest that are not files below ``root``, in order."""
+    base = Path(root)
+    return [row.path for row in manifest.rows if not (base / row.path).is_file()]
+
+
+def rows_of(role: str, paths: Sequence[str], boxes: Sequence[Sequence[float]] | None = None) -> list[ManifestRow]:
+    """Number ``paths`` from 0 as rows of one role, with one box each where ``boxes`` is given."""
+    crops = [None] * len(paths) if boxes is None else [tuple(float(v) for v in box) for box in boxes]
+    return [ManifestRow(i, path, role, crop) for i, (path, crop) in enumerate(zip(paths, crops, strict=True))]
+
+
+def _cell(row: ManifestRow, column: str) -> str:
+    if column in _BOX:
+        return "" if row.box is None else repr(float(row.box[_BOX.index(column)]))
+    value = getattr(row, column)
+    return "" if value is None else str(value)
+
+
+def _row(record: dict[str, str], path: Path) -> ManifestRow:
+    try:
+        box = tuple(float(record[c]) for c in _BOX) if record.get("x1") else None
+        return ManifestRow(
+            image_id=int(record["image_id"]),
+            path=record["path"],
+            role=record["role"],
+            box=box,
+            easting=_optional(record, "easting", float),
+            northing=_optional(record, "northing", float),
+            cluster=_optional(record, "cluster", int),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: row {record} is not a manifest row ({error}); rebuild the manifest.") from error
+
+
+def _optional(record: dict[str, str], column: str, kind: type) -> float | int | None:
+    return kind(record[column]) if record.get(column) else None
+
+
+def _check_ids(rows: tuple[ManifestRow, ...], path: Path) -> None:
+    following: dict[str, int] = {}
+    for row in rows:
+        if row.role not in ROLES:
+            raise DataError(f"{path}: role {row.role!r} is none of {', '.join(ROLES)}.")
+        if row.image_id != following.get(row.role, 0):
+            raise DataError(f"{path}: image_id {row.image_id} of role {row.role} is out of order; rebuild it.")
+        following[row.role] = row.image_id + 1

@@ -1,0 +1,21 @@
+"""The errors a user can meet. Each message names the file, what is wrong with it and what to do."""
+
+
+class DescbenchError(Exception):
+    """Base class: anything descbench refuses on purpose."""
+
+
+class ConfigError(DescbenchError):
+    """A configuration file holds something it must not; raised before any job starts."""
+
+
+class DownloadError(DescbenchError):
+    """A file could not be fetched from any of its mirrors, or must be asked for by hand."""
+
+
+class DataError(DescbenchError):
+    """An input file (archive, pickle, image, checkpoint, features...) is damaged or does not fit."""
+
+
+class StaleFileError(DataError):
+    """A file of an earlier stage was made from other inputs than the ones at hand."""
