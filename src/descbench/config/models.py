@@ -137,7 +137,7 @@ class FolderDataset(DatasetBase):
     queries: Path | None = Field(None, description="Folder of query images; null = every database image queries.")
     ground_truth: Path | None = Field(
         None,
-        description="gnd.json as in ROxford: imlist, qimlist, gnd with bbx/easy/hard/junk or ok/junk; null = no scores.",
+        description="gnd.json as in ROxford (imlist, qimlist, gnd with bbx/easy/hard/junk or ok/junk).",
     )
 
 
@@ -280,7 +280,7 @@ class IdfSettings(Strict):
     use_idf: bool = Field(False, description="Weight words by squared idf.")
     stale: bool = Field(
         False,
-        description="The original's idf after chunked adding: words that the last chunk does not touch keep an old value.",
+        description="The original's idf after chunked adding: words the last chunk does not touch keep an old one.",
     )
 
 
