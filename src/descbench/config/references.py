@@ -1,0 +1,123 @@
+"""Names that one block of the configuration uses for another: every one must lead somewhere."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from descbench.config.models import (
+    AsmkMethod,
+    Config,
+    FolderDataset,
+    GlobalFeatures,
+    LocalFeatures,
+    OfficialWeights,
+    ReleasedFeatures,
+    WithDistractorsDataset,
+)
+
+Problem = tuple[tuple[Any, ...], str]
+
+
+def check_references(config: Config) -> Iterator[Problem]:
+    """Yield ``(path, message)`` for every name that leads nowhere and every pair that does not fit."""
+    yield from _datasets(config)
+    yield from _models(config)
+    yield from _features(config)
+    yield from _methods(config)
+    yield from _tables(config)
+
+
+def _missing(path: tuple[Any, ...], name: str, section: str, known: Mapping[str, Any]) -> Iterator[Problem]:
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"; close names: {', '.join(close)}" if close else f"; known: {', '.join(sorted(known)) or 'none'}"
+    yield path, f"there is no {name!r} in section `{section}`{hint}"
+
+
+def _datasets(config: Config) -> Iterator[Problem]:
+    for name, dataset in config.datasets.items():
+        path = ("datasets", name)
+        for source in dataset.sources:
+            yield from _missing((*path, "sources"), source, "sources", config.sources)
+        if isinstance(dataset, WithDistractorsDataset):
+            yield from _missing((*path, "base"), dataset.base, "datasets", config.datasets)
+            yield from _missing((*path, "distractors"), dataset.distractors, "datasets", config.datasets)
+        elif not isinstance(dataset, FolderDataset) and not dataset.counts:
+            yield path, "`counts` is required: the number of images of each role decides the shards"
+
+
+def _models(config: Config) -> Iterator[Problem]:
+    for name, model in config.models.items():
+        if isinstance(model.weights, OfficialWeights):
+            yield from _missing(("models", name, "weights", "file"), model.weights.file, "sources", config.sources)
+
+
+def _features(config: Config) -> Iterator[Problem]:
+    for name, features in config.features.items():
+        path = ("features", name)
+        if isinstance(features, ReleasedFeatures):
+            for dataset, source in features.files.items():
+                yield from _missing((*path, "files"), dataset, "datasets", config.datasets)
+                yield from _missing((*path, "files", dataset), source, "sources", config.sources)
+            continue
+        yield from _missing((*path, "model"), features.model, "models", config.models)
+        model = config.models.get(features.model)
+        if model is not None and isinstance(features, LocalFeatures) and model.architecture != "how":
+            yield (*path, "kind"), f"model {features.model!r} ({model.architecture}) has no local features"
+
+
+def _methods(config: Config) -> Iterator[Problem]:
+    for name, method in config.methods.items():
+        path = ("methods", name)
+        yield from _missing((*path, "features"), method.features, "features", config.features)
+        features = config.features.get(method.features)
+        if isinstance(method, AsmkMethod):
+            yield from _asmk(config, path, method, features)
+        elif features is not None and not isinstance(features, GlobalFeatures):
+            yield (*path, "features"), f"inner_product needs features of kind global, {method.features!r} are not"
+
+
+def _asmk(config: Config, path: tuple[Any, ...], method: AsmkMethod, features: Any) -> Iterator[Problem]:
+    codebook = method.codebook
+    yield from _missing((*path, "codebook", "features"), codebook.features, "features", config.features)
+    yield from _missing((*path, "codebook", "dataset"), codebook.dataset, "datasets", config.datasets)
+    training = config.features.get(codebook.features)
+    for where, block in (((*path, "features"), features), ((*path, "codebook", "features"), training)):
+        if isinstance(block, GlobalFeatures):
+            yield where, "asmk needs local features, these are global"
+    for where, block, n in (
+        ((*path, "n"), features, method.n),
+        ((*path, "codebook", "n"), training, codebook.n or method.n),
+    ):
+        if isinstance(block, LocalFeatures) and n > block.max_features:
+            yield where, f"{n} is more than the {block.max_features} features an image that were extracted"
+    if isinstance(features, LocalFeatures) and isinstance(training, LocalFeatures) and features.model != training.model:
+        yield (
+            (*path, "codebook", "features"),
+            f"learned with model {training.model!r}, but the method searches features of {features.model!r}",
+        )
+
+
+def _tables(config: Config) -> Iterator[Problem]:
+    for name, table in config.tables.items():
+        for number, column in enumerate(table.columns):
+            path = ("tables", name, "columns", number, "dataset")
+            yield from _missing(path, column.dataset, "datasets", config.datasets)
+        shown = {(column.dataset, column.metric) for column in table.columns}
+        labels = [row.label for row in table.rows]
+        for number, row in enumerate(table.rows):
+            path = ("tables", name, "rows", number)
+            yield from _missing((*path, "method"), row.method, "methods", config.methods)
+            if labels.count(row.label) > 1:
+                yield (*path, "label"), f"two rows are called {row.label!r}"
+            for index, figure in enumerate(row.figures):
+                if (figure.dataset, figure.metric) not in shown:
+                    yield (
+                        (*path, "figures", index),
+                        f"{figure.metric} of {figure.dataset} is no column of this table",
+                    )
+            if row.figures and table.synthetic:
+                yield (*path, "figures"), "a table of drawn images has no published figures"

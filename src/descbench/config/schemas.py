@@ -1,0 +1,28 @@
+"""Write the JSON schema of the configuration, for editors: ``python -m descbench.config.schemas``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from descbench.config.models import Config
+from descbench.io.atomic import write_json
+
+SCHEMA_FILE = "config.schema.json"
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of config.yaml, of its overlays and of the catalogue files."""
+    schema = Config.model_json_schema()
+    schema["title"] = "descbench configuration"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the schema into ``folder``."""
+    write_json(folder / SCHEMA_FILE, config_schema())
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "config/schemas"))

@@ -1,0 +1,263 @@
+"""Which file lies where, and which shards there are: the plan of the DAG, from the configuration alone.
+
+Every path of the workflow is spelled here and nowhere else. Light on purpose: the Snakefile
+imports it, and every job of a cluster parses the Snakefile again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from descbench.config.models import (
+    AsmkMethod,
+    Config,
+    DescriptorBagDataset,
+    FolderDataset,
+    OfficialWeights,
+    ReleasedFeatures,
+    Source,
+    WithDistractorsDataset,
+)
+from descbench.datasets.folder_listing import count_images
+from descbench.errors import ConfigError
+from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
+from descbench.io.digests import digest_of
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Images ``start:stop`` of one role of a dataset."""
+
+    name: str
+    start: int
+    stop: int
+
+
+class Layout:
+    """Paths and shards of one configuration. Paths are strings, as Snakemake wants them."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.data = config.data_dir.as_posix()
+        self.results = config.results_dir.as_posix()
+        self.datasets_dir = f"{self.data}/datasets"
+
+    # --- sources ---
+
+    def source_files(self, name: str) -> list[str]:
+        """File names below ``<data_dir>/raw`` that make up a source."""
+        source = self._get("sources", name)
+        return [name] if source.parts is None else [f"{part:03d}.{name}" for part in range(1, source.parts + 1)]
+
+    def source_of_file(self, file: str) -> tuple[str, Source, int | None]:
+        """Name, block and part number of the source that a raw file belongs to."""
+        if file in self.config.sources and self.config.sources[file].parts is None:
+            return file, self.config.sources[file], None
+        part, _, name = file.partition(".")
+        return name, self._get("sources", name), int(part)
+
+    def raw(self, file: str) -> str:
+        """Path of a downloaded file."""
+        return f"{self.data}/raw/{file}"
+
+    def archives(self, name: str) -> list[str]:
+        """Raw files to unpack; none where the user's own unpacked folder stands in for them."""
+        source = self._get("sources", name)
+        if source.local_copy is not None and source.local_copy.is_dir():
+            return []
+        return [self.raw(file) for file in self.source_files(name)]
+
+    def unpacked(self, name: str) -> str:
+        """Marker of a source whose content lies in place."""
+        return f"{self.datasets_dir}/.unpacked/{name}.json"
+
+    def toytown(self) -> str:
+        """Marker of the drawn town."""
+        return f"{self.datasets_dir}/toytown.json"
+
+    # --- datasets ---
+
+    def dataset_inputs(self, name: str) -> list[str]:
+        """What must be in place before the manifest of a dataset can be built."""
+        dataset = self._get("datasets", name)
+        if isinstance(dataset, WithDistractorsDataset):
+            return self.dataset_inputs(dataset.base)
+        markers = [self.unpacked(source) for source in dataset.sources]
+        return [*markers, self.toytown()] if dataset.generator else markers
+
+    def manifest(self, dataset: str) -> str:
+        """Manifest CSV of a dataset."""
+        return f"{self.results}/manifests/{dataset}.csv"
+
+    def ground_truth(self, dataset: str) -> str:
+        """Ground-truth JSON of a dataset."""
+        return f"{self.results}/manifests/{dataset}.gt.json"
+
+    def base_dataset(self, name: str) -> str:
+        """The dataset that holds the images and queries: itself, but for ``with_distractors``."""
+        dataset = self._get("datasets", name)
+        return dataset.base if isinstance(dataset, WithDistractorsDataset) else name
+
+    def searched_datasets(self, name: str) -> list[str]:
+        """Datasets whose database images are searched, distractors first."""
+        dataset = self._get("datasets", name)
+        return [dataset.distractors, dataset.base] if isinstance(dataset, WithDistractorsDataset) else [name]
+
+    def count(self, name: str, role: str) -> int:
+        """Number of images of a role."""
+        dataset = self._get("datasets", self.base_dataset(name))
+        if isinstance(dataset, FolderDataset):
+            return _folder_counts(dataset).get(role, 0)
+        if role not in dataset.counts:
+            raise ConfigError(f"datasets.{name} has no {role} images (counts: {dict(dataset.counts)}).")
+        return dataset.counts[role]
+
+    def shards(self, dataset: str, role: str, images: int | None = None) -> list[Shard]:
+        """Shards of a role, in order; with ``images``, those that hold the first so many images."""
+        count = self.count(dataset, role)
+        block = self._get("datasets", self.base_dataset(dataset))
+        size = count if isinstance(block, DescriptorBagDataset) else block.shard_size or self.config.shard_size
+        starts = range(0, min(count, images or count), max(size, 1))
+        return [Shard(f"{i:05d}", start, min(start + size, count)) for i, start in enumerate(starts)]
+
+    def shard(self, dataset: str, role: str, name: str) -> Shard:
+        """The shard of that name."""
+        shards = self.shards(dataset, role)
+        if not name.isdigit() or int(name) >= len(shards):
+            raise ConfigError(f"{dataset} {role} has shards 00000 to {len(shards) - 1:05d}, not {name}.")
+        return shards[int(name)]
+
+    # --- checkpoints and features ---
+
+    def checkpoint(self, model: str) -> str:
+        """Checkpoint of a model."""
+        return f"{self.results}/checkpoints/{model}.pt"
+
+    def weights_file(self, model: str) -> list[str]:
+        """Raw weights a checkpoint is converted from; none for weights that are drawn."""
+        weights = self._get("models", model).weights
+        return [self.raw(weights.file)] if isinstance(weights, OfficialWeights) else []
+
+    def features(self, features: str, dataset: str, role: str, images: int | None = None) -> list[str]:
+        """Feature shards of a role, in order."""
+        return [self.feature_shard(features, dataset, role, s.name) for s in self.shards(dataset, role, images)]
+
+    def feature_shard(self, features: str, dataset: str, role: str, shard: str) -> str:
+        """One feature shard."""
+        return f"{self.results}/features/{features}/{dataset}/{role}/{shard}.h5"
+
+    def features_digest(self, name: str) -> str:
+        """Digest of all configuration that decides the content of a features block."""
+        block = self._get("features", name)
+        if isinstance(block, ReleasedFeatures):
+            return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
+        model = self._get("models", block.model)
+        return digest_of([EXTRACT_FEATURES_VERSION, block.model_dump(mode="json"), model.model_dump(mode="json")])
+
+    def released_file(self, features: str, dataset: str) -> str:
+        """Raw pickle that holds the released features of a dataset."""
+        block = self._get("features", features)
+        if dataset not in block.files:
+            raise ConfigError(f"features.{features}.files names no released features for dataset {dataset!r}.")
+        return self.raw(block.files[dataset])
+
+    # --- methods ---
+
+    def codebook(self, method: str) -> str:
+        """Codebook of a method."""
+        return f"{self.results}/codebooks/{method}.h5"
+
+    def codebook_features(self, method: str) -> list[str]:
+        """Feature shards a codebook is learned from."""
+        codebook = self._get("methods", method).codebook
+        return self.features(codebook.features, codebook.dataset, codebook.role, codebook.images)
+
+    def index_shard(self, method: str, dataset: str, shard: str) -> str:
+        """One shard of an inverted file."""
+        return f"{self.results}/indexes/{method}/{dataset}/{shard}.h5"
+
+    def index(self, method: str, dataset: str) -> list[str]:
+        """All shards that a search of ``dataset`` visits, distractors first."""
+        return [
+            self.index_shard(method, searched, shard.name)
+            for searched in self.searched_datasets(dataset)
+            for shard in self.shards(searched, "database")
+        ]
+
+    def statistics(self, method: str, dataset: str) -> str:
+        """Document frequencies over all shards of a search; only made where idf is used."""
+        return f"{self.results}/indexes/{method}/{dataset}.statistics.h5"
+
+    def query_features(self, method: str, dataset: str) -> list[str]:
+        """Feature shards of the queries."""
+        return self.features(self._get("methods", method).features, self.base_dataset(dataset), "query")
+
+    def database_features(self, method: str, dataset: str) -> list[str]:
+        """Feature shards of the database."""
+        return self.features(self._get("methods", method).features, self.base_dataset(dataset), "database")
+
+    def ranking_parts(self, method: str, dataset: str) -> list[str]:
+        """Partial rankings, one for each index shard."""
+        return [
+            f"{self.results}/rankings/{method}/{dataset}/{searched}/{shard.name}.h5"
+            for searched in self.searched_datasets(dataset)
+            for shard in self.shards(searched, "database")
+        ]
+
+    def ranking(self, method: str, dataset: str) -> str:
+        """Ranking of a dataset's queries."""
+        return f"{self.results}/rankings/{method}/{dataset}.h5"
+
+    def scores(self, method: str, dataset: str) -> str:
+        """Metrics of one method on one dataset: one or several cells of a table."""
+        return f"{self.results}/scores/{method}/{dataset}.json"
+
+    def provenance(self, method: str, dataset: str) -> str:
+        """What a scores file was made from."""
+        return f"{self.results}/provenance/{method}/{dataset}.json"
+
+    def table_cells(self, table: str) -> list[tuple[str, str]]:
+        """``(method, dataset)`` of all scores that a table shows, each once, in order."""
+        block = self._get("tables", table)
+        return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in block.columns))
+
+    def sources_behind(self, method: str, dataset: str) -> list[str]:
+        """Names of all sources that the scores of a method on a dataset rest on."""
+        block = self._get("methods", method)
+        datasets = list(self.searched_datasets(dataset))
+        features = [block.features]
+        if isinstance(block, AsmkMethod):
+            datasets.append(block.codebook.dataset)
+            features.append(block.codebook.features)
+        names: list[str] = [s for d in datasets for s in self._get("datasets", d).sources]
+        for feature in features:
+            names += self._feature_sources(feature, datasets)
+        return list(dict.fromkeys(names))
+
+    def _feature_sources(self, features: str, datasets: list[str]) -> list[str]:
+        block = self._get("features", features)
+        if isinstance(block, ReleasedFeatures):
+            return [source for dataset, source in block.files.items() if dataset in datasets]
+        weights = self._get("models", block.model).weights
+        return [weights.file] if isinstance(weights, OfficialWeights) else []
+
+    # --- names, for wildcard constraints ---
+
+    def names(self, section: str, kind: type | tuple[type, ...] = object) -> list[str]:
+        """Names in a section of the configuration whose blocks are of a kind."""
+        return [name for name, block in getattr(self.config, section).items() if isinstance(block, kind)]
+
+    def _get(self, section: str, name: str) -> Any:
+        block = getattr(self.config, section).get(name)
+        if block is None:
+            raise ConfigError(f"there is no {name!r} in section `{section}` of the configuration.")
+        return block
+
+
+@cache
+def _folder_counts(dataset: FolderDataset) -> dict[str, int]:
+    """Images of a user's folders, counted when the workflow is planned."""
+    return count_images(dataset)
