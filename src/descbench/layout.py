@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from descbench.config.models import (
@@ -21,7 +20,7 @@ from descbench.config.models import (
     Source,
     WithDistractorsDataset,
 )
-from descbench.datasets.folder_listing import count_images
+from descbench.datasets.folder import list_images
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of
@@ -58,6 +57,10 @@ class Layout:
             return file, self.config.sources[file], None
         part, _, name = file.partition(".")
         return name, self._get("sources", name), int(part)
+
+    def raw_files(self) -> list[str]:
+        """File names of all sources."""
+        return [file for name in self.config.sources for file in self.source_files(name)]
 
     def raw(self, file: str) -> str:
         """Path of a downloaded file."""
@@ -106,11 +109,21 @@ class Layout:
         dataset = self._get("datasets", name)
         return [dataset.distractors, dataset.base] if isinstance(dataset, WithDistractorsDataset) else [name]
 
+    def image_root(self, name: str) -> str:
+        """Folder that the paths of a manifest are relative to."""
+        dataset = self._get("datasets", self.base_dataset(name))
+        return "/" if isinstance(dataset, FolderDataset) else self.datasets_dir
+
+    def listing_digest(self, name: str) -> str:
+        """Digest of the file names in a user's own folders, so that added photographs are noticed."""
+        dataset = self._get("datasets", self.base_dataset(name))
+        return digest_of(_folder_listing(dataset)) if isinstance(dataset, FolderDataset) else ""
+
     def count(self, name: str, role: str) -> int:
         """Number of images of a role."""
         dataset = self._get("datasets", self.base_dataset(name))
         if isinstance(dataset, FolderDataset):
-            return _folder_counts(dataset).get(role, 0)
+            return len(_folder_listing(dataset).get(role, ()))
         if role not in dataset.counts:
             raise ConfigError(f"datasets.{name} has no {role} images (counts: {dict(dataset.counts)}).")
         return dataset.counts[role]
@@ -202,10 +215,14 @@ class Layout:
     def ranking_parts(self, method: str, dataset: str) -> list[str]:
         """Partial rankings, one for each index shard."""
         return [
-            f"{self.results}/rankings/{method}/{dataset}/{searched}/{shard.name}.h5"
+            self.ranking_part(method, dataset, searched, shard.name)
             for searched in self.searched_datasets(dataset)
             for shard in self.shards(searched, "database")
         ]
+
+    def ranking_part(self, method: str, dataset: str, searched: str, shard: str) -> str:
+        """Ranking of a dataset's queries over one index shard."""
+        return f"{self.results}/rankings/{method}/{dataset}/{searched}/{shard}.h5"
 
     def ranking(self, method: str, dataset: str) -> str:
         """Ranking of a dataset's queries."""
@@ -218,6 +235,19 @@ class Layout:
     def provenance(self, method: str, dataset: str) -> str:
         """What a scores file was made from."""
         return f"{self.results}/provenance/{method}/{dataset}.json"
+
+    def table(self, table: str) -> str:
+        """Table as tidy CSV."""
+        return f"{self.results}/{table}.csv"
+
+    def table_markdown(self, table: str) -> str:
+        """Table in the paper's own shape."""
+        return f"{self.results}/{table}.md"
+
+    @property
+    def report(self) -> str:
+        """Page that gathers all tables."""
+        return f"{self.results}/report.html"
 
     def table_cells(self, table: str) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores that a table shows, each once, in order."""
@@ -236,6 +266,31 @@ class Layout:
         for feature in features:
             names += self._feature_sources(feature, datasets)
         return list(dict.fromkeys(names))
+
+    def source_records(self, method: str, dataset: str) -> dict[str, dict[str, Any]]:
+        """For every source behind a score: its note, and the records its downloads left behind."""
+        return {
+            name: {
+                "note": self._get("sources", name).note,
+                "records": [f"{self.raw(file)}.provenance.json" for file in self.source_files(name)],
+            }
+            for name in self.sources_behind(method, dataset)
+        }
+
+    def blocks_behind(self, method: str, dataset: str) -> dict[str, Any]:
+        """The blocks of configuration that the scores of a method on a dataset rest on."""
+        block = self._get("methods", method)
+        features = [block.features]
+        datasets = [dataset, *self.searched_datasets(dataset)]
+        if isinstance(block, AsmkMethod):
+            features.append(block.codebook.features)
+            datasets.append(block.codebook.dataset)
+        models = [f.model for f in map(self.config.features.get, features) if not isinstance(f, ReleasedFeatures)]
+        wanted = {"methods": [method], "features": features, "models": models, "datasets": datasets}
+        return {
+            section: {name: self._get(section, name).model_dump(mode="json") for name in names}
+            for section, names in wanted.items()
+        }
 
     def _feature_sources(self, features: str, datasets: list[str]) -> list[str]:
         block = self._get("features", features)
@@ -258,6 +313,6 @@ class Layout:
 
 
 @cache
-def _folder_counts(dataset: FolderDataset) -> dict[str, int]:
-    """Images of a user's folders, counted when the workflow is planned."""
-    return count_images(dataset)
+def _folder_listing(dataset: FolderDataset) -> dict[str, list[str]]:
+    """Images of a user's folders by role, listed when the workflow is planned."""
+    return list_images(dataset)

@@ -1,0 +1,29 @@
+# Feature shards of training images -> codebook.
+rule train_codebook:
+    input:
+        lambda wildcards: layout.codebook_features(wildcards.method),
+    output:
+        layout.codebook("{method}"),
+    log:
+        "logs/train_codebook/{method}.log",
+    benchmark:
+        "benchmarks/train_codebook/{method}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=gpus,
+        mem_mb=growing(24000),
+        runtime=growing_minutes(720),
+    params:
+        code=TRAIN_CODEBOOK_VERSION,
+        codebook=lambda wildcards: block("methods", wildcards.method)["codebook"],
+        n=lambda wildcards: cfg.methods[wildcards.method].codebook.n or cfg.methods[wildcards.method].n,
+        digest=lambda wildcards: layout.features_digest(cfg.methods[wildcards.method].codebook.features),
+        device=cfg.device,
+    message:
+        "Learn the codebook of {wildcards.method}"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
+    script:
+        "../scripts/train_codebook.py"

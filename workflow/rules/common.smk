@@ -1,0 +1,101 @@
+# What the rules share: the validated configuration, the plan of files, and names for wildcards.
+from descbench.config.load import load_config
+from descbench.config.models import (
+    AsmkMethod,
+    GlobalFeatures,
+    InnerProductMethod,
+    LocalFeatures,
+    ReleasedFeatures,
+    WithDistractorsDataset,
+)
+from descbench.datasets import BUILD_MANIFEST_VERSION
+from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
+from descbench.errors import DescbenchError
+from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
+from descbench.layout import Layout
+from descbench.metrics import SCORE_RANKING_VERSION
+from descbench.models import CONVERT_CHECKPOINT_VERSION
+from descbench.retrieval import (
+    BUILD_INDEX_VERSION,
+    COLLECT_STATISTICS_VERSION,
+    MERGE_RANKINGS_VERSION,
+    SEARCH_FLAT_VERSION,
+    SEARCH_INDEX_VERSION,
+    TRAIN_CODEBOOK_VERSION,
+)
+from descbench.tables import BUILD_REPORT_VERSION, BUILD_TABLE_VERSION
+from snakemake.exceptions import WorkflowError
+
+try:
+    cfg = load_config(config, workflow.configfiles)
+except DescbenchError as error:
+    raise WorkflowError(str(error)) from None
+layout = Layout(cfg)
+ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu.yaml"
+
+
+def any_of(names):
+    """Regular expression of exactly these names; of none of them, one that matches nothing."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def block(section, name):
+    """One block of the configuration as plain values, to be passed as a parameter."""
+    return getattr(cfg, section)[name].model_dump(mode="json")
+
+
+def gpus(wildcards=None):
+    """One GPU, unless the configuration says that networks run on the CPU."""
+    return 0 if cfg.device == "cpu" else 1
+
+
+def growing(start_mb):
+    """Memory that doubles with every attempt."""
+    return lambda wildcards, attempt: start_mb * 2 ** (attempt - 1)
+
+
+def growing_minutes(start):
+    """Time limit that doubles with every attempt."""
+    return lambda wildcards, attempt: start * 2 ** (attempt - 1)
+
+
+def optionally_temporary(path):
+    """Archives are kept unless the site says otherwise."""
+    return path if cfg.keep_raw else temp(path)
+
+
+def source_param(key):
+    """Parameter of `download_source` taken from the source that a raw file belongs to."""
+    position = {"name": 0, "source": 1, "part": 2}[key]
+
+    def get(wildcards):
+        value = layout.source_of_file(wildcards.file)[position]
+        return value.model_dump(mode="json") if key == "source" else value
+
+    return get
+
+
+def get_statistics(wildcards):
+    """Document frequencies, where the method weights words by idf."""
+    if not cfg.methods[wildcards.method].idf.use_idf:
+        return []
+    return [layout.statistics(wildcards.method, wildcards.dataset)]
+
+
+def is_distractor(wildcards):
+    """Whether the searched shard holds distractors, whose ids come out negative."""
+    dataset = cfg.datasets[wildcards.dataset]
+    return isinstance(dataset, WithDistractorsDataset) and dataset.distractors == wildcards.searched
+
+
+wildcard_constraints:
+    file=r"[^/]+",
+    source=any_of(layout.names("sources")),
+    dataset=any_of(layout.names("datasets")),
+    searched=any_of(layout.names("datasets")),
+    model=any_of(layout.names("models")),
+    features=any_of(layout.names("features")),
+    method=any_of(layout.names("methods")),
+    table=any_of(layout.names("tables")),
+    role="query|database|train|val",
+    shard=r"\d{5}",

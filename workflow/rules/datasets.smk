@@ -1,0 +1,104 @@
+# Sources -> datasets in their official layout -> manifests.
+rule download_source:
+    output:
+        optionally_temporary(layout.raw("{file}")),
+    log:
+        "logs/download_source/{file}.log",
+    benchmark:
+        "benchmarks/download_source/{file}.tsv"
+    conda:
+        ENVIRONMENT
+    # Compute nodes often have no way out, so downloads run where Snakemake runs.
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=growing_minutes(1440),
+    params:
+        code=DOWNLOAD_SOURCE_VERSION,
+        name=source_param("name"),
+        source=source_param("source"),
+        part=source_param("part"),
+        mirrors=cfg.mirrors,
+        offline=cfg.offline,
+    message:
+        "Fetch {wildcards.file}"
+    wildcard_constraints:
+        file=any_of(layout.raw_files()),
+    script:
+        "../scripts/download_source.py"
+
+
+rule unpack_source:
+    input:
+        lambda wildcards: layout.archives(wildcards.source),
+    output:
+        layout.unpacked("{source}"),
+    log:
+        "logs/unpack_source/{source}.log",
+    benchmark:
+        "benchmarks/unpack_source/{source}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing_minutes(240),
+    params:
+        code=UNPACK_SOURCE_VERSION,
+        source=lambda wildcards: block("sources", wildcards.source),
+        datasets_dir=layout.datasets_dir,
+    message:
+        "Unpack {wildcards.source} into its official place"
+    script:
+        "../scripts/unpack_source.py"
+
+
+rule draw_toytown:
+    output:
+        layout.toytown(),
+    log:
+        "logs/draw_toytown.log",
+    benchmark:
+        "benchmarks/draw_toytown.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing_minutes(10),
+    params:
+        code=DRAW_TOYTOWN_VERSION,
+        settings=cfg.toytown.model_dump(mode="json"),
+        folder=f"{layout.datasets_dir}/toytown",
+    message:
+        "Draw toytown"
+    script:
+        "../scripts/draw_toytown.py"
+
+
+rule build_manifest:
+    input:
+        lambda wildcards: layout.dataset_inputs(wildcards.dataset),
+    output:
+        manifest=layout.manifest("{dataset}"),
+        ground_truth=layout.ground_truth("{dataset}"),
+    log:
+        "logs/build_manifest/{dataset}.log",
+    benchmark:
+        "benchmarks/build_manifest/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing_minutes(20),
+    params:
+        code=BUILD_MANIFEST_VERSION,
+        dataset=lambda wildcards: block("datasets", wildcards.dataset),
+        listing=lambda wildcards: layout.listing_digest(wildcards.dataset),
+        datasets_dir=layout.datasets_dir,
+    message:
+        "List the images and the ground truth of {wildcards.dataset}"
+    script:
+        "../scripts/build_manifest.py"

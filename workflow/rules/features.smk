@@ -1,0 +1,62 @@
+# Images and checkpoints -> feature shards; or descriptors released by the authors -> feature shards.
+EXTRACTED = layout.names("features", (LocalFeatures, GlobalFeatures))
+RELEASED = layout.names("features", ReleasedFeatures)
+
+
+rule extract_features:
+    input:
+        manifest=layout.manifest("{dataset}"),
+        checkpoint=lambda wildcards: layout.checkpoint(cfg.features[wildcards.features].model),
+    output:
+        layout.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
+    log:
+        "logs/extract_features/{features}/{dataset}/{role}/{shard}.log",
+    benchmark:
+        "benchmarks/extract_features/{features}/{dataset}/{role}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        gpu=gpus,
+        mem_mb=growing(6000),
+        runtime=growing_minutes(480),
+    params:
+        shard=lambda wildcards: layout.shard(wildcards.dataset, wildcards.role, wildcards.shard),
+        settings=lambda wildcards: block("features", wildcards.features),
+        model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
+        digest=lambda wildcards: layout.features_digest(wildcards.features),
+        image_root=lambda wildcards: layout.image_root(wildcards.dataset),
+        device=cfg.device,
+    message:
+        "Extract {wildcards.features} from {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
+    wildcard_constraints:
+        features=any_of(EXTRACTED),
+    script:
+        "../scripts/extract_features.py"
+
+
+rule import_features:
+    input:
+        manifest=layout.manifest("{dataset}"),
+        released=lambda wildcards: layout.released_file(wildcards.features, wildcards.dataset),
+    output:
+        layout.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
+    log:
+        "logs/import_features/{features}/{dataset}/{role}/{shard}.log",
+    benchmark:
+        "benchmarks/import_features/{features}/{dataset}/{role}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing_minutes(60),
+    params:
+        shard=lambda wildcards: layout.shard(wildcards.dataset, wildcards.role, wildcards.shard),
+        digest=lambda wildcards: layout.features_digest(wildcards.features),
+    message:
+        "Import released {wildcards.features} of {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
+    wildcard_constraints:
+        features=any_of(RELEASED),
+    script:
+        "../scripts/import_features.py"

@@ -1,0 +1,58 @@
+# Feature shards of the database -> inverted file, shard by shard.
+rule build_index:
+    input:
+        features=lambda wildcards: layout.feature_shard(
+            cfg.methods[wildcards.method].features, wildcards.dataset, "database", wildcards.shard
+        ),
+        codebook=layout.codebook("{method}"),
+        manifest=layout.manifest("{dataset}"),
+    output:
+        layout.index_shard("{method}", "{dataset}", "{shard}"),
+    log:
+        "logs/build_index/{method}/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(240),
+    params:
+        code=BUILD_INDEX_VERSION,
+        n=lambda wildcards: cfg.methods[wildcards.method].n,
+        index=lambda wildcards: block("methods", wildcards.method)["index"],
+        shard=lambda wildcards: layout.shard(wildcards.dataset, "database", wildcards.shard),
+        digest=lambda wildcards: layout.features_digest(cfg.methods[wildcards.method].features),
+    message:
+        "Index shard {wildcards.shard} of {wildcards.dataset} for {wildcards.method}"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
+    script:
+        "../scripts/build_index.py"
+
+
+rule collect_statistics:
+    input:
+        lambda wildcards: layout.index(wildcards.method, wildcards.dataset),
+    output:
+        layout.statistics("{method}", "{dataset}"),
+    log:
+        "logs/collect_statistics/{method}/{dataset}.log",
+    benchmark:
+        "benchmarks/collect_statistics/{method}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(30),
+    params:
+        code=COLLECT_STATISTICS_VERSION,
+        stale=lambda wildcards: cfg.methods[wildcards.method].idf.stale,
+    message:
+        "Count documents a word over all shards of {wildcards.dataset} for {wildcards.method}"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
+    script:
+        "../scripts/collect_statistics.py"

@@ -1,0 +1,86 @@
+# Queries against every shard of the index, then one merged ranking.
+rule search_index:
+    input:
+        queries=lambda wildcards: layout.query_features(wildcards.method, wildcards.dataset),
+        codebook=layout.codebook("{method}"),
+        index=layout.index_shard("{method}", "{searched}", "{shard}"),
+        statistics=get_statistics,
+    output:
+        layout.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
+    log:
+        "logs/search_index/{method}/{dataset}/{searched}/{shard}.log",
+    benchmark:
+        "benchmarks/search_index/{method}/{dataset}/{searched}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(120),
+    params:
+        code=SEARCH_INDEX_VERSION,
+        n=lambda wildcards: cfg.methods[wildcards.method].n,
+        query=lambda wildcards: block("methods", wildcards.method)["query"],
+        num_distractors=lambda wildcards: layout.count(wildcards.searched, "database")
+        if is_distractor(wildcards)
+        else 0,
+    message:
+        "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} ({wildcards.method})"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
+    script:
+        "../scripts/search_index.py"
+
+
+rule merge_rankings:
+    input:
+        lambda wildcards: layout.ranking_parts(wildcards.method, wildcards.dataset),
+    output:
+        layout.ranking("{method}", "{dataset}"),
+    log:
+        "logs/merge_rankings/{method}/{dataset}.log",
+    benchmark:
+        "benchmarks/merge_rankings/{method}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(30),
+    params:
+        code=MERGE_RANKINGS_VERSION,
+        top_k=lambda wildcards: cfg.methods[wildcards.method].query.top_k,
+        num_queries=lambda wildcards: layout.count(wildcards.dataset, "query"),
+    message:
+        "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
+    script:
+        "../scripts/merge_rankings.py"
+
+
+rule search_flat:
+    input:
+        queries=lambda wildcards: layout.query_features(wildcards.method, wildcards.dataset),
+        database=lambda wildcards: layout.database_features(wildcards.method, wildcards.dataset),
+    output:
+        layout.ranking("{method}", "{dataset}"),
+    log:
+        "logs/search_flat/{method}/{dataset}.log",
+    benchmark:
+        "benchmarks/search_flat/{method}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(60),
+    params:
+        code=SEARCH_FLAT_VERSION,
+        top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
+    message:
+        "Rank {wildcards.dataset} by inner product ({wildcards.method})"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", InnerProductMethod)),
+    script:
+        "../scripts/search_flat.py"

@@ -1,0 +1,27 @@
+# Rankings and ground truth -> metrics, with a record of what they were made from.
+rule score_ranking:
+    input:
+        ranking=layout.ranking("{method}", "{dataset}"),
+        ground_truth=lambda wildcards: layout.ground_truth(layout.base_dataset(wildcards.dataset)),
+        features=lambda wildcards: layout.query_features(wildcards.method, wildcards.dataset)[0],
+    output:
+        scores=layout.scores("{method}", "{dataset}"),
+        provenance=layout.provenance("{method}", "{dataset}"),
+    log:
+        "logs/score_ranking/{method}/{dataset}.log",
+    benchmark:
+        "benchmarks/score_ranking/{method}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing_minutes(20),
+    params:
+        code=SCORE_RANKING_VERSION,
+        blocks=lambda wildcards: layout.blocks_behind(wildcards.method, wildcards.dataset),
+        sources=lambda wildcards: layout.source_records(wildcards.method, wildcards.dataset),
+    message:
+        "Score {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../scripts/score_ranking.py"

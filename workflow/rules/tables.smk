@@ -1,0 +1,57 @@
+# Scores -> tables -> one report page.
+rule build_table:
+    input:
+        scores=lambda wildcards: [layout.scores(*cell) for cell in layout.table_cells(wildcards.table)],
+        provenance=lambda wildcards: [layout.provenance(*cell) for cell in layout.table_cells(wildcards.table)],
+    output:
+        csv=report(
+            layout.table("{table}"),
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        markdown=layout.table_markdown("{table}"),
+    log:
+        "logs/build_table/{table}.log",
+    benchmark:
+        "benchmarks/build_table/{table}.tsv"
+    conda:
+        ENVIRONMENT
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=growing_minutes(5),
+    params:
+        code=BUILD_TABLE_VERSION,
+        table=lambda wildcards: block("tables", wildcards.table),
+        cells=lambda wildcards: layout.table_cells(wildcards.table),
+    message:
+        "Write {wildcards.table}"
+    script:
+        "../scripts/build_table.py"
+
+
+rule build_report:
+    input:
+        [layout.table(name) for name in cfg.tables],
+    output:
+        layout.report,
+    log:
+        "logs/build_report.log",
+    benchmark:
+        "benchmarks/build_report.tsv"
+    conda:
+        ENVIRONMENT
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=growing_minutes(5),
+    params:
+        code=BUILD_REPORT_VERSION,
+        tables={name: block("tables", name) for name in cfg.tables},
+    message:
+        "Write the report page"
+    script:
+        "../scripts/build_report.py"
