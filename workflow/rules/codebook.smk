@@ -8,6 +8,8 @@ rule train_codebook:
         "logs/train_codebook/{method}.log",
     benchmark:
         "benchmarks/train_codebook/{method}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
     conda:
         ENVIRONMENT
     threads: 8
@@ -18,12 +20,13 @@ rule train_codebook:
     params:
         code=TRAIN_CODEBOOK_VERSION,
         codebook=lambda wildcards: block("methods", wildcards.method)["codebook"],
-        n=lambda wildcards: cfg.methods[wildcards.method].codebook.n or cfg.methods[wildcards.method].n,
-        digest=lambda wildcards: layout.features_digest(cfg.methods[wildcards.method].codebook.features),
+        n=lambda wildcards: cfg.methods[wildcards.method].codebook.n
+        or cfg.methods[wildcards.method].n,
+        digest=lambda wildcards: layout.features_digest(
+            cfg.methods[wildcards.method].codebook.features
+        ),
         device=cfg.device,
     message:
         "Learn the codebook of {wildcards.method}"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
     script:
         "../scripts/train_codebook.py"

@@ -75,6 +75,11 @@ def source_param(key):
     return get
 
 
+def get_shard(wildcards):
+    """The images that a feature shard covers."""
+    return layout.shard(wildcards.dataset, wildcards.role, wildcards.shard)
+
+
 def get_statistics(wildcards):
     """Document frequencies, where the method weights words by idf."""
     if not cfg.methods[wildcards.method].idf.use_idf:
@@ -85,7 +90,10 @@ def get_statistics(wildcards):
 def is_distractor(wildcards):
     """Whether the searched shard holds distractors, whose ids come out negative."""
     dataset = cfg.datasets[wildcards.dataset]
-    return isinstance(dataset, WithDistractorsDataset) and dataset.distractors == wildcards.searched
+    return (
+        isinstance(dataset, WithDistractorsDataset)
+        and dataset.distractors == wildcards.searched
+    )
 
 
 wildcard_constraints:

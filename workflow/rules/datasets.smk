@@ -6,10 +6,12 @@ rule download_source:
         "logs/download_source/{file}.log",
     benchmark:
         "benchmarks/download_source/{file}.tsv"
-    conda:
-        ENVIRONMENT
+    wildcard_constraints:
+        file=any_of(layout.raw_files()),
     # Compute nodes often have no way out, so downloads run where Snakemake runs.
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=growing(500),
@@ -23,8 +25,6 @@ rule download_source:
         offline=cfg.offline,
     message:
         "Fetch {wildcards.file}"
-    wildcard_constraints:
-        file=any_of(layout.raw_files()),
     script:
         "../scripts/download_source.py"
 

@@ -1,18 +1,18 @@
 # Images and checkpoints -> feature shards; or descriptors released by the authors -> feature shards.
-EXTRACTED = layout.names("features", (LocalFeatures, GlobalFeatures))
-RELEASED = layout.names("features", ReleasedFeatures)
-
-
 rule extract_features:
     input:
         manifest=layout.manifest("{dataset}"),
-        checkpoint=lambda wildcards: layout.checkpoint(cfg.features[wildcards.features].model),
+        checkpoint=lambda wildcards: layout.checkpoint(
+            cfg.features[wildcards.features].model
+        ),
     output:
         layout.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
     log:
         "logs/extract_features/{features}/{dataset}/{role}/{shard}.log",
     benchmark:
         "benchmarks/extract_features/{features}/{dataset}/{role}/{shard}.tsv"
+    wildcard_constraints:
+        features=any_of(layout.names("features", (LocalFeatures, GlobalFeatures))),
     conda:
         ENVIRONMENT
     threads: 2
@@ -21,7 +21,9 @@ rule extract_features:
         mem_mb=growing(6000),
         runtime=growing_minutes(480),
     params:
-        shard=lambda wildcards: layout.shard(wildcards.dataset, wildcards.role, wildcards.shard),
+        shard=lambda wildcards: layout.shard(
+            wildcards.dataset, wildcards.role, wildcards.shard
+        ),
         settings=lambda wildcards: block("features", wildcards.features),
         model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
         digest=lambda wildcards: layout.features_digest(wildcards.features),
@@ -29,8 +31,6 @@ rule extract_features:
         device=cfg.device,
     message:
         "Extract {wildcards.features} from {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
-    wildcard_constraints:
-        features=any_of(EXTRACTED),
     script:
         "../scripts/extract_features.py"
 
@@ -38,13 +38,17 @@ rule extract_features:
 rule import_features:
     input:
         manifest=layout.manifest("{dataset}"),
-        released=lambda wildcards: layout.released_file(wildcards.features, wildcards.dataset),
+        released=lambda wildcards: layout.released_file(
+            wildcards.features, wildcards.dataset
+        ),
     output:
         layout.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
     log:
         "logs/import_features/{features}/{dataset}/{role}/{shard}.log",
     benchmark:
         "benchmarks/import_features/{features}/{dataset}/{role}/{shard}.tsv"
+    wildcard_constraints:
+        features=any_of(layout.names("features", ReleasedFeatures)),
     conda:
         ENVIRONMENT
     threads: 1
@@ -52,11 +56,11 @@ rule import_features:
         mem_mb=growing(16000),
         runtime=growing_minutes(60),
     params:
-        shard=lambda wildcards: layout.shard(wildcards.dataset, wildcards.role, wildcards.shard),
+        shard=lambda wildcards: layout.shard(
+            wildcards.dataset, wildcards.role, wildcards.shard
+        ),
         digest=lambda wildcards: layout.features_digest(wildcards.features),
     message:
         "Import released {wildcards.features} of {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
-    wildcard_constraints:
-        features=any_of(RELEASED),
     script:
         "../scripts/import_features.py"

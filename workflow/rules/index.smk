@@ -2,16 +2,20 @@
 rule build_index:
     input:
         features=lambda wildcards: layout.feature_shard(
-            cfg.methods[wildcards.method].features, wildcards.dataset, "database", wildcards.shard
+            cfg.methods[wildcards.method].features,
+            wildcards.dataset,
+            "database",
+            wildcards.shard,
         ),
         codebook=layout.codebook("{method}"),
-        manifest=layout.manifest("{dataset}"),
     output:
         layout.index_shard("{method}", "{dataset}", "{shard}"),
     log:
         "logs/build_index/{method}/{dataset}/{shard}.log",
     benchmark:
         "benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
     conda:
         ENVIRONMENT
     threads: 4
@@ -22,12 +26,14 @@ rule build_index:
         code=BUILD_INDEX_VERSION,
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         index=lambda wildcards: block("methods", wildcards.method)["index"],
-        shard=lambda wildcards: layout.shard(wildcards.dataset, "database", wildcards.shard),
-        digest=lambda wildcards: layout.features_digest(cfg.methods[wildcards.method].features),
+        shard=lambda wildcards: layout.shard(
+            wildcards.dataset, "database", wildcards.shard
+        ),
+        digest=lambda wildcards: layout.features_digest(
+            cfg.methods[wildcards.method].features
+        ),
     message:
         "Index shard {wildcards.shard} of {wildcards.dataset} for {wildcards.method}"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
     script:
         "../scripts/build_index.py"
 
@@ -41,6 +47,8 @@ rule collect_statistics:
         "logs/collect_statistics/{method}/{dataset}.log",
     benchmark:
         "benchmarks/collect_statistics/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
     conda:
         ENVIRONMENT
     threads: 1
@@ -52,7 +60,5 @@ rule collect_statistics:
         stale=lambda wildcards: cfg.methods[wildcards.method].idf.stale,
     message:
         "Count documents a word over all shards of {wildcards.dataset} for {wildcards.method}"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
     script:
         "../scripts/collect_statistics.py"

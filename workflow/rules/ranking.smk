@@ -1,7 +1,9 @@
 # Queries against every shard of the index, then one merged ranking.
 rule search_index:
     input:
-        queries=lambda wildcards: layout.query_features(wildcards.method, wildcards.dataset),
+        queries=lambda wildcards: layout.query_features(
+            wildcards.method, wildcards.dataset
+        ),
         codebook=layout.codebook("{method}"),
         index=layout.index_shard("{method}", "{searched}", "{shard}"),
         statistics=get_statistics,
@@ -11,6 +13,8 @@ rule search_index:
         "logs/search_index/{method}/{dataset}/{searched}/{shard}.log",
     benchmark:
         "benchmarks/search_index/{method}/{dataset}/{searched}/{shard}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
     conda:
         ENVIRONMENT
     threads: 4
@@ -21,13 +25,13 @@ rule search_index:
         code=SEARCH_INDEX_VERSION,
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"],
-        num_distractors=lambda wildcards: layout.count(wildcards.searched, "database")
-        if is_distractor(wildcards)
-        else 0,
+        num_distractors=lambda wildcards: (
+            layout.count(wildcards.searched, "database")
+            if is_distractor(wildcards)
+            else 0
+        ),
     message:
         "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} ({wildcards.method})"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
     script:
         "../scripts/search_index.py"
 
@@ -41,6 +45,8 @@ rule merge_rankings:
         "logs/merge_rankings/{method}/{dataset}.log",
     benchmark:
         "benchmarks/merge_rankings/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", AsmkMethod)),
     conda:
         ENVIRONMENT
     threads: 1
@@ -53,22 +59,26 @@ rule merge_rankings:
         num_queries=lambda wildcards: layout.count(wildcards.dataset, "query"),
     message:
         "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
     script:
         "../scripts/merge_rankings.py"
 
 
 rule search_flat:
     input:
-        queries=lambda wildcards: layout.query_features(wildcards.method, wildcards.dataset),
-        database=lambda wildcards: layout.database_features(wildcards.method, wildcards.dataset),
+        queries=lambda wildcards: layout.query_features(
+            wildcards.method, wildcards.dataset
+        ),
+        database=lambda wildcards: layout.database_features(
+            wildcards.method, wildcards.dataset
+        ),
     output:
         layout.ranking("{method}", "{dataset}"),
     log:
         "logs/search_flat/{method}/{dataset}.log",
     benchmark:
         "benchmarks/search_flat/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.names("methods", InnerProductMethod)),
     conda:
         ENVIRONMENT
     threads: 4
@@ -80,7 +90,5 @@ rule search_flat:
         top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
     message:
         "Rank {wildcards.dataset} by inner product ({wildcards.method})"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", InnerProductMethod)),
     script:
         "../scripts/search_flat.py"

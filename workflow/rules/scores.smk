@@ -2,8 +2,12 @@
 rule score_ranking:
     input:
         ranking=layout.ranking("{method}", "{dataset}"),
-        ground_truth=lambda wildcards: layout.ground_truth(layout.base_dataset(wildcards.dataset)),
-        features=lambda wildcards: layout.query_features(wildcards.method, wildcards.dataset)[0],
+        ground_truth=lambda wildcards: layout.ground_truth(
+            layout.base_dataset(wildcards.dataset)
+        ),
+        features=lambda wildcards: layout.query_features(
+            wildcards.method, wildcards.dataset
+        )[0],
     output:
         scores=layout.scores("{method}", "{dataset}"),
         provenance=layout.provenance("{method}", "{dataset}"),
@@ -19,8 +23,12 @@ rule score_ranking:
         runtime=growing_minutes(20),
     params:
         code=SCORE_RANKING_VERSION,
-        blocks=lambda wildcards: layout.blocks_behind(wildcards.method, wildcards.dataset),
-        sources=lambda wildcards: layout.source_records(wildcards.method, wildcards.dataset),
+        blocks=lambda wildcards: layout.blocks_behind(
+            wildcards.method, wildcards.dataset
+        ),
+        sources=lambda wildcards: layout.source_records(
+            wildcards.method, wildcards.dataset
+        ),
     message:
         "Score {wildcards.method} on {wildcards.dataset}"
     script:

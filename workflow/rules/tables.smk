@@ -1,8 +1,12 @@
 # Scores -> tables -> one report page.
 rule build_table:
     input:
-        scores=lambda wildcards: [layout.scores(*cell) for cell in layout.table_cells(wildcards.table)],
-        provenance=lambda wildcards: [layout.provenance(*cell) for cell in layout.table_cells(wildcards.table)],
+        scores=lambda wildcards: [
+            layout.scores(*cell) for cell in layout.table_cells(wildcards.table)
+        ],
+        provenance=lambda wildcards: [
+            layout.provenance(*cell) for cell in layout.table_cells(wildcards.table)
+        ],
     output:
         csv=report(
             layout.table("{table}"),
@@ -15,9 +19,9 @@ rule build_table:
         "logs/build_table/{table}.log",
     benchmark:
         "benchmarks/build_table/{table}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
-    localrule: True
     threads: 1
     resources:
         mem_mb=growing(500),
@@ -41,9 +45,9 @@ rule build_report:
         "logs/build_report.log",
     benchmark:
         "benchmarks/build_report.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
-    localrule: True
     threads: 1
     resources:
         mem_mb=growing(500),

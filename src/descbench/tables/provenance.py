@@ -1,0 +1,76 @@
+"""What a score was made from: configuration, weights, archives, versions, device."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import descbench
+from descbench.features.store import ShardReader
+from descbench.io.atomic import write_json
+
+_PACKAGES = ("torch", "torchvision", "faiss-cpu", "faiss-gpu-cu12", "numpy", "pillow", "h5py", "snakemake")
+
+
+def write_provenance(
+    output: Path, *, blocks: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]], features: Path
+) -> None:
+    """Write the provenance JSON of one scores file.
+
+    Args:
+        output: the JSON file.
+        blocks: configuration blocks behind the score, by section and name.
+        sources: per source its ``note`` and the ``records`` (provenance files) of its downloads.
+        features: a feature shard of the queries; its attributes name checkpoint and device.
+    """
+    with ShardReader(features) as shard:
+        info = asdict(shard.info)
+    write_json(
+        output,
+        {
+            "configuration": blocks,
+            "features": info,
+            "sources": {name: _source(entry) for name, entry in sources.items()},
+            "versions": _versions(),
+            "git_revision": _git_revision(),
+        },
+    )
+
+
+def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and SHA-256 of every file of a source; a file without record was put there by hand."""
+    files = []
+    for record in map(Path, entry["records"]):
+        if record.is_file():
+            arrived = json.loads(record.read_text(encoding="utf-8"))
+            files.append({key: arrived.get(key) for key in ("file", "url", "size", "sha256", "retrieved_from")})
+        else:
+            files.append({"file": record.name.removesuffix(".provenance.json"), "sha256": None})
+    return {"note": entry["note"], "files": files}
+
+
+def _versions() -> dict[str, str]:
+    found = {"descbench": descbench.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_revision() -> str | None:
+    """Revision of the working copy the package runs from, with ``+`` when it was changed; None outside git."""
+    folder = Path(descbench.__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return result.stdout.strip() or None

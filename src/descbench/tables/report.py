@@ -1,0 +1,66 @@
+"""The report: one page with every table, readable without a network."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from descbench.config.models import Table
+from descbench.io.atomic import write_text
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
+table { border-collapse: collapse; margin: .5rem 0 1rem }
+caption { text-align: left; font-weight: 600; padding-bottom: .4rem }
+th, td { padding: .25rem .8rem; border-bottom: 1px solid #d5dbe3; text-align: right }
+th:first-child, td:first-child { text-align: left }
+.match { color: #17663a } .off { color: #a12622 } .reference { color: #66707d; font-size: .85em }
+p.note { color: #4a5462 }
+"""
+
+
+def build_report(tables: Mapping[str, Table], csv_files: Sequence[Path], output: Path) -> None:
+    """Write ``report.html``: every table as an element ``<table id="table2">`` and so on.
+
+    Args:
+        tables: blocks of the configuration, by name.
+        csv_files: the tidy CSV of each, in the same order.
+        output: the page.
+    """
+    sections = [_section(name, table, path) for (name, table), path in zip(tables.items(), csv_files, strict=True)]
+    page = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8"><title>descbench report</title>',
+        f"<style>{_STYLE}</style></head><body>",
+        "<h1>descbench report</h1>",
+        *sections,
+        "</body></html>",
+    ]
+    write_text(output, "\n".join(page) + "\n")
+
+
+def _section(name: str, table: Table, csv_file: Path) -> str:
+    with open(csv_file, newline="", encoding="utf-8") as stream:
+        cells = {(r["row"], r["dataset"], r["metric"]): r for r in csv.DictReader(stream)}
+    head = "".join(f"<th>{escape(column.label)}</th>" for column in table.columns)
+    body = []
+    for row in table.rows:
+        values = "".join(_cell(cells[row.label, column.dataset, column.metric]) for column in table.columns)
+        body.append(f"<tr><td>{escape(row.label)}</td>{values}</tr>")
+    kind = "Drawn images: a check of the machinery, comparable with no published figure." if table.synthetic else ""
+    note = " ".join(filter(None, (table.note, kind)))
+    return (
+        f'<table id="{escape(name)}"><caption>{escape(name)}: {escape(table.title)}</caption>'
+        f"<thead><tr><th>method</th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+        + (f'<p class="note">{escape(note)}</p>' if note else "")
+    )
+
+
+def _cell(line: Mapping[str, str]) -> str:
+    ours = f"{float(line['ours']):.1f}" if line["ours"] else "–"
+    reference = line.get("released") or line.get("paper")
+    if not reference:
+        return f"<td>{ours}</td>"
+    return f'<td><span class="{escape(line["verdict"])}">{ours}</span> <span class="reference">{reference}</span></td>'

@@ -1,0 +1,150 @@
+"""Tables: scores of ours beside published figures, tidy (CSV) and in the paper's own shape (Markdown)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from descbench.config.models import Column, Figure, Table, TableRow
+from descbench.errors import DataError
+from descbench.io.atomic import atomic_path, write_text
+
+COLUMNS = (
+    "table",
+    "row",
+    "dataset",
+    "metric",
+    "ours",
+    "paper",
+    "released",
+    "difference",
+    "tolerance",
+    "verdict",
+    "provenance",
+)
+# A table of drawn images has nothing published beside it.
+SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "provenance")
+Cell = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell of a table. Figures are in points (percent); None where nothing is known."""
+
+    table: str
+    row: str
+    dataset: str
+    metric: str
+    ours: float | None
+    paper: float | None
+    released: float | None
+    tolerance: float
+    provenance: str
+
+    @property
+    def reference(self) -> float | None:
+        """The figure ours is compared with: that of the released weights, else the paper's."""
+        return self.paper if self.released is None else self.released
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the reference, in points."""
+        if self.ours is None or self.reference is None:
+            return None
+        return round(self.ours - self.reference, 2)
+
+    @property
+    def verdict(self) -> str:
+        """``match``, ``off`` or ``no reference``."""
+        if self.difference is None:
+            return "no reference"
+        return "match" if abs(self.difference) <= self.tolerance else "off"
+
+
+def build_table(
+    name: str,
+    table: Table,
+    scores: Mapping[Cell, Path],
+    provenance: Mapping[Cell, str],
+    csv_path: Path,
+    markdown_path: Path,
+) -> None:
+    """Write a table as tidy CSV and as Markdown.
+
+    Args:
+        name: name of the table, such as ``table2``.
+        table: rows, columns and published figures.
+        scores: scores file of every ``(method, dataset)`` the table shows.
+        provenance: path written into the provenance column, by ``(method, dataset)``.
+
+    Raises:
+        DataError: a scores file lacks a metric that the table shows.
+    """
+    lines = [
+        _line(name, table, row, column, scores[row.method, column.dataset], provenance[row.method, column.dataset])
+        for row in table.rows
+        for column in table.columns
+    ]
+    _write_csv(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
+    write_text(markdown_path, render_markdown(name, table, lines))
+
+
+def render_markdown(name: str, table: Table, lines: list[Line]) -> str:
+    """The table in the paper's shape: one row a method, ours with the reference in brackets."""
+    by_cell = {(line.row, line.dataset, line.metric): line for line in lines}
+    out = [f"## {name}: {table.title}", ""]
+    out.append("| method | " + " | ".join(column.label for column in table.columns) + " |")
+    out.append("|---|" + "---:|" * len(table.columns))
+    for row in table.rows:
+        cells = [_text(by_cell[row.label, column.dataset, column.metric]) for column in table.columns]
+        out.append(f"| {row.label} | " + " | ".join(cells) + " |")
+    out.append("")
+    if not table.synthetic:
+        out.append("Ours, and in brackets the published figure (released weights where stated, else the paper's).")
+    if table.note:
+        out.append(table.note)
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path, provenance: str) -> Line:
+    figure = _figure(row, column)
+    return Line(
+        table=name,
+        row=row.label,
+        dataset=column.dataset,
+        metric=column.metric,
+        ours=_points(scores, column.metric),
+        paper=figure.paper if figure else None,
+        released=figure.released if figure else None,
+        tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
+        provenance=provenance,
+    )
+
+
+def _figure(row: TableRow, column: Column) -> Figure | None:
+    fitting = (f for f in row.figures if (f.dataset, f.metric) == (column.dataset, column.metric))
+    return next(fitting, None)
+
+
+def _points(scores: Path, metric: str) -> float | None:
+    """A metric in points, two decimals as the originals print it; None where it is undefined (NaN)."""
+    metrics = json.loads(scores.read_text(encoding="utf-8"))["metrics"]
+    if metric not in metrics:
+        raise DataError(f"{scores}: no metric {metric!r}; this file has {', '.join(sorted(metrics))}.")
+    return None if metrics[metric] is None else round(100 * metrics[metric], 2)
+
+
+def _write_csv(lines: list[Line], columns: tuple[str, ...], path: Path) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for line in lines:
+            writer.writerow(["" if getattr(line, c) is None else getattr(line, c) for c in columns])
+
+
+def _text(line: Line) -> str:
+    ours = "-" if line.ours is None else f"{line.ours:.1f}"
+    return ours if line.reference is None else f"{ours} ({line.reference:.1f})"

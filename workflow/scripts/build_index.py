@@ -1,0 +1,16 @@
+"""Rule build_index: one shard of an inverted file."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.retrieval.index import build_index
+
+with job(snakemake):
+    params = snakemake.params
+    build_index(
+        Path(snakemake.input.features),
+        Path(snakemake.input.codebook),
+        Path(snakemake.output[0]),
+        n=params.n,
+        **params.index,
+    )

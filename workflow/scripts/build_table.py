@@ -1,0 +1,18 @@
+"""Rule build_table: a table as CSV and Markdown."""
+
+from pathlib import Path
+
+from descbench.config.models import Table
+from descbench.jobs import job
+from descbench.tables.table import build_table
+
+with job(snakemake):
+    cells = [tuple(cell) for cell in snakemake.params.cells]
+    build_table(
+        snakemake.wildcards.table,
+        Table.model_validate(snakemake.params.table),
+        {cell: Path(path) for cell, path in zip(cells, snakemake.input.scores, strict=True)},
+        {cell: path for cell, path in zip(cells, snakemake.input.provenance, strict=True)},
+        Path(snakemake.output.csv),
+        Path(snakemake.output.markdown),
+    )

@@ -1,0 +1,16 @@
+"""Rule convert_checkpoint: official or drawn weights as a checkpoint of ours."""
+
+from pathlib import Path
+
+from descbench.config.models import Model
+from descbench.jobs import job
+from descbench.models.checkpoints import convert_checkpoint
+from pydantic import TypeAdapter
+
+with job(snakemake):
+    weights = snakemake.input.weights
+    convert_checkpoint(
+        TypeAdapter(Model).validate_python(snakemake.params.model),
+        Path(weights[0] if isinstance(weights, list) else weights) if weights else None,
+        Path(snakemake.output[0]),
+    )

@@ -1,0 +1,15 @@
+"""Rule draw_toytown: the drawn town in official layouts."""
+
+from pathlib import Path
+
+from descbench.config.models import Toytown
+from descbench.datasets.toytown.draw import draw_toytown
+from descbench.jobs import job
+
+with job(snakemake):
+    draw_toytown(
+        Toytown.model_validate(snakemake.params.settings),
+        Path(snakemake.params.folder),
+        Path(snakemake.output[0]),
+        processes=snakemake.threads,
+    )

@@ -1,0 +1,25 @@
+"""Rule extract_features: one shard of images through a network."""
+
+from pathlib import Path
+
+from descbench.config.models import Features, Model
+from descbench.features.extract import extract_features
+from descbench.jobs import job
+from pydantic import TypeAdapter
+
+with job(snakemake):
+    params = snakemake.params
+    extract_features(
+        Path(snakemake.input.manifest),
+        snakemake.wildcards.role,
+        params.start,
+        params.stop,
+        Path(params.image_root),
+        Path(snakemake.input.checkpoint),
+        TypeAdapter(Model).validate_python(params.model),
+        TypeAdapter(Features).validate_python(params.settings),
+        params.digest,
+        Path(snakemake.output[0]),
+        device=params.device,
+        workers=snakemake.threads - 1,
+    )

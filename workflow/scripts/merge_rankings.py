@@ -1,0 +1,14 @@
+"""Rule merge_rankings: the rankings of all shards as one."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.retrieval.ranking import merge_rankings
+
+with job(snakemake):
+    merge_rankings(
+        [Path(part) for part in snakemake.input],
+        Path(snakemake.output[0]),
+        top_k=snakemake.params.top_k,
+        num_queries=snakemake.params.num_queries,
+    )

@@ -1,0 +1,16 @@
+"""Rule score_ranking: metrics of a ranking, and the record of what they were made from."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.metrics.score import score_ranking
+from descbench.tables.provenance import write_provenance
+
+with job(snakemake):
+    score_ranking(Path(snakemake.input.ranking), Path(snakemake.input.ground_truth), Path(snakemake.output.scores))
+    write_provenance(
+        Path(snakemake.output.provenance),
+        blocks=snakemake.params.blocks,
+        sources=snakemake.params.sources,
+        features=Path(snakemake.input.features),
+    )

@@ -1,0 +1,14 @@
+"""Rule search_flat: queries against a database of global descriptors."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.retrieval.flat import search_flat
+
+with job(snakemake):
+    search_flat(
+        [Path(shard) for shard in snakemake.input.queries],
+        [Path(shard) for shard in snakemake.input.database],
+        Path(snakemake.output[0]),
+        top_k=snakemake.params.top_k,
+    )

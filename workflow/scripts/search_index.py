@@ -1,0 +1,18 @@
+"""Rule search_index: all queries against one shard of an inverted file."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.retrieval.search import search_index
+
+with job(snakemake):
+    statistics = snakemake.input.get("statistics")
+    search_index(
+        [Path(shard) for shard in snakemake.input.queries],
+        Path(snakemake.input.codebook),
+        Path(snakemake.input.index),
+        Path(snakemake.output[0]),
+        n=snakemake.params.n,
+        statistics=Path(statistics) if statistics else None,
+        **snakemake.params.query,
+    )

@@ -1,0 +1,16 @@
+"""Rule unpack_source: the content of a source, in its official place."""
+
+from pathlib import Path
+
+from descbench.config.models import Source
+from descbench.io.archives import unpack_source
+from descbench.jobs import job
+
+with job(snakemake):
+    unpack_source(
+        snakemake.wildcards.source,
+        Source.model_validate(snakemake.params.source),
+        [Path(archive) for archive in snakemake.input],
+        Path(snakemake.params.datasets_dir),
+        Path(snakemake.output[0]),
+    )
