@@ -13,6 +13,7 @@ from typing import Any
 from descbench.config.models import (
     AsmkMethod,
     Config,
+    DatasetBase,
     DescriptorBagDataset,
     FolderDataset,
     OfficialWeights,
@@ -83,13 +84,18 @@ class Layout:
 
     # --- datasets ---
 
-    def dataset_inputs(self, name: str) -> list[str]:
-        """What must be in place before the manifest of a dataset can be built."""
-        dataset = self._get("datasets", name)
-        if isinstance(dataset, WithDistractorsDataset):
-            return self.dataset_inputs(dataset.base)
-        markers = [self.unpacked(source) for source in dataset.sources]
-        return [*markers, self.toytown()] if dataset.generator else markers
+    def manifest_inputs(self, name: str) -> list[str]:
+        """What must be in place before the manifest of a dataset can be built: lists and ground truth."""
+        dataset = self._get("datasets", self.base_dataset(name))
+        return [*map(self.unpacked, dataset.sources), *self._drawn(dataset)]
+
+    def image_inputs(self, name: str) -> list[str]:
+        """What must be in place before the images of a dataset can be read."""
+        dataset = self._get("datasets", self.base_dataset(name))
+        return [*map(self.unpacked, dataset.image_sources), *self._drawn(dataset)]
+
+    def _drawn(self, dataset: DatasetBase) -> list[str]:
+        return [self.toytown()] if dataset.generator else []
 
     def manifest(self, dataset: str) -> str:
         """Manifest CSV of a dataset."""
@@ -296,8 +302,9 @@ class Layout:
         block = self._get("features", features)
         if isinstance(block, ReleasedFeatures):
             return [source for dataset, source in block.files.items() if dataset in datasets]
+        images = [source for dataset in datasets for source in self._get("datasets", dataset).image_sources]
         weights = self._get("models", block.model).weights
-        return [weights.file] if isinstance(weights, OfficialWeights) else []
+        return [*images, weights.file] if isinstance(weights, OfficialWeights) else images
 
     # --- names, for wildcard constraints ---
 

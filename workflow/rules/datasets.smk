@@ -79,7 +79,7 @@ rule draw_toytown:
 
 rule build_manifest:
     input:
-        lambda wildcards: layout.dataset_inputs(wildcards.dataset),
+        lambda wildcards: layout.manifest_inputs(wildcards.dataset),
     output:
         manifest=layout.manifest("{dataset}"),
         ground_truth=layout.ground_truth("{dataset}"),

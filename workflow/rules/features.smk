@@ -1,6 +1,7 @@
 # Images and checkpoints -> feature shards; or descriptors released by the authors -> feature shards.
 rule extract_features:
     input:
+        images=lambda wildcards: layout.image_inputs(wildcards.dataset),
         manifest=layout.manifest("{dataset}"),
         checkpoint=lambda wildcards: layout.checkpoint(
             cfg.features[wildcards.features].model

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from descbench.config.models import Table
 from descbench.jobs import job
+
+from descbench.config.models import Table
 from descbench.tables.table import build_table
 
 with job(snakemake):

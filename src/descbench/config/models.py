@@ -88,7 +88,8 @@ class Source(Strict):
 class DatasetBase(Strict):
     """What all datasets share."""
 
-    sources: tuple[Name, ...] = Field((), description="Sources that must be in place before the manifest is built.")
+    sources: tuple[Name, ...] = Field((), description="Sources of lists and ground truth, needed by the manifest.")
+    image_sources: tuple[Name, ...] = Field((), description="Sources of the images, needed by extraction only.")
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
     counts: dict[Role, int] = Field({}, description="Official number of images of each role.")
     shard_size: int | None = Field(None, gt=0, description="Images in a shard; null = the site's `shard_size`.")

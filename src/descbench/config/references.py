@@ -40,8 +40,9 @@ def _missing(path: tuple[Any, ...], name: str, section: str, known: Mapping[str,
 def _datasets(config: Config) -> Iterator[Problem]:
     for name, dataset in config.datasets.items():
         path = ("datasets", name)
-        for source in dataset.sources:
-            yield from _missing((*path, "sources"), source, "sources", config.sources)
+        for key in ("sources", "image_sources"):
+            for source in getattr(dataset, key):
+                yield from _missing((*path, key), source, "sources", config.sources)
         if isinstance(dataset, WithDistractorsDataset):
             yield from _missing((*path, "base"), dataset.base, "datasets", config.datasets)
             yield from _missing((*path, "distractors"), dataset.distractors, "datasets", config.datasets)
