@@ -15,3 +15,9 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"third-party data not shipped with the project: no folder {folder} (set DESCBENCH_REAL_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Root of the repository."""
+    return ROOT

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from descbench.datasets.build import build_manifest
-from descbench.jobs import job
 from pydantic import TypeAdapter
 
 from descbench.config.models import Dataset
+from descbench.datasets.build import build_manifest
+from descbench.jobs import job
 
 with job(snakemake):
     build_manifest(

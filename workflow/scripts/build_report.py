@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from descbench.jobs import job
-
 from descbench.config.models import Table
+from descbench.jobs import job
 from descbench.tables.report import build_report
 
 with job(snakemake):

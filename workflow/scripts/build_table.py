@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from descbench.jobs import job
-
 from descbench.config.models import Table
+from descbench.jobs import job
 from descbench.tables.table import build_table
 
 with job(snakemake):
@@ -13,7 +12,7 @@ with job(snakemake):
         snakemake.wildcards.table,
         Table.model_validate(snakemake.params.table),
         {cell: Path(path) for cell, path in zip(cells, snakemake.input.scores, strict=True)},
-        {cell: path for cell, path in zip(cells, snakemake.input.provenance, strict=True)},
+        dict(zip(cells, snakemake.input.provenance, strict=True)),
         Path(snakemake.output.csv),
         Path(snakemake.output.markdown),
     )

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from descbench.jobs import job
-from descbench.models.checkpoints import convert_checkpoint
 from pydantic import TypeAdapter
 
 from descbench.config.models import Model
+from descbench.jobs import job
+from descbench.models.checkpoints import convert_checkpoint
 
 with job(snakemake):
     weights = snakemake.input.weights

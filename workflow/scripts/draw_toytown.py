@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from descbench.config.models import Toytown
 from descbench.datasets.toytown.draw import draw_toytown
 from descbench.jobs import job
-
-from descbench.config.models import Toytown
 
 with job(snakemake):
     draw_toytown(

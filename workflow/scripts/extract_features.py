@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from descbench.features.extract import extract_features
-from descbench.jobs import job
 from pydantic import TypeAdapter
 
 from descbench.config.models import Features, Model
+from descbench.features.extract import extract_features
+from descbench.jobs import job
 
 with job(snakemake):
     params = snakemake.params

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from descbench.datasets.manifest import read_manifest
 from descbench.features.released import import_features
 from descbench.jobs import job
-
-from descbench.datasets.manifest import read_manifest
 
 with job(snakemake):
     params = snakemake.params

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from descbench.config.models import Source
 from descbench.io.archives import unpack_source
 from descbench.jobs import job
-
-from descbench.config.models import Source
 
 with job(snakemake):
     unpack_source(

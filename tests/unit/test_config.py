@@ -1,0 +1,150 @@
+"""The configuration refuses what is wrong before any job starts, and says where."""
+
+import json
+
+import pytest
+import yaml
+
+from descbench.config.load import load_config, load_config_files, read_yaml
+from descbench.config.models import Config
+from descbench.config.schemas import SCHEMA_FILE, config_schema
+from descbench.errors import ConfigError
+
+CATALOG = ("datasets", "models", "methods", "tables")
+
+
+@pytest.fixture
+def demo(project):
+    """The demo's configuration as plain values, to be spoilt."""
+    values = read_yaml(project / "config/config.yaml")
+    return {**values, **read_yaml(project / "config/demo.yaml")}
+
+
+def refusal(values, files=()) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(values, files)
+    return str(caught.value)
+
+
+def test_default_configuration_is_valid(project, monkeypatch):
+    monkeypatch.chdir(project)
+    config = load_config_files("config/config.yaml")
+    assert set(config.tables) >= {"table2", "table2_released", "table2_global"}
+
+
+def test_demo_configuration_is_valid(demo):
+    assert list(load_config(demo).tables) == ["table2"]
+
+
+def test_schema_has_not_drifted(project):
+    stored = json.loads((project / "config/schemas" / SCHEMA_FILE).read_text())
+    assert stored == json.loads(json.dumps(config_schema())), "run `python -m descbench.config.schemas`"
+
+
+def test_every_field_is_described():
+    schema = config_schema()
+    bare = [
+        f"{name}.{key}"
+        for name, model in schema["$defs"].items()
+        for key, field in model.get("properties", {}).items()
+        if "description" not in field and "$ref" not in field and key not in ("format", "kind", "search")
+    ]
+    # What is left needs no more words than its name and the section it stands in.
+    assert set(bare) <= {
+        f"{model}.{key}"
+        for model in schema["$defs"]
+        for key in ("source", "architecture", "dataset", "metric", "method", "title", "columns", "rows", "figures")
+    }
+
+
+def test_unknown_key_names_file_path_and_what_is_allowed(demo, tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    demo["methods"]["how_r18_n200"]["query"] = {"alpa": 2.0}
+    overlay.write_text(yaml.safe_dump({"methods": demo["methods"]}))
+    message = refusal(demo, [overlay])
+    assert f"{overlay}: methods.how_r18_n200.query.alpa: unknown key (did you mean 'alpha'?)" in message
+    assert "multiple_assignment" in message
+
+
+def test_unknown_top_level_key(demo):
+    assert "results_dri: unknown key (did you mean 'results_dir'?)" in refusal({**demo, "results_dri": "x"})
+
+
+def test_wrong_type_names_key_and_value(demo):
+    assert "shard_size: Input should be a valid integer" in refusal({**demo, "shard_size": "many"})
+
+
+def test_wrong_choice_lists_choices(demo):
+    message = refusal({**demo, "device": "tpu"})
+    assert "device: Input should be 'auto', 'cpu' or 'cuda', not 'tpu'" in message
+
+
+def test_wrong_kind_of_block_lists_kinds(demo):
+    demo["datasets"]["alderford"]["format"] = "imagefolder"
+    message = refusal(demo)
+    assert "datasets.alderford" in message
+    assert "'revisitop'" in message
+
+
+def test_missing_key(demo):
+    del demo["methods"]["how_r18_n200"]["codebook"]["features"]
+    assert "methods.how_r18_n200.codebook.features: this key is required" in refusal(demo)
+
+
+@pytest.mark.parametrize(
+    ("section", "block", "key", "value", "expected"),
+    [
+        ("features", "how_r18", "model", "how_r81", "there is no 'how_r81' in section `models`; close names: how_r18"),
+        ("methods", "how_r18_n200", "features", "nothing", "there is no 'nothing' in section `features`"),
+        ("methods", "how_r18_n200", "n", 999, "999 is more than the 200 features an image"),
+        ("datasets", "alderford", "sources", ["absent.tgz"], "there is no 'absent.tgz' in section `sources`"),
+        ("datasets", "alderford", "counts", {}, "`counts` is required"),
+    ],
+)
+def test_names_that_lead_nowhere(demo, section, block, key, value, expected):
+    demo[section][block][key] = value
+    message = refusal(demo)
+    assert f"{section}.{block}.{key}" in message
+    assert expected in message
+
+
+def test_table_naming_a_missing_method(demo):
+    demo["tables"]["table2"]["rows"][1]["method"] = "how_r50_n200"
+    message = refusal(demo)
+    assert "tables.table2.rows.1.method" in message
+    assert "close names" in message
+
+
+def test_codebook_of_another_model(demo):
+    demo["methods"]["how_r18_n200"]["codebook"]["features"] = "how_r50-_single"
+    assert "learned with model 'how_r50-'" in refusal(demo)
+
+
+def test_all_problems_are_listed_at_once(demo):
+    message = refusal({**demo, "device": "tpu", "shard_size": 0})
+    assert "device" in message
+    assert "shard_size" in message
+
+
+def test_key_written_twice(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("device: cpu\ndevice: cuda\n")
+    with pytest.raises(ConfigError, match="device is written twice"):
+        read_yaml(path)
+
+
+def test_missing_catalogue_file():
+    assert "nowhere.yaml: no such configuration file" in refusal({"catalog": ["nowhere.yaml"]})
+
+
+def test_sizes_read_like_the_original(demo):
+    demo["methods"]["how_r18_n200"]["codebook"]["size"] = "64k"
+    assert load_config(demo).methods["how_r18_n200"].codebook.size == 65536
+
+
+def test_published_figures_have_a_source(project, monkeypatch):
+    monkeypatch.chdir(project)
+    config: Config = load_config_files("config/config.yaml")
+    figures = [f for table in config.tables.values() for row in table.rows for f in row.figures]
+    assert figures
+    assert all(figure.source and (figure.paper or figure.released) for figure in figures)

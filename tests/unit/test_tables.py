@@ -1,0 +1,78 @@
+"""Tables put ours beside the published figure and judge the difference."""
+
+import csv
+import json
+
+import pytest
+
+from descbench.config.models import Table
+from descbench.errors import DataError
+from descbench.tables.report import build_report
+from descbench.tables.table import COLUMNS, SYNTHETIC_COLUMNS, build_table
+
+
+def make_table(**changes):
+    figures = [
+        {"dataset": "town", "metric": "map_medium", "paper": 70.0, "released": 75.1, "source": "made up for a test"},
+        {"dataset": "town", "metric": "map_hard", "paper": 50.0, "source": "made up for a test", "tolerance": 2.0},
+    ]
+    block = {
+        "title": "A table",
+        "columns": [
+            {"dataset": "town", "metric": "map_medium", "label": "Town (M)"},
+            {"dataset": "town", "metric": "map_hard", "label": "Town (H)"},
+            {"dataset": "town", "metric": "map_easy", "label": "Town (E)"},
+        ],
+        "rows": [{"label": "ours & theirs", "method": "m", "figures": figures}],
+    }
+    return Table.model_validate({**block, **changes})
+
+
+def build(tmp_path, table, metrics):
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"metrics": metrics}))
+    out = tmp_path / "t.csv", tmp_path / "t.md"
+    build_table("t", table, {("m", "town"): scores}, {("m", "town"): "provenance/m/town.json"}, *out)
+    with open(out[0], newline="") as stream:
+        return list(csv.DictReader(stream)), out[1].read_text()
+
+
+METRICS = {"map_medium": 0.7549, "map_hard": 0.4712, "map_easy": 0.9}
+
+
+def test_verdicts(tmp_path):
+    lines, markdown = build(tmp_path, make_table(), METRICS)
+    assert tuple(lines[0]) == COLUMNS
+    assert [line["ours"] for line in lines] == ["75.49", "47.12", "90.0"]
+    assert [line["difference"] for line in lines] == ["0.39", "-2.88", ""]
+    assert [line["verdict"] for line in lines] == ["match", "off", "no reference"]
+    assert "| ours & theirs | 75.5 (75.1) | 47.1 (50.0) | 90.0 |" in markdown
+
+
+def test_synthetic_tables_carry_nothing_published(tmp_path):
+    table = make_table(synthetic=True, rows=[{"label": "ours", "method": "m"}])
+    lines, markdown = build(tmp_path, table, METRICS)
+    assert tuple(lines[0]) == SYNTHETIC_COLUMNS
+    assert "published" not in markdown
+
+
+def test_undefined_metric_is_an_empty_cell(tmp_path):
+    lines, markdown = build(tmp_path, make_table(), {**METRICS, "map_hard": None})
+    assert lines[1]["ours"] == ""
+    assert lines[1]["verdict"] == "no reference"
+    assert "| - (50.0) |" in markdown
+
+
+def test_metric_that_the_scores_lack(tmp_path):
+    with pytest.raises(DataError, match="no metric 'map_easy'; this file has map_hard, map_medium"):
+        build(tmp_path, make_table(), {"map_medium": 0.5, "map_hard": 0.5})
+
+
+def test_report_holds_each_table_under_its_id(tmp_path):
+    table = make_table()
+    build(tmp_path, table, METRICS)
+    build_report({"t": table}, [tmp_path / "t.csv"], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert '<table id="t">' in page
+    assert "ours &amp; theirs" in page
+    assert '<span class="off">47.1</span>' in page
