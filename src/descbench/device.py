@@ -1,0 +1,24 @@
+"""Where networks run."""
+
+from __future__ import annotations
+
+import torch
+
+from descbench.errors import ConfigError
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto is CUDA when there is one.
+
+    Raises:
+        ConfigError: CUDA was asked for and is absent.
+    """
+    present = torch.cuda.is_available()
+    if name == "cuda" and not present:
+        raise ConfigError("device: cuda was asked for, but torch sees no CUDA device; set `device: auto` or `cpu`.")
+    return torch.device("cuda" if name != "cpu" and present else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the device for the record: the GPU's own name, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,56 @@
+"""What every workflow script does around its one library call: logging, and one clear message on failure."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from descbench.errors import DescbenchError
+
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Run the body of a workflow script as one job.
+
+    Messages go to stderr and to the rule's log file. A :class:`DescbenchError` ends the job with its
+    message alone (the traceback goes to the log file); anything else ends it with a traceback in both.
+    SIGTERM, which clusters send before they kill, ends the job in order, so that nothing half-written
+    stays behind.
+
+    Args:
+        snakemake: the object that Snakemake injects into scripts; only ``rule``, ``wildcards`` and
+            ``log`` are used.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if snakemake.log:
+        log_file = Path(snakemake.log[0])
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=handlers, force=True)
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    wildcards = " ".join(f"{key}={value}" for key, value in dict(snakemake.wildcards).items())
+    logging.info("%s %s", snakemake.rule, wildcards)
+    try:
+        yield
+    except DescbenchError as error:
+        logging.error("%s", error)
+        for handler in handlers[1:]:
+            handler.handle(logging.LogRecord("", logging.DEBUG, "", 0, "traceback", (), sys.exc_info()))
+        sys.exit(1)
+    except Exception:
+        logging.exception("%s failed", snakemake.rule)
+        sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
