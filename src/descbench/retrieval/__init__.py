@@ -1,0 +1,12 @@
+"""Retrieval: codebooks, ASMK inverted files, flat search, rankings.
+
+The constants below belong to the stages of the same names. They are raised on purpose, whenever the
+result of a stage changes, so that Snakemake runs it again.
+"""
+
+TRAIN_CODEBOOK_VERSION = 1
+BUILD_INDEX_VERSION = 1
+COLLECT_STATISTICS_VERSION = 1
+SEARCH_INDEX_VERSION = 1
+MERGE_RANKINGS_VERSION = 1
+SEARCH_FLAT_VERSION = 1
