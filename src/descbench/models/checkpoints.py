@@ -1,0 +1,240 @@
+"""Checkpoints: official files and drawn weights on one side, one format of ours on the other.
+
+A checkpoint of ours is a dict ``{"format", "model", "mean", "std", "extra", "state_dict", "source"}``
+written with ``torch.save``. Official files are read with ``weights_only=True``: nothing in them runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from descbench.config.models import HowModel, Model, RandomWeights
+from descbench.errors import DataError
+from descbench.io.atomic import atomic_path
+from descbench.io.digests import sha256_file
+from descbench.models.gem import GemNet
+from descbench.models.how import HowNet
+
+FORMAT = 1
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_HOW_SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
+
+
+def build_network(model: Model) -> nn.Module:
+    """The network of a catalogue block, without its weights."""
+    if isinstance(model, HowModel):
+        return HowNet(model.backbone, model.skip_layer, model.dim, model.smoothing)
+    return GemNet(model.backbone, model.whitening)
+
+
+def convert_checkpoint(model: Model, weights: Path | None, output: Path) -> None:
+    """Write the checkpoint of a model from official weights or from a seed.
+
+    Args:
+        model: block of the catalogue.
+        weights: official file; None for weights that are drawn.
+        output: checkpoint of ours.
+
+    Raises:
+        DataError: the file is no checkpoint, or of another architecture (names the first key that
+            does not fit, with both shapes).
+    """
+    network = build_network(model)
+    if isinstance(model.weights, RandomWeights):
+        content = _drawn(model, network, model.weights.seed)
+    else:
+        content = _official(model, network, Path(weights))
+    with atomic_path(output) as temporary:
+        torch.save({"format": FORMAT, "model": _architecture(model), **content}, temporary)
+
+
+def load_network(checkpoint: Path, model: Model) -> nn.Module:
+    """The network of a checkpoint of ours, in eval mode, with ``mean`` and ``std`` as attributes.
+
+    Raises:
+        DataError: no checkpoint of ours, or of another architecture than ``model``.
+    """
+    content = _load(checkpoint)
+    if content.get("format") != FORMAT:
+        raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
+    if content["model"] != _architecture(model):
+        raise DataError(f"{checkpoint}: holds {content['model']}, the configuration asks for {_architecture(model)}.")
+    network = build_network(model)
+    load_state(network, content["state_dict"], checkpoint)
+    if content["extra"]:
+        network.set_learned_whitening(content["extra"]["mean"], content["extra"]["projection"])
+    network.mean, network.std = content["mean"], content["std"]
+    return network.eval()
+
+
+def checkpoint_digest(checkpoint: Path) -> str:
+    """SHA-256 over names, types, shapes and values of a checkpoint's weights, whatever the container."""
+    content = _load(checkpoint)
+    digest = hashlib.sha256()
+    tensors = {**content["state_dict"], **{f"extra.{k}": v for k, v in content["extra"].items()}}
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Load weights strictly.
+
+    Raises:
+        DataError: names the first key that is missing, unknown or of another shape.
+    """
+    expected = network.state_dict()
+    for key, tensor in expected.items():
+        if key not in state:
+            raise DataError(f"{source}: key {key!r} {tuple(tensor.shape)} is missing; weights of another architecture?")
+        if state[key].shape != tensor.shape:
+            raise DataError(
+                f"{source}: key {key!r} has shape {tuple(state[key].shape)}, the network needs {tuple(tensor.shape)}; "
+                "weights of another architecture?"
+            )
+    unknown = [key for key in state if key not in expected]
+    if unknown:
+        raise DataError(f"{source}: unknown key {unknown[0]!r} ({len(unknown)} in all); weights of another network?")
+    network.load_state_dict(state)
+
+
+def upgrade_how_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring an old HOW checkpoint (recognised by the absence of ``_version``) to the new format.
+
+    Source: how.md section 3. Network parameters are made from ``meta``; ``whiten.*`` becomes
+    ``dim_reduction.*``. A checkpoint that is new already is returned as it is.
+    """
+    if "_version" in content:
+        return dict(content)
+    meta = content["meta"]
+    renamed = {key.replace("whiten.", "dim_reduction.", 1): value for key, value in content["state_dict"].items()}
+    parameters = {
+        "architecture": meta["architecture"],
+        "pretrained": True,
+        "skip_layer": meta["skip_layer"],
+        "dim_reduction": {"dim": meta["dim"]},
+        "smoothing": {"kernel_size": meta["feat_pool_k"]},
+        "runtime": {
+            "mean_std": [meta["mean"], meta["std"]],
+            "image_size": 1024,
+            "features_num": 1000,
+            "scales": list(_HOW_SCALES),
+            "training_scales": [1],
+        },
+    }
+    return {**content, "state_dict": renamed, "net_params": parameters, "_version": "how/2020"}
+
+
+def _architecture(model: Model) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude={"weights"})
+
+
+def _drawn(model: Model, network: nn.Module, seed: int) -> dict[str, Any]:
+    """Weights drawn from a seed, the global random state left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in network.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(network, HowNet):
+            nn.init.orthogonal_(network.dim_reduction.weight)
+    return {
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+        "extra": {},
+        "state_dict": network.state_dict(),
+        "source": {"file": None, "sha256": None, "seed": seed},
+    }
+
+
+def _official(model: Model, network: nn.Module, weights: Path) -> dict[str, Any]:
+    content = _load(weights)
+    for key in ("state_dict", "meta"):
+        if key not in content:
+            raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")
+    if isinstance(model, HowModel):
+        content, mean, std = _how(model, content, weights)
+    else:
+        mean, std = content["meta"].get("mean", IMAGENET_MEAN), content["meta"].get("std", IMAGENET_STD)
+    load_state(network, content["state_dict"], weights)
+    return {
+        "mean": [float(v) for v in mean],
+        "std": [float(v) for v in std],
+        "extra": _learned_whitening(content["meta"], weights) if getattr(network, "learned", False) else {},
+        "state_dict": network.state_dict(),
+        "source": {"file": weights.name, "sha256": sha256_file(weights), "seed": None},
+    }
+
+
+def _how(model: HowModel, content: Mapping[str, Any], weights: Path) -> tuple[dict[str, Any], Any, Any]:
+    try:
+        content = upgrade_how_checkpoint(content)
+        parameters = content["net_params"]
+        found = (
+            parameters["architecture"],
+            parameters["skip_layer"],
+            parameters["dim_reduction"]["dim"],
+            (parameters["smoothing"] or {"kernel_size": 0})["kernel_size"],
+        )
+        mean, std = parameters["runtime"]["mean_std"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{weights}: not a HOW checkpoint, {error} is missing in its metadata.") from error
+    wanted = (model.backbone, model.skip_layer, model.dim, model.smoothing)
+    if found != wanted:
+        names = "backbone, skip_layer, dim, smoothing"
+        raise DataError(
+            f"{weights}: its {names} are {found}, the configuration says {wanted}; correct the model block."
+        )
+    return content, mean, std
+
+
+def _learned_whitening(meta: Mapping[str, Any], weights: Path) -> dict[str, torch.Tensor]:
+    """Mean and projection stored under ``Lw``: by training set, then for several scales (``ms``) or one.
+
+    That nesting is not in the spec sheet and could not be checked against a published file.
+    """
+    try:
+        by_scales = next(iter(meta["Lw"].values()))
+        whitening = by_scales.get("ms", by_scales.get("ss"))
+        return {
+            "mean": torch.as_tensor(np.asarray(whitening["m"]), dtype=torch.float32),
+            "projection": torch.as_tensor(np.asarray(whitening["P"]), dtype=torch.float32),
+        }
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise DataError(f"{weights}: holds no learned whitening (Lw with m and P); set `whitening: none`.") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Read a file of torch.save without running anything it holds; numpy arrays are admitted."""
+    numpy_pickles = [
+        np._core.multiarray._reconstruct,
+        np._core.multiarray.scalar,
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
+    ]
+    aliases = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]
+    aliases.append((np._core.multiarray.scalar, "numpy.core.multiarray.scalar"))
+    try:
+        with torch.serialization.safe_globals([*numpy_pickles, *aliases]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such checkpoint.") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: cannot be read as a checkpoint ({reason}); fetch it again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, not a checkpoint.")
+    return content

@@ -1,0 +1,95 @@
+"""GeM: global descriptors by generalised-mean pooling (Radenovic, Tolias, Chum, TPAMI 2018).
+
+The networks of the CNN image retrieval toolbox. Facts from the spec sheet ``revisitop.md`` section 5;
+state-dict keys are the toolbox's (``features.*``, ``pool.p``, ``whiten.*``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from descbench.models.torchvision_cpu import models
+
+_CHANNELS = {"vgg16": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
+
+
+class GeMPooling(nn.Module):
+    """Generalised mean: (mean of max(x, 1e-6)^p over locations)^(1/p)."""
+
+    def __init__(self, p: float = 3.0) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), p))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, C)."""
+        return features.clamp(min=1e-6).pow(self.p).mean((-2, -1)).pow(1.0 / self.p)
+
+
+class GemNet(nn.Module):
+    """Backbone, GeM pooling, L2, and whitening.
+
+    Args:
+        backbone: ``vgg16`` or a ResNet of torchvision.
+        whitening: ``none``; ``network``: a linear layer of the checkpoint, L2-normalised again;
+            ``learned``: mean and projection of the checkpoint's metadata, applied after the pyramid.
+
+    The pyramid averages descriptors to the power of p. That p is GeM's own where the network has no
+    whitening layer and 1 otherwise is the toolbox's habit to our knowledge; the sheet does not say so.
+    """
+
+    def __init__(self, backbone: str, whitening: str = "none") -> None:
+        super().__init__()
+        self.dim = _CHANNELS[backbone]
+        if backbone == "vgg16":
+            layers = list(models.vgg16(weights=None).features.children())[:-1]
+        else:
+            layers = list(getattr(models, backbone)(weights=None).children())[:-2]
+        self.features = nn.Sequential(*layers)
+        self.pool = GeMPooling()
+        self.whiten = nn.Linear(self.dim, self.dim) if whitening == "network" else None
+        self.learned = whitening == "learned"
+        if self.learned:
+            self.register_buffer("lw_mean", torch.zeros(self.dim), persistent=False)
+            self.register_buffer("lw_projection", torch.eye(self.dim), persistent=False)
+
+    def set_learned_whitening(self, mean: torch.Tensor, projection: torch.Tensor) -> None:
+        """Set the learned whitening: mean (D,) or (D, 1) and projection (D', D)."""
+        self.lw_mean, self.lw_projection = mean.flatten(), projection
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> (B, D) of one scale, L2-normalised with eps 1e-6."""
+        pooled = _unit(self.pool(self.features(image)))
+        return pooled if self.whiten is None else _unit(self.whiten(pooled))
+
+    def describe(self, image: torch.Tensor, scales: Sequence[float] = (1.0,)) -> torch.Tensor:
+        """Descriptor over a pyramid: (1, D).
+
+        Scales resize bilinearly without a recomputed ratio; scale 1 is left untouched. A scale that
+        would leave no pixel is passed over.
+        """
+        power = self.pool.p if self.whiten is None and len(scales) > 1 else 1.0
+        total, used = torch.zeros((), device=image.device), 0
+        for scale in scales:
+            if min(int(side * scale) for side in image.shape[-2:]) < 1:
+                continue
+            total, used = total + self(_resized(image, scale)).pow(power), used + 1
+        descriptor = (total / used).pow(1.0 / power)
+        descriptor = descriptor / descriptor.norm(dim=1, keepdim=True)
+        return self._whitened(descriptor) if self.learned else descriptor
+
+    def _whitened(self, descriptor: torch.Tensor) -> torch.Tensor:
+        return _unit((descriptor - self.lw_mean) @ self.lw_projection.T)
+
+
+def _resized(image: torch.Tensor, scale: float) -> torch.Tensor:
+    if scale == 1:
+        return image
+    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def _unit(x: torch.Tensor) -> torch.Tensor:
+    return x / (x.norm(dim=1, keepdim=True) + 1e-6)

@@ -1,0 +1,208 @@
+"""HOW: local descriptors whose sum is a good global one (Tolias, Jenicek, Chum, ECCV 2020).
+
+A ResNet without its last stages, attention by the norm of the raw features, 3x3 average smoothing,
+and a 1x1 reduction. Facts from the spec sheet ``how.md`` section 1; state-dict keys are the original's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from descbench.models.torchvision_cpu import models
+
+_CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048}
+
+
+@dataclass(frozen=True)
+class LocalDescriptors:
+    """Local descriptors of one image, strongest first.
+
+    Attributes:
+        descriptors: (n, D) float32.
+        strengths: (n,) float32 attention; the strongest cell of the image has 1.
+        locations: (n, 2) int16 x, y in feature-map cells of the descriptor's own scale.
+        scales: (n,) float16, as the original stores them (1.414 -> 1.4140625).
+        scale_indexes: (n,) int64, position in the list of scales.
+    """
+
+    descriptors: torch.Tensor
+    strengths: torch.Tensor
+    locations: torch.Tensor
+    scales: torch.Tensor
+    scale_indexes: torch.Tensor
+
+
+class FeatureNorm(nn.Module):
+    """Attention of a location: the L2 norm of its raw features, sqrt(sum f^2 + 1e-10)."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, h, w)."""
+        return (features.pow(2).sum(1) + 1e-10).sqrt()
+
+
+class Smoothing(nn.Module):
+    """Average over a square window, stride 1; cells beyond the border are not counted."""
+
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> the same shape; a kernel of 0 leaves the features as they are."""
+        if not self.kernel_size:
+            return features
+        return F.avg_pool2d(features, self.kernel_size, 1, self.kernel_size // 2, count_include_pad=False)
+
+
+class HowNet(nn.Module):
+    """The HOW network.
+
+    Args:
+        backbone: ``resnet18``, ``resnet50`` or ``resnet101``.
+        skip_layer: stages cut from the end (1 makes ResNet-50 the paper's "-R50").
+        dim: dimensions D after the reduction.
+        smoothing: side of the smoothing window, 0 for none.
+
+    Batches hold one image: images differ in size.
+    """
+
+    def __init__(self, backbone: str = "resnet18", skip_layer: int = 0, dim: int = 128, smoothing: int = 3) -> None:
+        super().__init__()
+        layers = list(getattr(models, backbone)(weights=None).children())[:-2]
+        self.backbone, self.skip_layer, self.dim = backbone, skip_layer, dim
+        self.backbone_dim = _CHANNELS[backbone] // 2**skip_layer
+        self.stride = 32 // 2**skip_layer
+        self.features = nn.Sequential(*layers[: len(layers) - skip_layer])
+        self.attention = FeatureNorm()
+        self.smoothing = Smoothing(smoothing)
+        self.dim_reduction = nn.Conv2d(self.backbone_dim, dim, 1)
+
+    @property
+    def meta(self) -> dict[str, object]:
+        """What the original stores beside the weights."""
+        return {
+            "architecture": self.backbone,
+            "backbone_dim": self.backbone_dim,
+            "outputdim": self.dim,
+            "corercf_size": self.stride,
+        }
+
+    def maps(self, image: torch.Tensor, scales: Sequence[float]) -> list[tuple[torch.Tensor, torch.Tensor] | None]:
+        """Descriptor map and raw attention of every scale.
+
+        Args:
+            image: (1, 3, H, W) normalised.
+            scales: pyramid; a scale that would leave no pixel gives None (the original fails there).
+
+        Returns:
+            Per scale ``(descriptors (1, D, h, w), attention (h, w))``.
+        """
+        levels = [resize(image, scale) for scale in scales]
+        return [None if level is None else self._map(level) for level in levels]
+
+    def _map(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.features(image)
+        return self.dim_reduction(self.smoothing(features)), self.attention(features).squeeze(0)
+
+    def normalised_maps(self, image: torch.Tensor, scales: Sequence[float]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """As :meth:`maps`, with every attention divided by the maximum over all scales of the image."""
+        maps = self.maps(image, scales)
+        strongest = torch.stack([attention.max() for _, attention in filter(None, maps)]).max()
+        empty = image.new_zeros((1, self.dim, 0, 0)), image.new_zeros((0, 0))
+        return [empty if item is None else (item[0], item[1] / strongest) for item in maps]
+
+    def local(self, image: torch.Tensor, scales: Sequence[float], n: int | None) -> LocalDescriptors:
+        """The n strongest local descriptors over all scales jointly; all of them for ``n=None``."""
+        maps = self.normalised_maps(image, scales)
+        return select_local([d for d, _ in maps], [a for _, a in maps], scales, n)
+
+    def describe(self, image: torch.Tensor, scales: Sequence[float] = (1.0,)) -> torch.Tensor:
+        """Global descriptor: (1, D), the attention-weighted sum over scales and locations, L2-normalised."""
+        maps = self.normalised_maps(image, scales)
+        return weighted_sum([d for d, _ in maps], [a for _, a in maps])
+
+    forward = describe
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
+        """Optimiser groups of the original: the reduction has learning rate 0 (how.md section 5.3)."""
+        return [
+            {"params": list(self.features.parameters()), "lr": learning_rate},
+            {"params": list(self.attention.parameters()), "lr": learning_rate},
+            {"params": list(self.smoothing.parameters()), "lr": learning_rate},
+            {"params": list(self.dim_reduction.parameters()), "lr": 0.0},
+        ]
+
+
+def resize(image: torch.Tensor, scale: float) -> torch.Tensor | None:
+    """One level of the pyramid: (1, 3, floor(H s), floor(W s)), or None when a side would vanish.
+
+    Bilinear without antialias; the sampling ratio is recomputed from the actual sizes, as the original
+    does (how.md, image pyramid). Scale 1 is an exact copy.
+    """
+    if min(int(side * scale) for side in image.shape[-2:]) < 1:
+        return None
+    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=True)
+
+
+def select_local(
+    maps: Sequence[torch.Tensor], attentions: Sequence[torch.Tensor], scales: Sequence[float], n: int | None
+) -> LocalDescriptors:
+    """Choose the n strongest cells over all scales jointly.
+
+    Cells are listed scale by scale, each map row by row; the sort is stable, so that equal strengths
+    keep this order on every machine (the original's order of ties is arbitrary).
+
+    Args:
+        maps: per scale (1, D, h, w).
+        attentions: per scale (h, w).
+        scales: one number per map.
+        n: how many to keep; None keeps all, sorted.
+    """
+    descriptors = torch.cat([m.flatten(2).squeeze(0).T for m in maps])
+    strengths = torch.cat([a.flatten() for a in attentions])
+    cells = [_cells(*a.shape, a.device) for a in attentions]
+    indexes = torch.cat([a.new_full((a.numel(),), i, dtype=torch.int64) for i, a in enumerate(attentions)])
+    order = torch.argsort(strengths, descending=True, stable=True)[:n]
+    half = torch.tensor(list(scales), dtype=torch.float16, device=strengths.device)
+    return LocalDescriptors(
+        descriptors[order], strengths[order], torch.cat(cells)[order], half[indexes[order]], indexes[order]
+    )
+
+
+def weighted_sum(maps: Sequence[torch.Tensor], attentions: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Sum of attention times descriptor over all maps, divided by (its norm + 1e-6): (1, D)."""
+    total = sum((m * a).flatten(2).sum(-1) for m, a in zip(maps, attentions, strict=True))
+    return total / (total.norm(dim=1, keepdim=True) + 1e-6)
+
+
+def cell_centres(
+    locations: torch.Tensor, scale_indexes: torch.Tensor, scales: Sequence[float], stride: int, size: tuple[int, int]
+) -> torch.Tensor:
+    """Centres of feature-map cells in pixels of the network's input image.
+
+    Args:
+        locations: (n, 2) x, y in cells.
+        scale_indexes: (n,) position in ``scales``.
+        scales: the pyramid.
+        stride: pixels of the resized image per cell.
+        size: (H, W) of the input image; the true ratio is floor(H s) / H, not s.
+
+    Returns:
+        (n, 2) float32 x, y; pixel centres lie at half-integers.
+    """
+    height, width = size
+    ratios = torch.tensor(
+        [[max(int(width * s), 1) / width, max(int(height * s), 1) / height] for s in scales], device=locations.device
+    )
+    return (locations.float() + 0.5) * stride / ratios[scale_indexes]
+
+
+def _cells(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """x, y of every cell in row-major order: (height * width, 2) int16."""
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], 1).to(torch.int16)
