@@ -1,0 +1,1 @@
+"""Training: mining and the pieces of a step."""
