@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -59,7 +60,8 @@ def load_image(path: str | os.PathLike[str], image_size: int, box: Box | None = 
     except FileNotFoundError:
         raise DataError(f"{path}: no such image.") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: {_size(path)} bytes that are no image PIL can read; fetch the file again.") from None
+        size = Path(path).stat().st_size
+        raise DataError(f"{path}: {size} bytes that are no image PIL can read; fetch the file again.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again.") from error
     target: float = image_size
@@ -90,7 +92,3 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image, np.float64) / 257.0
         return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
-
-
-def _size(path: str | os.PathLike[str]) -> int:
-    return os.stat(path).st_size

@@ -1,0 +1,299 @@
+"""HOW against what the original gave: network, selection, image reading, whitening, loss, mining, training step."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import standin
+import torch
+from goldens import golden_files
+from PIL import Image
+
+from descbench.features.images import load_image, to_tensor
+from descbench.losses.contrastive import contrastive_loss
+from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, upgrade_how_checkpoint
+from descbench.models.how import HowNet, resize, select_local, weighted_sum
+from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
+from descbench.training.mining import Pairs, mine_tuples
+from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
+
+
+def cases(pattern):
+    return [pytest.param(path, id=path.stem) for path in golden_files("how", pattern)]
+
+
+def numbered(data, key):
+    """Case numbers i for which ``key_i`` exists."""
+    found = sorted(int(m[1]) for name in data.files if (m := re.fullmatch(rf"{key}_(\d+)", name)))
+    assert found, f"no {key}_<i> in {data}"
+    return found
+
+
+def network(path) -> HowNet:
+    """Stand-in network of the architecture a file is named after: r18, r50- ..."""
+    name = re.search(r"_r(\d+)(-*)", path.stem)
+    net = HowNet(f"resnet{name[1]}", skip_layer=len(name[2]))
+    standin.fill_(net.state_dict())
+    return net.eval()
+
+
+def picture(seed, height, width) -> torch.Tensor:
+    return to_tensor(standin.image(int(seed), int(height), int(width)), IMAGENET_MEAN, IMAGENET_STD)[None]
+
+
+@pytest.mark.parametrize("path", cases("state_dict_*.json"))
+def test_state_dict(path):
+    golden = json.loads(path.read_text())
+    net = network(path)
+    found = [[key, list(t.shape), str(t.dtype).removeprefix("torch.")] for key, t in net.state_dict().items()]
+    assert found == golden["entries"]
+    assert {key: net.meta[key] for key in golden["meta"]} == golden["meta"]
+    assert sum(p.numel() for p in net.parameters()) == golden["trainable_parameters"]
+    groups = net.parameter_groups(1e-6)
+    assert [len(group["params"]) for group in groups] == [g["n_tensors"] for g in golden["parameter_groups"]]
+    overrides = [None if group["lr"] == 1e-6 else group["lr"] for group in groups]
+    assert overrides == [g["lr_override"] for g in golden["parameter_groups"]]
+    for key, value in golden["standin_sum"].items():
+        assert net.state_dict()[key].double().sum().item() == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("path", cases("single_scale_*.npz"))
+@torch.inference_mode()
+def test_single_scale(path):
+    golden, net = np.load(path), network(path)
+    for i in numbered(golden, "seed_h_w"):
+        image = picture(*golden[f"seed_h_w_{i}"])
+        np.testing.assert_allclose(image[0, :, :4, :4], golden[f"input_corner_{i}"], rtol=1e-6, atol=1e-6)
+        features = net.features(image)
+        channels = golden[f"channels_{i}"]
+        np.testing.assert_allclose(features[0, channels], golden[f"features_{i}"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(features.double().sum().item(), golden[f"features_sum_{i}"], rtol=1e-4)
+        smoothed = net.smoothing(features)[0, channels]
+        np.testing.assert_allclose(smoothed, golden[f"smoothed_{i}"], rtol=1e-4, atol=1e-4)
+        ((reduced, attention),) = net.maps(image, [1.0])
+        np.testing.assert_allclose(attention, golden[f"attention_raw_{i}"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(reduced[0], golden[f"reduced_{i}"], rtol=1e-4, atol=2e-4)
+        ((_, normalised),) = net.normalised_maps(image, [1.0])
+        np.testing.assert_allclose(normalised, golden[f"attention_{i}"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", cases("local_multiscale_*.npz"))
+@torch.inference_mode()
+def test_local_multiscale(path):
+    golden, net = np.load(path), network(path)
+    scales = golden["scales"].tolist()
+    for i in numbered(golden, "seed_h_w_n"):
+        *shape, n = golden[f"seed_h_w_n_{i}"].tolist()
+        image = picture(*shape)
+        sizes = [resize(image, s).shape[-2:] for s in scales]
+        np.testing.assert_array_equal(sizes, golden[f"image_sizes_{i}"])
+        maps = net.normalised_maps(image, scales)
+        np.testing.assert_array_equal([a.shape for _, a in maps], golden[f"map_sizes_{i}"])
+        attention = torch.cat([a.flatten() for _, a in maps])
+        np.testing.assert_allclose(attention, golden[f"attention_all_{i}"], atol=1e-5, rtol=1e-5)
+        compare_selection(net.local(image, scales, n), golden, i, n)
+
+
+def compare_selection(found, golden, i, n):
+    """Equal after matching on (scale, x, y); cells at the cut may be exchanged within a gap of 1e-5."""
+    assert len(found.descriptors) == len(golden[f"vecs_{i}"]) == min(n, len(golden[f"attention_all_{i}"]))
+    np.testing.assert_allclose(found.strengths, golden[f"strengths_{i}"], atol=1e-5)
+    assert found.scales.dtype == torch.float16
+    assert found.locations.dtype == torch.int16
+    ours = {key: row for row, key in enumerate(keys(found.scales.numpy(), found.locations.numpy()))}
+    theirs = {key: row for row, key in enumerate(keys(golden[f"scales_{i}"], golden[f"locs_{i}"]))}
+    weakest = golden[f"strengths_{i}"][-1]
+    for key in ours.keys() ^ theirs.keys():
+        strength = found.strengths[ours[key]] if key in ours else golden[f"strengths_{i}"][theirs[key]]
+        assert abs(float(strength) - weakest) < 1e-5, f"{key} is chosen by one side only"
+    common = sorted(ours.keys() & theirs.keys())
+    assert len(common) > 0.9 * len(theirs)
+    rows = [ours[k] for k in common], [theirs[k] for k in common]
+    np.testing.assert_allclose(found.descriptors[rows[0]], golden[f"vecs_{i}"][rows[1]], atol=2e-4, rtol=2e-4)
+    np.testing.assert_allclose(found.strengths[rows[0]], golden[f"strengths_{i}"][rows[1]], atol=1e-5)
+
+
+def keys(scales, locations):
+    return [(float(s), int(x), int(y)) for s, (x, y) in zip(scales, locations, strict=True)]
+
+
+@pytest.mark.parametrize("path", cases("global_*.npz"))
+@torch.inference_mode()
+def test_global(path):
+    golden, net = np.load(path), network(path)
+    for i in numbered(golden, "seed_h_w"):
+        image = picture(*golden[f"seed_h_w_{i}"])
+        np.testing.assert_allclose(net(image)[0], golden[f"global_ss_{i}"], atol=1e-5)
+        np.testing.assert_allclose(
+            net.describe(image, golden["scales_ms"].tolist())[0], golden[f"global_ms_{i}"], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("path", cases("scale_image*.npz"))
+def test_scale_image(path):
+    golden = np.load(path)
+    for i in numbered(golden, "seed_h_w"):
+        image = picture(*golden[f"seed_h_w_{i}"])
+        scales = [name.rsplit("_", 1)[1] for name in golden.files if name.startswith(f"scaled_{i}_")]
+        assert scales
+        for scale in scales:
+            np.testing.assert_allclose(resize(image, float(scale))[0], golden[f"scaled_{i}_{scale}"], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("loader*.npz"))
+def test_loader(path, tmp_path):
+    golden = np.load(path)
+    same_pillow = str(golden["pillow"]) == Image.__version__
+    for i in numbered(golden, "seed_h_w_imsize"):
+        seed, height, width, image_size = golden[f"seed_h_w_imsize_{i}"].tolist()
+        Image.fromarray(standin.image(seed, height, width)).save(tmp_path / "image.png")
+        box = golden[f"bbx_{i}"].tolist() or None
+        found = load_image(tmp_path / "image.png", image_size, box).pixels
+        assert found.shape == golden[f"out_{i}"].shape
+        difference = np.abs(found.astype(int) - golden[f"out_{i}"].astype(int)).max()
+        assert difference <= (0 if same_pillow else 2)
+
+
+@pytest.mark.parametrize("path", cases("pca_whitening*.npz"))
+def test_pca_whitening(path):
+    golden = np.load(path)
+    for i in numbered(golden, "X"):
+        x, dim = golden[f"X_{i}"], int(golden[f"dim_{i}"])
+        moments = StreamedMoments(x.shape[1])
+        for part in np.array_split(x, 7):
+            moments.add(part)
+        mean, projection = pca_whitening(moments)
+        np.testing.assert_allclose(mean, golden[f"mean_{i}"].ravel(), atol=1e-5)
+        # The golden's columns are the directions, ours are rows.
+        assert same_directions(projection, golden[f"P_{i}"].T)
+        weight, bias = whitening_convolution(mean, projection, dim)
+        signs = np.sign((weight[:, :, 0, 0].numpy() * golden[f"conv_weight_{i}"][:, :, 0, 0]).sum(1))
+        close(weight[:, :, 0, 0].numpy() * signs[:, None], golden[f"conv_weight_{i}"][:, :, 0, 0])
+        close(bias.numpy() * signs, golden[f"conv_bias_{i}"])
+        out = torch.nn.functional.conv2d(torch.from_numpy(x[:5])[:, :, None, None], weight, bias)[:, :, 0, 0].numpy()
+        close(out * signs, golden[f"conv_out_first5_{i}"])
+        normalised = out / (np.linalg.norm(out, axis=1, keepdims=True) + 1e-6)
+        close(normalised * signs, golden[f"whitenapply_{i}"])
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, atol=5e-3 * np.abs(expected).max())
+
+
+def same_directions(found, expected):
+    signs = np.sign((found * expected).sum(1, keepdims=True))
+    return np.allclose(found * signs, expected, atol=5e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("path", cases("contrastive*.npz"))
+def test_contrastive(path):
+    golden = np.load(path)
+    for i in numbered(golden, "x"):
+        x = torch.from_numpy(golden[f"x_{i}"]).requires_grad_()
+        loss = contrastive_loss(x, torch.from_numpy(golden[f"label_{i}"]), float(golden[f"margin_{i}"]))
+        loss.backward()
+        np.testing.assert_allclose(loss.item(), golden[f"loss_{i}"], rtol=1e-5)
+        np.testing.assert_allclose(x.grad, golden[f"grad_{i}"], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("tuple_mining*.npz"))
+def test_tuple_mining(path):
+    golden = np.load(path)
+    for i in numbered(golden, "vecs"):
+        negatives, query_size, pool_size = golden[f"nnum_qsize_poolsize_{i}"].tolist()
+        asked = []
+
+        def describe(images, vectors=golden[f"vecs_{i}"], asked=asked):
+            asked.append(list(images))
+            return vectors[list(images)]
+
+        torch.manual_seed(int(golden[f"torch_seed_{i}"]))
+        pairs = Pairs(golden[f"cluster_{i}"], golden[f"qpool_{i}"], golden[f"ppool_{i}"])
+        found = mine_tuples(pairs, describe, negatives=negatives, query_size=query_size, pool_size=pool_size)
+        assert asked[0] == golden[f"qpool_{i}"][golden[f"idxs2qpool_{i}"]].tolist()
+        assert asked[1] == golden[f"idxs2images_{i}"].tolist()
+        np.testing.assert_array_equal(found.queries, golden[f"qidxs_{i}"])
+        np.testing.assert_array_equal(found.positives, golden[f"pidxs_{i}"])
+        np.testing.assert_array_equal(found.negatives, golden[f"nidxs_{i}"])
+        assert found.mean_negative_distance == pytest.approx(float(golden[f"avg_neg_dist_{i}"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("select_local*.npz"))
+def test_select_local(path):
+    golden = np.load(path)
+    levels = numbered(golden, "feat")
+    maps = [torch.from_numpy(golden[f"feat_{i}"]) for i in levels]
+    attentions = [torch.from_numpy(golden[f"mask_{i}"]) for i in levels]
+    counts = [name.removeprefix("vecs_n") for name in golden.files if name.startswith("vecs_n")]
+    assert counts
+    for count in counts:
+        n = None if count == "None" else int(count)
+        found = select_local(maps, attentions, golden["scales"].tolist(), n)
+        np.testing.assert_array_equal(found.descriptors, golden[f"vecs_n{count}"])
+        np.testing.assert_array_equal(found.strengths, golden[f"strengths_n{count}"])
+        np.testing.assert_array_equal(found.locations, golden[f"locs_n{count}"])
+        np.testing.assert_array_equal(found.scales, golden[f"scales_n{count}"])
+    np.testing.assert_allclose(weighted_sum(maps, attentions), golden["weighted_spoc"], atol=1e-6)
+    kernels = [int(name.removeprefix("smooth")) for name in golden.files if name.startswith("smooth")]
+    for kernel in kernels:
+        smoothed = HowNet(smoothing=kernel).smoothing(maps[0])
+        np.testing.assert_allclose(smoothed, golden[f"smooth{kernel}"], atol=1e-6)
+
+
+@pytest.mark.parametrize("path", cases("checkpoint_conversion*.json"))
+def test_checkpoint_conversion(path):
+    golden = json.loads(path.read_text())
+    assert upgrade_how_checkpoint(golden["input"]) == golden["output"]
+    assert upgrade_how_checkpoint(golden["output"]) == golden["output"]
+
+
+@pytest.mark.parametrize("path", cases("train_step*.json"))
+def test_train_steps(path):
+    golden, net = json.loads(path.read_text()), network(path)
+    net.train()
+    freeze_batch_norm_statistics(net)
+    start = {key: p.detach().clone() for key, p in net.named_parameters()}
+    optimiser = torch.optim.Adam(
+        net.parameter_groups(golden["lr"]), lr=golden["lr"], weight_decay=golden["weight_decay"]
+    )
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimiser, golden["gamma"])
+    labels = torch.tensor(golden["label"])
+    for s, step in enumerate(golden["steps"]):
+        optimiser.zero_grad()
+        tuples = [
+            [picture(golden["base"] + 100 * s + 10 * t + j, *size) for j, size in enumerate(golden["sizes"])]
+            for t in range(len(step["tuple_losses"]))
+        ]
+        results = accumulate_gradients(net, tuples, labels, golden["margin"])
+        np.testing.assert_allclose([loss for loss, _ in results], step["tuple_losses"], rtol=1e-4)
+        for (_, descriptors), expected in zip(results, step["first4_of_descriptors"], strict=True):
+            np.testing.assert_allclose(descriptors.T[:, :4], expected, atol=1e-4)
+        compare_gradients(net, step)
+        optimiser.step()
+        compare_changes(net, start, step)
+    scheduler.step()
+    np.testing.assert_allclose([g["lr"] for g in optimiser.param_groups], golden["lr_after_scheduler_step"])
+    after = golden["descriptor_after"]
+    with torch.inference_mode():
+        np.testing.assert_allclose(net.eval()(picture(*after["seed_h_w"]))[0], after["desc"], atol=1e-3)
+
+
+def compare_gradients(net, step):
+    for key, parameter in net.named_parameters():
+        gradient = parameter.grad.double().numpy()
+        norm = step["grad_norm"][key]
+        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=1e-3, abs=1e-7), key
+        probe = standin.values("probe." + key, gradient.shape).astype(np.float64)
+        assert (gradient * probe).sum() == pytest.approx(step["grad_probe_dot"][key], abs=5e-3 * norm + 1e-7), key
+
+
+def compare_changes(net, start, step):
+    for key, parameter in net.named_parameters():
+        change = (parameter.detach().double() - start[key].double()).numpy()
+        norm = step["delta_norm_since_start"][key]
+        assert np.linalg.norm(change) == pytest.approx(norm, rel=2e-2, abs=1e-9), key
+        probe = standin.values("probe." + key, change.shape).astype(np.float64)
+        assert (change * probe).sum() == pytest.approx(
+            step["delta_probe_dot_since_start"][key], abs=5e-2 * norm + 1e-9
+        ), key
