@@ -11,7 +11,6 @@ with job(snakemake):
     images = read_manifest(snakemake.input.manifest).of_role(snakemake.wildcards.role)
     import_features(
         Path(snakemake.input.released),
-        snakemake.wildcards.dataset,
         snakemake.wildcards.role,
         params.start,
         params.stop,

@@ -134,10 +134,10 @@ class ShardWriter:
         if self._pending_bytes >= _BUFFER_BYTES:
             self._guarded_flush()
 
-    def skip(self, image_id: int, reason: str) -> None:
-        """Record an image that could not be read; it has no descriptors."""
+    def skip(self, image_id: int, reason: str, descriptors: np.ndarray | None = None) -> None:
+        """Record an image that could not be read; it has no descriptors, or the stand-in given."""
         self._skipped.append((image_id, reason))
-        self.add(image_id, np.zeros((0, self._dim), np.float32))
+        self.add(image_id, np.zeros((0, self._dim), np.float32) if descriptors is None else descriptors)
 
     def _check(self, image_id: int, descriptors: np.ndarray, extras: dict[str, np.ndarray]) -> None:
         where = f"{self._path}: image {image_id}"

@@ -1,0 +1,71 @@
+"""Descriptors released by the authors of HOW, brought into the feature store (how.md section 6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descbench.errors import DataError
+from descbench.features.store import ShardInfo, ShardWriter
+from descbench.io.pickles import load_pickle
+
+_KEYS = {"database": ("vecs", "imids"), "query": ("qvecs", "qimids"), "train": ("vecs", None)}
+
+
+def import_features(
+    released: Path,
+    role: str,
+    start: int,
+    stop: int,
+    num_images: int,
+    features_digest: str,
+    images_digest: str,
+    output: Path,
+) -> None:
+    """Write one shard from a released pickle.
+
+    Args:
+        released: pickle with ``vecs`` (N, D) float32 and ``imids`` (N,) for the database, ``qvecs`` and
+            ``qimids`` for the queries; the codebook file has ``vecs`` alone.
+        role: ``database``, ``query``, or ``train`` for descriptors without image ids, which become one
+            pseudo-image.
+        start, stop: images of the shard.
+        num_images: images of that role in the dataset.
+        features_digest, images_digest: digests that readers will ask for.
+        output: the shard.
+
+    Raises:
+        DataError: the pickle lacks an array, or its ids do not ascend or lie outside the dataset.
+
+    Descriptors of an image are taken to stand strongest first, the order of extraction.
+    """
+    content = load_pickle(released)
+    name, id_name = _KEYS[role]
+    vectors = _array(content, name, released)
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise DataError(f"{released}: {name} is {vectors.dtype} {vectors.shape}, expected float32 (N, D).")
+    ids = np.zeros(len(vectors), np.int64) if id_name is None else _array(content, id_name, released)
+    _check_ids(ids, len(vectors), num_images, released)
+    bounds = np.searchsorted(ids, np.arange(start, stop + 1))
+    info = ShardInfo("local", features_digest, images_digest, checkpoint="", device="")
+    with ShardWriter(output, info, vectors.shape[1]) as writer:
+        for image_id, low, high in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
+            writer.add(image_id, vectors[low:high])
+
+
+def _array(content: Any, name: str, released: Path) -> np.ndarray:
+    if not isinstance(content, dict) or not isinstance(content.get(name), np.ndarray):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise DataError(f"{released}: no array {name!r} (found {found}); not a released descriptor file of HOW.")
+    return content[name]
+
+
+def _check_ids(ids: np.ndarray, count: int, num_images: int, released: Path) -> None:
+    if ids.shape != (count,):
+        raise DataError(f"{released}: {len(ids)} image ids for {count} descriptors.")
+    if count and (np.diff(ids) < 0).any():
+        raise DataError(f"{released}: image ids do not ascend; the descriptors of an image must stand together.")
+    if count and not 0 <= ids[0] <= ids[-1] < num_images:
+        raise DataError(f"{released}: image ids {ids[0]} to {ids[-1]}, but the dataset has {num_images} images.")
