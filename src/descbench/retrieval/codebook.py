@@ -1,0 +1,247 @@
+"""Codebooks: k-means of faiss over descriptors that are read from shards in bounded memory.
+
+Definition: fact sheet of asmk, section 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from descbench.errors import DataError, StaleFileError
+from descbench.features.store import ShardReader
+from descbench.retrieval.files import created, opened, put, same
+
+_KIND = "codebook"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Visual words, and what they were learned from.
+
+    Attributes:
+        centroids: (K, D) float32.
+        iterations, seed: settings of the k-means.
+        num_points: descriptors before the subsample.
+        features: digest of the features block of the training descriptors.
+        checkpoint: SHA-256 of the weights that gave them; empty for released descriptors.
+        source: the training shards, in words.
+        faiss_version: version of faiss; together with the device it decides the last digits.
+        digest: SHA-256 of the bytes of the centroids.
+    """
+
+    centroids: np.ndarray
+    iterations: int
+    seed: int
+    num_points: int
+    features: str
+    checkpoint: str
+    source: str
+    faiss_version: str
+    digest: str
+
+
+def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int, device: str = "cpu") -> np.ndarray:
+    """Centroids (size, D) float32 of faiss.Clustering with its defaults, on points (N, D) float32."""
+    points = np.ascontiguousarray(points, np.float32)
+    clustering = faiss.Clustering(points.shape[1], size)
+    clustering.niter = iterations
+    clustering.seed = seed
+    clustering.train(points, _assignment_index(points.shape[1], device))
+    return faiss.vector_to_array(clustering.centroids).reshape(size, points.shape[1])
+
+
+def subsample(num_points: int, size: int, seed: int) -> np.ndarray | None:
+    """Rows that faiss.Clustering would train on, in its order; None if it would use all of them.
+
+    Training on ``points[subsample(...)]`` gives the same centroids as training on ``points``, bit for
+    bit, without ever holding all of them.
+    """
+    limit = faiss.ClusteringParameters().max_points_per_centroid * size
+    if num_points <= limit:
+        return None
+    permutation = np.empty(num_points, np.int32)
+    faiss.rand_perm(faiss.swig_ptr(permutation), num_points, seed)
+    return permutation[:limit].astype(np.int64)
+
+
+def draw_points(blocks: Iterator[np.ndarray], num_points: int, dim: int, rows: np.ndarray | None) -> np.ndarray:
+    """The points ``rows`` (None = all) of a stream of blocks (n, D) that together have ``num_points``."""
+    points = np.empty((num_points if rows is None else len(rows), dim), np.float32)
+    order = None if rows is None else np.argsort(rows)
+    ascending = None if rows is None else rows[order]
+    start = 0
+    for block in blocks:
+        stop = start + len(block)
+        if rows is None:
+            points[start:stop] = block
+        else:
+            low, high = np.searchsorted(ascending, (start, stop))
+            points[order[low:high]] = block[ascending[low:high] - start]
+        start = stop
+    return points
+
+
+def train_codebook(
+    shards: Sequence[Path],
+    output: Path,
+    *,
+    n: int,
+    images: int | None,
+    size: int,
+    iterations: int = 10,
+    seed: int = 1234,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> None:
+    """Learn a codebook from the strongest descriptors of the first images.
+
+    Args:
+        shards: feature shards of the training images, in order.
+        output: the codebook file.
+        n: strongest descriptors used of an image.
+        images: first images used, over all shards; None = all.
+        size: number of words.
+        iterations, seed: of the k-means.
+        device: ``cpu``, ``cuda`` or ``auto``: a GPU is used where faiss has one.
+        threads: of faiss; None = its own choice.
+
+    Raises:
+        DataError: fewer descriptors than words, descriptors that are not finite, damaged shards.
+        StaleFileError: shards of different features or weights.
+    """
+    if threads is not None:
+        faiss.omp_set_num_threads(threads)
+    with ExitStack() as stack:
+        readers = [stack.enter_context(ShardReader(path)) for path in shards]
+        used = _images_of_each(readers, images)
+        _check_same_origin(readers)
+        num_points = sum(int(reader.counts(n, 0, stop).sum()) for reader, stop in zip(readers, used, strict=True))
+        if num_points < size:
+            raise DataError(
+                f"{output}: {num_points} descriptors of {sum(used)} images are too few for a codebook of {size} words; "
+                "train on more images or more descriptors an image, or lower the codebook's size."
+            )
+        rows = subsample(num_points, size, seed)
+        points = draw_points(_blocks(readers, used, n), num_points, readers[0].dim, rows)
+        info = readers[0].info
+    _log.info("k-means: %d of %d descriptors, %d words", len(points), num_points, size)
+    centroids = kmeans(points, size, iterations=iterations, seed=seed, device=device)
+    write_codebook(
+        Codebook(
+            centroids=centroids,
+            iterations=iterations,
+            seed=seed,
+            num_points=num_points,
+            features=info.features,
+            checkpoint=info.checkpoint,
+            source=f"at most {n} descriptors of each of {sum(used)} images",
+            faiss_version=faiss.__version__,
+            digest=centroid_digest(centroids),
+        ),
+        output,
+    )
+
+
+def centroid_digest(centroids: np.ndarray) -> str:
+    """SHA-256 of the bytes of the centroids: the name by which other files know a codebook."""
+    return hashlib.sha256(np.ascontiguousarray(centroids, "<f4").tobytes()).hexdigest()
+
+
+def write_codebook(codebook: Codebook, path: Path) -> None:
+    """Write a codebook; equal codebooks give equal bytes."""
+    attributes = asdict(codebook)
+    centroids = attributes.pop("centroids")
+    with created(path, _KIND, {**attributes, "size": len(centroids)}) as file:
+        put(file, "centroids", centroids)
+
+
+def read_codebook(path: Path) -> Codebook:
+    """Read a codebook.
+
+    Raises:
+        DataError: the file is no codebook, or its centroids are damaged.
+    """
+    with opened(path, _KIND) as file:
+        centroids = file["centroids"][:]
+        numbers = {name: int(file.attrs[name]) for name in ("iterations", "seed", "num_points")}
+        texts = {
+            name: str(file.attrs[name]) for name in ("features", "checkpoint", "source", "faiss_version", "digest")
+        }
+    if centroid_digest(centroids) != texts["digest"]:
+        raise DataError(f"{path}: the centroids do not have the digest of this codebook; delete it and run again.")
+    return Codebook(centroids=centroids, **numbers, **texts)
+
+
+def check_fits(codebook: Codebook, path: Path, shard: ShardReader) -> None:
+    """Refuse a codebook of other weights than those of a feature shard.
+
+    The features block may be another one (codebooks are often learned at a single scale).
+
+    Raises:
+        StaleFileError: the weights differ.
+        DataError: the dimensions differ.
+    """
+    if codebook.checkpoint != shard.info.checkpoint:
+        raise StaleFileError(
+            f"{path}: learned from descriptors of checkpoint {codebook.checkpoint or 'none'}, but {shard.path} was "
+            f"made with checkpoint {shard.info.checkpoint or 'none'}. Delete the older of the two files and run again."
+        )
+    if codebook.centroids.shape[1] != shard.dim:
+        raise DataError(
+            f"{shard.path}: descriptors of {shard.dim} dimensions, but {path} has {codebook.centroids.shape[1]}; "
+            "use features and codebook of the same model."
+        )
+
+
+def check_finite(path: Path, descriptors: np.ndarray, image_ids: np.ndarray) -> None:
+    """Refuse NaN and infinity in descriptors (N, D), naming the first image (N,) that has one."""
+    wrong = ~np.isfinite(descriptors).all(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"{path}: descriptors of image {image_ids[np.argmax(wrong)]} hold NaN or infinity; "
+            "delete the file, check the model's weights and the image, and run again."
+        )
+
+
+def _assignment_index(dim: int, device: str) -> faiss.Index:
+    has_gpu = hasattr(faiss, "GpuIndexFlatL2") and faiss.get_num_gpus() > 0
+    if device != "cpu" and has_gpu:
+        return faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), dim, faiss.GpuIndexFlatConfig())
+    if device == "cuda":
+        _log.warning("this faiss has no GPU: k-means runs on the CPU")
+    return faiss.IndexFlatL2(dim)
+
+
+def _images_of_each(readers: Sequence[ShardReader], images: int | None) -> list[int]:
+    """How many of the first ``images`` images are in each shard."""
+    left = sum(reader.num_images for reader in readers) if images is None else images
+    used = []
+    for reader in readers:
+        used.append(min(reader.num_images, left))
+        left -= used[-1]
+    return used
+
+
+def _check_same_origin(readers: Sequence[ShardReader]) -> None:
+    if not readers:
+        raise DataError("no feature shards to learn a codebook from; check the codebook's dataset and role.")
+    for reader in readers[1:]:
+        same(reader.path, "features digest", reader.info.features, readers[0].info.features)
+        same(reader.path, "checkpoint", reader.info.checkpoint, readers[0].info.checkpoint)
+
+
+def _blocks(readers: Sequence[ShardReader], used: Sequence[int], n: int, images: int = 256) -> Iterator[np.ndarray]:
+    for reader, stop in zip(readers, used, strict=True):
+        for start in range(0, stop, images):
+            block = reader.read(start, min(start + images, stop), n)
+            check_finite(reader.path, block.descriptors, block.image_ids)
+            yield block.descriptors

@@ -1,0 +1,195 @@
+"""Rankings: database ids of each query, best first, and the exact merge of partial ones.
+
+Order: descending score, equal scores by ascending image id, NaN last (also by id). Layout:
+``query_ids (Q)`` int64, ``image_ids (Q, k)`` int64, ``scores (Q, k)`` float64.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from descbench.errors import DataError
+from descbench.retrieval.files import created, opened, put, same
+
+_KIND = "ranking"
+_BLOCK_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranked images of each query.
+
+    Attributes:
+        query_ids: (Q,) int64, ascending.
+        image_ids: (Q, k) int64, best first; distractors have negative ids.
+        scores: (Q, k) float64.
+    """
+
+    query_ids: np.ndarray
+    image_ids: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What a ranking covers, and what it was made from.
+
+    Attributes:
+        first_image: id of the first image that was searched; negative for distractors.
+        num_images: number of consecutive images that were searched.
+        made_from: digests and settings that all parts of one ranking share.
+    """
+
+    first_image: int
+    num_images: int
+    made_from: Mapping[str, Any]
+
+
+class RankingWriter:
+    """Writes the rows of a ranking block by block; made by :func:`ranking_writer`."""
+
+    def __init__(self, file: h5py.File, query_ids: np.ndarray, width: int) -> None:
+        put(file, "query_ids", np.asarray(query_ids, np.int64))
+        shape = (len(query_ids), width)
+        self._image_ids = file.create_dataset("image_ids", shape, np.int64, track_times=False)
+        self._scores = file.create_dataset("scores", shape, np.float64, track_times=False)
+
+    def write(self, row: int, image_ids: np.ndarray, scores: np.ndarray) -> None:
+        """Write image ids and scores (rows, k) from ``row`` on."""
+        self._image_ids[row : row + len(image_ids)] = image_ids
+        self._scores[row : row + len(scores)] = scores
+
+
+@contextmanager
+def ranking_writer(path: Path, info: PartInfo, query_ids: np.ndarray, width: int) -> Iterator[RankingWriter]:
+    """Open a new ranking of so many images a query; it appears when all rows were written without error."""
+    attributes = {
+        "first_image": info.first_image,
+        "num_images": info.num_images,
+        "made_from": json.dumps(info.made_from, sort_keys=True),
+    }
+    with created(path, _KIND, attributes) as file:
+        yield RankingWriter(file, query_ids, width)
+
+
+def read_ranking(path: Path) -> Ranking:
+    """Read a ranking as a whole."""
+    with opened(path, _KIND) as file:
+        return Ranking(file["query_ids"][:], file["image_ids"][:], file["scores"][:])
+
+
+def rank_scores(image_ids: np.ndarray, scores: np.ndarray, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Order scores.
+
+    Args:
+        image_ids: (n,) or (Q, n), in any order.
+        scores: (Q, n).
+        top_k: images kept of each query; None = all.
+
+    Returns:
+        image ids and scores, both (Q, min(top_k, n)).
+    """
+    ids = np.broadcast_to(image_ids, scores.shape)
+    # Zeros of either sign are one score; NaN sorts last.
+    order = np.lexsort((ids, -scores), axis=-1)[:, :top_k]
+    return np.take_along_axis(ids, order, -1), np.take_along_axis(scores, order, -1)
+
+
+def merge_rankings(parts: Sequence[Path], output: Path, *, top_k: int | None, num_queries: int) -> None:
+    """Merge rankings of the same queries over different images.
+
+    A query that is missing from the parts becomes a row in which all images have score 0, so that
+    rows never shift against the ground truth.
+
+    Args:
+        parts: partial rankings, in any order.
+        output: the ranking to write.
+        top_k: images kept of each query; None = all.
+        num_queries: number of queries of the dataset; their ids are 0 to num_queries - 1.
+
+    Raises:
+        DataError: no parts, parts that overlap, leave gaps, are cut shorter than ``top_k``, or have other
+            queries.
+        StaleFileError: parts made from different features, codebooks or settings.
+    """
+    if not parts:
+        raise DataError(f"{output}: no partial rankings to merge.")
+    infos = {path: _read_part(path, top_k) for path in parts}
+    ordered = sorted(parts, key=lambda path: infos[path][0].first_image)
+    query_ids = infos[ordered[0]][1]
+    for path in ordered:
+        _check_part(path, infos[path], infos[ordered[0]], num_queries)
+    _check_ranges(ordered, infos)
+    first = infos[ordered[0]][0]
+    total = sum(info.num_images for info, _ in infos.values())
+    merged = PartInfo(first.first_image, total, first.made_from)
+    width = total if top_k is None else min(top_k, total)
+    rows_of = {int(query): row for row, query in enumerate(query_ids)}
+    with ranking_writer(output, merged, np.arange(num_queries), width) as writer:
+        present = sorted(rows_of)
+        step = max(1, _BLOCK_BYTES // (16 * max(1, total)))
+        for start in range(0, len(present), step):
+            rows = slice(rows_of[present[start]], rows_of[present[start]] + min(step, len(present) - start))
+            ids, scores = _merged_rows(ordered, rows, top_k)
+            for query, row_ids, row_scores in zip(present[start : start + step], ids, scores, strict=True):
+                writer.write(query, row_ids[None], row_scores[None])
+        for query in sorted(set(range(num_queries)) - set(present)):
+            ids = np.concatenate([_image_range(infos[path][0]) for path in ordered])[:width]
+            writer.write(query, ids[None], np.zeros((1, width)))
+
+
+def _read_part(path: Path, top_k: int | None) -> tuple[PartInfo, np.ndarray]:
+    with opened(path, _KIND) as file:
+        made_from = json.loads(file.attrs["made_from"])
+        info = PartInfo(int(file.attrs["first_image"]), int(file.attrs["num_images"]), made_from)
+        query_ids, width = file["query_ids"][:], file["image_ids"].shape[1]
+    if width < (info.num_images if top_k is None else min(top_k, info.num_images)):
+        raise DataError(f"{path}: ranks only {width} of {info.num_images} images; search again with the larger top_k.")
+    return info, query_ids
+
+
+def _check_part(
+    path: Path, part: tuple[PartInfo, np.ndarray], reference: tuple[PartInfo, np.ndarray], num_queries: int
+) -> None:
+    (info, query_ids), (first, expected) = part, reference
+    for name in sorted({*info.made_from, *first.made_from}):
+        same(path, name, str(info.made_from.get(name)), str(first.made_from.get(name)))
+    if not np.array_equal(query_ids, expected) or (np.diff(query_ids) <= 0).any():
+        raise DataError(f"{path}: its queries differ from those of the other parts; delete it and run again.")
+    if len(query_ids) and not 0 <= query_ids[0] <= query_ids[-1] < num_queries:
+        raise DataError(
+            f"{path}: query {query_ids[-1]} of a dataset of {num_queries} queries; delete it and run again."
+        )
+
+
+def _check_ranges(ordered: Sequence[Path], infos: Mapping[Path, tuple[PartInfo, np.ndarray]]) -> None:
+    end = infos[ordered[0]][0].first_image
+    for path in ordered:
+        info = infos[path][0]
+        if info.first_image != end:
+            raise DataError(
+                f"{path}: its images begin at {info.first_image}, but {end} is next; "
+                "a part is missing, given twice, or of another dataset."
+            )
+        end += info.num_images
+
+
+def _merged_rows(paths: Sequence[Path], rows: slice, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
+    ids, scores = [], []
+    for path in paths:
+        with opened(path, _KIND) as file:
+            ids.append(file["image_ids"][rows, :top_k])
+            scores.append(file["scores"][rows, :top_k])
+    return rank_scores(np.concatenate(ids, axis=1), np.concatenate(scores, axis=1), top_k)
+
+
+def _image_range(info: PartInfo) -> np.ndarray:
+    return np.arange(info.first_image, info.first_image + info.num_images)

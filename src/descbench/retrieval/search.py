@@ -1,0 +1,99 @@
+"""Stage search_index: all queries against one shard of an inverted file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descbench.errors import DataError, StaleFileError
+from descbench.features.store import ShardReader, check_shard
+from descbench.retrieval.asmk import Searcher
+from descbench.retrieval.files import same
+from descbench.retrieval.index import Aggregator, IndexInfo, read_index
+from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
+from descbench.retrieval.statistics import read_statistics
+
+_QUERIES = 32
+
+
+def search_index(
+    query_shards: Sequence[Path],
+    codebook: Path,
+    index: Path,
+    output: Path,
+    *,
+    n: int,
+    multiple_assignment: int,
+    similarity_threshold: float,
+    alpha: float,
+    top_k: int | None = None,
+    statistics: Path | None = None,
+    num_distractors: int = 0,
+    threads: int | None = None,
+) -> None:
+    """Rank the images of one index shard for every query.
+
+    Scores are final: they do not depend on what other shards hold, except through ``statistics``.
+
+    Args:
+        query_shards: feature shards of the queries, in order.
+        codebook: codebook file.
+        index: index shard.
+        output: the partial ranking to write.
+        n: strongest descriptors used of a query.
+        multiple_assignment: words of a query descriptor.
+        similarity_threshold, alpha: see :class:`descbench.retrieval.asmk.Searcher`.
+        top_k: images kept of each query; None = all.
+        statistics: idf of all shards; None = no idf.
+        num_distractors: for a shard of a distractor set, the number of images of that set: image i gets the
+            id ``i - num_distractors``, so that distractors have negative ids. 0 for a shard of the database.
+        threads: None = all processors. The result does not depend on it.
+
+    Raises:
+        StaleFileError: index, codebook, statistics or queries do not belong together.
+        DataError: a damaged file, or descriptors that are not finite.
+    """
+    info, lists = read_index(index)
+    binary = lists.binary
+    aggregator = Aggregator(codebook, n=n, multiple_assignment=multiple_assignment, binary=binary, threads=threads)
+    same(index, "codebook", info.codebook, aggregator.codebook.digest)
+    idf = None if statistics is None else _read_idf(statistics, index, info)
+    settings = {"similarity_threshold": similarity_threshold, "alpha": alpha}
+    try:
+        searcher = Searcher(lists, **settings, idf=idf, threads=threads)
+    except ValueError as error:
+        raise DataError(f"{index}: damaged index shard ({error}); delete it and run again.") from error
+    ids = info.first_image - num_distractors + np.arange(info.num_images)
+    settings |= {"n": n, "multiple_assignment": multiple_assignment, "idf": statistics is not None}
+    part = PartInfo(int(ids[0]), len(ids), _made_from(info, settings))
+    width = len(ids) if top_k is None else min(top_k, len(ids))
+    with ExitStack() as stack:
+        readers = [stack.enter_context(ShardReader(path)) for path in query_shards]
+        for reader in readers:
+            check_shard(reader, features=info.features, checkpoint=info.checkpoint)
+        query_ids = np.concatenate([np.zeros(0, np.int64), *(reader.image_ids for reader in readers)])
+        writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
+        row = 0
+        for reader in readers:
+            for queries in aggregator.blocks(reader, _QUERIES):
+                writer.write(row, *rank_scores(ids, searcher.search(queries), top_k))
+                row += len(queries.offsets) - 1
+
+
+def _read_idf(statistics: Path, index: Path, info: IndexInfo) -> np.ndarray:
+    known = read_statistics(statistics)
+    same(statistics, "codebook", known.codebook, info.codebook)
+    if info.images not in known.shards:
+        raise StaleFileError(
+            f"{statistics}: was not collected from {index} (images digest {info.images}, known are "
+            f"{', '.join(known.shards)}). Delete it and run again."
+        )
+    return known.idf
+
+
+def _made_from(info: IndexInfo, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"codebook": info.codebook, "features": info.features, "checkpoint": info.checkpoint, **settings}

@@ -1,0 +1,122 @@
+"""Inverse document frequencies over all shards of an inverted file.
+
+Definition: fact sheet of asmk, section 4: ``idf = ln(images / images with the word) ** 2``, float32,
+1 for a word without entries. ``images`` is the largest image id with an entry, plus 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from descbench.errors import DataError
+from descbench.retrieval.files import created, opened, put, same
+from descbench.retrieval.index import IndexInfo, read_index
+
+_KIND = "statistics file"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a search with idf has to know about all shards.
+
+    Attributes:
+        idf: (K,) float32.
+        counts: (K,) int64 images that have each word.
+        num_images: images counted for the idf.
+        codebook: digest of the codebook.
+        shards: manifest digests of the shards, in the order in which they were counted.
+    """
+
+    idf: np.ndarray
+    counts: np.ndarray
+    num_images: int
+    codebook: str
+    shards: tuple[str, ...]
+
+
+def compute_idf(chunks: Iterable[tuple[np.ndarray, int]], num_words: int, *, stale: bool) -> tuple[np.ndarray, ...]:
+    """Idf after adding chunks of images one after the other.
+
+    Args:
+        chunks: per chunk the (K,) counts of its own entries, and the number of images known once it
+            is added.
+        num_words: K.
+        stale: as in the original, only words that a chunk touches get a new idf, so that a word keeps
+            the idf of the last chunk that had it. False: all words have the idf of the whole.
+
+    Returns:
+        idf (K,) float32, counts (K,) int64.
+    """
+    idf, counts, total = np.ones(num_words, np.float32), np.zeros(num_words, np.int64), 0
+    for added, total in chunks:
+        counts += added
+        if stale:
+            touched = added > 0
+            idf[touched] = _idf(total, counts[touched])
+    if not stale:
+        idf[counts > 0] = _idf(total, counts[counts > 0])
+    return idf, counts
+
+
+def collect_statistics(shards: Sequence[Path], output: Path, *, stale: bool) -> None:
+    """Write the statistics of an inverted file.
+
+    Args:
+        shards: index shards in the order of their images; those of distractors come first.
+        output: the file to write.
+        stale: reproduce the original's idf after chunked adding, with shards for chunks.
+
+    Raises:
+        DataError: no shards, or shards that do not follow one another.
+        StaleFileError: shards of different codebooks or features.
+    """
+    if not shards:
+        raise DataError(f"{output}: no index shards to collect statistics from.")
+    infos: list[IndexInfo] = []
+    chunks: list[tuple[np.ndarray, int]] = []
+    finished, known = 0, 0
+    for path in shards:
+        info, lists = read_index(path)
+        _check_order(path, info, infos)
+        if info.first_image == 0:
+            # Another dataset begins: its ids continue where those of the one before ended.
+            finished += known
+            known = 0
+        known = int(lists.image_ids.max()) + 1 if len(lists.image_ids) else known
+        chunks.append((lists.counts, finished + known))
+        infos.append(info)
+    idf, counts = compute_idf(chunks, len(chunks[0][0]), stale=stale)
+    attributes = {"codebook": infos[0].codebook, "num_images": chunks[-1][1], "stale": stale}
+    with created(output, _KIND, attributes) as file:
+        put(file, "idf", idf)
+        put(file, "counts", counts)
+        file.attrs["shards"] = [info.images for info in infos]
+
+
+def read_statistics(path: Path) -> Statistics:
+    """Read what :func:`collect_statistics` wrote."""
+    with opened(path, _KIND) as file:
+        return Statistics(
+            idf=file["idf"][:],
+            counts=file["counts"][:],
+            num_images=int(file.attrs["num_images"]),
+            codebook=str(file.attrs["codebook"]),
+            shards=tuple(map(str, file.attrs["shards"])),
+        )
+
+
+def _idf(total: int, counts: np.ndarray) -> np.ndarray:
+    return (np.log(total / counts) ** 2).astype(np.float32)
+
+
+def _check_order(path: Path, info: IndexInfo, before: Sequence[IndexInfo]) -> None:
+    end = before[-1].first_image + before[-1].num_images if before else 0
+    if info.first_image not in (0, end):
+        raise DataError(f"{path}: begins with image {info.first_image}, but image {end} is next; a shard is missing.")
+    if before:
+        same(path, "codebook", info.codebook, before[0].codebook)
+        same(path, "features digest", info.features, before[0].features)
