@@ -21,7 +21,7 @@ from descbench.config.models import (
     Source,
     WithDistractorsDataset,
 )
-from descbench.datasets.folder import list_images
+from descbench.datasets.folder import folder_root, list_images
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of
@@ -118,7 +118,7 @@ class Layout:
     def image_root(self, name: str) -> str:
         """Folder that the paths of a manifest are relative to."""
         dataset = self._get("datasets", self.base_dataset(name))
-        return "/" if isinstance(dataset, FolderDataset) else self.datasets_dir
+        return folder_root(dataset).as_posix() if isinstance(dataset, FolderDataset) else self.datasets_dir
 
     def listing_digest(self, name: str) -> str:
         """Digest of the file names in a user's own folders, so that added photographs are noticed."""

@@ -1,0 +1,67 @@
+"""Build the manifest and the ground truth of a dataset, whatever its official format."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from descbench.config.models import (
+    Dataset,
+    DescriptorBagDataset,
+    FolderDataset,
+    ImageListDataset,
+    RevisitopDataset,
+    Sfm120kDataset,
+    SfmValDataset,
+)
+from descbench.datasets.folder import read_folder
+from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
+from descbench.datasets.image_list import read_image_list
+from descbench.datasets.manifest import Manifest, check_counts, rows_of, write_manifest
+from descbench.datasets.revisitop import read_revisitop
+from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
+from descbench.errors import DataError
+
+
+def build_manifest(
+    name: str, dataset: Dataset, datasets_dir: Path, manifest_path: Path, ground_truth_path: Path
+) -> None:
+    """Write the manifest CSV and the ground-truth JSON of a dataset.
+
+    Args:
+        name: of the dataset, for messages.
+        dataset: its block of the configuration.
+        datasets_dir: ``<data_dir>/datasets``.
+        manifest_path, ground_truth_path: the two files; the second holds ``null`` for a dataset
+            without labels.
+
+    Raises:
+        DataError: the official files are damaged, have other counts than the catalogue says, or labels
+            that point outside the database.
+    """
+    manifest, labels = read_dataset(dataset, datasets_dir)
+    check_counts(manifest, dict(dataset.counts), f"datasets.{name}")
+    if labels is not None:
+        num = {role: len(manifest.of_role(role)) for role in ("query", "database")}
+        labels.check(num["query"], num["database"], f"datasets.{name}")
+    write_manifest(manifest, manifest_path)
+    write_ground_truth(labels, ground_truth_path)
+    logging.info("%s: %d images", name, len(manifest))
+
+
+def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth | None]:
+    """Read the official files of a dataset."""
+    match dataset:
+        case RevisitopDataset():
+            return read_revisitop(dataset, datasets_dir)
+        case Sfm120kDataset():
+            return read_sfm120k(dataset, datasets_dir)
+        case SfmValDataset():
+            return read_sfm_val(dataset, datasets_dir)
+        case ImageListDataset():
+            return read_image_list(dataset, datasets_dir)
+        case FolderDataset():
+            return read_folder(dataset)
+        case DescriptorBagDataset():
+            return Manifest(tuple(rows_of("train", ["descriptors"]))), None
+    raise DataError(f"a dataset of format {dataset.format!r} has no images of its own.")

@@ -1,0 +1,66 @@
+"""SfM-120k: the training images of HOW and GeM, and HOW's validation list (revisitop.md section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from descbench.config.models import Sfm120kDataset, SfmValDataset
+from descbench.datasets.ground_truth import GroundTruth
+from descbench.datasets.labels import parse_labels, safe_relative
+from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
+from descbench.errors import DataError
+from descbench.io.pickles import load_pickle
+
+
+def image_path(cid: str) -> str:
+    """Path of an image id below the ims folder: its last six characters, in pairs from the end."""
+    return f"{cid[-2:]}/{cid[-4:-2]}/{cid[-6:-4]}/{cid}"
+
+
+def read_sfm120k(dataset: Sfm120kDataset, datasets_dir: Path) -> tuple[Manifest, None]:
+    """Manifest of one split, with the 3-D model (cluster) of every image.
+
+    Raises:
+        DataError: the pickle is no SfM-120k database.
+    """
+    path = datasets_dir / dataset.database
+    content = load_pickle(path)
+    split = content.get(dataset.split) if isinstance(content, dict) else None
+    if not isinstance(split, dict) or len(_get(split, "cids", path)) != len(_get(split, "cluster", path)):
+        raise DataError(f"{path}: no SfM-120k list with cids and cluster for split {dataset.split!r}.")
+    rows = [
+        ManifestRow(i, image, dataset.split, cluster=int(cluster))
+        for i, (image, cluster) in enumerate(
+            zip(_paths(split["cids"], dataset.images, path), split["cluster"], strict=True)
+        )
+    ]
+    return Manifest(tuple(rows)), None
+
+
+def read_sfm_val(dataset: SfmValDataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth]:
+    """Manifest and ground truth of the validation list: queries are whole images of the database.
+
+    Raises:
+        DataError: the pickle lacks cids, qidx or gnd, or a query lies outside the list.
+    """
+    path = datasets_dir / dataset.ground_truth
+    content = load_pickle(path)
+    images = _paths(_get(content, "cids", path), dataset.images, path)
+    chosen = [int(i) for i in _get(content, "qidx", path)]
+    wrong = [i for i in chosen if not 0 <= i < len(images)]
+    if wrong:
+        raise DataError(f"{path}: query index {wrong[0]} is outside the list of {len(images)} images.")
+    queries = rows_of("query", [images[i] for i in chosen])
+    labels = parse_labels(_get(content, "gnd", path), "classic", path)
+    return Manifest((*queries, *rows_of("database", images))), labels
+
+
+def _get(content: Any, key: str, path: Path) -> Any:
+    if not isinstance(content, dict) or key not in content:
+        raise DataError(f"{path}: key {key!r} is missing; not an SfM-120k list. Fetch the file again.")
+    return content[key]
+
+
+def _paths(cids: Any, images: str, path: Path) -> list[str]:
+    return [f"{images}/{safe_relative(image_path(str(cid)), path)}" for cid in cids]
