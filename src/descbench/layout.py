@@ -18,13 +18,16 @@ from descbench.config.models import (
     FolderDataset,
     OfficialWeights,
     ReleasedFeatures,
-    Source,
     WithDistractorsDataset,
 )
+from descbench.config.sources import Source
 from descbench.datasets.folder import folder_root, list_images
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of
+
+# End of the only shard of a role whose number of images is not known in advance.
+ALL = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -125,18 +128,18 @@ class Layout:
         dataset = self._get("datasets", self.base_dataset(name))
         return digest_of(_folder_listing(dataset)) if isinstance(dataset, FolderDataset) else ""
 
-    def count(self, name: str, role: str) -> int:
-        """Number of images of a role."""
+    def count(self, name: str, role: str) -> int | None:
+        """Number of images of a role, or None where only the official list can tell."""
         dataset = self._get("datasets", self.base_dataset(name))
         if isinstance(dataset, FolderDataset):
             return len(_folder_listing(dataset).get(role, ()))
-        if role not in dataset.counts:
-            raise ConfigError(f"datasets.{name} has no {role} images (counts: {dict(dataset.counts)}).")
-        return dataset.counts[role]
+        return dataset.counts.get(role)
 
     def shards(self, dataset: str, role: str, images: int | None = None) -> list[Shard]:
         """Shards of a role, in order; with ``images``, those that hold the first so many images."""
         count = self.count(dataset, role)
+        if count is None:
+            return [Shard("00000", 0, ALL)]
         block = self._get("datasets", self.base_dataset(dataset))
         size = count if isinstance(block, DescriptorBagDataset) else block.shard_size or self.config.shard_size
         starts = range(0, min(count, images or count), max(size, 1))

@@ -38,7 +38,8 @@ rule search_index:
 
 rule merge_rankings:
     input:
-        lambda wildcards: layout.ranking_parts(wildcards.method, wildcards.dataset),
+        parts=lambda wildcards: layout.ranking_parts(wildcards.method, wildcards.dataset),
+        manifest=lambda wildcards: layout.manifest(layout.base_dataset(wildcards.dataset)),
     output:
         layout.ranking("{method}", "{dataset}"),
     log:
@@ -56,7 +57,6 @@ rule merge_rankings:
     params:
         code=MERGE_RANKINGS_VERSION,
         top_k=lambda wildcards: cfg.methods[wildcards.method].query.top_k,
-        num_queries=lambda wildcards: layout.count(wildcards.dataset, "query"),
     message:
         "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
     script:

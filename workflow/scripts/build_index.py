@@ -12,5 +12,6 @@ with job(snakemake):
         Path(snakemake.input.codebook),
         Path(snakemake.output[0]),
         n=params.n,
+        threads=snakemake.threads,
         **params.index,
     )

@@ -14,5 +14,7 @@ with job(snakemake):
         Path(snakemake.output[0]),
         n=snakemake.params.n,
         statistics=Path(statistics) if statistics else None,
+        num_distractors=snakemake.params.num_distractors,
+        threads=snakemake.threads,
         **snakemake.params.query,
     )

@@ -16,4 +16,5 @@ with job(snakemake):
         iterations=codebook["iterations"],
         seed=codebook["seed"],
         device=snakemake.params.device,
+        threads=snakemake.threads,
     )

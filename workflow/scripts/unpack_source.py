@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descbench.config.models import Source
+from descbench.config.sources import Source
 from descbench.io.archives import unpack_source
 from descbench.jobs import job
 

@@ -9,7 +9,6 @@ from typing import Any
 from descbench.config.models import (
     AsmkMethod,
     Config,
-    FolderDataset,
     GlobalFeatures,
     LocalFeatures,
     OfficialWeights,
@@ -46,8 +45,6 @@ def _datasets(config: Config) -> Iterator[Problem]:
         if isinstance(dataset, WithDistractorsDataset):
             yield from _missing((*path, "base"), dataset.base, "datasets", config.datasets)
             yield from _missing((*path, "distractors"), dataset.distractors, "datasets", config.datasets)
-        elif not isinstance(dataset, FolderDataset) and not dataset.counts:
-            yield path, "`counts` is required: the number of images of each role decides the shards"
 
 
 def _models(config: Config) -> Iterator[Problem]:

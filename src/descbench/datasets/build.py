@@ -40,13 +40,22 @@ def build_manifest(
             that point outside the database.
     """
     manifest, labels = read_dataset(dataset, datasets_dir)
-    check_counts(manifest, dict(dataset.counts), f"datasets.{name}")
+    _check_counts(name, dataset, manifest)
     if labels is not None:
         num = {role: len(manifest.of_role(role)) for role in ("query", "database")}
         labels.check(num["query"], num["database"], f"datasets.{name}")
     write_manifest(manifest, manifest_path)
     write_ground_truth(labels, ground_truth_path)
     logging.info("%s: %d images", name, len(manifest))
+
+
+def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
+    try:
+        check_counts(manifest, dict(dataset.counts), f"datasets.{name}")
+    except DataError as error:
+        if dataset.counts_verified:
+            raise
+        logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 
 def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth | None]:
