@@ -7,7 +7,6 @@ imports it, and every job of a cluster parses the Snakefile again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from descbench.config.models import (
@@ -47,6 +46,7 @@ class Layout:
         self.data = config.data_dir.as_posix()
         self.results = config.results_dir.as_posix()
         self.datasets_dir = f"{self.data}/datasets"
+        self._listings: dict[str, dict[str, list[str]]] = {}
 
     # --- sources ---
 
@@ -126,13 +126,20 @@ class Layout:
     def listing_digest(self, name: str) -> str:
         """Digest of the file names in a user's own folders, so that added photographs are noticed."""
         dataset = self._get("datasets", self.base_dataset(name))
-        return digest_of(_folder_listing(dataset)) if isinstance(dataset, FolderDataset) else ""
+        return digest_of(self._listing(name)) if isinstance(dataset, FolderDataset) else ""
+
+    def _listing(self, name: str) -> dict[str, list[str]]:
+        """Images of a user's folders by role, listed once while the workflow is planned."""
+        base = self.base_dataset(name)
+        if base not in self._listings:
+            self._listings[base] = list_images(self._get("datasets", base))
+        return self._listings[base]
 
     def count(self, name: str, role: str) -> int | None:
         """Number of images of a role, or None where only the official list can tell."""
         dataset = self._get("datasets", self.base_dataset(name))
         if isinstance(dataset, FolderDataset):
-            return len(_folder_listing(dataset).get(role, ()))
+            return len(self._listing(name).get(role, ()))
         return dataset.counts.get(role)
 
     def shards(self, dataset: str, role: str, images: int | None = None) -> list[Shard]:
@@ -320,9 +327,3 @@ class Layout:
         if block is None:
             raise ConfigError(f"there is no {name!r} in section `{section}` of the configuration.")
         return block
-
-
-@cache
-def _folder_listing(dataset: FolderDataset) -> dict[str, list[str]]:
-    """Images of a user's folders by role, listed when the workflow is planned."""
-    return list_images(dataset)

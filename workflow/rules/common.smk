@@ -26,8 +26,12 @@ from descbench.retrieval import (
 from descbench.tables import BUILD_REPORT_VERSION, BUILD_TABLE_VERSION
 from snakemake.exceptions import WorkflowError
 
+# Files of the command line overlay the one that the workflow names itself.
+overlays = list(workflow.overwrite_configfiles)
 try:
-    cfg = load_config(config, workflow.configfiles)
+    cfg = load_config(
+        config, [f for f in workflow.configfiles if f not in overlays] + overlays
+    )
 except DescbenchError as error:
     raise WorkflowError(str(error)) from None
 layout = Layout(cfg)

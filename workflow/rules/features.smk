@@ -22,9 +22,8 @@ rule extract_features:
         mem_mb=growing(6000),
         runtime=growing_minutes(480),
     params:
-        shard=lambda wildcards: layout.shard(
-            wildcards.dataset, wildcards.role, wildcards.shard
-        ),
+        start=lambda wildcards: get_shard(wildcards).start,
+        stop=lambda wildcards: get_shard(wildcards).stop,
         settings=lambda wildcards: block("features", wildcards.features),
         model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
         digest=lambda wildcards: layout.features_digest(wildcards.features),
@@ -57,9 +56,8 @@ rule import_features:
         mem_mb=growing(16000),
         runtime=growing_minutes(60),
     params:
-        shard=lambda wildcards: layout.shard(
-            wildcards.dataset, wildcards.role, wildcards.shard
-        ),
+        start=lambda wildcards: get_shard(wildcards).start,
+        stop=lambda wildcards: get_shard(wildcards).stop,
         digest=lambda wildcards: layout.features_digest(wildcards.features),
     message:
         "Import released {wildcards.features} of {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"

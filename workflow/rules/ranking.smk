@@ -38,8 +38,12 @@ rule search_index:
 
 rule merge_rankings:
     input:
-        parts=lambda wildcards: layout.ranking_parts(wildcards.method, wildcards.dataset),
-        manifest=lambda wildcards: layout.manifest(layout.base_dataset(wildcards.dataset)),
+        parts=lambda wildcards: layout.ranking_parts(
+            wildcards.method, wildcards.dataset
+        ),
+        manifest=lambda wildcards: layout.manifest(
+            layout.base_dataset(wildcards.dataset)
+        ),
     output:
         layout.ranking("{method}", "{dataset}"),
     log:
