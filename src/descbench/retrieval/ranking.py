@@ -132,18 +132,15 @@ def merge_rankings(parts: Sequence[Path], output: Path, *, top_k: int | None, nu
     total = sum(info.num_images for info, _ in infos.values())
     merged = PartInfo(first.first_image, total, first.made_from)
     width = total if top_k is None else min(top_k, total)
-    rows_of = {int(query): row for row, query in enumerate(query_ids)}
     with ranking_writer(output, merged, np.arange(num_queries), width) as writer:
-        present = sorted(rows_of)
         step = max(1, _BLOCK_BYTES // (16 * max(1, total)))
-        for start in range(0, len(present), step):
-            rows = slice(rows_of[present[start]], rows_of[present[start]] + min(step, len(present) - start))
-            ids, scores = _merged_rows(ordered, rows, top_k)
-            for query, row_ids, row_scores in zip(present[start : start + step], ids, scores, strict=True):
-                writer.write(query, row_ids[None], row_scores[None])
-        for query in sorted(set(range(num_queries)) - set(present)):
-            ids = np.concatenate([_image_range(infos[path][0]) for path in ordered])[:width]
-            writer.write(query, ids[None], np.zeros((1, width)))
+        for start in range(0, len(query_ids), step):
+            ids, scores = _merged_rows(ordered, slice(start, start + step), top_k)
+            for row, query in enumerate(query_ids[start : start + step]):
+                writer.write(query, ids[row : row + 1], scores[row : row + 1])
+        every_id = np.arange(merged.first_image, merged.first_image + total)
+        for query in np.setdiff1d(np.arange(num_queries), query_ids):
+            writer.write(query, every_id[None, :width], np.zeros((1, width)))
 
 
 def _read_part(path: Path, top_k: int | None) -> tuple[PartInfo, np.ndarray]:
@@ -189,7 +186,3 @@ def _merged_rows(paths: Sequence[Path], rows: slice, top_k: int | None) -> tuple
             ids.append(file["image_ids"][rows, :top_k])
             scores.append(file["scores"][rows, :top_k])
     return rank_scores(np.concatenate(ids, axis=1), np.concatenate(scores, axis=1), top_k)
-
-
-def _image_range(info: PartInfo) -> np.ndarray:
-    return np.arange(info.first_image, info.first_image + info.num_images)

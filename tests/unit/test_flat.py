@@ -1,0 +1,58 @@
+"""Inner-product search over shards of global descriptors."""
+
+import numpy as np
+import pytest
+from retrieval_data import draw_images, poison, write_shard, write_shards
+
+from descbench.errors import DataError, StaleFileError
+from descbench.retrieval.flat import search_flat
+from descbench.retrieval.ranking import rank_scores, read_ranking
+
+GLOBAL = {"kind": "global"}
+
+
+@pytest.fixture(params=[4096, 3], ids=["one block", "many blocks"])
+def small_blocks(request, monkeypatch):
+    monkeypatch.setattr("descbench.retrieval.flat._IMAGES", request.param)
+    monkeypatch.setattr("descbench.retrieval.flat._BLOCK_BYTES", 32 * 20 * request.param)
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 4, 50])
+def test_equal_to_the_whole_matrix(tmp_path, small_blocks, top_k):
+    # Whole numbers: every product is exact, whatever the blocks, and there are ties.
+    generator = np.random.default_rng(0)
+    database = [generator.integers(-2, 3, (1, 5)).astype(np.float32) for _ in range(23)]
+    queries = [generator.integers(-2, 3, (1, 5)).astype(np.float32) for _ in range(9)]
+    for name in ("d", "q"):
+        (tmp_path / name).mkdir()
+    shards = write_shards(tmp_path / "d", database, [2, 11], skip=(7,), **GLOBAL)
+    asked = write_shards(tmp_path / "q", queries, [4], skip=(3,), **GLOBAL)
+    search_flat(asked, shards, tmp_path / "r.h5", top_k=top_k)
+    expected = (np.concatenate(queries) @ np.concatenate(database).T).astype(float)
+    expected[:, 7] = np.nan
+    expected[3] = 0
+    ids, scores = rank_scores(np.arange(23), expected, top_k)
+    found = read_ranking(tmp_path / "r.h5")
+    assert found.query_ids.tolist() == list(range(9))
+    assert np.array_equal(found.image_ids, ids)
+    assert np.array_equal(found.scores, scores, equal_nan=True)
+
+
+def test_bad_shards_are_refused(tmp_path):
+    good = write_shard(tmp_path / "good.h5", draw_images([1, 1]), **GLOBAL)
+    local = write_shard(tmp_path / "local.h5", draw_images([1, 3]))
+    other = write_shard(tmp_path / "other.h5", draw_images([1]), features="g" * 64, **GLOBAL)
+    later = write_shard(tmp_path / "later.h5", draw_images([1]), 5, **GLOBAL)
+    nan = poison(write_shard(tmp_path / "nan.h5", draw_images([1, 1]), **GLOBAL), 1)
+    target = tmp_path / "r.h5"
+    with pytest.raises(DataError, match=r"local\.h5: holds local features"):
+        search_flat([local], [good], target, top_k=None)
+    with pytest.raises(StaleFileError, match=r"other\.h5"):
+        search_flat([other], [good], target, top_k=None)
+    with pytest.raises(DataError, match="do not hold images 0 to 2"):
+        search_flat([good], [good, later], target, top_k=None)
+    with pytest.raises(DataError, match=r"nan\.h5: descriptors of image 1"):
+        search_flat([nan], [good], target, top_k=None)
+    with pytest.raises(DataError, match="at least one shard"):
+        search_flat([], [good], target, top_k=None)
+    assert not target.exists()
