@@ -1,0 +1,110 @@
+"""Time every case both ways, alternating in one process, and write ``results/bench.json``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import faiss
+import h5py
+import numpy as np
+import psutil
+
+import descbench
+from benchmarks.cases import QUICK, Case, Sizes, all_cases
+from descbench.io.atomic import write_json
+
+# Speed-ups that the project promises; a row without one is there to be looked at.
+GOALS: dict[str, float] = {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all rows; returns 1 if the two sides of a row disagree or a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: checks the results, the times mean nothing")
+    parser.add_argument("--output", type=Path, default=Path("results/bench.json"), help="where the JSON goes")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each side; the median counts")
+    options = parser.parse_args(arguments)
+    faiss.omp_set_num_threads(1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in all_cases(QUICK if options.quick else Sizes(), Path(folder)):
+            if not case.same(case.plain(), case.ours()):
+                print(f"{case.name}: the plain way and ours give different results", file=sys.stderr)
+                return 1
+            rows.append(measure(case, options.repeats))
+            print(f"{case.name} done", file=sys.stderr)
+    write_json(options.output, {"machine": machine(), "rows": rows})
+    print(table(rows))
+    return int(any(row["goal"] is not None and row["ratio"] < row["goal"] for row in rows))
+
+
+def measure(case: Case, repeats: int) -> dict[str, Any]:
+    """Median seconds of both sides, which take turns so that a busy moment of the machine hits both."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for side, function in zip(times, (case.plain, case.ours), strict=True):
+            start = time.perf_counter()
+            function()
+            side.append(time.perf_counter() - start)
+    plain_s, ours_s = map(statistics.median, times)
+    return {
+        "name": case.name,
+        "ratio": plain_s / ours_s,
+        "goal": GOALS.get(case.name),
+        "plain_s": plain_s,
+        "ours_s": ours_s,
+        "threads": case.threads,
+        "note": case.note,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the times depend on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "load": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "faiss": faiss.__version__,
+        "h5py": h5py.__version__,
+        "descbench": descbench.__version__,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as text."""
+    lines = [f"{'':18}{'plain':>11}{'ours':>11}{'ratio':>9}{'goal':>7}  threads  note"]
+    for row in rows:
+        goal = "" if row["goal"] is None else f"{row['goal']:g}"
+        lines.append(
+            f"{row['name']:18}{1000 * row['plain_s']:8.1f} ms{1000 * row['ours_s']:8.1f} ms{row['ratio']:8.1f}x"
+            f"{goal:>7}  {row['threads']:7}  {row['note']}"
+        )
+    return "\n".join(lines)
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
