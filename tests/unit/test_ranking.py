@@ -1,5 +1,7 @@
 """Rankings: order, exact merge, and refusals."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -106,9 +108,25 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_named(tmp_path):
-    with (
-        pytest.raises(DataError, match=r"r\.h5: disk full"),
-        ranking_writer(tmp_path / "r.h5", PartInfo(0, 1, {}), np.arange(1), 1),
-    ):
-        raise OSError(28, "No space left on device")
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np
+from pathlib import Path
+from descbench.errors import DataError
+from descbench.retrieval.ranking import PartInfo, ranking_writer
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    with ranking_writer(Path(sys.argv[1]), PartInfo(0, 9, {}), np.arange(2), 9000) as writer:
+        writer.write(0, np.ones((2, 9000), int), np.ones((2, 9000)))
+except DataError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    # A limit on the size of files stands in for a full disk: writing fails in the same way.
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "r.h5")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout.startswith(f"{tmp_path / 'r.h5'}: disk full; nothing was kept."), result.stderr
+    assert list(tmp_path.iterdir()) == []

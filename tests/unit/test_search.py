@@ -39,20 +39,20 @@ def query_shards(tmp_path):
     return write_shards(tmp_path / "queries", draw_images(QUERIES, seed=1), [3], skip=(1,))
 
 
-def aggregate_plainly(counts, seed, assignments, centroids):
+def aggregate_plainly(counts, seed, assignments, centroids, binary):
     images = [image[:6] for image in draw_images(counts, seed=seed)]
     vectors = np.concatenate(images)
     words = quantise(make_quantiser(centroids), vectors, assignments)
-    return plain.aggregate(vectors, words, np.cumsum([0, *map(len, images)]), centroids, True)
+    return plain.aggregate(vectors, words, np.cumsum([0, *map(len, images)]), centroids, binary)
 
 
-def search_plainly(codebook, database, idf=None):
+def search_plainly(codebook, database, idf=None, binary=True):
     """Scores of all images for all queries, without shards or files."""
     centroids = read_codebook(codebook).centroids
-    rows = aggregate_plainly(database, 0, 1, centroids)
+    rows = aggregate_plainly(database, 0, 1, centroids, binary)
     lists = plain.invert(*rows, len(centroids))
     image_norms = plain.norms(lists, len(database), np.ones(len(centroids)) if idf is None else idf)
-    queries = aggregate_plainly(QUERIES, 1, 3, centroids)
+    queries = aggregate_plainly(QUERIES, 1, 3, centroids, binary)
     return np.array(
         [
             plain.search(queries[0][a:b], queries[1][a:b], lists, image_norms, 0.0, 3.0, idf)
@@ -78,6 +78,15 @@ def test_shards_change_nothing(tmp_path, codebook, query_shards, cuts, top_k, th
     ranking = search_all(query_shards, codebook, index, tmp_path, len(QUERIES), top_k, threads=threads)
     check_ranking(ranking, search_plainly(codebook, DATABASE), range(len(DATABASE)), top_k)
     assert (ranking.scores[1] == 0).all()
+
+
+def test_vectors_through_files(tmp_path, codebook, query_shards):
+    index = make_index(write_shards(tmp_path, draw_images(DATABASE), [4]), codebook, tmp_path, binary=False)
+    ranking = search_all(query_shards, codebook, index, tmp_path, len(QUERIES))
+    expected = search_plainly(codebook, DATABASE, binary=False)
+    in_order_of_ids = np.take_along_axis(ranking.scores, np.argsort(ranking.image_ids, axis=1), 1)
+    np.testing.assert_allclose(in_order_of_ids, expected, rtol=1e-5, atol=1e-7)
+    assert (np.diff(ranking.scores, axis=1) <= 0).all()
 
 
 def test_idf_comes_from_all_shards(tmp_path, codebook, query_shards):

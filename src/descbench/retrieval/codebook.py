@@ -122,33 +122,21 @@ def train_codebook(
         faiss.omp_set_num_threads(threads)
     with ExitStack() as stack:
         readers = [stack.enter_context(ShardReader(path)) for path in shards]
-        used = _images_of_each(readers, images)
         _check_same_origin(readers)
+        info, used = readers[0].info, _images_of_each(readers, images)
         num_points = sum(int(reader.counts(n, 0, stop).sum()) for reader, stop in zip(readers, used, strict=True))
         if num_points < size:
             raise DataError(
                 f"{output}: {num_points} descriptors of {sum(used)} images are too few for a codebook of {size} words; "
                 "train on more images or more descriptors an image, or lower the codebook's size."
             )
-        rows = subsample(num_points, size, seed)
-        points = draw_points(_blocks(readers, used, n), num_points, readers[0].dim, rows)
-        info = readers[0].info
+        blocks = _blocks(readers, used, n)
+        points = draw_points(blocks, num_points, readers[0].dim, subsample(num_points, size, seed))
     _log.info("k-means: %d of %d descriptors, %d words", len(points), num_points, size)
     centroids = kmeans(points, size, iterations=iterations, seed=seed, device=device)
-    write_codebook(
-        Codebook(
-            centroids=centroids,
-            iterations=iterations,
-            seed=seed,
-            num_points=num_points,
-            features=info.features,
-            checkpoint=info.checkpoint,
-            source=f"at most {n} descriptors of each of {sum(used)} images",
-            faiss_version=faiss.__version__,
-            digest=centroid_digest(centroids),
-        ),
-        output,
-    )
+    source = f"at most {n} descriptors of each of {sum(used)} images"
+    made_of = (iterations, seed, num_points, info.features, info.checkpoint, source, faiss.__version__)
+    write_codebook(Codebook(centroids, *made_of, centroid_digest(centroids)), output)
 
 
 def centroid_digest(centroids: np.ndarray) -> str:

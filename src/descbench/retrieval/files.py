@@ -16,6 +16,7 @@ from descbench.io.atomic import atomic_path
 
 FORMAT_VERSION = 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SIGNS = ("no space left", "file too large", "quota exceeded")
 
 
 @contextmanager
@@ -34,8 +35,9 @@ def created(path: Path, kind: str, attributes: Mapping[str, Any]) -> Iterator[h5
             for name, value in attributes.items():
                 file.attrs[name] = value
             yield file
-    except OSError as error:
-        if error.errno in _FULL or "no space left" in str(error).lower():
+    except (OSError, RuntimeError) as error:
+        # HDF5 may notice a full disk only when the file is closed, and then has no errno to give.
+        if getattr(error, "errno", None) in _FULL or any(sign in str(error).lower() for sign in _FULL_SIGNS):
             raise DataError(f"{path}: disk full; nothing was kept. Free some space and run again.") from error
         raise
 

@@ -67,16 +67,28 @@ def search_index(
         searcher = Searcher(lists, **settings, idf=idf, threads=threads)
     except ValueError as error:
         raise DataError(f"{index}: damaged index shard ({error}); delete it and run again.") from error
-    ids = info.first_image - num_distractors + np.arange(info.num_images)
     settings |= {"n": n, "multiple_assignment": multiple_assignment, "idf": statistics is not None}
-    part = PartInfo(int(ids[0]), len(ids), _made_from(info, settings))
-    width = len(ids) if top_k is None else min(top_k, len(ids))
+    part = PartInfo(info.first_image - num_distractors, info.num_images, _made_from(info, settings))
     with ExitStack() as stack:
         readers = [stack.enter_context(ShardReader(path)) for path in query_shards]
         for reader in readers:
             check_shard(reader, features=info.features, checkpoint=info.checkpoint)
-        query_ids = np.concatenate([np.zeros(0, np.int64), *(reader.image_ids for reader in readers)])
-        writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
+        _write_rows(readers, aggregator, searcher, part, output, top_k)
+
+
+def _write_rows(
+    readers: Sequence[ShardReader],
+    aggregator: Aggregator,
+    searcher: Searcher,
+    part: PartInfo,
+    output: Path,
+    top_k: int | None,
+) -> None:
+    """Search for the queries a few at a time, and write their rows."""
+    ids = np.arange(part.first_image, part.first_image + part.num_images)
+    query_ids = np.concatenate([np.zeros(0, np.int64), *(reader.image_ids for reader in readers)])
+    width = len(ids) if top_k is None else min(top_k, len(ids))
+    with ranking_writer(output, part, query_ids, width) as writer:
         row = 0
         for reader in readers:
             for queries in aggregator.blocks(reader, _QUERIES):
