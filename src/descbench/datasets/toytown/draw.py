@@ -1,0 +1,130 @@
+"""Draw toytown: towns, photographs, and the official layouts around them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from descbench.config.models import Toytown
+from descbench.datasets.toytown.layouts import write_city, write_sfm
+from descbench.datasets.toytown.render import Atlas
+from descbench.datasets.toytown.seeds import rng_for
+from descbench.datasets.toytown.town import Town, build_town
+from descbench.datasets.toytown.views import View, take_view
+from descbench.io.atomic import write_json
+from descbench.io.digests import sha256_file
+
+_SCHOOL = "school"
+# Share of a city's database that shows one of its landmarks; the rest are streets.
+_LANDMARK_SHARE = 0.8
+_TRIES = 12
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One photograph to take: of building ``subject`` (None: a street), ``calm`` or not."""
+
+    town: str
+    buildings: int
+    key: tuple[str | int, ...]
+    subject: int | None
+    calm: bool
+
+
+def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: int = 1) -> None:
+    """Draw the towns and write them below ``out_dir`` in official layouts.
+
+    ``test/<city>/`` holds each city in the revisited-Oxford layout, ``train/retrieval-SfM-120k/`` the
+    training images in that of SfM-120k. The same settings give the same bytes, whatever ``processes``.
+
+    Args:
+        settings: seed and sizes.
+        out_dir: folder of toytown's own; what an interrupted run left there is removed first.
+        marker: JSON written last, with the number of files and a digest over all of them.
+        processes: photographs are taken in so many processes.
+    """
+    shutil.rmtree(out_dir, ignore_errors=True)
+    cities = {name: _city_shots(settings, name) for name in settings.cities}
+    lessons = _school_shots(settings)
+    everything = [shot for queries, database in cities.values() for shot in (*queries, *database)]
+    everything += [shot for cluster in lessons for shot in cluster]
+    taken = dict(zip(everything, _take_all(everything, settings, processes), strict=True))
+    files: list[Path] = []
+    for name, (queries, database) in cities.items():
+        views = [[taken[shot] for shot in shots] for shots in (queries, database)]
+        files += write_city(out_dir / "test" / name, name, *views)
+    clusters = [[taken[shot] for shot in cluster] for cluster in lessons]
+    files += write_sfm(out_dir / "train" / "retrieval-SfM-120k", clusters, settings.seed)
+    write_json(marker, {"files": len(files), "sha256": _digest(files, out_dir), **settings.model_dump(mode="json")})
+
+
+def _city_shots(settings: Toytown, name: str) -> tuple[list[_Shot], list[_Shot]]:
+    """Queries and database of a city; landmarks take turns."""
+    landmarks = settings.landmarks_per_city
+    buildings = 2 * landmarks
+    # Every second plot is a landmark, so that none hides behind its like.
+    subjects = [2 * i + 1 for i in range(landmarks)]
+    queries = [
+        _Shot(name, buildings, ("query", i), subjects[i % landmarks], True) for i in range(settings.queries_per_city)
+    ]
+    of_landmarks = round(settings.database_per_city * _LANDMARK_SHARE)
+    database = [
+        _Shot(name, buildings, ("database", i), subjects[i % landmarks], i // landmarks % 3 == 0)
+        if i < of_landmarks
+        else _Shot(name, buildings, ("street", i), None, False)
+        for i in range(settings.database_per_city)
+    ]
+    return queries, database
+
+
+def _school_shots(settings: Toytown) -> list[list[_Shot]]:
+    """Training images: a town of its own, one cluster a building."""
+    return [
+        [
+            _Shot(_SCHOOL, settings.clusters, ("train", cluster, i), cluster + 1, i % 3 == 0)
+            for i in range(settings.images_per_cluster)
+        ]
+        for cluster in range(settings.clusters)
+    ]
+
+
+def _take_all(shots: Sequence[_Shot], settings: Toytown, processes: int) -> list[View]:
+    if processes <= 1:
+        return [_take(shot, settings) for shot in shots]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_take, shots, [settings] * len(shots), chunksize=8))
+
+
+_towns: dict[tuple[int, str, int], tuple[Town, Atlas]] = {}
+
+
+def _take(shot: _Shot, settings: Toytown) -> View:
+    """Take one photograph; of several tries the first that shows its subject well enough, else the best."""
+    key = (settings.seed, shot.town, shot.buildings)
+    if key not in _towns:
+        town = build_town(*key)
+        _towns[key] = (town, Atlas(town.atlas))
+    town, atlas = _towns[key]
+    subject = None if shot.subject is None else town.buildings[shot.subject - 1]
+    best: View | None = None
+    for attempt in range(_TRIES):
+        rng = rng_for(settings.seed, shot.town, *shot.key, attempt)
+        view = take_view(town, atlas, subject, settings.width, settings.height, rng, shot.calm)
+        wanted = (0.12, 0.75) if shot.calm else (0.05, 0.2)
+        if subject is None or (view.area >= wanted[0] and view.free >= wanted[1]):
+            return view
+        if best is None or view.area * view.free > best.area * best.free:
+            best = view
+    return best
+
+
+def _digest(files: Sequence[Path], root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(root).as_posix()} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""Official layouts that toytown is written in: revisited Oxford, and SfM-120k."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from descbench.datasets.sfm120k import image_path
+from descbench.datasets.toytown.views import View
+from descbench.io.atomic import atomic_path
+
+_QUALITY = 90
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """JPEG bytes of (H, W, 3) uint8."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
+    return stream.getvalue()
+
+
+def label(query: View, image: View) -> str | None:
+    """Label of a database image for a query, from geometry alone: easy, hard, junk, or None.
+
+    Easy: the building fills a good part of the image, is hardly hidden, and is seen from about the same
+    side at about the same size and time of day. Hard: it can be recognised all the same. Junk: a
+    glimpse, or another side of it.
+    """
+    if image.subject != query.subject:
+        covered = float((image.owner == query.subject).mean())
+        return "junk" if covered > 0.01 else None
+    turn = abs(image.pose.angle - query.pose.angle)
+    zoom = max(image.area / query.area, query.area / max(image.area, 1e-9))
+    if image.area < 0.03 or image.free < 0.25 or turn > 1.45:
+        return "junk"
+    easy = image.free > 0.6 and turn < 0.6 and zoom < 2.2 and image.pose.dusk == query.pose.dusk
+    return "easy" if easy else "hard"
+
+
+def query_box(view: View) -> list[float]:
+    """Box of the subject's visible pixels in its own photograph, [x1, y1, x2, y2]."""
+    rows, columns = np.nonzero(view.owner == view.subject)
+    return [float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)]
+
+
+def write_city(folder: Path, name: str, queries: Sequence[View], database: Sequence[View]) -> list[Path]:
+    """Revisited-Oxford layout: ``jpg/*.jpg`` and ``gnd_<name>.pkl``. Returns the files."""
+    stems = {
+        "query": [f"{name}_query_{i:03d}" for i in range(len(queries))],
+        "database": [f"{name}_{i:04d}" for i in range(len(database))],
+    }
+    files = [
+        _write(folder / "jpg" / f"{stem}.jpg", encode_jpeg(view.pixels))
+        for stem, view in [*zip(stems["query"], queries, strict=True), *zip(stems["database"], database, strict=True)]
+    ]
+    gnd = []
+    for query in queries:
+        labels: dict[str, Any] = {"bbx": query_box(query), "easy": [], "hard": [], "junk": []}
+        for number, image in enumerate(database):
+            kind = label(query, image)
+            if kind:
+                labels[kind].append(number)
+        gnd.append(labels)
+    content = {"imlist": stems["database"], "qimlist": stems["query"], "gnd": gnd}
+    return [*files, _write(folder / f"gnd_{name}.pkl", pickle.dumps(content, protocol=2))]
+
+
+def write_sfm(folder: Path, clusters: Sequence[Sequence[View]], seed: int) -> list[Path]:
+    """SfM-120k layout: the ims tree, the db pickle and HOW's validation list. Returns the files.
+
+    The last quarter of the clusters is the val split. Pairs are views of one building from about the
+    same side.
+    """
+    first_val = len(clusters) - max(1, len(clusters) // 4)
+    files, splits = [], {}
+    for split, chosen in (("train", range(first_val)), ("val", range(first_val, len(clusters)))):
+        views = [(cluster, view) for cluster in chosen for view in clusters[cluster]]
+        cids = [hashlib.sha1(f"toytown {seed} {split} {i}".encode()).hexdigest()[:32] for i in range(len(views))]
+        files += [
+            _write(folder / "ims" / image_path(cid), encode_jpeg(view.pixels))
+            for cid, (_, view) in zip(cids, views, strict=True)
+        ]
+        pairs = _pairs(views)
+        splits[split] = {
+            "cids": cids,
+            "cluster": [cluster for cluster, _ in views],
+            "qidxs": [i for i, _ in pairs],
+            "pidxs": [j for _, j in pairs],
+        }
+    files.append(_write(folder / "retrieval-SfM-120k.pkl", pickle.dumps(splits, protocol=2)))
+    val = _validation_list(splits["val"])
+    return [*files, _write(folder / "retrieval-SfM-120k-val-eccv2020.pkl", pickle.dumps(val, protocol=2))]
+
+
+def _pairs(views: Sequence[tuple[int, View]]) -> list[tuple[int, int]]:
+    return [
+        (i, j)
+        for i, (cluster, a) in enumerate(views)
+        for j, (other, b) in enumerate(views)
+        if i != j and cluster == other and abs(a.pose.angle - b.pose.angle) < 0.9 and min(a.free, b.free) > 0.25
+    ]
+
+
+def _validation_list(split: dict[str, list]) -> dict[str, list]:
+    """Queries are images of the list; their partners are ok, they themselves junk."""
+    queries = sorted(set(split["qidxs"]))
+    partners = {q: [p for i, p in zip(split["qidxs"], split["pidxs"], strict=True) if i == q] for q in queries}
+    gnd = [{"ok": partners[q], "junk": [q]} for q in queries]
+    return {"cids": split["cids"], "qidx": queries, "gnd": gnd}
+
+
+def _write(path: Path, content: bytes) -> Path:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path

@@ -1,0 +1,223 @@
+"""A z-buffer rasteriser: textured planar faces, sun, sky and haze, in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from descbench.datasets.toytown.geometry import GROUND, PROP, Camera, Mesh
+from descbench.datasets.toytown.textures import TEXELS, smooth_noise
+
+_NEAR = 0.3
+_LEVELS = 6
+
+
+@dataclass(frozen=True)
+class Light:
+    """Light of one picture.
+
+    Attributes:
+        sun: (3,) unit vector towards the sun.
+        sun_colour, ambient, sky_top, sky_low: (3,) linear RGB.
+        glow: how much lit windows show, 0 by day.
+    """
+
+    sun: np.ndarray
+    sun_colour: np.ndarray
+    ambient: np.ndarray
+    sky_top: np.ndarray
+    sky_low: np.ndarray
+    glow: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the rasteriser gives.
+
+    Attributes:
+        rgb: (H, W, 3) float32, 0..1.
+        owner: (H, W) int32 building number; 0 ground, -1 sky.
+        depth: (H, W) float32 along the optical axis in metres; infinity for the sky.
+    """
+
+    rgb: np.ndarray
+    owner: np.ndarray
+    depth: np.ndarray
+
+
+class Atlas:
+    """Textures with their mip pyramids in one flat array, so that a gather needs no loop over levels."""
+
+    def __init__(self, textures: tuple[np.ndarray, ...]) -> None:
+        parts: list[np.ndarray] = []
+        self.start = np.zeros((len(textures), _LEVELS), np.int64)
+        self.shape = np.zeros((len(textures), _LEVELS, 2), np.int64)
+        position = 0
+        for number, texture in enumerate(textures):
+            level = texture
+            for depth in range(_LEVELS):
+                self.start[number, depth] = position
+                self.shape[number, depth] = level.shape[:2]
+                parts.append(level.reshape(-1, 5))
+                position += len(parts[-1])
+                level = _halved(level)
+        self.texels = np.concatenate(parts)
+
+    def sample(self, number: int, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+        """(N, 5) texels at (u, v), repeating, from the level whose texel is about as large as a pixel."""
+        level = np.clip(np.log2(np.maximum(footprint, 1e-6)) + 0.5, 0, _LEVELS - 1).astype(np.int64)
+        height, width = self.shape[number, level].T
+        full = self.shape[number, 0]
+        x = np.minimum((u / full[1] % 1.0 * width).astype(np.int64), width - 1)
+        y = np.minimum((v / full[0] % 1.0 * height).astype(np.int64), height - 1)
+        return self.texels[self.start[number, level] + y * width + x]
+
+
+def render(mesh: Mesh, atlas: Atlas, camera: Camera, light: Light, clouds: np.random.Generator) -> Picture:
+    """Draw a mesh with its light; see :class:`Picture`."""
+    canvas = _Canvas(camera)
+    corners = mesh.corners @ camera.R.T + camera.t
+    normals = mesh.normals @ camera.R.T
+    facing = np.einsum("fd,fd->f", normals, corners[:, 0]) < -1e-9
+    ahead = corners[..., 2].max(1) > _NEAR
+    visible = np.flatnonzero(facing & ahead)
+    for face in visible[np.argsort(corners[visible, :, 2].min(1), kind="stable")]:
+        canvas.draw(mesh, int(face), corners[face], normals[face], atlas)
+    return canvas.shade(mesh, light, clouds)
+
+
+def owner_pixels(mesh: Mesh, camera: Camera, owner: int, atlas: Atlas) -> int:
+    """Pixels that a building would cover if nothing stood before it."""
+    alone = mesh.of_owner(owner)
+    canvas = _Canvas(camera)
+    corners = alone.corners @ camera.R.T + camera.t
+    normals = alone.normals @ camera.R.T
+    for face in range(len(alone)):
+        if normals[face] @ corners[face, 0] < -1e-9:
+            canvas.draw(alone, face, corners[face], normals[face], atlas)
+    return int((canvas.face >= 0).sum())
+
+
+class _Canvas:
+    """Buffers of one picture; faces are drawn into them in any order."""
+
+    def __init__(self, camera: Camera) -> None:
+        h, w = camera.height, camera.width
+        self.camera = camera
+        self.depth = np.full((h, w), np.inf, np.float32)
+        self.face = np.full((h, w), -1, np.int32)
+        self.texel = np.zeros((h, w, 5), np.float32)
+        self.focal = camera.K[0, 0]
+
+    def draw(self, mesh: Mesh, face: int, corners: np.ndarray, normal: np.ndarray, atlas: Atlas) -> None:
+        polygon = _clip_near(corners)
+        if len(polygon) < 3:
+            return
+        projected = polygon @ self.camera.K.T
+        points = projected[:, :2] / projected[:, 2:]
+        h, w = self.depth.shape
+        x0, y0 = np.maximum(np.floor(points.min(0)).astype(int), 0)
+        x1, y1 = np.minimum(np.ceil(points.max(0)).astype(int), [w, h])
+        if x0 >= x1 or y0 >= y1:
+            return
+        xs, ys = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
+        inside = _inside(points, xs, ys)
+        principal = self.camera.K[:2, 2]
+        rx, ry = (xs - principal[0]) / self.focal, (ys - principal[1]) / self.focal
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = (normal @ corners[0]) / (normal[0] * rx + normal[1] * ry + normal[2])
+        window = slice(y0, y1), slice(x0, x1)
+        rows, columns = np.nonzero(inside & (z > _NEAR) & (z < self.depth[window]))
+        if not len(rows):
+            return
+        z = z[rows, columns]
+        rays = np.stack([rx[columns], ry[rows, 0], np.ones(len(rows))], 1)
+        world = (rays * z[:, None] - self.camera.t) @ self.camera.R
+        u, v = (world @ m[:3] + m[3] for m in (mesh.u[face], mesh.v[face]))
+        slant = np.maximum(np.abs(rays @ normal) / np.linalg.norm(rays, axis=1), 0.25)
+        texel = atlas.sample(int(mesh.texture[face]), u, v, TEXELS * z / self.focal / slant)
+        solid = texel[:, 4] > 0.5
+        rows, columns = rows[solid] + y0, columns[solid] + x0
+        self.depth[rows, columns] = z[solid]
+        self.face[rows, columns] = face
+        self.texel[rows, columns] = texel[solid]
+
+    def shade(self, mesh: Mesh, light: Light, clouds: np.random.Generator) -> Picture:
+        rgb = _sky(self.camera, light, clouds)
+        drawn = self.face >= 0
+        faces = self.face[drawn]
+        facing = np.where(mesh.soft[faces], 0.55, np.clip(mesh.normals[faces] @ light.sun, 0, None))
+        level = light.ambient * (0.75 + 0.25 * mesh.normals[faces, 2:]) + light.sun_colour * facing[:, None]
+        rows, columns = np.nonzero(drawn)
+        world = self._world(rows, columns)
+        level = level * self._occlusion(mesh, faces, world)[:, None]
+        texel = self.texel[drawn]
+        colour = texel[:, :3] * mesh.tint[faces] * level
+        colour += light.glow * texel[:, 3:4] * np.array([1.0, 0.78, 0.42])
+        haze = 1 - np.exp(-self.depth[drawn, None] / 260.0)
+        rgb[drawn] = colour * (1 - haze) + light.sky_low * haze
+        owner = np.full(self.face.shape, -1, np.int32)
+        owner[drawn] = mesh.owner[faces]
+        return Picture(rgb, owner, self.depth)
+
+    def _world(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        z = self.depth[rows, columns]
+        principal = self.camera.K[:2, 2]
+        rays = np.stack(
+            [(columns + 0.5 - principal[0]) / self.focal, (rows + 0.5 - principal[1]) / self.focal, np.ones(len(rows))],
+            1,
+        )
+        return (rays * z[:, None] - self.camera.t) @ self.camera.R
+
+    @staticmethod
+    def _occlusion(mesh: Mesh, faces: np.ndarray, world: np.ndarray) -> np.ndarray:
+        """Darker where walls meet the ground."""
+        wall = mesh.owner[faces] != GROUND
+        return np.where(wall, 0.62 + 0.38 * np.clip(world[:, 2] / 1.6, 0, 1), 1.0)
+
+
+def is_building(owner: np.ndarray) -> np.ndarray:
+    """Mask of pixels that belong to a building."""
+    return (owner > GROUND) & (owner < PROP)
+
+
+def _inside(points: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Pixel centres inside a convex polygon of either orientation."""
+    following = np.roll(points, -1, 0)
+    area = np.sum(points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0])
+    sign = 1.0 if area >= 0 else -1.0
+    mask = np.ones((len(ys), len(xs)), bool)
+    for (ax, ay), (bx, by) in zip(points, following, strict=True):
+        mask &= sign * ((bx - ax) * (ys - ay) - (by - ay) * (xs - ax)) >= 0
+    return mask
+
+
+def _clip_near(corners: np.ndarray) -> np.ndarray:
+    """The part of a polygon in front of the near plane (Sutherland and Hodgman)."""
+    kept: list[np.ndarray] = []
+    for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
+        if a[2] >= _NEAR:
+            kept.append(a)
+        if (a[2] >= _NEAR) != (b[2] >= _NEAR):
+            kept.append(a + (b - a) * (_NEAR - a[2]) / (b[2] - a[2]))
+    return np.array(kept).reshape(-1, 3)
+
+
+def _sky(camera: Camera, light: Light, clouds: np.random.Generator) -> np.ndarray:
+    h, w = camera.height, camera.width
+    ys = (np.arange(h) + 0.5 - camera.K[1, 2]) / camera.K[1, 1]
+    elevation = np.clip(-ys * camera.R[1, 2] * -1 + camera.R[2, 2], 0, 0.6) / 0.6
+    base = light.sky_low + (light.sky_top - light.sky_low) * elevation[:, None, None]
+    veil = np.clip(smooth_noise((h, w), w / 4, clouds) + 0.5 * smooth_noise((h, w), w / 14, clouds) - 0.65, 0, 1)
+    cloud = np.clip(light.sky_low * 1.05, 0, 1)
+    mix = (1.2 * veil[..., None]).clip(0, 0.85)
+    return (base * (1 - mix) + cloud * mix).astype(np.float32)
+
+
+def _halved(level: np.ndarray) -> np.ndarray:
+    h, w = level.shape[:2]
+    if min(h, w) < 2:
+        return level
+    even = level[: h - h % 2, : w - w % 2]
+    return even.reshape(h // 2, 2, w // 2, 2, -1).mean((1, 3))
