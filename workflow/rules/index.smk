@@ -26,9 +26,6 @@ rule build_index:
         code=BUILD_INDEX_VERSION,
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         index=lambda wildcards: block("methods", wildcards.method)["index"],
-        shard=lambda wildcards: layout.shard(
-            wildcards.dataset, "database", wildcards.shard
-        ),
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].features
         ),

@@ -23,6 +23,9 @@ rule search_index:
         runtime=growing_minutes(120),
     params:
         code=SEARCH_INDEX_VERSION,
+        digest=lambda wildcards: layout.features_digest(
+            cfg.methods[wildcards.method].features
+        ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"],
         num_distractors=lambda wildcards: (
@@ -91,6 +94,9 @@ rule search_flat:
         runtime=growing_minutes(60),
     params:
         code=SEARCH_FLAT_VERSION,
+        digest=lambda wildcards: layout.features_digest(
+            cfg.methods[wildcards.method].features
+        ),
         top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
     message:
         "Rank {wildcards.dataset} by inner product ({wildcards.method})"

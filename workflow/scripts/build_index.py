@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from descbench.features.store import check_shard_files
 from descbench.jobs import job
 from descbench.retrieval.index import build_index
 
 with job(snakemake):
+    check_shard_files([snakemake.input.features], snakemake.params.digest)
     params = snakemake.params
     build_index(
         Path(snakemake.input.features),

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from descbench.features.store import check_shard_files
 from descbench.jobs import job
 from descbench.retrieval.flat import search_flat
 
 with job(snakemake):
+    check_shard_files([*snakemake.input.queries, *snakemake.input.database], snakemake.params.digest)
     search_flat(
         [Path(shard) for shard in snakemake.input.queries],
         [Path(shard) for shard in snakemake.input.database],

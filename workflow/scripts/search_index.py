@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from descbench.features.store import check_shard_files
 from descbench.jobs import job
 from descbench.retrieval.search import search_index
 
 with job(snakemake):
+    check_shard_files(snakemake.input.queries, snakemake.params.digest)
     statistics = snakemake.input.get("statistics")
     search_index(
         [Path(shard) for shard in snakemake.input.queries],

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from descbench.features.store import check_shard_files
 from descbench.jobs import job
 from descbench.retrieval.codebook import train_codebook
 
 with job(snakemake):
+    check_shard_files(snakemake.input, snakemake.params.digest)
     codebook = snakemake.params.codebook
     train_codebook(
         [Path(shard) for shard in snakemake.input],

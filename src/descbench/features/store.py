@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -311,3 +311,10 @@ def check_shard(
                 f"{shard.path}: made with another {name} digest: it has {found or 'none'}, expected "
                 f"{expected or 'none'}. Delete it and run again."
             )
+
+
+def check_shard_files(paths: Iterable[str | os.PathLike[str]], features: str) -> None:
+    """Refuse shard files that another features block made; see :func:`check_shard`."""
+    for path in paths:
+        with ShardReader(path) as shard:
+            check_shard(shard, features=features)

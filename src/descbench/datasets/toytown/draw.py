@@ -96,7 +96,8 @@ def _school_shots(settings: Toytown) -> list[list[_Shot]]:
 def _take_all(shots: Sequence[_Shot], settings: Toytown, processes: int) -> list[View]:
     if processes <= 1:
         return [_take(shot, settings) for shot in shots]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    # Forked: a spawned process would run the calling script once more.
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         return list(pool.map(_take, shots, [settings] * len(shots), chunksize=8))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descbench.datasets.toytown.geometry import GROUND, PROP, Camera, Mesh
+from descbench.datasets.toytown.geometry import GROUND, Camera, Mesh
 from descbench.datasets.toytown.textures import TEXELS, smooth_noise
 
 _NEAR = 0.3
@@ -125,17 +125,16 @@ class _Canvas:
         inside = _inside(points, xs, ys)
         principal = self.camera.K[:2, 2]
         rx, ry = (xs - principal[0]) / self.focal, (ys - principal[1]) / self.focal
+        facing = normal[0] * rx + normal[1] * ry + normal[2]
         with np.errstate(divide="ignore", invalid="ignore"):
-            z = (normal @ corners[0]) / (normal[0] * rx + normal[1] * ry + normal[2])
+            z = (normal @ corners[0]) / facing
         window = slice(y0, y1), slice(x0, x1)
         rows, columns = np.nonzero(inside & (z > _NEAR) & (z < self.depth[window]))
         if not len(rows):
             return
-        z = z[rows, columns]
-        rays = np.stack([rx[columns], ry[rows, 0], np.ones(len(rows))], 1)
-        world = (rays * z[:, None] - self.camera.t) @ self.camera.R
-        u, v = (world @ m[:3] + m[3] for m in (mesh.u[face], mesh.v[face]))
-        slant = np.maximum(np.abs(rays @ normal) / np.linalg.norm(rays, axis=1), 0.25)
+        z, facing, rx, ry = z[rows, columns], facing[rows, columns], rx[columns], ry[rows, 0]
+        u, v = (self._along(m, rx, ry, z) for m in (mesh.u[face], mesh.v[face]))
+        slant = np.maximum(np.abs(facing) / np.sqrt(rx**2 + ry**2 + 1), 0.25)
         texel = atlas.sample(int(mesh.texture[face]), u, v, TEXELS * z / self.focal / slant)
         solid = texel[:, 4] > 0.5
         rows, columns = rows[solid] + y0, columns[solid] + x0
@@ -147,39 +146,37 @@ class _Canvas:
         rgb = _sky(self.camera, light, clouds)
         drawn = self.face >= 0
         faces = self.face[drawn]
-        facing = np.where(mesh.soft[faces], 0.55, np.clip(mesh.normals[faces] @ light.sun, 0, None))
-        level = light.ambient * (0.75 + 0.25 * mesh.normals[faces, 2:]) + light.sun_colour * facing[:, None]
-        rows, columns = np.nonzero(drawn)
-        world = self._world(rows, columns)
-        level = level * self._occlusion(mesh, faces, world)[:, None]
         texel = self.texel[drawn]
-        colour = texel[:, :3] * mesh.tint[faces] * level
-        colour += light.glow * texel[:, 3:4] * np.array([1.0, 0.78, 0.42])
-        haze = 1 - np.exp(-self.depth[drawn, None] / 260.0)
-        rgb[drawn] = colour * (1 - haze) + light.sky_low * haze
+        colour = texel[:, :3] * _face_light(mesh, light)[faces]
+        colour *= self._occlusion(mesh, faces, drawn)[:, None]
+        colour += texel[:, 3:4] * (light.glow * np.array([1.0, 0.78, 0.42])).astype(np.float32)
+        clear = np.exp(-self.depth[drawn] / 260.0)[:, None]
+        low = light.sky_low.astype(np.float32)
+        rgb[drawn] = (colour - low) * clear + low
         owner = np.full(self.face.shape, -1, np.int32)
         owner[drawn] = mesh.owner[faces]
         return Picture(rgb, owner, self.depth)
 
-    def _world(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        z = self.depth[rows, columns]
+    def _along(self, axis: np.ndarray, rx: np.ndarray, ry: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """An affine map (x, y, z, 1) of world points, at the points z * (rx, ry, 1) of the camera."""
+        turned = self.camera.R @ axis[:3]
+        return z * (rx * turned[0] + ry * turned[1] + turned[2]) + (axis[3] - turned @ self.camera.t)
+
+    def _occlusion(self, mesh: Mesh, faces: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """Factor on the light: darker where walls meet the ground."""
+        rows, columns = np.nonzero(drawn)
         principal = self.camera.K[:2, 2]
-        rays = np.stack(
-            [(columns + 0.5 - principal[0]) / self.focal, (rows + 0.5 - principal[1]) / self.focal, np.ones(len(rows))],
-            1,
-        )
-        return (rays * z[:, None] - self.camera.t) @ self.camera.R
-
-    @staticmethod
-    def _occlusion(mesh: Mesh, faces: np.ndarray, world: np.ndarray) -> np.ndarray:
-        """Darker where walls meet the ground."""
-        wall = mesh.owner[faces] != GROUND
-        return np.where(wall, 0.62 + 0.38 * np.clip(world[:, 2] / 1.6, 0, 1), 1.0)
+        rx, ry = (columns + 0.5 - principal[0]) / self.focal, (rows + 0.5 - principal[1]) / self.focal
+        height = self._along(np.array([0.0, 0.0, 1.0, 0.0]), rx, ry, self.depth[drawn])
+        shaded = 0.62 + 0.38 * np.clip(height / 1.6, 0, 1)
+        return np.where(mesh.owner[faces] != GROUND, shaded, 1.0).astype(np.float32)
 
 
-def is_building(owner: np.ndarray) -> np.ndarray:
-    """Mask of pixels that belong to a building."""
-    return (owner > GROUND) & (owner < PROP)
+def _face_light(mesh: Mesh, light: Light) -> np.ndarray:
+    """Light that reaches each face, times its tint: (F, 3) float32."""
+    facing = np.where(mesh.soft, 0.55, np.clip(mesh.normals @ light.sun, 0, None))
+    level = light.ambient * (0.75 + 0.25 * mesh.normals[:, 2:]) + light.sun_colour * facing[:, None]
+    return (level * mesh.tint).astype(np.float32)
 
 
 def _inside(points: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
