@@ -1,37 +1,22 @@
-"""Fetch one file of a source: mirrors in order, resume, retry, verify, and only then the final name."""
+"""Download a source of the catalogue: ordered mirrors, resume, checks, and a note of where it came from."""
 
 from __future__ import annotations
 
-import errno
-import logging
+import glob
+import hashlib
 import os
-import re
-import shutil
-import time
-from collections.abc import Iterator, Mapping
-from html.parser import HTMLParser
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from typing import Any
 
 import requests
-from tqdm import tqdm
 
+from descbench import __version__
 from descbench.config.sources import Source
 from descbench.errors import DownloadError
-from descbench.io.atomic import atomic_path, write_json
+from descbench.io.atomic import write_json
 from descbench.io.digests import git_blob_sha1_file, sha256_file
-
-_BLOCK = 1 << 20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-_AGENT = {"User-Agent": "descbench (reproduction of retrieval benchmarks)"}
-
-
-class _GiveUp(Exception):
-    """This address will not work, however often it is asked."""
-
-
-class _Again(Exception):
-    """This address may work when it is asked again."""
+from descbench.io.transfer import Effort, MirrorError, discard, fetch
 
 
 def download_source(
@@ -46,268 +31,221 @@ def download_source(
     backoff: float = 1.0,
     timeout: float = 60.0,
 ) -> None:
-    """Fetch a file and verify it; beside it, ``<target>.provenance.json`` records what arrived.
+    """Bring a file of the internet to ``target`` and note its origin in ``<target>.provenance.json``.
 
-    An interrupted download is kept as ``<target>.partial`` and resumed by the next run where the server
-    allows it; nothing takes the final name before its size and digests were checked.
+    A file that already lies at ``target`` (put there by hand) is checked and kept. A ``local_copy``
+    is checked and linked. Otherwise the addresses are tried in order, the site's own mirrors first;
+    an interrupted download goes on where it stopped in the next run. Checks (size, SHA-256 or its
+    beginning, git blob id) belong to single files and are not applied to the parts of a source in
+    parts.
 
     Args:
-        name: of the source, for messages.
+        name: key of the source, for messages.
         source: its block of the catalogue.
-        target: ``<data_dir>/raw/<file>``.
-        part: number that ``{part}`` stands for.
-        mirrors: address prefix -> prefix of the site's own mirror, tried first.
-        offline: do not touch the network.
-        retries: further attempts at an address after a passing failure (5xx, time-out, cut connection).
-        backoff: seconds before the first of them; doubled each time.
-        timeout: seconds without an answer.
+        target: file to write.
+        part: number of the part, from 1, where the source has parts.
+        mirrors: address prefix -> prefix of a mirror of the site.
+        offline: never touch the network.
+        retries: further attempts at an address after a passing failure.
+        backoff: pause before the first of them in seconds, doubled each time.
+        timeout: seconds without any data after which a connection counts as dead.
 
     Raises:
-        DownloadError: one message with every address tried and why it failed, the page to ask for a
-            source that is given out on request, and the ways to use a copy of one's own.
+        DownloadError: the file could not be had; lists every address with its reason and says where
+            to put a copy. Nothing is left at ``target``.
     """
-    if source.local_copy is not None:
-        _use_local_copy(name, source, target, part)
-        return
-    if source.access == "request":
-        raise DownloadError(_ask_for(name, source))
-    failures: list[str] = []
-    for url in _addresses(source, part, mirrors or {}):
+    target = Path(target)
+    _check_part(name, source, part)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if _keep_existing(name, source, target) or _use_local_copy(name, source, target, part):
+            return
+        if source.access == "request":
+            raise DownloadError(_ask_for_it(name, source, target))
+        addresses = _addresses(source, part, mirrors or {})
         if offline:
-            failures.append(f"{url}: not tried (`offline: true`)")
-            continue
-        try:
-            _fetch(url, source, target, retries, backoff, timeout)
-        except _GiveUp as reason:
-            failures.append(f"{url}: {reason}")
-            logging.warning("%s: %s", url, reason)
-            continue
-        _record(target, source, url, "mirror")
-        return
-    tried = "\n".join(f"  - {failure}" for failure in failures)
-    raise DownloadError(
-        f"{name}: could not be fetched.\n{tried}\n"
-        f"  If you have this file, set sources.{name}.local_copy to its path in your configuration, "
-        f"or put it at {target}."
-    )
+            reasons = dict.fromkeys(addresses, "not tried: the configuration says `offline`")
+        else:
+            effort = Effort(retries, backoff, timeout)
+            reasons = _try_addresses(source, target, addresses, effort)
+    except OSError as error:
+        raise DownloadError(f"{target}: cannot be written ({error.strerror or error}); check the folder.") from error
+    if reasons:
+        raise DownloadError(_nothing_worked(name, target, reasons))
+
+
+def provenance_path(target: Path) -> Path:
+    """Where the origin of a downloaded file is noted."""
+    return target.with_name(f"{target.name}.provenance.json")
+
+
+def _check_part(name: str, source: Source, part: int | None) -> None:
+    if source.parts is None and part is not None:
+        raise DownloadError(f"sources.{name} has no parts, so there is no part {part}.")
+    if source.parts is not None and (part is None or not 1 <= part <= source.parts):
+        raise DownloadError(f"sources.{name} has parts 1 to {source.parts}; part {part} was asked for.")
+
+
+def _with_part(text: str, part: int | None) -> str:
+    return text if part is None else text.replace("{part}", str(part))
 
 
 def _addresses(source: Source, part: int | None, mirrors: Mapping[str, str]) -> list[str]:
-    urls = [url.format(part=part) if part is not None else url for url in source.mirrors]
-    own = [to + url[len(prefix) :] for url in urls for prefix, to in mirrors.items() if url.startswith(prefix)]
-    return list(dict.fromkeys([*own, *urls]))
+    """Addresses in the order of trying, each once: the site's own mirrors, then the public ones."""
+    public = [_with_part(url, part) for url in source.mirrors]
+    own = [
+        replacement + url[len(prefix) :]
+        for url in public
+        for prefix, replacement in sorted(mirrors.items(), key=lambda item: -len(item[0]))
+        if url.startswith(prefix)
+    ]
+    return list(dict.fromkeys([*own, *public]))
 
 
-def _ask_for(name: str, source: Source) -> str:
-    layout = f" It must look like this:\n{source.layout.rstrip()}" if source.layout else ""
-    return (
-        f"{name}: given out by its owners on request only, so it is never fetched. Ask at {source.ask}, then set "
-        f"sources.{name}.local_copy to your copy.{layout}"
-    )
+def _try_addresses(source: Source, target: Path, addresses: list[str], effort: Effort) -> dict[str, str]:
+    """Fetch from the first address that works; returns the reasons of all if none does."""
+    reasons: dict[str, str] = {}
+    with requests.Session() as session:
+        session.headers["User-Agent"] = f"descbench/{__version__}"
+        for url in addresses:
+            partial = target.with_name(f"{target.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}")
+            try:
+                fetch(session, url, partial, size=_size(source), effort=effort)
+                sha256 = _verified(source, partial)
+            except MirrorError as error:
+                reasons[url] = str(error)
+                continue
+            except _WrongContentError as error:
+                discard(partial)
+                reasons[url] = str(error)
+                continue
+            _note_origin(source, target, partial, sha256, url, "mirror")
+            _rename(partial, target)
+            return {}
+    return reasons
 
 
-def _use_local_copy(name: str, source: Source, target: Path, part: int | None) -> None:
-    copy = Path(str(source.local_copy).format(part=part) if part is not None else source.local_copy)
-    if not copy.is_file():
-        raise DownloadError(f"{name}: local_copy {copy} is not a file; correct sources.{name}.local_copy.")
-    problem = _verify(copy, source)
-    if problem:
-        raise DownloadError(f"{name}: local_copy {copy} is not the published file: {problem}.")
-    with atomic_path(target) as temporary:
-        try:
-            os.link(copy.resolve(), temporary)
-        except OSError:
-            shutil.copyfile(copy, temporary)
-    _record(target, source, str(copy), "local copy")
-
-
-def _fetch(url: str, source: Source, target: Path, retries: int, backoff: float, timeout: float) -> None:
-    """Fetch one address into ``target``.
-
-    Raises:
-        _GiveUp: with the reason.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    for attempt in range(retries + 1):
-        try:
-            with requests.Session() as session:
-                _receive(session, url, partial, timeout)
-            break
-        except (_Again, requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            reason = str(error)
-            if attempt == retries:
-                raise _GiveUp(f"{_short(reason)} ({retries + 1} attempts)") from None
-            wait = backoff * 2**attempt
-            logging.info("%s: %s; again in %g s", url, _short(reason), wait)
-            time.sleep(wait)
-        except requests.RequestException as error:
-            raise _GiveUp(_short(str(error))) from None
-        except OSError as error:
-            _refuse_full_disk(error, partial)
-            raise
-    problem = _verify(partial, source)
-    if problem:
-        _forget(partial)
-        raise _GiveUp(f"{problem}; nothing was kept")
-    descriptor = os.open(partial, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+def _rename(partial: Path, target: Path) -> None:
+    """Give the whole file its name; partial files of other addresses are of no use any more."""
+    _sync(partial)
     partial.replace(target)
-    _forget(partial)
+    _sync(target.parent)
+    for leftover in target.parent.glob(f"{glob.escape(target.name)}.part-*"):
+        leftover.unlink(missing_ok=True)
 
 
-def _receive(session: requests.Session, url: str, partial: Path, timeout: float) -> None:
-    """Append to ``partial`` what is missing, or start over where the server does not resume."""
-    have = _resumable(partial, url)
-    headers = dict(_AGENT)
-    if have:
-        headers |= {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
-    else:
-        headers |= {"Accept-Encoding": "identity"}
-    with session.get(url, headers=headers, stream=True, timeout=timeout) as answer:
-        answer = _past_warning_page(session, answer, headers, timeout)
-        if answer.status_code == 416:
-            _forget(partial)
-            raise _Again("the server does not know the rest of this file")
-        _check_status(answer)
-        resumed = answer.status_code == 206 and _range_start(answer) == have
-        if answer.status_code == 206 and not resumed:
-            _forget(partial)
-            raise _Again("the server sent another range than the one asked for")
-        expected = _expected_size(answer, have if resumed else 0)
-        _note_origin(partial, url)
-        with open(partial, "ab" if resumed else "wb") as stream:
-            done = _copy(answer, stream, have if resumed else 0, expected, partial.name)
-    if expected is not None and done != expected:
-        raise _Again(f"cut short: {done} of {expected} bytes")
-
-
-def _copy(answer: requests.Response, stream, done: int, expected: int | None, label: str) -> int:
-    with tqdm(total=expected, initial=done, unit="B", unit_scale=True, desc=label, mininterval=5) as bar:
-        for block in _blocks(answer):
-            stream.write(block)
-            done += len(block)
-            bar.update(len(block))
-        stream.flush()
-    return done
-
-
-def _blocks(answer: requests.Response) -> Iterator[bytes]:
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield from answer.iter_content(_BLOCK)
-    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        raise _Again(f"connection lost ({_short(str(error))})") from None
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _check_status(answer: requests.Response) -> None:
-    if answer.status_code in _PASSING:
-        raise _Again(f"HTTP {answer.status_code}")
-    if answer.status_code not in (200, 206):
-        raise _GiveUp(f"HTTP {answer.status_code}")
-    if "text/html" in answer.headers.get("Content-Type", ""):
-        raise _GiveUp("answered with a web page instead of the file; open the address in a browser to see why")
+# --- checks ------------------------------------------------------------------------------------
 
 
-def _range_start(answer: requests.Response) -> int | None:
-    match = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    return int(match[1]) if match else None
+class _WrongContentError(Exception):
+    """A file that arrived in full is not the one expected."""
 
 
-def _expected_size(answer: requests.Response, have: int) -> int | None:
-    length = answer.headers.get("Content-Length")
-    return None if length is None else have + int(length)
+def _size(source: Source) -> int | None:
+    return source.size if source.parts is None else None
 
 
-# --- Google Drive: large files come behind a page that says they were not scanned for viruses ---
+def _verified(source: Source, path: Path) -> str:
+    """SHA-256 of a file that passes all checks of its source."""
+    length = path.stat().st_size
+    if length == 0:
+        raise _WrongContentError("the file is empty")
+    sha256 = sha256_file(path)
+    if source.parts is not None:
+        return sha256
+    if source.size is not None and length != source.size:
+        raise _WrongContentError(f"{length} bytes where {source.size} are expected")
+    if source.sha256 is not None and not sha256.startswith(source.sha256):
+        raise _WrongContentError(f"SHA-256 {sha256} where {source.sha256} is expected")
+    if source.git_blob_sha1 is not None:
+        blob = git_blob_sha1_file(path)
+        if blob != source.git_blob_sha1:
+            raise _WrongContentError(f"git blob id {blob} where {source.git_blob_sha1} is expected")
+    return sha256
 
 
-class _Form(HTMLParser):
-    """Action and hidden fields of the first form of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.action = ""
-        self.fields: dict[str, str] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag == "form" and not self.action:
-            self.action = values.get("action") or ""
-        elif tag == "input" and values.get("name"):
-            self.fields[str(values["name"])] = values.get("value") or ""
+# --- copies of one's own -----------------------------------------------------------------------
 
 
-def _past_warning_page(
-    session: requests.Session, answer: requests.Response, headers: Mapping[str, str], timeout: float
-) -> requests.Response:
-    """Confirm the page that Google Drive puts before large files; any other answer comes back as it is."""
-    host = urlsplit(answer.url).hostname or ""
-    is_page = "text/html" in answer.headers.get("Content-Type", "")
-    if not is_page or not host.endswith(("drive.google.com", "drive.usercontent.google.com")):
-        return answer
-    form = _Form()
-    form.feed(answer.text)
-    if not form.action or "confirm" not in form.fields:
-        raise _GiveUp("Google Drive refuses (quota exceeded, or not public); fetch it in a browser")
-    return session.get(f"{form.action}?{urlencode(form.fields)}", headers=headers, stream=True, timeout=timeout)
+def _keep_existing(name: str, source: Source, target: Path) -> bool:
+    """Accept a file that already lies in place, if it is the right one."""
+    if not target.exists():
+        target.unlink(missing_ok=True)  # a link whose file has gone
+        provenance_path(target).unlink(missing_ok=True)
+        return False
+    if not target.is_file():
+        raise DownloadError(f"{target}: is no file; remove it, so that sources.{name} can be put there.")
+    try:
+        sha256 = _verified(source, target)
+    except _WrongContentError as error:
+        raise DownloadError(f"{target}: {error}; delete it and run again, or put the right file there.") from None
+    if not provenance_path(target).exists():
+        _note_origin(source, target, target, sha256, str(target), "local copy")
+    return True
 
 
-# --- what is kept between runs ---
+def _use_local_copy(name: str, source: Source, target: Path, part: int | None) -> bool:
+    """Link the user's own copy, if the configuration names one."""
+    if source.local_copy is None:
+        return False
+    key = f"sources.{name}.local_copy"
+    copy = Path(_with_part(str(source.local_copy), part)).expanduser()
+    if copy.is_dir():
+        raise DownloadError(f"{copy}: {key} is a folder, but a single file is needed here ({target.name}).")
+    if not copy.is_file():
+        raise DownloadError(f"{copy}: {key} names no file; correct the path, or remove the key to download.")
+    try:
+        sha256 = _verified(source, copy)
+    except _WrongContentError as error:
+        raise DownloadError(f"{copy}: {key} is not the file expected: {error}.") from None
+    _note_origin(source, target, copy, sha256, str(copy), "local copy")
+    target.symlink_to(copy.resolve())
+    return True
 
 
-def _origin_file(partial: Path) -> Path:
-    return partial.with_name(partial.name + ".url")
+def _note_origin(source: Source, target: Path, content: Path, sha256: str, origin: str, kind: str) -> None:
+    """Write the provenance before the file gets its name, so that no file is ever without one."""
+    record: dict[str, Any] = {
+        "file": target.name,
+        "url": origin,
+        "size": content.stat().st_size,
+        "sha256": sha256,
+        "retrieved_from": kind,
+        "note": source.note,
+        "licence": source.licence,
+    }
+    write_json(provenance_path(target), record)
 
 
-def _note_origin(partial: Path, url: str) -> None:
-    _origin_file(partial).write_text(url, encoding="utf-8")
+# --- messages ----------------------------------------------------------------------------------
 
 
-def _resumable(partial: Path, url: str) -> int:
-    """Bytes already here from this very address; those of another one are thrown away."""
-    origin = _origin_file(partial)
-    if partial.is_file() and origin.is_file() and origin.read_text(encoding="utf-8") == url:
-        return partial.stat().st_size
-    _forget(partial)
-    return 0
-
-
-def _forget(partial: Path) -> None:
-    partial.unlink(missing_ok=True)
-    _origin_file(partial).unlink(missing_ok=True)
-
-
-def _verify(path: Path, source: Source) -> str | None:
-    """What is wrong with a file, or None."""
-    if source.size is not None and path.stat().st_size != source.size:
-        return f"{path.stat().st_size} bytes, expected {source.size}"
-    if source.sha256 is not None and not (found := sha256_file(path)).startswith(source.sha256):
-        return f"sha256 is {found}, expected {source.sha256}"
-    if source.git_blob_sha1 is not None and (found := git_blob_sha1_file(path)) != source.git_blob_sha1:
-        return f"git blob id is {found}, expected {source.git_blob_sha1}"
-    return None
-
-
-def _record(target: Path, source: Source, origin: str, kind: str) -> None:
-    write_json(
-        target.with_name(target.name + ".provenance.json"),
-        {
-            "file": target.name,
-            "url": origin,
-            "retrieved_from": kind,
-            "size": target.stat().st_size,
-            "sha256": sha256_file(target),
-            "note": source.note,
-            "licence": source.licence,
-        },
+def _by_hand(name: str, target: Path) -> str:
+    return (
+        f"put the file at {target}, or name your own copy in the configuration:\n"
+        f"  sources: {{{name}: {{local_copy: <path of your copy>}}}}"
     )
 
 
-def _refuse_full_disk(error: OSError, partial: Path) -> None:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise DownloadError(f"{partial}: disk full; free some space and run again, the download resumes.") from error
+def _ask_for_it(name: str, source: Source, target: Path) -> str:
+    layout = f"\nLayout expected: {source.layout}" if source.layout else ""
+    return (
+        f"{name} is given out on request only and is never downloaded by itself.\n"
+        f"Ask for it as this page says: {source.ask}{layout}\nThen {_by_hand(name, target)}"
+    )
 
 
-def _short(reason: str) -> str:
-    return reason.splitlines()[0][:200] if reason else "no reason given"
+def _nothing_worked(name: str, target: Path, reasons: Mapping[str, str]) -> str:
+    tried = "\n".join(f"  {url}: {reason}" for url, reason in reasons.items())
+    return (
+        f"{target.name}: no address gave the file:\n{tried}\n"
+        f"Run again to continue, or fetch it by hand: {_by_hand(name, target)}"
+    )
