@@ -7,7 +7,7 @@ rule convert_checkpoint:
     log:
         "logs/convert_checkpoint/{model}.log",
     benchmark:
-        "benchmarks/convert_checkpoint/{model}.tsv"
+        "logs/benchmarks/convert_checkpoint/{model}.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -7,7 +7,7 @@ rule train_codebook:
     log:
         "logs/train_codebook/{method}.log",
     benchmark:
-        "benchmarks/train_codebook/{method}.tsv"
+        "logs/benchmarks/train_codebook/{method}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", AsmkMethod)),
     conda:

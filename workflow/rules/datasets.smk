@@ -5,7 +5,7 @@ rule download_source:
     log:
         "logs/download_source/{file}.log",
     benchmark:
-        "benchmarks/download_source/{file}.tsv"
+        "logs/benchmarks/download_source/{file}.tsv"
     wildcard_constraints:
         file=any_of(layout.raw_files()),
     # Compute nodes often have no way out, so downloads run where Snakemake runs.
@@ -37,7 +37,7 @@ rule unpack_source:
     log:
         "logs/unpack_source/{source}.log",
     benchmark:
-        "benchmarks/unpack_source/{source}.tsv"
+        "logs/benchmarks/unpack_source/{source}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -60,7 +60,7 @@ rule draw_toytown:
     log:
         "logs/draw_toytown.log",
     benchmark:
-        "benchmarks/draw_toytown.tsv"
+        "logs/benchmarks/draw_toytown.tsv"
     conda:
         ENVIRONMENT
     threads: 2
@@ -86,7 +86,7 @@ rule build_manifest:
     log:
         "logs/build_manifest/{dataset}.log",
     benchmark:
-        "benchmarks/build_manifest/{dataset}.tsv"
+        "logs/benchmarks/build_manifest/{dataset}.tsv"
     conda:
         ENVIRONMENT
     threads: 1

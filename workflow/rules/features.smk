@@ -11,7 +11,7 @@ rule extract_features:
     log:
         "logs/extract_features/{features}/{dataset}/{role}/{shard}.log",
     benchmark:
-        "benchmarks/extract_features/{features}/{dataset}/{role}/{shard}.tsv"
+        "logs/benchmarks/extract_features/{features}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
         features=any_of(layout.names("features", (LocalFeatures, GlobalFeatures))),
     conda:
@@ -46,7 +46,7 @@ rule import_features:
     log:
         "logs/import_features/{features}/{dataset}/{role}/{shard}.log",
     benchmark:
-        "benchmarks/import_features/{features}/{dataset}/{role}/{shard}.tsv"
+        "logs/benchmarks/import_features/{features}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
         features=any_of(layout.names("features", ReleasedFeatures)),
     conda:

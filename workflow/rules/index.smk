@@ -13,7 +13,7 @@ rule build_index:
     log:
         "logs/build_index/{method}/{dataset}/{shard}.log",
     benchmark:
-        "benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
+        "logs/benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", AsmkMethod)),
     conda:
@@ -43,7 +43,7 @@ rule collect_statistics:
     log:
         "logs/collect_statistics/{method}/{dataset}.log",
     benchmark:
-        "benchmarks/collect_statistics/{method}/{dataset}.tsv"
+        "logs/benchmarks/collect_statistics/{method}/{dataset}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", AsmkMethod)),
     conda:

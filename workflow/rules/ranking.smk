@@ -12,7 +12,7 @@ rule search_index:
     log:
         "logs/search_index/{method}/{dataset}/{searched}/{shard}.log",
     benchmark:
-        "benchmarks/search_index/{method}/{dataset}/{searched}/{shard}.tsv"
+        "logs/benchmarks/search_index/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", AsmkMethod)),
     conda:
@@ -52,7 +52,7 @@ rule merge_rankings:
     log:
         "logs/merge_rankings/{method}/{dataset}.log",
     benchmark:
-        "benchmarks/merge_rankings/{method}/{dataset}.tsv"
+        "logs/benchmarks/merge_rankings/{method}/{dataset}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", AsmkMethod)),
     conda:
@@ -83,7 +83,7 @@ rule search_flat:
     log:
         "logs/search_flat/{method}/{dataset}.log",
     benchmark:
-        "benchmarks/search_flat/{method}/{dataset}.tsv"
+        "logs/benchmarks/search_flat/{method}/{dataset}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", InnerProductMethod)),
     conda:

@@ -14,7 +14,7 @@ rule score_ranking:
     log:
         "logs/score_ranking/{method}/{dataset}.log",
     benchmark:
-        "benchmarks/score_ranking/{method}/{dataset}.tsv"
+        "logs/benchmarks/score_ranking/{method}/{dataset}.tsv"
     conda:
         ENVIRONMENT
     threads: 1

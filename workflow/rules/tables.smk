@@ -18,7 +18,7 @@ rule build_table:
     log:
         "logs/build_table/{table}.log",
     benchmark:
-        "benchmarks/build_table/{table}.tsv"
+        "logs/benchmarks/build_table/{table}.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -44,7 +44,7 @@ rule build_report:
     log:
         "logs/build_report.log",
     benchmark:
-        "benchmarks/build_report.tsv"
+        "logs/benchmarks/build_report.tsv"
     localrule: True
     conda:
         ENVIRONMENT

@@ -26,6 +26,8 @@ from descbench.models.how import HowNet
 FORMAT = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Weight of the last BatchNorm of a residual block in drawn networks.
+_BRANCH = 0.1
 _HOW_SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
 
 
@@ -140,7 +142,11 @@ def _architecture(model: Model) -> dict[str, Any]:
 
 
 def _drawn(model: Model, network: nn.Module, seed: int) -> dict[str, Any]:
-    """Weights drawn from a seed, the global random state left alone."""
+    """Weights drawn from a seed, the global random state left alone.
+
+    Residual branches start almost silent (the last BatchNorm of each block at 0.1): an untrained network
+    then keeps the colours and edges of its first layers, where full branches bury them in noise.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in network.modules():
@@ -148,6 +154,10 @@ def _drawn(model: Model, network: nn.Module, seed: int) -> dict[str, Any]:
                 module.reset_parameters()
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            for last in ("bn3", "bn2"):
+                if hasattr(module, last):
+                    nn.init.constant_(getattr(module, last).weight, _BRANCH)
+                    break
         if isinstance(network, HowNet):
             nn.init.orthogonal_(network.dim_reduction.weight)
     return {
