@@ -47,7 +47,6 @@ rule unpack_source:
     params:
         code=UNPACK_SOURCE_VERSION,
         source=lambda wildcards: block("sources", wildcards.source),
-        datasets_dir=layout.datasets_dir,
     message:
         "Unpack {wildcards.source} into its official place"
     script:
@@ -70,7 +69,6 @@ rule draw_toytown:
     params:
         code=DRAW_TOYTOWN_VERSION,
         settings=cfg.toytown.model_dump(mode="json"),
-        folder=f"{layout.datasets_dir}/toytown",
     message:
         "Draw toytown"
     script:

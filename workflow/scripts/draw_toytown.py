@@ -7,9 +7,10 @@ from descbench.datasets.toytown.draw import draw_toytown
 from descbench.jobs import job
 
 with job(snakemake):
+    marker = Path(snakemake.output[0])
     draw_toytown(
         Toytown.model_validate(snakemake.params.settings),
-        Path(snakemake.params.folder),
-        Path(snakemake.output[0]),
+        marker.with_suffix(""),
+        marker,
         processes=snakemake.threads,
     )

@@ -7,10 +7,11 @@ from descbench.io.archives import unpack_source
 from descbench.jobs import job
 
 with job(snakemake):
+    marker = Path(snakemake.output[0])
     unpack_source(
         snakemake.wildcards.source,
         Source.model_validate(snakemake.params.source),
         [Path(archive) for archive in snakemake.input],
-        Path(snakemake.params.datasets_dir),
-        Path(snakemake.output[0]),
+        marker.parent.parent,
+        marker,
     )

@@ -1,0 +1,100 @@
+"""The shape of the DAG: what a target needs, and what a change reruns."""
+
+import pytest
+
+CELL = "results/scores/how_n30/alderford.json"
+TABLE = "results/table2.csv"
+
+
+def method(**changes):
+    return {"methods": {"how_n30": changes}}
+
+
+def test_nothing_is_left_to_do(finished):
+    assert finished.planned(TABLE) == {}
+
+
+def test_alpha_reruns_search_and_scores_only(finished):
+    jobs = finished.planned(TABLE, overlay=method(query={"alpha": 2.0}))
+    # 14 images in shards of 10: two shards are searched again.
+    assert jobs == {"search_index": 2, "merge_rankings": 1, "score_ranking": 1, "build_table": 1}
+
+
+def test_n_reuses_features(finished):
+    jobs = finished.planned(TABLE, overlay=method(n=20))
+    assert "extract_features" not in jobs
+    assert {"train_codebook", "build_index", "search_index"} <= jobs.keys()
+
+
+def test_scales_extract_again(finished):
+    jobs = finished.planned(TABLE, overlay={"features": {"how": {"scales": [1.0, 0.5]}}})
+    # Database in two shards, queries in one; the codebook's own features are another block.
+    assert jobs["extract_features"] == 3
+    assert "train_codebook" not in jobs
+
+
+def test_label_of_a_table_reruns_the_table_only(finished):
+    overlay = {"tables": {"table2": {"title": "Another title"}}}
+    assert finished.planned(TABLE, overlay=overlay) == {"build_table": 1}
+
+
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ("results/manifests/alderford.csv", "build_manifest"),
+        ("results/checkpoints/how_r18.pt", "convert_checkpoint"),
+        ("results/features/how/alderford/query/00000.h5", "extract_features"),
+        ("results/codebooks/how_n30.h5", "train_codebook"),
+        ("results/indexes/how_n30/alderford/00001.h5", "build_index"),
+        ("results/rankings/how_n30/alderford.h5", "merge_rankings"),
+        (CELL, "score_ranking"),
+        ("results/table2.csv", "build_table"),
+        ("results/report.html", "build_report"),
+    ],
+)
+def test_every_intermediate_file_is_a_target(workplace, target, last):
+    assert last in workplace.planned(target)
+
+
+def test_official_table_plans_offline(workplace):
+    """The real thing: downloads by archive, one codebook a method, two shards of RParis."""
+    jobs = workplace.planned("results/table2.csv", config="config/config.yaml")
+    assert jobs["train_codebook"] == 3
+    assert jobs["build_index"] == 9
+    assert jobs["convert_checkpoint"] == 2
+    # Two ROxford/RParis queries and three database shards for each of two networks, four training shards.
+    assert jobs["extract_features"] == 2 * (2 + 3 + 4)
+    # Oxford, two of Paris, two ground truths, SfM images and list, two networks.
+    assert jobs["download_source"] == 9
+
+
+def test_released_descriptors_need_neither_network_nor_images(workplace):
+    jobs = workplace.planned("results/table2_released.csv", config="config/config.yaml")
+    assert "extract_features" not in jobs
+    assert "convert_checkpoint" not in jobs
+    # Nine pickles of descriptors, two of ground truth.
+    assert jobs["download_source"] == 11
+
+
+def test_global_rows_are_searched_flat(workplace):
+    jobs = workplace.planned("results/table2_global.csv", config="config/config.yaml")
+    assert jobs["search_flat"] == 16
+    assert "train_codebook" not in jobs
+
+
+def test_distractors_are_indexed_and_searched_by_shard(workplace):
+    jobs = workplace.planned("results/rankings/how_r18_n1000/roxford5k_r1m.h5", config="config/config.yaml")
+    # 1,001,001 images in shards of 5,000, and ROxford in one.
+    assert jobs["build_index"] == jobs["search_index"] == 201 + 1
+
+
+def test_idf_collects_statistics_first(workplace):
+    jobs = workplace.planned(TABLE, overlay=method(idf={"use_idf": True}))
+    assert jobs["collect_statistics"] == 1
+
+
+def test_wrong_configuration_is_refused_before_any_job(workplace):
+    result = workplace.run("-n", TABLE, overlay=method(query={"alpa": 2.0}), check=False)
+    assert result.returncode != 0
+    assert "overlay.yaml: methods.how_n30.query.alpa: unknown key (did you mean 'alpha'?)" in result.stderr
+    assert not (workplace.folder / "results").exists()

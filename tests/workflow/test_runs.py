@@ -1,0 +1,113 @@
+"""Whole runs: the tiny town, photographs of one's own, killed jobs, no network."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from descbench.features.store import ShardReader
+
+TABLE = "results/table2.csv"
+
+
+def test_tiny_table(finished):
+    with open(finished.folder / TABLE, newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [(line["dataset"], line["metric"]) for line in lines] == [
+        ("alderford", "map_medium"),
+        ("alderford", "map_hard"),
+    ]
+    assert all(0 < float(line["ours"]) < 100 for line in lines)
+    assert "paper" not in lines[0]
+    provenance = json.loads((finished.folder / lines[0]["provenance"]).read_text())
+    assert provenance["configuration"]["methods"]["how_n30"]["query"]["alpha"] == 3.0
+    assert len(provenance["features"]["checkpoint"]) == 64
+    assert provenance["versions"]["torch"]
+
+
+def test_report_page(finished):
+    assert '<table id="table2">' in (finished.folder / "results/report.html").read_text()
+
+
+def test_every_job_left_a_log(finished):
+    logs = {path.parts[1] for path in (p.relative_to(finished.folder) for p in finished.folder.glob("logs/**/*.log"))}
+    assert {"extract_features", "train_codebook", "build_index", "search_index", "score_ranking"} <= logs
+
+
+def test_validation_list_runs_in_one_open_shard(finished, workplace):
+    """val_eccv20 has no official count in the catalogue: one shard holds whatever the list holds."""
+    workplace.run("--cores", "2", "results/scores/how_n30/val_eccv20.json")
+    scores = json.loads((workplace.folder / "results/scores/how_n30/val_eccv20.json").read_text())
+    assert scores["protocol"] == "classic"
+    assert 0 < scores["metrics"]["map"] <= 1
+
+
+def test_photographs_of_ones_own(workplace, real_data):
+    landmarks = real_data / "landmarks"
+    overlay = {
+        "datasets": {
+            "mine": {
+                "format": "folder",
+                "database": str(landmarks / "images"),
+                "ground_truth": str(landmarks / "gnd_landmarks.json"),
+            }
+        },
+        "methods": {"how_n30": {"codebook": {"dataset": "mine", "role": "database"}}},
+    }
+    workplace.run("--cores", "2", "results/scores/how_n30/mine.json", overlay=overlay)
+    scores = json.loads((workplace.folder / "results/scores/how_n30/mine.json").read_text())
+    assert scores["num_queries"] == 4
+    assert 0 < scores["metrics"]["map_medium"] < 1
+    with ShardReader(workplace.folder / "results/features/how/mine/database/00000.h5") as shard:
+        assert shard.num_images == 10
+
+
+def test_killed_job_and_rerun_give_the_same_table(finished, workplace):
+    process = subprocess.Popen(
+        workplace.command("--cores", "1", TABLE),
+        cwd=workplace.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    features = workplace.folder / "results/features"
+    deadline = time.monotonic() + 200
+    while not list(features.glob("**/*.tmp-*")) and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before a shard was being written"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    # A shard that was being written is there under a temporary name at most.
+    workplace.run("--unlock")
+    workplace.run("--cores", "2", TABLE)
+    assert (workplace.folder / TABLE).read_bytes() == (finished.folder / TABLE).read_bytes()
+
+
+def test_no_network_names_every_missing_file(workplace):
+    overlay = {
+        "offline": True,
+        "results_dir": "elsewhere",
+        "sources": {"how_r18.pth": {"mirrors": ["http://127.0.0.1:9/how_r18.pth"]}},
+    }
+    config = "config/config.yaml"
+    targets = ("elsewhere/checkpoints/how_r18.pt", "elsewhere/manifests/roxford5k.csv")
+    result = workplace.run("--cores", "1", *targets, overlay=overlay, config=config, check=False)
+    assert result.returncode != 0
+    assert "how_r18.pth: could not be fetched" in result.stderr
+    assert "http://127.0.0.1:9/how_r18.pth" in result.stderr
+    assert "gnd_roxford5k.pkl: could not be fetched" in result.stderr
+    assert "sources.gnd_roxford5k.pkl.local_copy" in result.stderr
+    left = [p for p in workplace.folder.glob("data/**/*") if p.is_file()]
+    assert left == []
+    assert not list(Path(workplace.folder / "elsewhere").glob("**/*.csv"))
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "config.yaml"])
+def test_linter_is_content(project, workplace, name):
+    result = workplace.run("--lint", config=f"config/{name}", check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
