@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from descbench.config.models import FolderDataset
 from descbench.datasets.ground_truth import GroundTruth
-from descbench.datasets.labels import check_benchmark, parse_box, parse_labels, safe_relative
+from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels, safe_relative
 from descbench.datasets.manifest import Manifest, ManifestRow
 from descbench.errors import DataError
 
@@ -31,14 +31,14 @@ def list_images(dataset: FolderDataset) -> dict[str, list[str]]:
 
     With ground truth they are its ``imlist`` and ``qimlist``, in that order; names may leave out the
     suffix. Without, all images in order of their path; where no query folder is given, every
-    database image queries.
+    database image queries. A query folder inside the database folder is not part of the database.
 
     Raises:
         DataError: a folder is absent or empty, or an image of the ground truth is not in it.
     """
     root = folder_root(dataset)
     folders = {"database": dataset.database, "query": dataset.queries or dataset.database}
-    found = {role: _scan(folder) for role, folder in folders.items()}
+    found = {role: _scan(folder, _nested(dataset, role)) for role, folder in folders.items()}
     if dataset.ground_truth is not None:
         content = _read_ground_truth(dataset.ground_truth)
         wanted = {"database": content["imlist"], "query": content["qimlist"]}
@@ -49,6 +49,16 @@ def list_images(dataset: FolderDataset) -> dict[str, list[str]]:
     }
 
 
+def _nested(dataset: FolderDataset, role: str) -> Path | None:
+    """The folder of the other role where it lies inside this one; with ground truth the names tell them apart."""
+    if dataset.queries is None or dataset.ground_truth is not None:
+        return None
+    here, other = dataset.database.resolve(), dataset.queries.resolve()
+    if role == "query":
+        here, other = other, here
+    return other if other != here and other.is_relative_to(here) else None
+
+
 def read_folder(dataset: FolderDataset) -> tuple[Manifest, GroundTruth | None]:
     """Manifest and, where the folder has one, ground truth.
 
@@ -56,13 +66,13 @@ def read_folder(dataset: FolderDataset) -> tuple[Manifest, GroundTruth | None]:
         DataError: as :func:`list_images`, or the ground truth is malformed.
     """
     images = list_images(dataset)
-    boxes: Sequence[Any] = [None] * len(images["query"])
+    boxes: Sequence[Box | None] = [None] * len(images["query"])
     labels = None
     if dataset.ground_truth is not None:
         gnd = _read_ground_truth(dataset.ground_truth)["gnd"]
-        boxes = [parse_box(entry, number, dataset.ground_truth) for number, entry in enumerate(gnd)]
-        protocol = "classic" if gnd and "ok" in gnd[0] else "revisited"
+        protocol = "classic" if any(isinstance(entry, Mapping) and "ok" in entry for entry in gnd) else "revisited"
         labels = parse_labels(gnd, protocol, dataset.ground_truth)
+        boxes = [parse_box(entry, number, dataset.ground_truth) for number, entry in enumerate(gnd)]
     queries = [
         ManifestRow(i, path, "query", box) for i, (path, box) in enumerate(zip(images["query"], boxes, strict=True))
     ]
@@ -70,36 +80,57 @@ def read_folder(dataset: FolderDataset) -> tuple[Manifest, GroundTruth | None]:
     return Manifest((*queries, *database)), labels
 
 
-def _scan(folder: Path) -> list[str]:
+def _scan(folder: Path, without: Path | None) -> list[str]:
+    """Images below a folder in order of their path, but for those below ``without``; hidden ones are no images."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; correct the paths of this dataset in the configuration.")
+    base = folder.resolve()
     names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        path.relative_to(base).as_posix()
+        for path in _walk(base)
+        if path.suffix.lower() in SUFFIXES and (without is None or not path.is_relative_to(without))
     )
     if not names:
         raise DataError(f"{folder}: no image in it (looked for {', '.join(SUFFIXES)}).")
-    return names
+    return [safe_relative(name, folder) for name in names]
+
+
+def _walk(base: Path) -> Iterator[Path]:
+    """Files below a folder. Links to folders are followed, but a folder is entered only once."""
+    entered: set[str] = set()
+    for current, folders, files in os.walk(base, followlinks=True):
+        entered.add(os.path.realpath(current))
+        visible = [f for f in sorted(folders) if not f.startswith(".")]
+        folders[:] = [f for f in visible if os.path.realpath(Path(current, f)) not in entered]
+        for name in files:
+            path = Path(current, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
 
 
 def _pick(wanted: Sequence[str], present: Sequence[str], folder: Path, ground_truth: Path) -> list[str]:
     """The present file of every wanted name, which may lack its suffix."""
-    by_name = {name.rsplit(".", 1)[0]: name for name in reversed(present)}
-    by_name.update({name: name for name in present})
-    missing = [name for name in wanted if safe_relative(str(name), ground_truth) not in by_name]
+    whole = set(present)
+    by_stem: dict[str, list[str]] = {}
+    for name in present:
+        by_stem.setdefault(name.rsplit(".", 1)[0], []).append(name)
+    found = {name: [name] if name in whole else by_stem.get(name, []) for name in wanted}
+    missing = [name for name, files in found.items() if not files]
     if missing:
         raise DataError(
             f"{ground_truth}: {len(missing)} of {len(wanted)} images are not in {folder}: {', '.join(missing[:5])}."
         )
-    return [by_name[name] for name in wanted]
+    for name, files in found.items():
+        if len(files) > 1:
+            raise DataError(f"{ground_truth}: {name!r} may be {' or '.join(files)} in {folder}; write the suffix too.")
+    return [found[name][0] for name in wanted]
 
 
 def _read_ground_truth(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such ground truth; correct the path or set `ground_truth: null`.") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON ({error}).") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON that can be read ({error}).") from None
     return check_benchmark(content, path)

@@ -7,11 +7,25 @@ from pathlib import Path
 from descbench.config.models import ImageListDataset
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
+from descbench.errors import DataError
 
 
 def read_image_list(dataset: ImageListDataset, datasets_dir: Path) -> tuple[Manifest, None]:
-    """Manifest of database images, in the order of the lines; empty lines are passed over."""
+    """Manifest of database images, in the order of the lines; empty lines are passed over.
+
+    Raises:
+        DataError: the list is absent, empty, no text, or names a file outside the folder.
+    """
     path = datasets_dir / dataset.list
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such list of images; unpack its source again.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a list of images ({error}); fetch it again.") from None
+    # Not splitlines(): that would also cut names at rarer separators.
+    lines = (line.strip() for line in text.split("\n"))
     names = [f"{dataset.images}/{safe_relative(line, path)}" for line in lines if line]
+    if not names:
+        raise DataError(f"{path}: the list names no image; fetch it again.")
     return Manifest(tuple(rows_of("database", names))), None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from descbench.config.models import RevisitopDataset
 from descbench.datasets.ground_truth import GroundTruth
-from descbench.datasets.labels import check_benchmark, parse_box, parse_labels, safe_relative
+from descbench.datasets.labels import check_benchmark, parse_box, parse_labels
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.io.pickles import load_pickle
 
@@ -19,13 +19,10 @@ def read_revisitop(dataset: RevisitopDataset, datasets_dir: Path) -> tuple[Manif
     """
     path = datasets_dir / dataset.ground_truth
     content = check_benchmark(load_pickle(path), path)
-    names = {
-        role: [f"{dataset.images}/{safe_relative(str(name), path)}.jpg" for name in content[key]]
-        for role, key in (("query", "qimlist"), ("database", "imlist"))
-    }
-    queries = [
-        ManifestRow(i, image, "query", parse_box(labels, i, path))
-        for i, (image, labels) in enumerate(zip(names["query"], content["gnd"], strict=True))
-    ]
     labels = parse_labels(content["gnd"], dataset.protocol, path)
-    return Manifest((*queries, *rows_of("database", names["database"]))), labels
+    names = {key: [f"{dataset.images}/{name}.jpg" for name in content[key]] for key in ("qimlist", "imlist")}
+    queries = [
+        ManifestRow(i, image, "query", parse_box(entry, i, path))
+        for i, (image, entry) in enumerate(zip(names["qimlist"], content["gnd"], strict=True))
+    ]
+    return Manifest((*queries, *rows_of("database", names["imlist"]))), labels

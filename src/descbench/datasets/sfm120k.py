@@ -7,7 +7,7 @@ from typing import Any
 
 from descbench.config.models import Sfm120kDataset, SfmValDataset
 from descbench.datasets.ground_truth import GroundTruth
-from descbench.datasets.labels import parse_labels, safe_relative
+from descbench.datasets.labels import as_list, indices, parse_labels, safe_relative
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.errors import DataError
 from descbench.io.pickles import load_pickle
@@ -25,16 +25,13 @@ def read_sfm120k(dataset: Sfm120kDataset, datasets_dir: Path) -> tuple[Manifest,
         DataError: the pickle is no SfM-120k database.
     """
     path = datasets_dir / dataset.database
-    content = load_pickle(path)
-    split = content.get(dataset.split) if isinstance(content, dict) else None
-    if not isinstance(split, dict) or len(_get(split, "cids", path)) != len(_get(split, "cluster", path)):
-        raise DataError(f"{path}: no SfM-120k list with cids and cluster for split {dataset.split!r}.")
-    rows = [
-        ManifestRow(i, image, dataset.split, cluster=int(cluster))
-        for i, (image, cluster) in enumerate(
-            zip(_paths(split["cids"], dataset.images, path), split["cluster"], strict=True)
-        )
-    ]
+    split = _get(load_pickle(path), dataset.split, path)
+    images = _paths(_get(split, "cids", path), dataset.images, path)
+    clusters = indices(_get(split, "cluster", path), "cluster", path)
+    if len(images) != len(clusters):
+        raise DataError(f"{path}: {len(images)} cids, but {len(clusters)} cluster entries; fetch the file again.")
+    numbered = enumerate(zip(images, clusters, strict=True))
+    rows = [ManifestRow(i, image, dataset.split, cluster=cluster) for i, (image, cluster) in numbered]
     return Manifest(tuple(rows)), None
 
 
@@ -47,12 +44,12 @@ def read_sfm_val(dataset: SfmValDataset, datasets_dir: Path) -> tuple[Manifest, 
     path = datasets_dir / dataset.ground_truth
     content = load_pickle(path)
     images = _paths(_get(content, "cids", path), dataset.images, path)
-    chosen = [int(i) for i in _get(content, "qidx", path)]
+    chosen = indices(_get(content, "qidx", path), "qidx", path)
     wrong = [i for i in chosen if not 0 <= i < len(images)]
     if wrong:
         raise DataError(f"{path}: query index {wrong[0]} is outside the list of {len(images)} images.")
     queries = rows_of("query", [images[i] for i in chosen])
-    labels = parse_labels(_get(content, "gnd", path), "classic", path)
+    labels = parse_labels(as_list(_get(content, "gnd", path), "gnd", path), "classic", path)
     return Manifest((*queries, *rows_of("database", images))), labels
 
 
@@ -63,4 +60,8 @@ def _get(content: Any, key: str, path: Path) -> Any:
 
 
 def _paths(cids: Any, images: str, path: Path) -> list[str]:
-    return [f"{images}/{safe_relative(image_path(str(cid)), path)}" for cid in cids]
+    names = [safe_relative(cid, path) for cid in as_list(cids, "cids", path)]
+    wrong = [name for name in names if len(name) < 6 or "/" in name]
+    if wrong:
+        raise DataError(f"{path}: {wrong[0]!r} is no image id of SfM-120k (six characters or more, no slash).")
+    return [f"{images}/{safe_relative(image_path(name), path)}" for name in names]

@@ -1,0 +1,70 @@
+"""The catalogue of sources and datasets: valid, consistent, and true to what is known of the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from descbench.config.load import read_yaml
+from descbench.config.models import Dataset, Name, RevisitopDataset, WithDistractorsDataset
+from descbench.config.sources import Source
+
+CATALOG = Path(__file__).resolve().parents[2] / "config" / "catalog" / "datasets.yaml"
+CONTENT = read_yaml(CATALOG)
+SOURCES = TypeAdapter(dict[Name, Source]).validate_python(CONTENT["sources"])
+DATASETS = TypeAdapter(dict[Name, Dataset]).validate_python(CONTENT["datasets"])
+
+
+def test_only_sources_and_datasets() -> None:
+    assert set(CONTENT) == {"sources", "datasets"}
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_sources(name: str) -> None:
+    source = SOURCES[name]
+    assert source.access == "free"
+    assert all(re.match(r"https?://", url) for url in source.mirrors)
+    assert len(set(source.mirrors)) == len(source.mirrors)
+    # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
+    digits = re.search(r"-([0-9a-f]{7})\.pth$", name)
+    assert source.sha256 == (digits[1] if digits else None)
+    assert (source.size, source.git_blob_sha1) == (None, None)
+
+
+def test_blurred_archives_say_so() -> None:
+    blurred = [source for name, source in SOURCES.items() if "-v1" in name]
+    assert len(blurred) == 3
+    assert all("blurred since June 2022" in source.note for source in blurred)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_datasets_use_what_exists(name: str) -> None:
+    dataset = DATASETS[name]
+    if isinstance(dataset, WithDistractorsDataset):
+        assert {dataset.base, dataset.distractors} <= set(DATASETS)
+        return
+    folders = {SOURCES[s].unpack.to for s in dataset.image_sources}
+    assert folders <= {getattr(dataset, "images", None)}
+    for key in ("ground_truth", "database", "list"):
+        if (path := getattr(dataset, key, None)) is not None:
+            folder, _, file = path.rpartition("/")
+            assert file in dataset.sources
+            assert SOURCES[file].unpack.to == folder
+
+
+def test_official_numbers() -> None:
+    assert DATASETS["roxford5k"].counts == {"query": 70, "database": 4993}
+    assert DATASETS["rparis6k"].counts == {"query": 70, "database": 6322}
+    assert DATASETS["revisitop1m"].counts == {"database": 1001001}
+    assert SOURCES["revisitop1m.tar.gz"].parts == 100
+    assert not DATASETS["sfm120k"].counts_verified
+    protocols = {name: d.protocol for name, d in DATASETS.items() if isinstance(d, RevisitopDataset)}
+    assert protocols == {"roxford5k": "revisited", "rparis6k": "revisited", "oxford5k": "classic", "paris6k": "classic"}
+
+
+def test_revisited_and_classic_share_their_images() -> None:
+    assert DATASETS["roxford5k"].images == DATASETS["oxford5k"].images
+    assert DATASETS["rparis6k"].images == DATASETS["paris6k"].images
