@@ -45,7 +45,7 @@ class Workplace:
 
     def planned(self, *targets: str, **options: Any) -> dict[str, int]:
         """Jobs of a dry run: rule -> number; empty when nothing is to be done."""
-        output = self.run("-n", "--quiet", "rules", *targets, **options)
+        output = self.run("-n", *targets, **options)
         text = output.stdout + output.stderr
         return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)$", text, re.M) if name != "total"}
 

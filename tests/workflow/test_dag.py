@@ -96,5 +96,6 @@ def test_idf_collects_statistics_first(workplace):
 def test_wrong_configuration_is_refused_before_any_job(workplace):
     result = workplace.run("-n", TABLE, overlay=method(query={"alpa": 2.0}), check=False)
     assert result.returncode != 0
-    assert "overlay.yaml: methods.how_n30.query.alpa: unknown key (did you mean 'alpha'?)" in result.stderr
+    message = "overlay.yaml: methods.how_n30.query.alpa: unknown key (did you mean 'alpha'?)"
+    assert message in result.stdout + result.stderr
     assert not (workplace.folder / "results").exists()
