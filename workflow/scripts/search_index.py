@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descbench.features.store import check_shard_files
+from descbench.features.checks import check_shard_files
 from descbench.jobs import job
 from descbench.retrieval.search import search_index
 

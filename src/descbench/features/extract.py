@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -130,11 +129,7 @@ def _extract_one(
         if settings.on_bad_image == "stop":
             raise DataError(f"{item.error} (or set `on_bad_image: skip`)")
         logging.warning("skipped: %s", item.error)
-        if settings.kind == "local":
-            writer.skip(image_id, item.error)
-        else:
-            # A zero vector keeps one row an image, and scores 0 with every other.
-            writer.skip(image_id, item.error, np.zeros((1, network.dim), np.float32))
+        writer.skip(image_id, item.error)
         return
     tensor = to_tensor(item.image.pixels, network.mean, network.std)[None].to(device)
     if settings.kind == "global":
