@@ -16,6 +16,7 @@ from descbench.config.models import (
     DescriptorBagDataset,
     FolderDataset,
     OfficialWeights,
+    RandomWeights,
     ReleasedFeatures,
     WithDistractorsDataset,
 )
@@ -184,7 +185,9 @@ class Layout:
         if isinstance(block, ReleasedFeatures):
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
         model = self._get("models", block.model)
-        return digest_of([EXTRACT_FEATURES_VERSION, block.model_dump(mode="json"), model.model_dump(mode="json")])
+        seed = self.config.seed if isinstance(model.weights, RandomWeights) else None
+        blocks = [block.model_dump(mode="json"), model.model_dump(mode="json")]
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, *blocks])
 
     def released_file(self, features: str, dataset: str) -> str:
         """Raw pickle that holds the released features of a dataset."""

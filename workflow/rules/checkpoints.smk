@@ -16,6 +16,7 @@ rule convert_checkpoint:
         runtime=growing_minutes(10),
     params:
         code=CONVERT_CHECKPOINT_VERSION,
+        seed=cfg.seed,
         model=lambda wildcards: block("models", wildcards.model),
     message:
         "Make the checkpoint of {wildcards.model}"

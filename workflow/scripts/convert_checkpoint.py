@@ -14,4 +14,5 @@ with job(snakemake):
         TypeAdapter(Model).validate_python(snakemake.params.model),
         Path(weights[0] if isinstance(weights, list) else weights) if weights else None,
         Path(snakemake.output[0]),
+        seed=snakemake.params.seed,
     )

@@ -131,7 +131,7 @@ class RandomWeights(Strict):
     """Untrained weights drawn from a seed: for tests and toytown."""
 
     source: Literal["random"]
-    seed: int = Field(0, description="Seed of the draw.")
+    seed: int | None = Field(None, description="Seed of the draw; null = the site's.")
 
 
 Weights = Annotated[OfficialWeights | RandomWeights, Field(discriminator="source")]
@@ -336,7 +336,6 @@ class Config(Strict):
     catalog: tuple[Path, ...] = Field((), description="Catalogue files, later ones overlay earlier ones.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto = CUDA when present.")
     seed: int = Field(0, description="Seed of everything random that has no seed of its own.")
-    workers: int = Field(2, ge=0, description="Processes that load images during extraction.")
     shard_size: int = Field(5000, gt=0, description="Images in a shard: the unit of parallel work.")
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")
     mirrors: dict[str, str] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")

@@ -38,23 +38,23 @@ def build_network(model: Model) -> nn.Module:
     return GemNet(model.backbone, model.whitening)
 
 
-def convert_checkpoint(model: Model, weights: Path | None, output: Path) -> None:
+def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed: int = 0) -> None:
     """Write the checkpoint of a model from official weights or from a seed.
 
     Args:
         model: block of the catalogue.
         weights: official file; None for weights that are drawn.
         output: checkpoint of ours.
+        seed: of drawn weights whose block names none.
 
     Raises:
         DataError: the file is no checkpoint, or of another architecture (names the first key that
             does not fit, with both shapes).
     """
-    network = build_network(model)
     if isinstance(model.weights, RandomWeights):
-        content = _drawn(model, network, model.weights.seed)
+        content = _drawn(model, seed if model.weights.seed is None else model.weights.seed)
     else:
-        content = _official(model, network, Path(weights))
+        content = _official(model, Path(weights))
     with atomic_path(output) as temporary:
         torch.save({"format": FORMAT, "model": _architecture(model), **content}, temporary)
 
@@ -141,7 +141,7 @@ def _architecture(model: Model) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude={"weights"})
 
 
-def _drawn(model: Model, network: nn.Module, seed: int) -> dict[str, Any]:
+def _drawn(model: Model, seed: int) -> dict[str, Any]:
     """Weights drawn from a seed, the global random state left alone.
 
     Residual branches start almost silent (the last BatchNorm of each block at 0.1): an untrained network
@@ -149,6 +149,7 @@ def _drawn(model: Model, network: nn.Module, seed: int) -> dict[str, Any]:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        network = build_network(model)
         for module in network.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
@@ -169,8 +170,8 @@ def _drawn(model: Model, network: nn.Module, seed: int) -> dict[str, Any]:
     }
 
 
-def _official(model: Model, network: nn.Module, weights: Path) -> dict[str, Any]:
-    content = _load(weights)
+def _official(model: Model, weights: Path) -> dict[str, Any]:
+    content, network = _load(weights), build_network(model)
     for key in ("state_dict", "meta"):
         if key not in content:
             raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")

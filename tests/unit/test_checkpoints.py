@@ -1,0 +1,174 @@
+"""Official checkpoints, old and new, and what is refused."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from descbench.config.models import GemModel, HowModel
+from descbench.errors import DataError
+from descbench.models.checkpoints import build_network, checkpoint_digest, convert_checkpoint, load_network
+
+OFFICIAL = {"source": "official", "file": "how.pth"}
+MEAN, STD = [0.4, 0.5, 0.6], [0.1, 0.2, 0.3]
+
+
+def how(**changes):
+    return HowModel.model_validate({"architecture": "how", "backbone": "resnet18", "weights": OFFICIAL, **changes})
+
+
+@pytest.fixture
+def state():
+    torch.manual_seed(1)
+    return build_network(how()).state_dict()
+
+
+def new_format(state, **parameters):
+    net = {
+        "architecture": "resnet18",
+        "skip_layer": 0,
+        "dim_reduction": {"dim": 128},
+        "smoothing": {"kernel_size": 3},
+        "runtime": {"mean_std": [MEAN, STD]},
+        **parameters,
+    }
+    return {"epoch": 5, "meta": {}, "state_dict": state, "net_params": net, "_version": "how/2020"}
+
+
+def old_format(state):
+    renamed = {key.replace("dim_reduction", "whiten"): value for key, value in state.items()}
+    meta = {"architecture": "resnet18", "skip_layer": 0, "dim": 128, "feat_pool_k": 3, "mean": MEAN, "std": STD}
+    return {"meta": meta, "state_dict": renamed}
+
+
+def convert(tmp_path, content, model=None):
+    torch.save(content, tmp_path / "how.pth")
+    convert_checkpoint(model or how(), tmp_path / "how.pth", tmp_path / "out.pt")
+    return load_network(tmp_path / "out.pt", model or how())
+
+
+@pytest.mark.parametrize("make", [new_format, old_format])
+def test_both_official_formats(tmp_path, state, make):
+    network = convert(tmp_path, make(state))
+    assert not network.training
+    assert network.mean == pytest.approx(MEAN)
+    assert network.std == pytest.approx(STD)
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, state[key], rtol=0, atol=0)
+
+
+def test_unknown_key(tmp_path, state):
+    with pytest.raises(DataError, match=r"unknown key 'features\.9\.weight'"):
+        convert(tmp_path, new_format({**state, "features.9.weight": torch.zeros(1)}))
+    assert not (tmp_path / "out.pt").exists()
+
+
+def test_missing_key(tmp_path, state):
+    del state["dim_reduction.bias"]
+    with pytest.raises(DataError, match=r"key 'dim_reduction\.bias' \(128,\) is missing"):
+        convert(tmp_path, new_format(state))
+
+
+def test_wrong_shape_names_both(tmp_path, state):
+    state["features.0.weight"] = torch.zeros(64, 3, 3, 3)
+    with pytest.raises(DataError, match=r"shape \(64, 3, 3, 3\), the network needs \(64, 3, 7, 7\)"):
+        convert(tmp_path, new_format(state))
+
+
+def test_other_architecture(tmp_path, state):
+    with pytest.raises(DataError, match="its backbone, skip_layer, dim, smoothing are"):
+        convert(tmp_path, new_format(state, architecture="resnet50", skip_layer=1))
+
+
+def test_checkpoint_of_another_block(tmp_path, state):
+    convert(tmp_path, new_format(state))
+    with pytest.raises(DataError, match="the configuration asks for"):
+        load_network(tmp_path / "out.pt", how(smoothing=5))
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", pickle.dumps([1, 2])])
+def test_no_checkpoint(tmp_path, content):
+    (tmp_path / "how.pth").write_bytes(content)
+    with pytest.raises(DataError, match=r"how\.pth"):
+        convert_checkpoint(how(), tmp_path / "how.pth", tmp_path / "out.pt")
+
+
+def test_truncated_checkpoint(tmp_path, state):
+    torch.save(new_format(state), tmp_path / "how.pth")
+    content = (tmp_path / "how.pth").read_bytes()
+    (tmp_path / "how.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        convert_checkpoint(how(), tmp_path / "how.pth", tmp_path / "out.pt")
+
+
+class Hostile:
+    """Pickles to a call of os.system."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_hostile_checkpoint_runs_nothing(tmp_path, state):
+    torch.save({**new_format(state), "extra": Hostile(tmp_path / "ran")}, tmp_path / "how.pth")
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+        convert_checkpoint(how(), tmp_path / "how.pth", tmp_path / "out.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_drawn_weights_follow_their_seed_and_leave_the_global_one(tmp_path):
+    def drawn(name, seed):
+        model = how(weights={"source": "random", "seed": seed})
+        convert_checkpoint(model, None, tmp_path / name, seed=7)
+        return checkpoint_digest(tmp_path / name)
+
+    before = torch.random.get_rng_state()
+    assert drawn("a.pt", 3) == drawn("b.pt", 3) != drawn("c.pt", 4)
+    assert drawn("d.pt", None) == drawn("e.pt", 7)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def gem(whitening):
+    weights = {"source": "official", "file": "gem.pth"}
+    block = {"architecture": "gem", "backbone": "resnet50", "whitening": whitening, "weights": weights}
+    return GemModel.model_validate(block)
+
+
+def gem_checkpoint(tmp_path, whitening, meta):
+    torch.manual_seed(0)
+    state = build_network(gem(whitening)).state_dict()
+    return convert(tmp_path, {"meta": {"mean": MEAN, "std": STD, **meta}, "state_dict": state}, gem(whitening))
+
+
+def test_gem_with_a_whitening_layer(tmp_path):
+    network = gem_checkpoint(tmp_path, "network", {})
+    assert network.mean == pytest.approx(MEAN)
+    with torch.inference_mode():
+        image = torch.randn(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+        one, many = network.describe(image), network.describe(image, [1.0, 0.5])
+        single = [network(image), network(torch.nn.functional.interpolate(image, scale_factor=0.5, mode="bilinear"))]
+    torch.testing.assert_close(one, single[0] / single[0].norm(dim=1, keepdim=True))
+    mean = (single[0] + single[1]) / 2
+    torch.testing.assert_close(many, mean / mean.norm(dim=1, keepdim=True))
+
+
+def test_gem_with_learned_whitening(tmp_path):
+    rng = np.random.default_rng(0)
+    mean, projection = rng.standard_normal((2048, 1)), rng.standard_normal((2048, 2048)) / 45
+    lw = {"retrieval-SfM-120k": {"ms": {"m": mean, "P": projection}}}
+    network = gem_checkpoint(tmp_path, "learned", {"Lw": lw})
+    with torch.inference_mode():
+        image = torch.randn(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+        found = network.describe(image)[0].numpy()
+        plain = network(image)[0].numpy()
+    expected = projection @ (plain / np.linalg.norm(plain) - mean[:, 0])
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-4)
+
+
+def test_gem_without_the_whitening_it_should_have(tmp_path):
+    with pytest.raises(DataError, match="holds no learned whitening"):
+        gem_checkpoint(tmp_path, "learned", {})
