@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from descbench.errors import DescbenchError
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 @contextmanager
-def job(snakemake: Any) -> Iterator[None]:
+def job(snakemake: Any, seed: int | None = None) -> Iterator[None]:
     """Run the body of a workflow script as one job.
 
     Messages go to stderr and to the rule's log file. A :class:`DescbenchError` ends the job with its
@@ -28,6 +31,8 @@ def job(snakemake: Any) -> Iterator[None]:
     Args:
         snakemake: the object that Snakemake injects into scripts; only ``rule``, ``wildcards`` and
             ``log`` are used.
+        seed: of the random numbers of Python, numpy and (where it is imported already) torch; None
+            leaves them alone.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if snakemake.log:
@@ -38,6 +43,8 @@ def job(snakemake: Any) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, _terminate)
     wildcards = " ".join(f"{key}={value}" for key, value in dict(snakemake.wildcards).items())
     logging.info("%s %s", snakemake.rule, wildcards)
+    if seed is not None:
+        _seed(seed)
     try:
         yield
     except DescbenchError as error:
@@ -50,6 +57,13 @@ def job(snakemake: Any) -> Iterator[None]:
         sys.exit(1)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - for libraries that still draw from numpy's global state
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

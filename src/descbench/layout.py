@@ -26,17 +26,14 @@ from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of
 
-# End of the only shard of a role whose number of images is not known in advance.
-ALL = 2**31 - 1
-
 
 @dataclass(frozen=True)
 class Shard:
-    """Images ``start:stop`` of one role of a dataset."""
+    """Images ``start:stop`` of one role of a dataset; ``stop`` is None where their number is not known in advance."""
 
     name: str
     start: int
-    stop: int
+    stop: int | None
 
 
 class Layout:
@@ -147,7 +144,7 @@ class Layout:
         """Shards of a role, in order; with ``images``, those that hold the first so many images."""
         count = self.count(dataset, role)
         if count is None:
-            return [Shard("00000", 0, ALL)]
+            return [Shard("00000", 0, None)]
         block = self._get("datasets", self.base_dataset(dataset))
         size = count if isinstance(block, DescriptorBagDataset) else block.shard_size or self.config.shard_size
         starts = range(0, min(count, images or count), max(size, 1))

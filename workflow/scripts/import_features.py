@@ -13,7 +13,7 @@ with job(snakemake):
         Path(snakemake.input.released),
         snakemake.wildcards.role,
         params.start,
-        params.stop,
+        len(images) if params.stop is None else params.stop,
         len(images),
         params.digest,
         images.slice(params.start, params.stop).digest(),

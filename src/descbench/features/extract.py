@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -21,6 +24,7 @@ from descbench.models.checkpoints import checkpoint_digest, load_network
 from descbench.models.how import HowNet, cell_centres
 
 Settings = LocalFeatures | GlobalFeatures
+_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def extract_features(
     manifest: Path,
     role: str,
     start: int,
-    stop: int,
+    stop: int | None,
     image_root: Path,
     checkpoint: Path,
     model: Model,
@@ -69,7 +73,7 @@ def extract_features(
     Args:
         manifest: manifest CSV of the dataset.
         role: which of its images.
-        start, stop: images of the shard, positions within the role.
+        start, stop: images of the shard, positions within the role; no ``stop``: all that follow.
         image_root: folder that the manifest's paths are relative to.
         checkpoint: checkpoint of ours.
         model: block of the model, must be the checkpoint's.
@@ -80,10 +84,15 @@ def extract_features(
         workers: processes that load images; no effect on the result.
 
     Raises:
-        DataError: images are missing (the first five are named), or one cannot be read and
-            ``settings.on_bad_image`` is ``stop``.
+        DataError: the manifest is shorter than the shard, images are missing (the first five are
+            named), or one cannot be read and ``settings.on_bad_image`` is ``stop``.
     """
     images = read_manifest(manifest).of_role(role).slice(start, stop)
+    if stop is not None and len(images) != stop - start:
+        raise DataError(
+            f"{manifest}: ends before image {stop} of role {role}, which the shard {output} should hold; correct "
+            "`counts` of this dataset or rebuild the manifest."
+        )
     _check_files(images, image_root, settings, manifest)
     chosen = pick_device(device)
     network = load_network(checkpoint, model).to(chosen)
@@ -101,12 +110,25 @@ def extract_features(
         collate_fn=_as_is,
     )
     with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
-        for item in tqdm(loader, total=len(images), desc=f"{role} {start}-{stop}", mininterval=5):
+        for item in _progress(loader, len(images), f"{role} {start}-{start + len(images)}"):
             _extract_one(item, network, settings, chosen, writer)
 
 
 def _as_is(item: _Item) -> _Item:
     return item
+
+
+def _progress(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
+    """A bar on a terminal; in a log file a line now and then."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=label)
+        return
+    told = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - told >= _LOG_SECONDS:
+            told = time.monotonic()
+            logging.info("%s: %d of %d images", label, done, total)
+        yield item
 
 
 def _check_files(images: Manifest, root: Path, settings: Settings, manifest: Path) -> None:
@@ -124,29 +146,50 @@ def _check_files(images: Manifest, root: Path, settings: Settings, manifest: Pat
 def _extract_one(
     item: _Item, network: torch.nn.Module, settings: Settings, device: torch.device, writer: ShardWriter
 ) -> None:
-    image_id = item.row.image_id
-    if item.image is None:
+    try:
+        arrays = _describe(item, network, settings, device)
+    except DataError as error:
         if settings.on_bad_image == "stop":
-            raise DataError(f"{item.error} (or set `on_bad_image: skip`)")
-        logging.warning("skipped: %s", item.error)
-        writer.skip(image_id, item.error)
+            raise DataError(f"{error} (or set `on_bad_image: skip`)") from error
+        logging.warning("skipped: %s", error)
+        writer.skip(item.row.image_id, str(error))
         return
+    writer.add(item.row.image_id, *arrays)
+
+
+def _describe(
+    item: _Item, network: torch.nn.Module, settings: Settings, device: torch.device
+) -> tuple[np.ndarray, ...]:
+    """What the writer takes of one image.
+
+    Raises:
+        DataError: the image could not be loaded, or is too small for the network.
+    """
+    if item.image is None:
+        raise DataError(item.error)
     tensor = to_tensor(item.image.pixels, network.mean, network.std)[None].to(device)
-    if settings.kind == "global":
-        writer.add(image_id, network.describe(tensor, settings.scales).cpu().numpy())
-        return
-    _add_local(image_id, item.image, tensor, network, settings, writer)
+    height, width = tensor.shape[-2:]
+    too_small = f"{item.row.path}: {width} x {height} pixels are too small for the network; leave this image out."
+    if int(min(height, width) * max(settings.scales)) < 1:
+        raise DataError(too_small)
+    try:
+        if settings.kind == "global":
+            return (network.describe(tensor, settings.scales).cpu().numpy(),)
+        return _local(item.image, tensor, network, settings)
+    except RuntimeError as error:
+        # What torch says where a pooling layer would be left without a pixel.
+        if "too small" not in str(error):
+            raise
+        raise DataError(too_small) from error
 
 
-def _add_local(
-    image_id: int, image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings, writer: ShardWriter
-) -> None:
+def _local(image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings) -> tuple[np.ndarray, ...]:
+    """Descriptors, keypoints in pixels of the original image, scales and strengths."""
     found = network.local(tensor, settings.scales, settings.max_features)
     centres = cell_centres(
         found.locations, found.scale_indexes, settings.scales, network.stride, tuple(tensor.shape[-2:])
     )
-    writer.add(
-        image_id,
+    return (
         found.descriptors.cpu().numpy(),
         image.to_original(centres.cpu().numpy()),
         found.scales.float().cpu().numpy(),

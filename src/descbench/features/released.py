@@ -41,8 +41,15 @@ def import_features(
 
     Descriptors of an image are taken to stand strongest first, the order of extraction.
     """
+    if role not in _KEYS:
+        raise DataError(f"{released}: released files hold no {role} images, only {', '.join(_KEYS)}.")
     content = load_pickle(released)
     name, id_name = _KEYS[role]
+    if stop > num_images:
+        raise DataError(
+            f"{output}: should hold images {start} to {stop - 1}, but the manifest has {num_images}; "
+            "correct `counts` of this dataset or rebuild the manifest."
+        )
     vectors = _array(content, name, released)
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise DataError(f"{released}: {name} is {vectors.dtype} {vectors.shape}, expected float32 (N, D).")
@@ -63,8 +70,12 @@ def _array(content: Any, name: str, released: Path) -> np.ndarray:
 
 
 def _check_ids(ids: np.ndarray, count: int, num_images: int, released: Path) -> None:
-    if ids.shape != (count,):
-        raise DataError(f"{released}: {len(ids)} image ids for {count} descriptors.")
+    if ids.shape != (count,) or ids.dtype.kind not in "iu":
+        raise DataError(
+            f"{released}: image ids are {ids.dtype} {ids.shape} for {count} descriptors, expected whole numbers "
+            f"({count},); not a released descriptor file of HOW."
+        )
+    ids = ids.astype(np.int64)  # differences of unsigned numbers wrap around
     if count and (np.diff(ids) < 0).any():
         raise DataError(f"{released}: image ids do not ascend; the descriptors of an image must stand together.")
     if count and not 0 <= ids[0] <= ids[-1] < num_images:

@@ -35,6 +35,7 @@ from descbench.io.atomic import atomic_path
 
 _CHUNK_BYTES = 4 << 20  # of descriptors: what a writer holds, and the smallest piece that large shards are written in
 _READ_ROWS = 1 << 14  # rows read at a time where only a prefix of each image is kept
+_PIECE_ROWS = 1 << 16  # rows checked at a time
 _EXTRAS = {"keypoints": (2,), "scales": (), "strengths": ()}
 _TEXTS = ("kind", "features", "images", "checkpoint", "device", "version")
 
@@ -171,7 +172,8 @@ class ShardWriter:
             self._refuse(image_id, f"has {shape[0]} global descriptors, not 1")
         with np.errstate(over="ignore"):  # an overflow of float16 is found and named just below
             stored = np.asarray(descriptors).astype(self.dtype, copy=False)
-        if not np.isfinite(stored).all():
+        # By pieces: released descriptors come as one image of 10 GB.
+        if not all(np.isfinite(stored[i : i + _PIECE_ROWS]).all() for i in range(0, len(stored), _PIECE_ROWS)):
             self._refuse(image_id, f"descriptors hold NaN or infinity as {self.dtype.name}")
         return stored
 

@@ -1,0 +1,136 @@
+"""The wrapper of every workflow script: one message, a log, an exit code, nothing half-written."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+SCRIPT = """
+import logging, sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from descbench.errors import DataError
+from descbench.io.atomic import atomic_path
+from descbench.jobs import job
+
+snakemake = SimpleNamespace(rule="train_codebook", wildcards={{"method": "how", "shard": "00001"}}, log={log})
+with job(snakemake):
+    logging.info("at work")
+    with atomic_path("out.txt") as temporary:
+        temporary.write_text("half")
+        {body}
+"""
+
+
+def start(folder, body, log="['logs/deep/rule.log']"):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(body=body, log=log)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder, body, **more):
+    process = start(folder, body, **more)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+def outputs(folder):
+    return sorted(p.name for p in folder.iterdir() if p.is_file())
+
+
+def test_success(tmp_path):
+    code, err = run(tmp_path, "pass")
+    assert code == 0
+    log = (tmp_path / "logs/deep/rule.log").read_text()
+    for text in (err, log):
+        assert "train_codebook method=how shard=00001" in text
+        assert "INFO at work" in text
+    assert (tmp_path / "out.txt").read_text() == "half"
+
+
+def test_without_log_file(tmp_path):
+    code, err = run(tmp_path, "pass", log="[]")
+    assert code == 0
+    assert "at work" in err
+
+
+def test_refused_on_purpose(tmp_path):
+    """One clear message for the user; the traceback is for the log file."""
+    code, err = run(tmp_path, "raise DataError('a.jpg: empty; fetch it again.')")
+    assert code == 1
+    assert "ERROR a.jpg: empty; fetch it again." in err
+    assert "Traceback" not in err
+    log = (tmp_path / "logs/deep/rule.log").read_text()
+    assert "ERROR a.jpg: empty; fetch it again." in log
+    assert "Traceback" in log
+    assert outputs(tmp_path) == []
+
+
+def test_unexpected(tmp_path):
+    code, err = run(tmp_path, "raise ZeroDivisionError('oh')")
+    assert code == 1
+    for text in (err, (tmp_path / "logs/deep/rule.log").read_text()):
+        assert "train_codebook failed" in text
+        assert "ZeroDivisionError: oh" in text
+    assert outputs(tmp_path) == []
+
+
+def test_terminated(tmp_path):
+    """A cluster's SIGTERM ends the job in order: its half-written file is taken away."""
+    process = start(tmp_path, "print('ready', flush=True) or time.sleep(60)")
+    assert process.stdout.readline() == "ready\n"
+    assert any(name.startswith("out.txt.tmp-") for name in outputs(tmp_path))
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 20
+    assert outputs(tmp_path) == []
+
+
+@pytest.fixture
+def quiet_job(monkeypatch):
+    """The job wrapper in this process, without touching the logging of the test run."""
+    from descbench import jobs
+
+    monkeypatch.setattr(jobs.logging, "basicConfig", lambda **_: None)
+    return jobs.job
+
+
+def test_signal_handler_is_put_back(quiet_job):
+    before = signal.getsignal(signal.SIGTERM)
+    with quiet_job(SimpleNamespace(rule="r", wildcards={}, log=[])):
+        assert signal.getsignal(signal.SIGTERM) is not before
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_seed(quiet_job):
+    def draw():
+        return random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002 - the global state is meant
+
+    drawn = []
+    for seed in (3, 3, 4):
+        with quiet_job(SimpleNamespace(rule="r", wildcards={}, log=[]), seed=seed):
+            drawn.append(draw())
+    assert drawn[0] == drawn[1]
+    assert all(a != b for a, b in zip(drawn[0], drawn[2], strict=True))
+
+
+def test_light_to_import():
+    """Every job imports it, also those that need no network."""
+    code = "import sys, descbench.jobs; print([m for m in ('snakemake', 'torch', 'h5py') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
