@@ -204,6 +204,13 @@ class Layout:
         codebook = self._get("methods", method).codebook
         return self.features(codebook.features, codebook.dataset, codebook.role, codebook.images)
 
+    def codebook_n(self, method: str) -> int | None:
+        """Strongest descriptors an image that a codebook is learned from; None (all) for a bag of descriptors."""
+        block = self._get("methods", method)
+        if isinstance(self._get("datasets", block.codebook.dataset), DescriptorBagDataset):
+            return block.codebook.n
+        return block.codebook.n or block.n
+
     def index_shard(self, method: str, dataset: str, shard: str) -> str:
         """One shard of an inverted file."""
         return f"{self.results}/indexes/{method}/{dataset}/{shard}.h5"

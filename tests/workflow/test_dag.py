@@ -2,6 +2,9 @@
 
 import pytest
 
+from descbench.config.load import load_config_files
+from descbench.layout import Layout
+
 CELL = "results/scores/how_n30/alderford.json"
 TABLE = "results/table2.csv"
 
@@ -99,3 +102,11 @@ def test_wrong_configuration_is_refused_before_any_job(workplace):
     message = "overlay.yaml: methods.how_n30.query.alpa: unknown key (did you mean 'alpha'?)"
     assert message in result.stdout + result.stderr
     assert not (workplace.folder / "results").exists()
+
+
+def test_a_bag_of_descriptors_is_read_whole(project, monkeypatch):
+    """Its one pseudo-image holds all descriptors; a method's n an image would leave next to none."""
+    monkeypatch.chdir(project)
+    layout = Layout(load_config_files("config/config.yaml"))
+    assert layout.codebook_n("how_r18_n1000_released") is None
+    assert layout.codebook_n("how_r18_n1000") == 1000

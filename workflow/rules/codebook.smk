@@ -20,8 +20,7 @@ rule train_codebook:
     params:
         code=TRAIN_CODEBOOK_VERSION,
         codebook=lambda wildcards: block("methods", wildcards.method)["codebook"],
-        n=lambda wildcards: cfg.methods[wildcards.method].codebook.n
-        or cfg.methods[wildcards.method].n,
+        n=lambda wildcards: layout.codebook_n(wildcards.method),
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].codebook.features
         ),

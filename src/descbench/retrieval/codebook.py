@@ -94,7 +94,7 @@ def train_codebook(
     shards: Sequence[Path],
     output: Path,
     *,
-    n: int,
+    n: int | None,
     images: int | None,
     size: int,
     iterations: int = 10,
