@@ -145,7 +145,8 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
     """Weights drawn from a seed, the global random state left alone.
 
     Residual branches start almost silent (the last BatchNorm of each block at 0.1): an untrained network
-    then keeps the colours and edges of its first layers, where full branches bury them in noise.
+    then keeps the colours and edges of its first layers, where full branches bury them in noise. The filters
+    of the first layer sum to zero, so that they see contrast, and a bright sky does not outweigh a building.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -159,6 +160,9 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
                 if hasattr(module, last):
                     nn.init.constant_(getattr(module, last).weight, _BRANCH)
                     break
+        first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+        with torch.no_grad():
+            first.weight -= first.weight.mean((1, 2, 3), keepdim=True)
         if isinstance(network, HowNet):
             nn.init.orthogonal_(network.dim_reduction.weight)
     return {

@@ -38,9 +38,9 @@ def label(query: View, image: View) -> str | None:
         return "junk" if covered > 0.01 else None
     turn = abs(image.pose.angle - query.pose.angle)
     zoom = max(image.area / query.area, query.area / max(image.area, 1e-9))
-    if image.area < 0.03 or image.free < 0.25 or turn > 1.45:
+    if image.area < 0.03 or image.free < 0.25 or turn > 1.05:
         return "junk"
-    easy = image.free > 0.6 and turn < 0.6 and zoom < 2.2 and image.pose.dusk == query.pose.dusk
+    easy = image.free > 0.6 and turn < 0.5 and zoom < 2.2 and image.pose.dusk == query.pose.dusk
     return "easy" if easy else "hard"
 
 
