@@ -1,2 +1,6 @@
 # The workflow lives in workflow/; this file lets `snakemake` find it from the repository root.
 include: "workflow/Snakefile"
+
+
+# An include does not hand its default target on.
+workflow.default_target = "all"

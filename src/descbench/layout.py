@@ -15,9 +15,12 @@ from descbench.config.models import (
     DatasetBase,
     DescriptorBagDataset,
     FolderDataset,
+    ImagenetWeights,
     OfficialWeights,
-    RandomWeights,
     ReleasedFeatures,
+    TrainedWeights,
+    Training,
+    WhitenedWeights,
     WithDistractorsDataset,
 )
 from descbench.config.sources import Source
@@ -166,7 +169,38 @@ class Layout:
     def weights_file(self, model: str) -> list[str]:
         """Raw weights a checkpoint is converted from; none for weights that are drawn."""
         weights = self._get("models", model).weights
-        return [self.raw(weights.file)] if isinstance(weights, OfficialWeights) else []
+        return [self.raw(weights.file)] if isinstance(weights, OfficialWeights | ImagenetWeights) else []
+
+    def start_checkpoint(self, model: str) -> str:
+        """Checkpoint that a whitened or trained model starts from."""
+        return self.checkpoint(self._get("models", model).weights.start)
+
+    def training_folder(self, model: str) -> str:
+        """State, TensorBoard events and intermediate files of a training."""
+        return f"{self.results}/training/{model}"
+
+    def training_history(self, model: str) -> str:
+        """Learning curve of a training: one row an epoch."""
+        return f"{self.training_folder(model)}/history.csv"
+
+    def training_block(self, model: str) -> Training:
+        """How a model is trained."""
+        return self._get("training", self._get("models", model).weights.training)
+
+    def training_datasets(self, model: str) -> list[str]:
+        """Datasets that a model's weights were made from here: none, that of its whitening, or of its training."""
+        weights = self._get("models", model).weights
+        if isinstance(weights, WhitenedWeights):
+            return [weights.dataset]
+        if isinstance(weights, TrainedWeights):
+            block = self.training_block(model)
+            return [block.dataset, *([block.validation.dataset] if block.validation else [])]
+        return []
+
+    def ancestry(self, model: str) -> list[str]:
+        """The model, the one its weights start from, and so on to published or drawn weights."""
+        start = getattr(self._get("models", model).weights, "start", None)
+        return [model, *(self.ancestry(start) if start else [])]
 
     def features(self, features: str, dataset: str, role: str, images: int | None = None) -> list[str]:
         """Feature shards of a role, in order."""
@@ -181,9 +215,10 @@ class Layout:
         block = self._get("features", name)
         if isinstance(block, ReleasedFeatures):
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
-        model = self._get("models", block.model)
-        seed = self.config.seed if isinstance(model.weights, RandomWeights) else None
-        blocks = [block.model_dump(mode="json"), model.model_dump(mode="json")]
+        models = [self._get("models", name) for name in self.ancestry(block.model)]
+        trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
+        seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
+        blocks = [part.model_dump(mode="json") for part in (block, *models, *trainings)]
         return digest_of([EXTRACT_FEATURES_VERSION, seed, *blocks])
 
     def released_file(self, features: str, dataset: str) -> str:
@@ -308,8 +343,17 @@ class Layout:
         if isinstance(block, AsmkMethod):
             features.append(block.codebook.features)
             datasets.append(block.codebook.dataset)
-        models = [f.model for f in map(self.config.features.get, features) if not isinstance(f, ReleasedFeatures)]
-        wanted = {"methods": [method], "features": features, "models": models, "datasets": datasets}
+        models = [m for f in features for m in self._models_behind(f)]
+        datasets += [d for m in models for d in self.training_datasets(m)]
+        weights = [self._get("models", m).weights for m in models]
+        trainings = [w.training for w in weights if isinstance(w, TrainedWeights)]
+        wanted = {
+            "methods": [method],
+            "features": features,
+            "models": models,
+            "training": trainings,
+            "datasets": datasets,
+        }
         return {
             section: {name: self._get(section, name).model_dump(mode="json") for name in names}
             for section, names in wanted.items()
@@ -319,11 +363,24 @@ class Layout:
         block = self._get("features", features)
         if isinstance(block, ReleasedFeatures):
             return [source for dataset, source in block.files.items() if dataset in datasets]
-        images = [source for dataset in datasets for source in self._get("datasets", dataset).image_sources]
-        weights = self._get("models", block.model).weights
-        return [*images, weights.file] if isinstance(weights, OfficialWeights) else images
+        models = self._models_behind(features)
+        learned = [self._get("datasets", d) for m in models for d in self.training_datasets(m)]
+        shown = [self._get("datasets", d) for d in datasets]
+        images = [source for dataset in (*shown, *learned) for source in dataset.image_sources]
+        lists = [source for dataset in learned for source in dataset.sources]
+        files = [getattr(self._get("models", m).weights, "file", None) for m in models]
+        return [*images, *lists, *filter(None, files)]
+
+    def _models_behind(self, features: str) -> list[str]:
+        """The model that features are extracted with, and those that its weights started from."""
+        block = self._get("features", features)
+        return [] if isinstance(block, ReleasedFeatures) else self.ancestry(block.model)
 
     # --- names, for wildcard constraints ---
+
+    def models_from(self, *kinds: type) -> list[str]:
+        """Names of the models whose weights are of a kind."""
+        return [name for name, model in self.config.models.items() if isinstance(model.weights, kinds)]
 
     def names(self, section: str, kind: type | tuple[type, ...] = object) -> list[str]:
         """Names in a section of the configuration whose blocks are of a kind."""

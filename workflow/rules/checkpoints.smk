@@ -1,4 +1,4 @@
-# Weights -> checkpoints of one format.
+# Weights -> checkpoints of one format: converted or drawn, whitened, trained.
 rule convert_checkpoint:
     input:
         weights=lambda wildcards: layout.weights_file(wildcards.model),
@@ -8,6 +8,10 @@ rule convert_checkpoint:
         "logs/convert_checkpoint/{model}.log",
     benchmark:
         "logs/benchmarks/convert_checkpoint/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(
+            layout.models_from(OfficialWeights, ImagenetWeights, RandomWeights)
+        ),
     conda:
         ENVIRONMENT
     threads: 1
@@ -22,3 +26,90 @@ rule convert_checkpoint:
         "Make the checkpoint of {wildcards.model}"
     script:
         "../scripts/convert_checkpoint.py"
+
+
+rule whiten_checkpoint:
+    input:
+        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: layout.manifest(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+        images=lambda wildcards: layout.image_inputs(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+    output:
+        layout.checkpoint("{model}"),
+    log:
+        "logs/whiten_checkpoint/{model}.log",
+    benchmark:
+        "logs/benchmarks/whiten_checkpoint/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(layout.models_from(WhitenedWeights)),
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        gpu=gpus,
+        mem_mb=growing(6000),
+        runtime=growing_minutes(240),
+    params:
+        code=WHITEN_CHECKPOINT_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+        image_root=lambda wildcards: layout.image_root(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+        device=cfg.device,
+    message:
+        "Whiten the reduction of {wildcards.model}"
+    script:
+        "../scripts/whiten_checkpoint.py"
+
+
+rule train_checkpoint:
+    input:
+        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
+        manifests=lambda wildcards: [
+            layout.manifest(name) for name in layout.training_datasets(wildcards.model)
+        ],
+        labels=lambda wildcards: [
+            layout.ground_truth(name)
+            for name in layout.training_datasets(wildcards.model)
+        ],
+        images=lambda wildcards: [
+            file
+            for name in layout.training_datasets(wildcards.model)
+            for file in layout.image_inputs(name)
+        ],
+    output:
+        checkpoint=layout.checkpoint("{model}"),
+        history=layout.training_history("{model}"),
+    log:
+        "logs/train_checkpoint/{model}.log",
+    benchmark:
+        "logs/benchmarks/train_checkpoint/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(layout.models_from(TrainedWeights)),
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        gpu=gpus,
+        mem_mb=growing(24000),
+        runtime=growing_minutes(2880),
+    params:
+        code=TRAIN_CHECKPOINT_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+        training=lambda wildcards: layout.training_block(wildcards.model).model_dump(
+            mode="json"
+        ),
+        roots=lambda wildcards: [
+            layout.image_root(name)
+            for name in layout.training_datasets(wildcards.model)
+        ],
+        folder=lambda wildcards: layout.training_folder(wildcards.model),
+        seed=cfg.seed,
+        device=cfg.device,
+    message:
+        "Train {wildcards.model}"
+    script:
+        "../scripts/train_checkpoint.py"

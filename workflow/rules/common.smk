@@ -3,9 +3,14 @@ from descbench.config.load import load_config
 from descbench.config.models import (
     AsmkMethod,
     GlobalFeatures,
+    ImagenetWeights,
     InnerProductMethod,
     LocalFeatures,
+    OfficialWeights,
+    RandomWeights,
     ReleasedFeatures,
+    TrainedWeights,
+    WhitenedWeights,
     WithDistractorsDataset,
 )
 from descbench.datasets import BUILD_MANIFEST_VERSION
@@ -24,6 +29,7 @@ from descbench.retrieval import (
     TRAIN_CODEBOOK_VERSION,
 )
 from descbench.tables import BUILD_REPORT_VERSION, BUILD_TABLE_VERSION
+from descbench.training import TRAIN_CHECKPOINT_VERSION, WHITEN_CHECKPOINT_VERSION
 from snakemake.exceptions import WorkflowError
 
 # Files of the command line overlay the one that the workflow names itself.

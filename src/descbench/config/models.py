@@ -134,7 +134,37 @@ class RandomWeights(Strict):
     seed: int | None = Field(None, description="Seed of the draw; null = the site's.")
 
 
-Weights = Annotated[OfficialWeights | RandomWeights, Field(discriminator="source")]
+class ImagenetWeights(Strict):
+    """A backbone learned on ImageNet; the layers beyond it are drawn, for whitening or training to replace."""
+
+    source: Literal["imagenet"]
+    file: Name = Field(description="Name of the source that holds the backbone.")
+
+
+class WhitenedWeights(Strict):
+    """Weights of another model with its reduction set to a PCA-whitening: the off-the-shelf network."""
+
+    source: Literal["whitened"]
+    start: Name = Field(description="Model of the same architecture.")
+    dataset: Name = Field(description="Training images that the whitening is learned from.")
+    role: Role = Field("train", description="Role of those images.")
+    images: int = Field(5000, gt=0, description="First images of the list that are used.")
+    n: int = Field(1000, gt=0, description="Strongest descriptors of an image.")
+    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
+
+
+class TrainedWeights(Strict):
+    """Weights trained here, from those of another model."""
+
+    source: Literal["train"]
+    start: Name = Field(description="Model of the same architecture that training starts from.")
+    training: Name = Field(description="Block of section `training`.")
+
+
+Weights = Annotated[
+    OfficialWeights | RandomWeights | ImagenetWeights | WhitenedWeights | TrainedWeights,
+    Field(discriminator="source"),
+]
 
 
 class HowModel(Strict):
@@ -266,6 +296,48 @@ class InnerProductMethod(Strict):
 Method = Annotated[AsmkMethod | InnerProductMethod, Field(discriminator="search")]
 
 
+# --- training ----------------------------------------------------------------------------------
+
+
+class Validation(Strict):
+    """Validation: the whole ASMK search of a dataset, with a codebook learned anew each time."""
+
+    dataset: Name = Field(description="Dataset with queries and ground truth.")
+    metric: str = Field("map", description="Key of the scores that decides which epoch is the best.")
+    every: int = Field(5, gt=0, description="Epochs between two validations.")
+    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
+    scales: tuple[float, ...] = Field(HOW_SCALES, min_length=1, description="Pyramid of queries and database.")
+    n: int = Field(1000, gt=0, description="Strongest features of an image.")
+    codebook_images: int = Field(20000, gt=0, description="First training images, at scale 1, behind the codebook.")
+    codebook_size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
+    index: IndexSettings = IndexSettings()
+    query: QuerySettings = QuerySettings()
+
+
+class HowTraining(Strict):
+    """HOW: mined tuples, contrastive loss on global descriptors."""
+
+    recipe: Literal["how"]
+    dataset: Name = Field(description="Training images and pairs (format sfm120k).")
+    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
+    epochs: int = Field(20, gt=0, description="Passes; each mines its own tuples.")
+    learning_rate: float = Field(gt=0, description="Of Adam; the reduction has 0.")
+    weight_decay: float = Field(1e-4, ge=0, description="Coupled L2 of Adam.")
+    gamma: float = Field(0.99, gt=0, description="Factor of the learning rate after each epoch.")
+    margin: float = Field(0.8, gt=0, description="Distance beyond which a negative costs nothing.")
+    negatives: int = Field(5, gt=0, description="Hard negatives of a tuple.")
+    queries: int = Field(2000, gt=0, description="Tuples drawn for an epoch.")
+    pool: int = Field(20000, gt=0, description="Images drawn for an epoch, among which negatives are sought.")
+    batch: int = Field(5, gt=0, description="Tuples of a step; their gradients add up.")
+    validation: Validation | None = Field(None, description="null: the epoch of the smallest training loss is kept.")
+    patience: int | None = Field(None, gt=0, description="End after so many validations in a row without a gain.")
+    amp: bool = Field(False, description="Mixed precision on a GPU.")
+    workers: int = Field(6, ge=0, description="Processes that load images; no effect on the result.")
+
+
+Training = HowTraining
+
+
 # --- tables ------------------------------------------------------------------------------------
 
 
@@ -344,6 +416,7 @@ class Config(Strict):
     sources: dict[Name, Source] = Field({}, description="Files on the internet, by file name.")
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
     models: dict[Name, Model] = Field({}, description="Networks by name.")
+    training: dict[Name, Training] = Field({}, description="How networks are trained, by name.")
     features: dict[Name, Features] = Field({}, description="What is extracted once, by name.")
     methods: dict[Name, Method] = Field({}, description="What is searched how, by name: a row of a table.")
     tables: dict[Name, Table] = Field({}, description="Tables by name.")

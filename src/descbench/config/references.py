@@ -10,9 +10,13 @@ from descbench.config.models import (
     AsmkMethod,
     Config,
     GlobalFeatures,
+    ImagenetWeights,
     LocalFeatures,
+    Model,
     OfficialWeights,
     ReleasedFeatures,
+    TrainedWeights,
+    WhitenedWeights,
     WithDistractorsDataset,
 )
 
@@ -23,6 +27,7 @@ def check_references(config: Config) -> Iterator[Problem]:
     """Yield ``(path, message)`` for every name that leads nowhere and every pair that does not fit."""
     yield from _datasets(config)
     yield from _models(config)
+    yield from _training(config)
     yield from _features(config)
     yield from _methods(config)
     yield from _tables(config)
@@ -49,8 +54,48 @@ def _datasets(config: Config) -> Iterator[Problem]:
 
 def _models(config: Config) -> Iterator[Problem]:
     for name, model in config.models.items():
-        if isinstance(model.weights, OfficialWeights):
-            yield from _missing(("models", name, "weights", "file"), model.weights.file, "sources", config.sources)
+        path, weights = ("models", name, "weights"), model.weights
+        if isinstance(weights, OfficialWeights | ImagenetWeights):
+            yield from _missing((*path, "file"), weights.file, "sources", config.sources)
+        if isinstance(weights, WhitenedWeights | TrainedWeights):
+            yield from _start(config, path, name, model)
+        if isinstance(weights, WhitenedWeights):
+            yield from _missing((*path, "dataset"), weights.dataset, "datasets", config.datasets)
+        if isinstance(weights, TrainedWeights):
+            yield from _missing((*path, "training"), weights.training, "training", config.training)
+            training = config.training.get(weights.training)
+            if training is not None and training.recipe != model.architecture:
+                yield (*path, "training"), f"trains {training.recipe}, this model is {model.architecture}"
+
+
+def _start(config: Config, path: tuple[Any, ...], name: str, model: Model) -> Iterator[Problem]:
+    """The model that weights start from: there, of the same architecture, and not made from this one."""
+    yield from _missing((*path, "start"), model.weights.start, "models", config.models)
+    seen, start = [name], config.models.get(model.weights.start)
+    if start is None:
+        return
+    if start.model_dump(exclude={"weights"}) != model.model_dump(exclude={"weights"}):
+        yield (*path, "start"), f"{model.weights.start!r} is another network; only `weights` may differ"
+    following = model.weights.start
+    while following in config.models:
+        if following in seen:
+            yield (*path, "start"), f"starts from itself: {' <- '.join([*seen, following])}"
+            return
+        seen.append(following)
+        following = getattr(config.models[following].weights, "start", None)
+
+
+def _training(config: Config) -> Iterator[Problem]:
+    for name, training in config.training.items():
+        path = ("training", name)
+        yield from _missing((*path, "dataset"), training.dataset, "datasets", config.datasets)
+        dataset = config.datasets.get(training.dataset)
+        if dataset is not None and dataset.format != "sfm120k":
+            yield (*path, "dataset"), f"{training.dataset!r} has no training pairs; a dataset of format sfm120k has"
+        if training.validation is not None:
+            yield from _missing(
+                (*path, "validation", "dataset"), training.validation.dataset, "datasets", config.datasets
+            )
 
 
 def _features(config: Config) -> Iterator[Problem]:

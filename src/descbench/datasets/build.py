@@ -18,6 +18,7 @@ from descbench.datasets.folder import read_folder
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.image_list import read_image_list
 from descbench.datasets.manifest import Manifest, check_counts, rows_of, write_manifest
+from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
 from descbench.errors import DataError
@@ -32,8 +33,8 @@ def build_manifest(
         name: of the dataset, for messages.
         dataset: its block of the configuration.
         datasets_dir: ``<data_dir>/datasets``.
-        manifest_path, ground_truth_path: the two files; the second holds ``null`` for a dataset
-            without labels.
+        manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, and
+            ``null`` for a dataset without labels.
 
     Raises:
         DataError: the official files are damaged, have other counts than the catalogue says, or labels
@@ -41,11 +42,14 @@ def build_manifest(
     """
     manifest, labels = read_dataset(dataset, datasets_dir)
     _check_counts(name, dataset, manifest)
-    if labels is not None:
+    if isinstance(labels, GroundTruth):
         num = {role: len(manifest.of_role(role)) for role in ("query", "database")}
         labels.check(num["query"], num["database"], f"datasets.{name}")
     write_manifest(manifest, manifest_path)
-    write_ground_truth(labels, ground_truth_path)
+    if isinstance(labels, TrainingPairs):
+        write_pairs(labels, ground_truth_path)
+    else:
+        write_ground_truth(labels, ground_truth_path)
     logging.info("%s: %d images", name, len(manifest))
 
 
@@ -58,8 +62,8 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
         logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 
-def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth | None]:
-    """Read the official files of a dataset."""
+def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth | TrainingPairs | None]:
+    """Read the official files of a dataset: its images, and its labels or training pairs."""
     match dataset:
         case RevisitopDataset():
             return read_revisitop(dataset, datasets_dir)

@@ -55,9 +55,9 @@ def write_ground_truth(ground_truth: GroundTruth | None, path: str | os.PathLike
 
 
 def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | None:
-    """Read what :func:`write_ground_truth` wrote; None for a dataset without labels."""
+    """Read what :func:`write_ground_truth` wrote; None for a dataset without labels, or with training pairs."""
     value = json.loads(Path(path).read_text(encoding="utf-8"))
-    if value is None:
+    if value is None or value.get("protocol") == "pairs":
         return None
     if set(value) != {"protocol", "queries"} or value["protocol"] not in LABELS:
         raise DataError(f"{path}: not a ground-truth file of descbench; rebuild the manifest.")

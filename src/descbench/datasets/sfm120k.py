@@ -9,6 +9,7 @@ from descbench.config.models import Sfm120kDataset, SfmValDataset
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.labels import as_list, indices, parse_labels, safe_relative
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
+from descbench.datasets.pairs import TrainingPairs
 from descbench.errors import DataError
 from descbench.io.pickles import load_pickle
 
@@ -18,11 +19,11 @@ def image_path(cid: str) -> str:
     return f"{cid[-2:]}/{cid[-4:-2]}/{cid[-6:-4]}/{cid}"
 
 
-def read_sfm120k(dataset: Sfm120kDataset, datasets_dir: Path) -> tuple[Manifest, None]:
-    """Manifest of one split, with the 3-D model (cluster) of every image.
+def read_sfm120k(dataset: Sfm120kDataset, datasets_dir: Path) -> tuple[Manifest, TrainingPairs | None]:
+    """Manifest of one split with the 3-D model (cluster) of every image, and its pairs where it has any.
 
     Raises:
-        DataError: the pickle is no SfM-120k database.
+        DataError: the pickle is no SfM-120k database, or its pairs are not of one cluster.
     """
     path = datasets_dir / dataset.database
     split = _get(load_pickle(path), dataset.split, path)
@@ -32,7 +33,11 @@ def read_sfm120k(dataset: Sfm120kDataset, datasets_dir: Path) -> tuple[Manifest,
         raise DataError(f"{path}: {len(images)} cids, but {len(clusters)} cluster entries; fetch the file again.")
     numbered = enumerate(zip(images, clusters, strict=True))
     rows = [ManifestRow(i, image, dataset.split, cluster=cluster) for i, (image, cluster) in numbered]
-    return Manifest(tuple(rows)), None
+    if "qidxs" not in split:
+        return Manifest(tuple(rows)), None
+    pairs = TrainingPairs(*(tuple(indices(_get(split, key, path), key, path)) for key in ("qidxs", "pidxs")))
+    pairs.check(clusters, str(path))
+    return Manifest(tuple(rows)), pairs
 
 
 def read_sfm_val(dataset: SfmValDataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth]:

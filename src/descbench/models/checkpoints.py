@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.models import HowModel, Model, RandomWeights
+from descbench.config.models import HowModel, ImagenetWeights, Model, RandomWeights
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
@@ -39,11 +39,11 @@ def build_network(model: Model) -> nn.Module:
 
 
 def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed: int = 0) -> None:
-    """Write the checkpoint of a model from official weights or from a seed.
+    """Write the checkpoint of a model from a published file or from a seed.
 
     Args:
         model: block of the catalogue.
-        weights: official file; None for weights that are drawn.
+        weights: published file; None for weights that are drawn.
         output: checkpoint of ours.
         seed: of drawn weights whose block names none.
 
@@ -51,12 +51,37 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
         DataError: the file is no checkpoint, or of another architecture (names the first key that
             does not fit, with both shapes).
     """
-    if isinstance(model.weights, RandomWeights):
-        content = _drawn(model, seed if model.weights.seed is None else model.weights.seed)
-    else:
-        content = _official(model, Path(weights))
+    match model.weights:
+        case RandomWeights(seed=own):
+            content = _drawn(model, seed if own is None else own)
+        case ImagenetWeights():
+            content = _imagenet(model, Path(weights), seed)
+        case _:
+            content = _official(model, Path(weights))
     with atomic_path(output) as temporary:
         torch.save({"format": FORMAT, "model": _architecture(model), **content}, temporary)
+
+
+def save_network(network: nn.Module, model: Model, output: Path, source: Mapping[str, Any]) -> None:
+    """Write the checkpoint of a network that :func:`load_network` gave, with its present weights.
+
+    Args:
+        network: with ``mean`` and ``std``.
+        model: its block of the catalogue.
+        output: checkpoint of ours.
+        source: what the weights were made from, for the record.
+    """
+    content = {
+        "format": FORMAT,
+        "model": _architecture(model),
+        "mean": list(network.mean),
+        "std": list(network.std),
+        "extra": {},
+        "state_dict": {key: value.detach().cpu() for key, value in network.state_dict().items()},
+        "source": dict(source),
+    }
+    with atomic_path(output) as temporary:
+        torch.save(content, temporary)
 
 
 def load_network(checkpoint: Path, model: Model) -> nn.Module:
@@ -172,6 +197,25 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
         "state_dict": network.state_dict(),
         "source": {"file": None, "sha256": None, "seed": seed},
     }
+
+
+def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
+    """A backbone of torchvision's layout; the layers beyond it are drawn from the seed."""
+    content, drawn = _load(weights), _drawn(model, seed)
+    found = {_sequential_key(key): tensor for key, tensor in content.get("state_dict", content).items()}
+    expected = drawn["state_dict"]
+    beyond = {key: tensor for key, tensor in expected.items() if key.startswith("dim_reduction.")}
+    state = {**beyond, **{key: found[key] for key in expected if key in found}}
+    load_state(build_network(model), state, weights)
+    source = {"file": weights.name, "sha256": sha256_file(weights), "seed": seed}
+    return {**drawn, "state_dict": state, "source": source}
+
+
+def _sequential_key(key: str) -> str:
+    """Key of a torchvision ResNet as it is called once the children stand in a sequence."""
+    places = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    first, _, rest = key.partition(".")
+    return f"features.{places[first]}.{rest}" if first in places else key
 
 
 def _official(model: Model, weights: Path) -> dict[str, Any]:

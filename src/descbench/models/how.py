@@ -121,6 +121,12 @@ class HowNet(nn.Module):
         maps = self.normalised_maps(image, scales)
         return select_local([d for d, _ in maps], [a for _, a in maps], scales, n)
 
+    def unreduced(self, image: torch.Tensor, n: int) -> torch.Tensor:
+        """Smoothed features, before the reduction, of the n strongest cells at scale 1: (m, C), m <= n."""
+        features = self.features(image)
+        order = torch.argsort(self.attention(features).flatten(), descending=True, stable=True)[:n]
+        return self.smoothing(features).flatten(2)[0].T[order]
+
     def describe(self, image: torch.Tensor, scales: Sequence[float] = (1.0,)) -> torch.Tensor:
         """Global descriptor: (1, D), the attention-weighted sum over scales and locations, L2-normalised."""
         maps = self.normalised_maps(image, scales)

@@ -1,1 +1,8 @@
-"""Training: mining and the pieces of a step."""
+"""Training: whitening initialisation, mining, the training loop and its validation.
+
+The constants belong to the stages of the same names; they are raised on purpose, whenever the result of a
+stage changes, so that Snakemake runs it again.
+"""
+
+WHITEN_CHECKPOINT_VERSION = 1
+TRAIN_CHECKPOINT_VERSION = 1

@@ -1,0 +1,82 @@
+"""Training images: loaded in sets (a tuple, or a single image), as the network wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from descbench.datasets.manifest import Manifest, missing_files, read_manifest
+from descbench.errors import DataError
+from descbench.features.images import load_image, to_tensor
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The images that training draws from.
+
+    Attributes:
+        paths: of every image, by image id.
+        image_size: longer side in pixels.
+        mean, std: of the network's normalisation.
+    """
+
+    paths: tuple[Path, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def load(self, image: int, flip: bool = False) -> torch.Tensor:
+        """One image: (1, 3, H, W) float32, mirrored left to right if ``flip``."""
+        tensor = to_tensor(load_image(self.paths[image], self.image_size).pixels, self.mean, self.std)[None]
+        return tensor.flip(-1) if flip else tensor
+
+    def loader(self, sets: Sequence[Sequence[int]], flips: torch.Tensor | None = None, *, workers: int) -> DataLoader:
+        """Load sets of images one after the other.
+
+        Args:
+            sets: image ids of each set.
+            flips: bool, of the same shape: which images are mirrored; None = none.
+            workers: processes; no effect on what comes out.
+
+        Returns:
+            Iterable over lists of (1, 3, H, W) tensors.
+        """
+        return DataLoader(_Sets(self, sets, flips), batch_size=None, num_workers=workers, collate_fn=_as_is)
+
+
+class _Sets(Dataset):
+    def __init__(self, images: TrainingImages, sets: Sequence[Sequence[int]], flips: torch.Tensor | None) -> None:
+        self._images, self._sets, self._flips = images, sets, flips
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def __getitem__(self, index: int) -> list[torch.Tensor]:
+        chosen = self._sets[index]
+        flips = [False] * len(chosen) if self._flips is None else self._flips[index].tolist()
+        return [self._images.load(int(image), flip) for image, flip in zip(chosen, flips, strict=True)]
+
+
+def training_manifest(manifest: Path, role: str, root: Path, images: int | None = None) -> Manifest:
+    """The (first) images of a role, all of which are there.
+
+    Raises:
+        DataError: images are missing; the first five are named.
+    """
+    rows = read_manifest(manifest).of_role(role).slice(0, images)
+    missing = missing_files(rows, root)
+    if missing or not len(rows):
+        shown = f": {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}" if missing else ""
+        raise DataError(
+            f"{manifest}: {len(missing)} of {len(rows)} {role} images are not below {root}{shown}. Training needs "
+            "all of them: unpack the archive again."
+        )
+    return rows
+
+
+def _as_is(images: list[torch.Tensor]) -> list[torch.Tensor]:
+    return images

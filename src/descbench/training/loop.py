@@ -1,0 +1,275 @@
+"""The training loop that all methods share: state, resume, history, the best epoch, an early end.
+
+What differs between methods is a :class:`Recipe`. All randomness of an epoch is decided in its plan, so
+that a training that was killed and resumed gives the weights of one that ran through, bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from descbench.errors import DataError
+from descbench.io.atomic import atomic_path
+from descbench.training.random_state import random_state, restore_random_state
+
+_FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that an epoch will do.
+
+    Attributes:
+        tensors: what the recipe needs for it (tuples, flips...).
+        steps: number of optimiser steps.
+        figures: numbers for the history.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    steps: int
+    figures: dict[str, float]
+
+
+class Recipe(Protocol):
+    """What a method adds to the loop."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+
+    def plan(self, epoch: int) -> Plan:
+        """Decide everything about an epoch (from 1): seeds, tuples, order, augmentation."""
+
+    def batches(self, plan: Plan, first: int) -> Iterator[Any]:
+        """The batches of an epoch from step ``first`` on."""
+
+    def gradients(self, batch: Any) -> list[float]:
+        """Forward and backward of a batch, in training mode: the losses that are averaged for the history."""
+
+    def names(self, plan: Plan, step: int) -> list[str]:
+        """Images of a step, for messages."""
+
+
+@dataclass
+class Best:
+    """The best epoch so far: by validation score once there is one, by training loss before."""
+
+    epoch: int = 0
+    score: float | None = None
+    loss: float = math.inf
+
+    def beaten_by(self, loss: float, score: float | None) -> bool:
+        """Whether an epoch is better; the earlier one wins a tie."""
+        if score is not None:
+            return self.score is None or score > self.score
+        return self.score is None and loss < self.loss
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    Attributes:
+        epoch: epochs that are complete, validation included.
+        step: optimiser steps done of the following epoch, whose ``plan`` is kept while there are any.
+        losses: of those steps.
+        best, weights: the best epoch and its weights.
+        history: one row an epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    plan: Plan | None = None
+    losses: list[float] = field(default_factory=list)
+    best: Best = field(default_factory=Best)
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+Validate = Callable[[nn.Module, int], float | None]
+
+
+class Trainer:
+    """Runs a recipe.
+
+    Args:
+        recipe: network, optimiser, schedule and steps.
+        epochs: how many in all.
+        folder: where ``state.pt`` and the TensorBoard events lie.
+        digest: of everything that decides the result, apart from ``epochs``: a state of another one is
+            not resumed.
+        validate: network and epoch -> score (larger is better), or None for an epoch without validation.
+        patience: end after so many validations in a row that were not the best.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        epochs: int,
+        folder: Path,
+        digest: str,
+        validate: Validate | None = None,
+        patience: int | None = None,
+    ) -> None:
+        self.recipe, self.epochs, self.folder, self.digest = recipe, epochs, folder, digest
+        self._validate, self._patience = validate, patience
+        self._stop = False
+
+    def run(self) -> State:
+        """Train, from the state on disk if there is one; returns the final state with the best weights.
+
+        Raises:
+            DataError: a loss is not finite; the state before that step is on disk.
+            SystemExit: SIGTERM came; the state is on disk.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self._resumed()
+        # Rows of epochs that a killed run wrote beyond its state are purged.
+        with SummaryWriter(str(self.folder / "events"), purge_step=state.epoch + 1) as events, self._on_sigterm():
+            while state.epoch < self.epochs and not self._given_up(state):
+                self._train_epoch(state)
+                self._finish_epoch(state)
+                for name, value in state.history[-1].items():
+                    if name != "epoch" and value is not None:
+                        events.add_scalar(name, value, state.epoch)
+        return state
+
+    def _train_epoch(self, state: State) -> None:
+        """The steps of an epoch that are left, each decided by the plan."""
+        if state.plan is None:
+            with self._leaving_at_once():
+                state.plan = self.recipe.plan(state.epoch + 1)
+        for batch in self.recipe.batches(state.plan, state.step):
+            self._step(state, batch)
+            if self._stop:
+                self._save(state)
+                _log.warning("stopped by SIGTERM in epoch %d, step %d; run again to go on", state.epoch + 1, state.step)
+                raise SystemExit(128 + signal.SIGTERM)
+
+    def _step(self, state: State, batch: Any) -> None:
+        self.recipe.optimiser.zero_grad()
+        losses = self.recipe.gradients(batch)
+        if not all(map(math.isfinite, losses)):
+            self._save(state)
+            names = ", ".join(self.recipe.names(state.plan, state.step))
+            raise DataError(
+                f"epoch {state.epoch + 1}, step {state.step + 1}: the loss is {losses}, not finite, on images {names}. "
+                f"{self.folder / 'state.pt'} holds the weights before this step: lower the learning rate or leave "
+                "these images out, delete it and run again."
+            )
+        self.recipe.optimiser.step()
+        state.step += 1
+        state.losses += losses
+
+    def _finish_epoch(self, state: State) -> None:
+        """Validation, schedule, history and state of an epoch whose steps are done."""
+        if self._validate is not None:
+            # A validation can be long: what was trained must not wait for it.
+            self._save(state)
+        epoch = state.epoch + 1
+        loss = sum(state.losses) / max(len(state.losses), 1)
+        with self._leaving_at_once():
+            score = None if self._validate is None else self._validate(self.recipe.network, epoch)
+        rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
+        self.recipe.scheduler.step()
+        best = state.best.beaten_by(loss, score)
+        if best:
+            state.best = Best(epoch, score, loss)
+            weights = self.recipe.network.state_dict()
+            state.weights = {key: value.detach().cpu().clone() for key, value in weights.items()}
+        row = {"epoch": epoch, "train_loss": loss, "score": score, "learning_rate": rate, **state.plan.figures}
+        state.history.append({**row, "best": int(best)})
+        _log.info("epoch %d of %d: %s", epoch, self.epochs, state.history[-1])
+        state.epoch, state.step, state.plan, state.losses = epoch, 0, None, []
+        self._save(state)
+
+    def _given_up(self, state: State) -> bool:
+        scored = [row["epoch"] for row in state.history if row["score"] is not None]
+        since = sum(epoch > state.best.epoch for epoch in scored)
+        return self._patience is not None and since >= self._patience
+
+    # --- state on disk ---
+
+    def _save(self, state: State) -> None:
+        content = {
+            "format": _FORMAT,
+            "digest": self.digest,
+            "state": asdict(state),
+            "network": self.recipe.network.state_dict(),
+            "optimiser": self.recipe.optimiser.state_dict(),
+            "scheduler": self.recipe.scheduler.state_dict(),
+            "random": random_state(),
+        }
+        with atomic_path(self.folder / "state.pt") as temporary:
+            torch.save(content, temporary)
+
+    def _resumed(self) -> State:
+        path = self.folder / "state.pt"
+        if not path.is_file():
+            return State()
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content.get("format") != _FORMAT or content["digest"] != self.digest:
+            _log.warning("%s belongs to another configuration: training starts anew", path)
+            return State()
+        values = content["state"]
+        if values["epoch"] > self.epochs:
+            _log.warning("%s is %d epochs old, %d are wanted: training starts anew", path, values["epoch"], self.epochs)
+            return State()
+        self.recipe.network.load_state_dict(content["network"])
+        self.recipe.optimiser.load_state_dict(content["optimiser"])
+        self.recipe.scheduler.load_state_dict(content["scheduler"])
+        restore_random_state(content["random"])
+        plan = None if values["plan"] is None else Plan(**values["plan"])
+        state = State(**{**values, "plan": plan, "best": Best(**values["best"])})
+        _log.info("resumed after epoch %d, step %d", state.epoch, state.step)
+        return state
+
+    # --- signals ---
+
+    @contextmanager
+    def _on_sigterm(self) -> Iterator[None]:
+        """Between steps SIGTERM is a wish to stop: the step under way is finished first."""
+
+        def wish(_number: int, _frame: Any) -> None:
+            self._stop = True
+
+        previous = signal.signal(signal.SIGTERM, wish)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+    @contextmanager
+    def _leaving_at_once(self) -> Iterator[None]:
+        """While tuples are mined or a validation runs, SIGTERM ends the job: the state on disk is whole."""
+
+        def leave(number: int, _frame: Any) -> None:
+            raise SystemExit(128 + number)
+
+        previous = signal.signal(signal.SIGTERM, leave)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def write_history(history: list[dict[str, Any]], path: Path) -> None:
+    """Write the history as CSV, one row an epoch; an epoch without validation has an empty score."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)

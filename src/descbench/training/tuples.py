@@ -1,0 +1,96 @@
+"""Training on mined tuples: what HOW does, and where other methods of the kind agree with it.
+
+Fact sheet how.md sections 5.3 and 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from descbench.config.models import Training
+from descbench.errors import DataError
+from descbench.training.images import TrainingImages
+from descbench.training.loop import Plan
+from descbench.training.mining import Pairs, mine_tuples
+from descbench.training.random_state import seed_everything
+from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
+
+Batch = list[list[torch.Tensor]]
+
+
+class TupleRecipe:
+    """Adam on tuples of a query, its positive and hard negatives, mined anew for each epoch.
+
+    Args:
+        network: already on its device.
+        images: the training images.
+        pairs: their clusters and pairs.
+        settings: block of the configuration.
+        device: where the network is.
+    """
+
+    def __init__(
+        self, network: nn.Module, images: TrainingImages, pairs: Pairs, settings: Training, device: torch.device
+    ) -> None:
+        self.network, self.settings, self.device = network, settings, device
+        self._images, self._pairs = images, pairs
+        groups = [group for group in network.parameter_groups(settings.learning_rate) if group["params"]]
+        self.optimiser = torch.optim.Adam(groups, weight_decay=settings.weight_decay)
+        self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, settings.gamma)
+        self.labels = torch.tensor([-1, 1] + [0] * settings.negatives)
+
+    def plan(self, epoch: int) -> Plan:
+        """Mine the tuples of an epoch and shuffle them; tuples that fill no whole step are left out."""
+        seed_everything(epoch)
+        settings = self.settings
+        try:
+            mined = mine_tuples(
+                self._pairs,
+                self.describe,
+                negatives=settings.negatives,
+                query_size=settings.queries,
+                pool_size=settings.pool,
+            )
+        except ValueError as error:
+            raise DataError(
+                f"mining for epoch {epoch}: {error}. Raise `pool` or lower `negatives` of the training block."
+            ) from error
+        tuples = np.column_stack([mined.queries, mined.positives, mined.negatives])
+        steps = len(tuples) // settings.batch
+        if not steps:
+            raise DataError(f"{len(tuples)} tuples an epoch do not fill one step of {settings.batch}; lower `batch`.")
+        chosen = torch.from_numpy(tuples)[torch.randperm(len(tuples))[: steps * settings.batch]]
+        return Plan({"tuples": chosen}, steps, {"mean_negative_distance": mined.mean_negative_distance})
+
+    def batches(self, plan: Plan, first: int) -> Iterator[Batch]:
+        """Lists of tuples, each a list of images (1, 3, H, W)."""
+        size = self.settings.batch
+        sets = plan.tensors["tuples"][first * size :].tolist()
+        loaded = iter(self._images.loader(sets, workers=self.settings.workers))
+        self.network.train()
+        freeze_batch_norm_statistics(self.network)
+        for _ in range(first, plan.steps):
+            yield [[image.to(self.device) for image in next(loaded)] for _ in range(size)]
+
+    def gradients(self, batch: Batch) -> list[float]:
+        """Losses of the tuples; their gradients add up."""
+        with torch.autocast(self.device.type, enabled=self.settings.amp):
+            results = accumulate_gradients(self.network, batch, self.labels.to(self.device), self.settings.margin)
+        return [loss for loss, _ in results]
+
+    def names(self, plan: Plan, step: int) -> list[str]:
+        """Files of the images of a step."""
+        size = self.settings.batch
+        tuples = plan.tensors["tuples"][step * size : (step + 1) * size]
+        return [str(self._images.paths[image]) for image in dict.fromkeys(tuples.flatten().tolist())]
+
+    def describe(self, chosen: Sequence[int]) -> np.ndarray:
+        """Global descriptors (len, D) at scale 1 of images, in eval mode."""
+        self.network.eval()
+        loader = self._images.loader([[image] for image in chosen], workers=self.settings.workers)
+        with torch.inference_mode():
+            return np.concatenate([self.network(image.to(self.device)).cpu().numpy() for (image,) in loader])

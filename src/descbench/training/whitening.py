@@ -1,0 +1,66 @@
+"""Stage whiten_checkpoint: the reduction of a network becomes a PCA-whitening (how.md section 5.2)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from descbench.config.models import Model, WhitenedWeights
+from descbench.device import pick_device
+from descbench.errors import DataError
+from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
+from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
+from descbench.training.images import TrainingImages, training_manifest
+
+
+def whiten_checkpoint(
+    start: Path,
+    manifest: Path,
+    image_root: Path,
+    model: Model,
+    output: Path,
+    *,
+    device: str = "auto",
+    workers: int = 2,
+) -> None:
+    """Learn a whitening from unreduced descriptors of training images, and write the network with it.
+
+    Mean and covariance are summed up image by image; descriptors are never held together.
+
+    Args:
+        start: checkpoint of ours of the same architecture.
+        manifest: of the training images.
+        image_root: folder that its paths are relative to.
+        model: block of the model; its weights say which images, and how many descriptors of each.
+        output: the checkpoint.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        workers: processes that load images; no effect on the result.
+
+    Raises:
+        DataError: missing images, or fewer descriptors than the reduction has dimensions.
+    """
+    settings: WhitenedWeights = model.weights
+    rows = training_manifest(manifest, settings.role, image_root, settings.images).rows
+    chosen = pick_device(device)
+    network = load_network(start, model).to(chosen)
+    paths = tuple(image_root / row.path for row in rows)
+    images = TrainingImages(paths, settings.image_size, tuple(network.mean), tuple(network.std))
+    weight = network.dim_reduction.weight
+    moments = StreamedMoments(weight.shape[1])
+    with torch.inference_mode():
+        for (image,) in images.loader([[i] for i in range(len(paths))], workers=workers):
+            moments.add(network.unreduced(image.to(chosen), settings.n).cpu().numpy())
+    if moments.count < weight.shape[0]:
+        raise DataError(
+            f"{manifest}: {moments.count} descriptors of {len(paths)} images are too few for a whitening to "
+            f"{weight.shape[0]} dimensions; raise `images` or `n` of the model's weights."
+        )
+    logging.info("whitening learned from %d descriptors of %d images", moments.count, len(paths))
+    whitening = whitening_convolution(*pca_whitening(moments), weight.shape[0])
+    with torch.no_grad():
+        for parameter, value in zip((weight, network.dim_reduction.bias), whitening, strict=True):
+            parameter.copy_(value)
+    source = {"start": checkpoint_digest(start), **settings.model_dump(mode="json")}
+    save_network(network, model, output, source)

@@ -1,0 +1,31 @@
+"""Rule train_checkpoint: from a start checkpoint to that of the best epoch."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from descbench.config.models import Model, Training
+from descbench.jobs import job
+from descbench.training.train import TrainingFiles, train_checkpoint
+from descbench.training.validation import ImageList
+
+with job(snakemake):
+    params = snakemake.params
+    images = [ImageList(Path(m), Path(r)) for m, r in zip(snakemake.input.manifests, params.roots, strict=True)]
+    labels = [Path(path) for path in snakemake.input.labels]
+    train_checkpoint(
+        TrainingFiles(
+            start=Path(snakemake.input.start),
+            images=images[0],
+            pairs=labels[0],
+            validation=images[1] if images[1:] else None,
+            ground_truth=labels[1] if labels[1:] else None,
+            checkpoint=Path(snakemake.output.checkpoint),
+            history=Path(snakemake.output.history),
+            folder=Path(params.folder),
+        ),
+        TypeAdapter(Model).validate_python(params.model),
+        TypeAdapter(Training).validate_python(params.training),
+        seed=params.seed,
+        device=params.device,
+    )
