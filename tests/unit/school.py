@@ -1,0 +1,65 @@
+"""A training set small enough for tests: six buildings of four noisy views each, on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from descbench.config.models import HowModel, HowTraining, RandomWeights, TrainedWeights
+from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
+from descbench.datasets.manifest import Manifest, ManifestRow, rows_of, write_manifest
+from descbench.datasets.pairs import TrainingPairs, write_pairs
+from descbench.models.checkpoints import convert_checkpoint
+from descbench.training.train import TrainingFiles
+from descbench.training.validation import ImageList
+
+MODEL = HowModel(
+    architecture="how", backbone="resnet18", dim=8, weights=TrainedWeights(source="train", start="s", training="t")
+)
+SETTINGS = HowTraining(
+    recipe="how",
+    dataset="school",
+    image_size=48,
+    epochs=3,
+    learning_rate=1e-3,
+    negatives=2,
+    queries=6,
+    pool=20,
+    batch=2,
+    workers=0,
+)
+
+
+def make_school(folder) -> TrainingFiles:
+    """Images, manifests, pairs, labels and a drawn start checkpoint below ``folder``."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    rows, pairs = [], []
+    for cluster in range(6):
+        facade = rng.integers(0, 255, (6, 8, 3))
+        for view in range(4):
+            noisy = np.clip(facade + rng.normal(0, 12, facade.shape), 0, 255).astype(np.uint8)
+            name = f"{cluster}_{view}.png"
+            Image.fromarray(noisy).resize((64, 48), Image.Resampling.BICUBIC).save(folder / "images" / name)
+            rows.append(ManifestRow(len(rows), name, "train", cluster=cluster))
+            if view:
+                pairs.append((4 * cluster, 4 * cluster + view))
+    write_manifest(Manifest(tuple(rows)), folder / "train.csv")
+    write_pairs(TrainingPairs(*zip(*pairs, strict=True)), folder / "train.json")
+    names = [row.path for row in rows]
+    val = Manifest((*rows_of("query", names[::8]), *rows_of("database", names)))
+    write_manifest(val, folder / "val.csv")
+    labels = [{"ok": (i + 1, i + 2, i + 3), "junk": (i,)} for i in range(0, len(names), 8)]
+    write_ground_truth(GroundTruth("classic", tuple(labels)), folder / "val.json")
+    drawn = MODEL.model_copy(update={"weights": RandomWeights(source="random")})
+    convert_checkpoint(drawn, None, folder / "start.pt")
+    return TrainingFiles(
+        start=folder / "start.pt",
+        images=ImageList(folder / "train.csv", folder / "images"),
+        pairs=folder / "train.json",
+        validation=ImageList(folder / "val.csv", folder / "images"),
+        ground_truth=folder / "val.json",
+        checkpoint=folder / "trained.pt",
+        history=folder / "history.csv",
+        folder=folder / "work",
+    )

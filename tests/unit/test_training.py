@@ -1,0 +1,225 @@
+"""Training: resume to the bit, the best epoch, and what it refuses."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from school import MODEL, SETTINGS, make_school
+
+from descbench.config.models import QuerySettings, Validation, WhitenedWeights
+from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
+from descbench.errors import DataError
+from descbench.models.checkpoints import load_network
+from descbench.training.images import TrainingImages, training_manifest
+from descbench.training.loop import Best
+from descbench.training.train import train_checkpoint
+from descbench.training.tuples import TupleRecipe
+from descbench.training.whitening import whiten_checkpoint
+
+HERE = Path(__file__).parent
+STEPS = SETTINGS.queries // SETTINGS.batch
+
+
+def weights(files):
+    return load_network(files.checkpoint, MODEL).state_dict()
+
+
+def same(one, other):
+    return all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The order of additions, and so the last bit, depends on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def school(tmp_path):
+    return make_school(tmp_path / "school")
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory):
+    """A training that ran through."""
+    torch.set_num_threads(1)
+    files = make_school(tmp_path_factory.mktemp("through") / "school")
+    train_checkpoint(files, MODEL, SETTINGS, device="cpu")
+    return files
+
+
+def test_training_changes_what_it_should(through):
+    start, trained = load_network(through.start, MODEL).state_dict(), weights(through)
+    assert torch.equal(start["dim_reduction.weight"], trained["dim_reduction.weight"])
+    assert torch.equal(start["features.1.running_mean"], trained["features.1.running_mean"])
+    assert not torch.equal(start["features.0.weight"], trained["features.0.weight"])
+    assert not torch.equal(start["features.1.weight"], trained["features.1.weight"])
+
+
+def test_history(through):
+    with open(through.history, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert float(rows[1]["learning_rate"]) == pytest.approx(1e-3 * 0.99)
+    losses = [float(row["train_loss"]) for row in rows]
+    assert [int(row["best"]) for row in rows] == [int(x == min(losses[: i + 1])) for i, x in enumerate(losses)]
+    assert list(through.folder.glob("events/events*"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 128 + signal.SIGTERM)])
+def test_a_killed_training_goes_on_to_the_same_bits(through, tmp_path, name, code):
+    folder = tmp_path / "school"
+    command = [sys.executable, str(HERE / "killed_training.py"), str(folder), name, str(STEPS + 2)]
+    killed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(HERE)})
+    assert killed.returncode == code, killed.stderr
+    files = replace(through, checkpoint=tmp_path / "trained.pt", history=tmp_path / "h.csv", folder=folder / "work")
+    assert not (folder / "trained.pt").exists()
+    state = torch.load(files.folder / "state.pt", weights_only=True)["state"]
+    # SIGKILL leaves the last whole epoch; SIGTERM the step that was under way, finished.
+    assert (state["epoch"], state["step"]) == (1, 2 if name == "SIGTERM" else 0)
+    train_checkpoint(files, MODEL, SETTINGS, device="cpu")
+    assert same(weights(files), weights(through))
+    assert files.history.read_text() == through.history.read_text()
+
+
+def test_a_state_of_other_settings_is_not_resumed(through, tmp_path):
+    files = replace(through, checkpoint=tmp_path / "trained.pt", history=tmp_path / "h.csv")
+    other = SETTINGS.model_copy(update={"margin": 0.5, "epochs": 1})
+    state = (through.folder / "state.pt").read_bytes()
+    train_checkpoint(files, MODEL, other, device="cpu")
+    (through.folder / "state.pt").write_bytes(state)
+    assert len(files.history.read_text().splitlines()) == 2
+
+
+def test_more_epochs_go_on_from_the_state(through, tmp_path, monkeypatch):
+    planned = []
+    plan = TupleRecipe.plan
+    monkeypatch.setattr(TupleRecipe, "plan", lambda self, epoch: planned.append(epoch) or plan(self, epoch))
+    files = replace(through, checkpoint=tmp_path / "trained.pt", history=tmp_path / "h.csv")
+    train_checkpoint(files, MODEL, SETTINGS.model_copy(update={"epochs": 4}), device="cpu")
+    assert planned == [4]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_images(school, monkeypatch):
+    plain = TupleRecipe.gradients
+    monkeypatch.setattr(TupleRecipe, "gradients", lambda self, batch: [*plain(self, batch)[:-1], math.nan])
+    with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*images/\d_\d\.png"):
+        train_checkpoint(school, MODEL, SETTINGS, device="cpu")
+    kept = torch.load(school.folder / "state.pt", weights_only=True)["network"]
+    assert same(load_network(school.start, MODEL).state_dict(), kept)
+
+
+def test_missing_images_are_named(school):
+    (school.images.root / "2_1.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 24 train images .*2_1\.png"):
+        train_checkpoint(school, MODEL, SETTINGS, device="cpu")
+
+
+def test_too_few_clusters_for_the_negatives(school):
+    with pytest.raises(DataError, match=r"only 5 of 6 negatives.*lower `negatives`"):
+        train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"negatives": 6, "pool": 24}), device="cpu")
+
+
+def test_too_few_tuples_for_a_step(school):
+    with pytest.raises(DataError, match="lower `batch`"):
+        train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"batch": 50}), device="cpu")
+
+
+def test_a_start_of_another_architecture(school):
+    other = MODEL.model_copy(update={"dim": 16})
+    with pytest.raises(DataError, match="'dim': 8.*'dim': 16"):
+        train_checkpoint(school, other, SETTINGS, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (((), ()), "no pairs"),
+        (((0,), (0,)), "not of two images of one cluster"),
+        (((0,), (5,)), "not of two images of one cluster"),
+        (((0,), (99,)), "image 99 is outside the 24"),
+    ],
+)
+def test_pairs_that_are_none(pairs, message):
+    with pytest.raises(DataError, match=message):
+        TrainingPairs(*pairs).check([i // 4 for i in range(24)], "list.pkl")
+
+
+def test_pairs_survive_their_file(tmp_path):
+    pairs = TrainingPairs((0, 4), (1, 6))
+    write_pairs(pairs, tmp_path / "p.json")
+    assert read_pairs(tmp_path / "p.json") == pairs
+    (tmp_path / "null.json").write_text("null")
+    with pytest.raises(DataError, match="no training pairs"):
+        read_pairs(tmp_path / "null.json")
+
+
+def test_validation_decides_the_best_epoch(school):
+    query = QuerySettings(multiple_assignment=2)
+    validation = Validation(
+        dataset="val", every=2, image_size=64, scales=(1.0,), n=4, codebook_images=20, codebook_size=8, query=query
+    )
+    train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"validation": validation}), device="cpu")
+    with open(school.history, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["score"] != "" for row in rows] == [False, True, False]
+    assert 0 < float(rows[1]["score"]) <= 1
+    assert [int(row["best"]) for row in rows] == [1, 1, 0]
+    assert not list(school.folder.glob("validation-*"))
+
+
+def test_patience_ends_a_training(school, monkeypatch):
+    validation = Validation(dataset="val", every=1)
+    settings = SETTINGS.model_copy(update={"validation": validation, "patience": 2, "epochs": 9})
+    scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
+    monkeypatch.setattr("descbench.training.train.Validator.__call__", lambda self, network, epoch: next(scores))
+    train_checkpoint(school, MODEL, settings, device="cpu")
+    assert len(school.history.read_text().splitlines()) == 1 + 4
+    assert torch.load(school.checkpoint, weights_only=True)["source"]["epoch"] == 2
+
+
+def test_the_best_rule():
+    best = Best(4, None, 1.0)
+    assert best.beaten_by(0.9, None)
+    assert not best.beaten_by(1.0, None)
+    assert best.beaten_by(2.0, 0.1), "the first score beats every loss"
+    assert not Best(5, 0.5, 2.0).beaten_by(0.1, None), "a loss beats no score"
+    assert not Best(5, 0.5, 2.0).beaten_by(0.1, 0.5), "the earliest of equal scores stays"
+
+
+def test_whitening_makes_unit_covariance(school, tmp_path):
+    whitened = WhitenedWeights(source="whitened", start="s", dataset="school", images=20, n=6, image_size=64)
+    model = MODEL.model_copy(update={"weights": whitened})
+    whiten_checkpoint(
+        school.start, school.images.manifest, school.images.root, model, tmp_path / "w.pt", device="cpu", workers=0
+    )
+    network = load_network(tmp_path / "w.pt", model)
+    start = load_network(school.start, MODEL)
+    assert torch.equal(start.features[0].weight, network.features[0].weight)
+    rows = training_manifest(school.images.manifest, "train", school.images.root, 20).rows
+    images = TrainingImages(tuple(school.images.root / r.path for r in rows), 64, network.mean, network.std)
+    with torch.inference_mode():
+        raw = torch.cat([network.unreduced(images.load(i), 6) for i in range(20)])
+        reduced = network.dim_reduction(raw.T[None, :, :, None])[0, :, :, 0].numpy()
+    np.testing.assert_allclose(reduced.mean(1), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(reduced, bias=True), np.eye(8), atol=5e-3)
+
+
+def test_a_whitening_of_too_few_descriptors(school, tmp_path):
+    whitened = WhitenedWeights(source="whitened", start="s", dataset="school", images=1, n=2, image_size=64)
+    model = MODEL.model_copy(update={"weights": whitened})
+    with pytest.raises(DataError, match="2 descriptors of 1 images are too few"):
+        whiten_checkpoint(
+            school.start, school.images.manifest, school.images.root, model, tmp_path / "w.pt", device="cpu", workers=0
+        )
