@@ -138,7 +138,7 @@ def test_too_few_tuples_for_a_step(school):
 
 def test_a_start_of_another_architecture(school):
     other = MODEL.model_copy(update={"dim": 16})
-    with pytest.raises(DataError, match="'dim': 8.*'dim': 16"):
+    with pytest.raises(DataError, match=r"'dim': 8.*'dim': 16"):
         train_checkpoint(school, other, SETTINGS, device="cpu")
 
 
