@@ -7,7 +7,8 @@ import yaml
 
 from descbench.config.load import load_config, load_config_files, read_yaml
 from descbench.config.models import Config
-from descbench.config.schemas import SCHEMA_FILE, config_schema
+from descbench.config.reference import reference_page
+from descbench.config.schemas import REFERENCE_FILE, SCHEMA_FILE, config_schema
 from descbench.errors import ConfigError
 
 CATALOG = ("datasets", "models", "methods", "tables")
@@ -41,13 +42,18 @@ def test_schema_has_not_drifted(project):
     assert stored == json.loads(json.dumps(config_schema())), "run `python -m descbench.config.schemas`"
 
 
+def test_reference_page_has_not_drifted(project):
+    page = (project / "config" / REFERENCE_FILE).read_text()
+    assert page == reference_page(config_schema()), "run `python -m descbench.config.schemas`"
+
+
 def test_every_field_is_described():
     schema = config_schema()
     bare = [
         f"{name}.{key}"
         for name, model in schema["$defs"].items()
         for key, field in model.get("properties", {}).items()
-        if "description" not in field and "$ref" not in field and key not in ("format", "kind", "search")
+        if "description" not in field and "$ref" not in field and key not in ("format", "kind", "search", "recipe")
     ]
     # What is left needs no more words than its name and the section it stands in.
     assert set(bare) <= {

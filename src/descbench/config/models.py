@@ -310,8 +310,8 @@ class Validation(Strict):
     n: int = Field(1000, gt=0, description="Strongest features of an image.")
     codebook_images: int = Field(20000, gt=0, description="First training images, at scale 1, behind the codebook.")
     codebook_size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
-    index: IndexSettings = IndexSettings()
-    query: QuerySettings = QuerySettings()
+    index: IndexSettings = Field(IndexSettings(), description="How the database is aggregated.")
+    query: QuerySettings = Field(QuerySettings(), description="How it is searched.")
 
 
 class HowTraining(Strict):

@@ -1,4 +1,4 @@
-"""Write the JSON schema of the configuration, for editors: ``python -m descbench.config.schemas``."""
+"""Write the JSON schema and the list of all keys: ``python -m descbench.config.schemas``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.models import Config
-from descbench.io.atomic import write_json
+from descbench.config.reference import reference_page
+from descbench.io.atomic import write_json, write_text
 
 SCHEMA_FILE = "config.schema.json"
+REFERENCE_FILE = "README.md"
 
 
 def config_schema() -> dict[str, Any]:
@@ -20,9 +22,10 @@ def config_schema() -> dict[str, Any]:
 
 
 def write_schemas(folder: Path) -> None:
-    """Write the schema into ``folder``."""
-    write_json(folder / SCHEMA_FILE, config_schema())
+    """Write ``schemas/`` and ``README.md`` below the configuration's folder."""
+    write_json(folder / "schemas" / SCHEMA_FILE, config_schema())
+    write_text(folder / REFERENCE_FILE, reference_page(config_schema()))
 
 
 if __name__ == "__main__":
-    write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "config/schemas"))
+    write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "config"))
