@@ -17,6 +17,10 @@ def test_nothing_is_left_to_do(finished):
     assert finished.planned(TABLE) == {}
 
 
+def test_a_bare_snakemake_builds_everything(workplace):
+    assert {"draw_toytown", "build_table", "build_report"} <= workplace.planned().keys()
+
+
 def test_alpha_reruns_search_and_scores_only(finished):
     jobs = finished.planned(TABLE, overlay=method(query={"alpha": 2.0}))
     # 14 images in shards of 10: two shards are searched again.

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from descbench.features.store import ShardReader
@@ -45,6 +47,48 @@ def test_validation_list_runs_in_one_open_shard(finished, workplace):
     scores = json.loads((workplace.folder / "results/scores/how_n30/val_eccv20.json").read_text())
     assert scores["protocol"] == "classic"
     assert 0 < scores["metrics"]["map"] <= 1
+
+
+def test_released_descriptors_give_the_same_scores(finished, workplace):
+    """From pickles in the authors' form of the very descriptors of the tiny table: no image, no network."""
+    write_released(finished, workplace.folder / "r.pkl", workplace.folder / "bag.pkl")
+    files = {"alderford": "r.pkl", "bag": "bag.pkl"}
+    overlay = {
+        "sources": {name: {"local_copy": str(workplace.folder / name)} for name in files.values()},
+        "datasets": {"bag": {"format": "descriptor_bag", "counts": {"train": 1}}},
+        "features": {"released": {"kind": "released", "files": files}},
+        "methods": {
+            "released": {
+                "search": "asmk",
+                "features": "released",
+                "n": 30,
+                "codebook": {"features": "released", "dataset": "bag", "images": None, "size": 16},
+            }
+        },
+    }
+    target = "results/scores/released/alderford.json"
+    planned = workplace.planned(target, overlay=overlay)
+    assert not {"extract_features", "convert_checkpoint"} & planned.keys()
+    workplace.run("--cores", "2", target, overlay=overlay)
+    theirs = json.loads((finished.folder / "results/scores/how_n30/alderford.json").read_text())
+    assert json.loads((workplace.folder / target).read_text()) == theirs
+
+
+def write_released(finished, images, bag):
+    """The strongest 30 features of each image: those of a dataset, and those that its codebook was learned from."""
+
+    def features(block, dataset, role):
+        shards = sorted((finished.folder / "results/features" / block / dataset / role).glob("*.h5"))
+        blocks = []
+        for path in shards:
+            with ShardReader(path) as shard:
+                blocks.append(shard.read(n=30))
+        return np.concatenate([b.descriptors for b in blocks]), np.concatenate([b.image_ids for b in blocks])
+
+    vecs, imids = features("how", "alderford", "database")
+    qvecs, qimids = features("how", "alderford", "query")
+    images.write_bytes(pickle.dumps({"vecs": vecs, "imids": imids, "qvecs": qvecs, "qimids": qimids}, protocol=2))
+    bag.write_bytes(pickle.dumps({"vecs": features("how_single", "toytown_sfm", "train")[0]}, protocol=2))
 
 
 def test_photographs_of_ones_own(workplace, real_data):
