@@ -312,6 +312,13 @@ class Layout:
         block = self._get("tables", table)
         return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in block.columns))
 
+    def trained_models(self) -> list[str]:
+        """Models trained here that any table shows."""
+        methods = {method for table in self.config.tables for method, _ in self.table_cells(table)}
+        features = [self._get("methods", method).features for method in sorted(methods)]
+        models = {model for name in features for model in self._models_behind(name)}
+        return sorted(models & set(self.models_from(TrainedWeights)))
+
     def sources_behind(self, method: str, dataset: str) -> list[str]:
         """Names of all sources that the scores of a method on a dataset rest on."""
         block = self._get("methods", method)

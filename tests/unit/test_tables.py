@@ -71,8 +71,12 @@ def test_metric_that_the_scores_lack(tmp_path):
 def test_report_holds_each_table_under_its_id(tmp_path):
     table = make_table()
     build(tmp_path, table, METRICS)
-    build_report({"t": table}, [tmp_path / "t.csv"], tmp_path / "report.html")
+    (tmp_path / "history.csv").write_text("epoch,train_loss,score,best\n1,0.9,,1\n2,0.5,0.3,1\n3,0.4,0.2,0\n")
+    build_report({"t": table}, [tmp_path / "t.csv"], {"how": tmp_path / "history.csv"}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert '<table id="t">' in page
     assert "ours &amp; theirs" in page
     assert '<span class="off">47.1</span>' in page
+    assert "Training of how: 3 epochs, best 2" in page
+    assert "training loss: 0.9 to 0.4" in page
+    assert "validation score: 0.3 to 0.2" in page

@@ -91,6 +91,47 @@ def write_released(finished, images, bag):
     bag.write_bytes(pickle.dumps({"vecs": features("how_single", "toytown_sfm", "train")[0]}, protocol=2))
 
 
+def test_whitened_and_trained_checkpoints(workplace):
+    """Drawn -> whitened -> trained with a validation, and a report with the learning curve."""
+
+    def model(**weights):
+        return {"architecture": "how", "backbone": "resnet18", "weights": weights}
+
+    validation = {"dataset": "val_eccv20", "every": 1, "image_size": 96, "scales": [1.0], "n": 20}
+    overlay = {
+        "models": {
+            "whitened": model(source="whitened", start="how_r18", dataset="toytown_sfm", image_size=96),
+            "trained": model(source="train", start="whitened", training="brief"),
+        },
+        "training": {
+            "brief": {
+                "recipe": "how",
+                "dataset": "toytown_sfm",
+                "image_size": 96,
+                "epochs": 2,
+                "learning_rate": 1e-4,
+                "negatives": 2,
+                "queries": 4,
+                "pool": 20,
+                "batch": 2,
+                "validation": {**validation, "codebook_size": 16},
+            }
+        },
+        "features": {"how": {"model": "trained"}, "how_single": {"model": "trained"}},
+    }
+    assert workplace.planned("results/report.html", overlay=overlay)["train_checkpoint"] == 1
+    workplace.run("--cores", "2", "results/training/trained/history.csv", overlay=overlay)
+    with open(workplace.folder / "results/training/trained/history.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 < float(row["score"]) <= 1 for row in rows)
+    assert (workplace.folder / "results/checkpoints/trained.pt").is_file()
+    # A deleted checkpoint comes back from the state, without training again.
+    (workplace.folder / "results/checkpoints/trained.pt").unlink()
+    again = workplace.run("--cores", "2", "results/checkpoints/trained.pt", overlay=overlay)
+    assert "epoch 2 of 2" not in again.stdout + again.stderr
+
+
 def test_photographs_of_ones_own(workplace, real_data):
     landmarks = real_data / "landmarks"
     overlay = {

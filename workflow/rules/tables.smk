@@ -38,7 +38,8 @@ rule build_table:
 
 rule build_report:
     input:
-        [layout.table(name) for name in cfg.tables],
+        tables=[layout.table(name) for name in cfg.tables],
+        histories=[layout.training_history(model) for model in layout.trained_models()],
     output:
         layout.report,
     log:
@@ -55,6 +56,7 @@ rule build_report:
     params:
         code=BUILD_REPORT_VERSION,
         tables={name: block("tables", name) for name in cfg.tables},
+        trained=layout.trained_models(),
     message:
         "Write the report page"
     script:

@@ -1,4 +1,4 @@
-"""Rule build_report: one page with all tables."""
+"""Rule build_report: one page with all tables and the learning curves behind them."""
 
 from pathlib import Path
 
@@ -8,4 +8,6 @@ from descbench.tables.report import build_report
 
 with job(snakemake):
     tables = {name: Table.model_validate(block) for name, block in snakemake.params.tables.items()}
-    build_report(tables, [Path(csv) for csv in snakemake.input], Path(snakemake.output[0]))
+    histories = {m: Path(h) for m, h in zip(snakemake.params.trained, snakemake.input.histories, strict=True)}
+    csv_files = [Path(path) for path in snakemake.input.tables]
+    build_report(tables, csv_files, histories, Path(snakemake.output[0]))

@@ -1,4 +1,4 @@
 """Scores beside published figures: tidy tables, their Markdown and HTML renderings, and provenance."""
 
 BUILD_TABLE_VERSION = 1
-BUILD_REPORT_VERSION = 1
+BUILD_REPORT_VERSION = 2

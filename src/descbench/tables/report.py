@@ -9,6 +9,7 @@ from pathlib import Path
 
 from descbench.config.models import Table
 from descbench.io.atomic import write_text
+from descbench.tables.curves import learning_curve
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -17,16 +18,20 @@ caption { text-align: left; font-weight: 600; padding-bottom: .4rem }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #d5dbe3; text-align: right }
 th:first-child, td:first-child { text-align: left }
 .match { color: #17663a } .off { color: #a12622 } .reference { color: #66707d; font-size: .85em }
-p.note { color: #4a5462 }
+p.note, figcaption { color: #4a5462 }
+figure { margin: 1rem 0 }
 """
 
 
-def build_report(tables: Mapping[str, Table], csv_files: Sequence[Path], output: Path) -> None:
-    """Write ``report.html``: every table as an element ``<table id="table2">`` and so on.
+def build_report(
+    tables: Mapping[str, Table], csv_files: Sequence[Path], histories: Mapping[str, Path], output: Path
+) -> None:
+    """Write ``report.html``: every table as an element ``<table id="table2">`` and so on, then learning curves.
 
     Args:
         tables: blocks of the configuration, by name.
         csv_files: the tidy CSV of each, in the same order.
+        histories: history of every training behind the tables, by model.
         output: the page.
     """
     sections = [_section(name, table, path) for (name, table), path in zip(tables.items(), csv_files, strict=True)]
@@ -36,6 +41,7 @@ def build_report(tables: Mapping[str, Table], csv_files: Sequence[Path], output:
         f"<style>{_STYLE}</style></head><body>",
         "<h1>descbench report</h1>",
         *sections,
+        *(learning_curve(model, history) for model, history in histories.items()),
         "</body></html>",
     ]
     write_text(output, "\n".join(page) + "\n")
