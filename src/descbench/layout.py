@@ -184,7 +184,7 @@ class Layout:
         model = self._get("models", block.model)
         seed = self.config.seed if isinstance(model.weights, RandomWeights) else None
         blocks = [block.model_dump(mode="json"), model.model_dump(mode="json")]
-        return digest_of([EXTRACT_FEATURES_VERSION, seed, *blocks])
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks])
 
     def released_file(self, features: str, dataset: str) -> str:
         """Raw pickle that holds the released features of a dataset."""

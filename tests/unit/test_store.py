@@ -327,7 +327,7 @@ def _shorten_scales(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set_version, "format version 99, this package reads version 1; delete it"),
+        (_set_version, "format version 99, this package reads version 2; delete it"),
         (_break_offsets, "not a descbench feature shard"),
         (_float_offsets, "not a descbench feature shard .*float64"),
         (_break_ids, "not a descbench feature shard"),

@@ -10,7 +10,7 @@ Layout (all arrays without compression and without time stamps, so that equal co
     strengths   (N,) float32                descending within an image; optional
     skipped_ids (S,) int64, skipped_reasons (S,) string     images that could not be read, if any
 
-Root attributes: format_version, kind, features, images, checkpoint (digests), device, version, dim.
+Root attributes: format_version, kind, features, images, checkpoint (digests), device, backend, version, dim.
 Global features are the case N = I, but for images that were skipped.
 """
 
@@ -37,7 +37,7 @@ _CHUNK_BYTES = 4 << 20  # of descriptors: what a writer holds, and the smallest 
 _READ_ROWS = 1 << 14  # rows read at a time where only a prefix of each image is kept
 _PIECE_ROWS = 1 << 16  # rows checked at a time
 _EXTRAS = {"keypoints": (2,), "scales": (), "strengths": ()}
-_TEXTS = ("kind", "features", "images", "checkpoint", "device", "version")
+_TEXTS = ("kind", "features", "images", "checkpoint", "device", "version", "backend")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class ShardInfo:
         checkpoint: SHA-256 of the weights, empty for released features.
         device: where the network ran, in words; empty for released features.
         version: version of the package that wrote the file.
+        backend: what ran the network, with its version; empty for released features.
     """
 
     kind: Literal["local", "global"]
@@ -59,6 +60,7 @@ class ShardInfo:
     checkpoint: str
     device: str
     version: str = __version__
+    backend: str = ""
 
 
 @dataclass(frozen=True)
