@@ -2,8 +2,10 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
+import plain_how
 import pytest
 import standin
 import torch
@@ -96,6 +98,20 @@ def test_local_multiscale(path, prepared):
         attention = torch.cat([a.flatten() for _, a in maps])
         np.testing.assert_allclose(attention, golden[f"attention_all_{i}"], atol=1e-5, rtol=1e-5)
         compare_selection(net.local(image, scales, n), golden, i, n)
+
+
+@pytest.mark.parametrize("path", cases("local_multiscale_*.npz"))
+def test_plain_definition(path):
+    """What the benchmark calls the plain way is the original's too."""
+    golden, net = np.load(path), network(path)
+    plain = plain_how.PlainHow(net.state_dict(), net.backbone, net.skip_layer)
+    for i in numbered(golden, "seed_h_w_n"):
+        *shape, n = golden[f"seed_h_w_n_{i}"].tolist()
+        found = plain_how.local(plain, picture(*shape), golden["scales"].tolist(), n)
+        columns = dict(
+            zip(("descriptors", "strengths", "locations", "scales"), map(torch.from_numpy, found), strict=True)
+        )
+        compare_selection(SimpleNamespace(**columns), golden, i, n)
 
 
 def compare_selection(found, golden, i, n):
