@@ -58,6 +58,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for side, function in zip(times, (case.plain, case.ours), strict=True):
+            case.prepare()
             start = time.perf_counter()
             function()
             side.append(time.perf_counter() - start)

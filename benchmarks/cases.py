@@ -51,6 +51,7 @@ class Case:
         same: whether the two results are equal.
         note: sizes.
         threads: threads of our side.
+        prepare: called before each measurement of a side, not timed.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Case:
     same: Callable[[Any, Any], bool]
     note: str
     threads: int = 1
+    prepare: Callable[[], None] = lambda: None
 
 
 class Town:
