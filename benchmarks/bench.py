@@ -24,11 +24,16 @@ from benchmarks.cases import QUICK, Case, Sizes, all_cases
 from descbench.io.atomic import write_json
 
 # Speed-ups that the project promises; a row without one is there to be looked at.
-GOALS: dict[str, float] = {}
+GOALS: dict[str, float] = {
+    "hdf5_write": 6,
+    "hdf5_read": 5,
+    "extract_how": 1.5,
+    "extract_how_torch": 1.15,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all rows; returns 1 if the two sides of a row disagree or a goal is missed."""
+    """Run all rows; returns 1 if the two sides of a row disagree or, but for quick runs, a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: checks the results, the times mean nothing")
     parser.add_argument("--output", type=Path, default=Path("results/bench.json"), help="where the JSON goes")
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{case.name} done", file=sys.stderr)
     write_json(options.output, {"machine": machine(), "rows": rows})
     print(table(rows))
-    return int(any(row["goal"] is not None and row["ratio"] < row["goal"] for row in rows))
+    return int(not options.quick and any(row["goal"] is not None and row["ratio"] < row["goal"] for row in rows))
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
@@ -53,6 +58,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for side, function in zip(times, (case.plain, case.ours), strict=True):
+            case.prepare()
             start = time.perf_counter()
             function()
             side.append(time.perf_counter() - start)

@@ -13,11 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from tests.unit import plain_asmk as plain
 
-from descbench.features.store import ShardInfo, ShardReader, ShardWriter
 from descbench.retrieval.asmk import Aggregated, Searcher, aggregate, invert, make_quantiser, quantise
 
 DIM = 128
@@ -26,7 +24,7 @@ SEARCH = {"similarity_threshold": 0.0, "alpha": 3.0}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: descriptors of an image, images, words of the two codebooks, queries."""
+    """How much of everything: descriptors of an image, images, words of the two codebooks, queries, pixels."""
 
     descriptors: int = 1000
     images: int = 40
@@ -34,10 +32,13 @@ class Sizes:
     queries: int = 2
     long_images: int = 1000
     long_words: int = 4096
-    stored_images: int = 60
+    stored_images: int = 1000
+    image_side: int = 512
 
 
-QUICK = Sizes(descriptors=40, images=6, words=300, queries=2, long_images=30, long_words=50, stored_images=5)
+QUICK = Sizes(
+    descriptors=40, images=6, words=300, queries=2, long_images=30, long_words=50, stored_images=5, image_side=96
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Case:
         same: whether the two results are equal.
         note: sizes.
         threads: threads of our side.
+        prepare: called before each measurement of a side, not timed.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Case:
     same: Callable[[Any, Any], bool]
     note: str
     threads: int = 1
+    prepare: Callable[[], None] = lambda: None
 
 
 class Town:
@@ -87,12 +90,16 @@ class Town:
 
 
 def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
-    """All rows, in the order of the table; ``folder`` holds the files of the store's rows."""
+    """All rows, in the order of the table; ``folder`` holds their files meanwhile."""
+    from benchmarks.extract_cases import extract_cases
+    from benchmarks.store_cases import store_cases
+
     town = Town(sizes)
     quantiser = make_quantiser(town.centroids)
     yield from _aggregation(town, quantiser)
     yield from _searching(town, quantiser)
-    yield from _storing(town, folder)
+    yield from store_cases(town.sizes.stored_images, town.sizes.descriptors, folder)
+    yield from extract_cases(town.sizes.image_side, folder)
 
 
 def _aggregation(town: Town, quantiser: Any) -> Iterator[Case]:
@@ -178,38 +185,6 @@ class Search:
                 for a, b in pairwise(queries.offsets)
             ]
         )
-
-
-def _storing(town: Town, folder: Path) -> Iterator[Case]:
-    count = town.sizes.stored_images
-    vectors, offsets = town.images(count)
-    images = [vectors[low:high] for low, high in pairwise(offsets)]
-    grouped, packed = folder / "grouped.h5", folder / "packed.h5"
-
-    def write_plainly() -> None:
-        with h5py.File(grouped, "w") as file:
-            for number, image in enumerate(images):
-                file.create_group(str(number)).create_dataset("descriptors", data=image)
-
-    def write() -> None:
-        with ShardWriter(packed, ShardInfo("local", "", "", "", "cpu"), DIM) as writer:
-            for number, image in enumerate(images):
-                writer.add(number, image)
-
-    def read_plainly() -> np.ndarray:
-        with h5py.File(grouped, "r") as file:
-            return np.concatenate([file[str(number)]["descriptors"][:] for number in range(count)])
-
-    def read() -> np.ndarray:
-        with ShardReader(packed) as reader:
-            return reader.read().descriptors
-
-    def both_hold_the_images(_plain: None, _ours: None) -> bool:
-        return bool(np.array_equal(read_plainly(), vectors) and np.array_equal(read(), vectors))
-
-    note = f"{count} images of {town.sizes.descriptors} descriptors; plain: a group an image"
-    yield Case("hdf5_write", write_plainly, write, both_hold_the_images, f"{note}, without fsync; ours with it")
-    yield Case("hdf5_read", read_plainly, read, np.array_equal, note)
 
 
 def _equal(theirs: Any, ours: Any) -> bool:

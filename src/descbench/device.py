@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import torch
 
+from descbench.config.models import Backend
 from descbench.errors import ConfigError
 
 
-def pick_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto is CUDA when there is one.
+def pick_device(name: str, backend: Backend = "torch") -> torch.device:
+    """Turn ``auto``, ``cpu`` or ``cuda`` into a device; auto is CUDA when there is one and torch runs the networks.
 
     Raises:
-        ConfigError: CUDA was asked for and is absent.
+        ConfigError: CUDA was asked for and is absent, or with a backend for the CPU.
     """
+    if backend != "torch":
+        if name == "cuda":
+            raise ConfigError(f"backend: {backend} runs on the CPU; set `device: cpu`, or `backend: torch` for CUDA.")
+        return torch.device("cpu")
     present = torch.cuda.is_available()
     if name == "cuda" and not present:
         raise ConfigError("device: cuda was asked for, but torch sees no CUDA device; set `device: auto` or `cpu`.")

@@ -219,7 +219,7 @@ class Layout:
         trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
         seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
         blocks = [part.model_dump(mode="json") for part in (block, *models, *trainings)]
-        return digest_of([EXTRACT_FEATURES_VERSION, seed, *blocks])
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks])
 
     def released_file(self, features: str, dataset: str) -> str:
         """Raw pickle that holds the released features of a dataset."""

@@ -2,8 +2,10 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
+import plain_how
 import pytest
 import standin
 import torch
@@ -13,6 +15,7 @@ from PIL import Image
 from descbench.features.images import load_image, to_tensor
 from descbench.losses.contrastive import contrastive_loss
 from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, upgrade_how_checkpoint
+from descbench.models.folding import prepare_for_inference
 from descbench.models.how import HowNet, resize, select_local, weighted_sum
 from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
 from descbench.training.mining import Pairs, mine_tuples
@@ -30,12 +33,12 @@ def numbered(data, key):
     return found
 
 
-def network(path) -> HowNet:
-    """Stand-in network of the architecture a file is named after: r18, r50- ..."""
+def network(path, prepared=False) -> HowNet:
+    """Stand-in network of the architecture a file is named after: r18, r50- ...; as extraction runs it, if asked."""
     name = re.search(r"_r(\d+)(-*)", path.stem)
     net = HowNet(f"resnet{name[1]}", skip_layer=len(name[2]))
     standin.fill_(net.state_dict())
-    return net.eval()
+    return prepare_for_inference(net) if prepared else net.eval()
 
 
 def picture(seed, height, width) -> torch.Tensor:
@@ -58,10 +61,11 @@ def test_state_dict(path):
         assert net.state_dict()[key].double().sum().item() == pytest.approx(value, rel=1e-9)
 
 
+@pytest.mark.parametrize("prepared", [False, True], ids=["plain", "prepared"])
 @pytest.mark.parametrize("path", cases("single_scale_*.npz"))
 @torch.inference_mode()
-def test_single_scale(path):
-    golden, net = np.load(path), network(path)
+def test_single_scale(path, prepared):
+    golden, net = np.load(path), network(path, prepared)
     for i in numbered(golden, "seed_h_w"):
         image = picture(*golden[f"seed_h_w_{i}"])
         np.testing.assert_allclose(image[0, :, :4, :4], golden[f"input_corner_{i}"], rtol=1e-6, atol=1e-6)
@@ -78,10 +82,11 @@ def test_single_scale(path):
         np.testing.assert_allclose(normalised, golden[f"attention_{i}"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("prepared", [False, True], ids=["plain", "prepared"])
 @pytest.mark.parametrize("path", cases("local_multiscale_*.npz"))
 @torch.inference_mode()
-def test_local_multiscale(path):
-    golden, net = np.load(path), network(path)
+def test_local_multiscale(path, prepared):
+    golden, net = np.load(path), network(path, prepared)
     scales = golden["scales"].tolist()
     for i in numbered(golden, "seed_h_w_n"):
         *shape, n = golden[f"seed_h_w_n_{i}"].tolist()
@@ -93,6 +98,20 @@ def test_local_multiscale(path):
         attention = torch.cat([a.flatten() for _, a in maps])
         np.testing.assert_allclose(attention, golden[f"attention_all_{i}"], atol=1e-5, rtol=1e-5)
         compare_selection(net.local(image, scales, n), golden, i, n)
+
+
+@pytest.mark.parametrize("path", cases("local_multiscale_*.npz"))
+def test_plain_definition(path):
+    """What the benchmark calls the plain way is the original's too."""
+    golden, net = np.load(path), network(path)
+    plain = plain_how.PlainHow(net.state_dict(), net.backbone, net.skip_layer)
+    for i in numbered(golden, "seed_h_w_n"):
+        *shape, n = golden[f"seed_h_w_n_{i}"].tolist()
+        found = plain_how.local(plain, picture(*shape), golden["scales"].tolist(), n)
+        columns = dict(
+            zip(("descriptors", "strengths", "locations", "scales"), map(torch.from_numpy, found), strict=True)
+        )
+        compare_selection(SimpleNamespace(**columns), golden, i, n)
 
 
 def compare_selection(found, golden, i, n):
@@ -118,10 +137,11 @@ def keys(scales, locations):
     return [(float(s), int(x), int(y)) for s, (x, y) in zip(scales, locations, strict=True)]
 
 
+@pytest.mark.parametrize("prepared", [False, True], ids=["plain", "prepared"])
 @pytest.mark.parametrize("path", cases("global_*.npz"))
 @torch.inference_mode()
-def test_global(path):
-    golden, net = np.load(path), network(path)
+def test_global(path, prepared):
+    golden, net = np.load(path), network(path, prepared)
     for i in numbered(golden, "seed_h_w"):
         image = picture(*golden[f"seed_h_w_{i}"])
         np.testing.assert_allclose(net(image)[0], golden[f"global_ss_{i}"], atol=1e-5)

@@ -16,6 +16,8 @@ ROWS = [
     "query_end_to_end",
     "hdf5_write",
     "hdf5_read",
+    "extract_how",
+    "extract_how_torch",
 ]
 
 

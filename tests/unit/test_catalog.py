@@ -29,7 +29,7 @@ def test_sources(name: str) -> None:
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
     # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
-    digits = re.search(r"-([0-9a-f]{7})\.pth$", name)
+    digits = re.search(r"-([0-9a-f]{7,8})\.pth$", name)
     assert source.sha256 == (digits[1] if digits else None)
     assert (source.size, source.git_blob_sha1) == (None, None)
 

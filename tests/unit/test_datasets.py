@@ -167,7 +167,7 @@ SFM_VAL = {"format": "sfm_val", "images": "train/ims", "ground_truth": "train/va
 
 def _sfm(**changes: Any) -> dict[str, Any]:
     train = {"cids": CIDS, "cluster": np.array([4, 4, 7]), "qidxs": [0], "pidxs": [1]} | changes
-    return {"train": train, "val": {"cids": CIDS[:1], "cluster": [9], "qidxs": [], "pidxs": []}}
+    return {"train": train, "val": {"cids": CIDS[:2], "cluster": [9, 9], "qidxs": [0], "pidxs": [1]}}
 
 
 def test_sfm120k(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_sfm120k(tmp_path: Path) -> None:
     )
     assert labels is None
     manifest, _ = _build(tmp_path, **SFM, split="val")
-    assert [(row.role, row.cluster) for row in manifest.rows] == [("val", 9)]
+    assert [(row.role, row.cluster) for row in manifest.rows] == [("val", 9), ("val", 9)]
 
 
 def test_validation_list_of_how(tmp_path: Path) -> None:

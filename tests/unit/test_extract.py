@@ -17,6 +17,7 @@ from descbench.features.extract import extract_features
 from descbench.features.images import load_image, to_tensor
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
+from descbench.models.folding import prepare_for_inference
 
 HOW = HowModel(architecture="how", backbone="resnet18", dim=16, weights=RandomWeights(source="random"))
 GEM = GemModel(architecture="gem", backbone="vgg16", weights=RandomWeights(source="random"))
@@ -69,12 +70,13 @@ def run(town, checkpoint, model=HOW, settings=LOCAL, name="s.h5", role="database
 
 def test_local_features_are_those_of_the_network(town, checkpoints):
     path = run(town, checkpoints["how"])
-    network = load_network(checkpoints["how"], HOW)
+    network = prepare_for_inference(load_network(checkpoints["how"], HOW))
     with ShardReader(path) as reader:
         assert reader.info.features == "d" * 64
         assert reader.info.images == read_manifest(town / "town.csv").of_role("database").digest()
         assert reader.info.checkpoint == checkpoint_digest(checkpoints["how"])
         assert (reader.info.kind, reader.info.device, reader.dim) == ("local", "cpu", 16)
+        assert reader.info.backend == f"torch {torch.__version__}"
         assert reader.image_ids.tolist() == [0, 1, 2]
         blocks = [reader.read(i, i + 1) for i in range(3)]
     for number, block in enumerate(blocks):
@@ -149,7 +151,7 @@ def test_global_features(town, checkpoints):
         assert (reader.info.kind, reader.num_images, reader.dim) == ("global", 3, 512)
     assert block.keypoints is None
     np.testing.assert_allclose(np.linalg.norm(block.descriptors, axis=1), 1, atol=1e-5)
-    network = load_network(checkpoints["gem"], GEM)
+    network = prepare_for_inference(load_network(checkpoints["gem"], GEM))
     image = to_tensor(load_image(town / "images/1.png", 96).pixels, network.mean, network.std)[None]
     with torch.inference_mode():
         np.testing.assert_array_equal(block.descriptors[1], network.describe(image)[0].numpy())
@@ -254,6 +256,8 @@ def test_device(monkeypatch):
     assert device_name(torch.device("cpu")) == "cpu"
     with pytest.raises(ConfigError, match="cuda was asked for"):
         pick_device("cuda")
+    with pytest.raises(ConfigError, match="onnxruntime runs on the CPU"):
+        pick_device("cuda", "onnxruntime")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == pick_device("cuda") == torch.device("cuda")
-    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("cpu") == pick_device("auto", "openvino") == torch.device("cpu")

@@ -18,7 +18,7 @@ rule extract_features:
         ENVIRONMENT
     threads: 2
     resources:
-        gpu=gpus,
+        gpu=lambda wildcards: gpus() if cfg.backend == "torch" else 0,
         mem_mb=growing(6000),
         runtime=growing_minutes(480),
     params:
@@ -29,6 +29,7 @@ rule extract_features:
         digest=lambda wildcards: layout.features_digest(wildcards.features),
         image_root=lambda wildcards: layout.image_root(wildcards.dataset),
         device=cfg.device,
+        backend=cfg.backend,
     message:
         "Extract {wildcards.features} from {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
     script:

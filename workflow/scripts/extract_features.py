@@ -22,5 +22,6 @@ with job(snakemake):
         params.digest,
         Path(snakemake.output[0]),
         device=params.device,
+        backend=params.backend,
         workers=snakemake.threads - 1,
     )

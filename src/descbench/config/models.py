@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 from descbench.config.sources import Name, Source, Strict
 
 Role = Literal["query", "database", "train", "val"]
+Backend = Literal["torch", "onnxruntime", "openvino"]
 HOW_SCALES = (2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25)
 
 
@@ -407,6 +408,9 @@ class Config(Strict):
     results_dir: Path = Field(Path("results"), description="All that is computed.")
     catalog: tuple[Path, ...] = Field((), description="Catalogue files, later ones overlay earlier ones.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto = CUDA when present.")
+    backend: Backend = Field(
+        "torch", description="What runs networks on the CPU; the others are in requirements/backends.txt."
+    )
     seed: int = Field(0, description="Seed of everything random that has no seed of its own.")
     shard_size: int = Field(5000, gt=0, description="Images in a shard: the unit of parallel work.")
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")

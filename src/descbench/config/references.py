@@ -25,12 +25,18 @@ Problem = tuple[tuple[Any, ...], str]
 
 def check_references(config: Config) -> Iterator[Problem]:
     """Yield ``(path, message)`` for every name that leads nowhere and every pair that does not fit."""
+    yield from _site(config)
     yield from _datasets(config)
     yield from _models(config)
     yield from _training(config)
     yield from _features(config)
     yield from _methods(config)
     yield from _tables(config)
+
+
+def _site(config: Config) -> Iterator[Problem]:
+    if config.device == "cuda" and config.backend != "torch":
+        yield ("backend",), f"{config.backend} runs on the CPU; set `device: cpu`, or `backend: torch` for CUDA"
 
 
 def _missing(path: tuple[Any, ...], name: str, section: str, known: Mapping[str, Any]) -> Iterator[Problem]:

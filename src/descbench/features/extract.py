@@ -14,14 +14,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from descbench.config.models import GlobalFeatures, LocalFeatures, Model
+from descbench.config.models import Backend, GlobalFeatures, LocalFeatures, Model
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
 from descbench.device import device_name, pick_device
 from descbench.errors import DataError
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.store import ShardInfo, ShardWriter
+from descbench.models.backends import use_backend
 from descbench.models.checkpoints import checkpoint_digest, load_network
+from descbench.models.folding import prepare_for_inference
 from descbench.models.how import HowNet, cell_centres
+from descbench.models.levels import ImageTooSmallError, LevelNetwork
 
 Settings = LocalFeatures | GlobalFeatures
 _LOG_SECONDS = 10.0
@@ -66,6 +69,7 @@ def extract_features(
     output: Path,
     *,
     device: str = "auto",
+    backend: Backend = "torch",
     workers: int = 2,
 ) -> None:
     """Extract one shard of features.
@@ -81,11 +85,13 @@ def extract_features(
         features_digest: digest that readers will ask for.
         output: the shard.
         device: ``auto``, ``cpu`` or ``cuda``.
+        backend: what runs the network; others than ``torch`` run on the CPU.
         workers: processes that load images; no effect on the result.
 
     Raises:
         DataError: the manifest is shorter than the shard, images are missing (the first five are
             named), or one cannot be read and ``settings.on_bad_image`` is ``stop``.
+        ConfigError: the device is absent, or the backend not installed.
     """
     images = read_manifest(manifest).of_role(role).slice(start, stop)
     if stop is not None and len(images) != stop - start:
@@ -94,14 +100,15 @@ def extract_features(
             "`counts` of this dataset or rebuild the manifest."
         )
     _check_files(images, image_root, settings, manifest)
-    chosen = pick_device(device)
-    network = load_network(checkpoint, model).to(chosen)
+    chosen = pick_device(device, backend)
+    network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
     info = ShardInfo(
         kind=settings.kind,
         features=features_digest,
         images=images.digest(),
         checkpoint=checkpoint_digest(checkpoint),
         device=device_name(chosen),
+        backend=use_backend(network, backend),
     )
     loader = DataLoader(
         _Images(images.rows, image_root, settings.image_size),
@@ -144,7 +151,7 @@ def _check_files(images: Manifest, root: Path, settings: Settings, manifest: Pat
 
 
 def _extract_one(
-    item: _Item, network: torch.nn.Module, settings: Settings, device: torch.device, writer: ShardWriter
+    item: _Item, network: LevelNetwork, settings: Settings, device: torch.device, writer: ShardWriter
 ) -> None:
     try:
         arrays = _describe(item, network, settings, device)
@@ -157,9 +164,7 @@ def _extract_one(
     writer.add(item.row.image_id, *arrays)
 
 
-def _describe(
-    item: _Item, network: torch.nn.Module, settings: Settings, device: torch.device
-) -> tuple[np.ndarray, ...]:
+def _describe(item: _Item, network: LevelNetwork, settings: Settings, device: torch.device) -> tuple[np.ndarray, ...]:
     """What the writer takes of one image.
 
     Raises:
@@ -176,10 +181,7 @@ def _describe(
         if settings.kind == "global":
             return (network.describe(tensor, settings.scales).cpu().numpy(),)
         return _local(item.image, tensor, network, settings)
-    except RuntimeError as error:
-        # What torch says where a pooling layer would be left without a pixel.
-        if "too small" not in str(error):
-            raise
+    except ImageTooSmallError as error:
         raise DataError(too_small) from error
 
 

@@ -1,6 +1,6 @@
 """The feature store: one packed HDF5 file for a shard of images (design.md, section 5).
 
-Layout (all arrays without compression and without time stamps, so that equal content is equal bytes)::
+Layout (each array in one piece, without compression and without time stamps: equal content is equal bytes)::
 
     descriptors (N, D) float32 | float16    rows of image i are offsets[i]:offsets[i + 1], strongest first
     offsets     (I + 1,) int64
@@ -10,7 +10,7 @@ Layout (all arrays without compression and without time stamps, so that equal co
     strengths   (N,) float32                descending within an image; optional
     skipped_ids (S,) int64, skipped_reasons (S,) string     images that could not be read, if any
 
-Root attributes: format_version, kind, features, images, checkpoint (digests), device, version, dim.
+Root attributes: format_version, kind, features, images, checkpoint (digests), device, backend, version, dim.
 Global features are the case N = I, but for images that were skipped.
 """
 
@@ -30,14 +30,12 @@ import numpy as np
 from descbench import __version__
 from descbench.errors import DataError, StaleFileError
 from descbench.features import FORMAT_VERSION
-from descbench.features.columns import Column, decode_text, encode_texts, named_errors, put
+from descbench.features.columns import RowStream, StoredRows, decode_text, encode_texts, named_errors, put
 from descbench.io.atomic import atomic_path
 
-_CHUNK_BYTES = 4 << 20  # of descriptors: what a writer holds, and the smallest piece that large shards are written in
-_READ_ROWS = 1 << 14  # rows read at a time where only a prefix of each image is kept
 _PIECE_ROWS = 1 << 16  # rows checked at a time
 _EXTRAS = {"keypoints": (2,), "scales": (), "strengths": ()}
-_TEXTS = ("kind", "features", "images", "checkpoint", "device", "version")
+_TEXTS = ("kind", "features", "images", "checkpoint", "device", "version", "backend")
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class ShardInfo:
         checkpoint: SHA-256 of the weights, empty for released features.
         device: where the network ran, in words; empty for released features.
         version: version of the package that wrote the file.
+        backend: what ran the network, with its version; empty for released features.
     """
 
     kind: Literal["local", "global"]
@@ -59,11 +58,14 @@ class ShardInfo:
     checkpoint: str
     device: str
     version: str = __version__
+    backend: str = ""
 
 
 @dataclass(frozen=True)
 class Block:
     """Features of consecutive images.
+
+    Arrays may be views of the file. They can be written to, which does not change the file.
 
     Attributes:
         descriptors: (N, D) float32.
@@ -83,8 +85,8 @@ class Block:
 class ShardWriter:
     """Context manager that streams one shard to disk; the file appears whole, or not at all.
 
-    About 4 MiB of descriptors are held at a time, whatever the size of the shard. Any exception
-    inside the context removes the unfinished file and leaves an older one at ``path`` untouched.
+    Descriptors go straight to the file; the small arrays (16 bytes a row) are held until the end. Any
+    exception inside the context removes the unfinished file and leaves an older one at ``path`` untouched.
 
     Args:
         path: the shard file.
@@ -106,18 +108,15 @@ class ShardWriter:
         self._image_ids: list[int] = []
         self._counts: list[int] = []
         self._skipped: list[tuple[int, str]] = []
-        self._extras: list[str] | None = None
-        self._columns: dict[str, Column] = {}
+        self._extras: dict[str, bytearray] | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with named_errors(self.path), ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
-            self._file = h5py.File(temporary, "w", libver=("v110", "v110"), rdcc_nbytes=0, locking=False)
+            self._rows = RowStream(temporary, self.dim, self.dtype)
             stack.callback(self._abandon)
             self._stack = stack.pop_all()
-        self._rows = max(1, _CHUNK_BYTES // (self.dim * self.dtype.itemsize))
-        self._columns["descriptors"] = Column(self._file, "descriptors", (self.dim,), self.dtype, self._rows)
         return self
 
     def __exit__(
@@ -145,12 +144,13 @@ class ShardWriter:
                 the shard have and this one lacks; the message names the image. Or a full disk.
         """
         given = {"keypoints": keypoints, "scales": scales, "strengths": strengths}
-        arrays = {"descriptors": self._checked_descriptors(image_id, descriptors)}
-        arrays |= self._checked_extras(image_id, {k: v for k, v in given.items() if v is not None}, len(descriptors))
-        self._start_image(image_id, len(descriptors))
+        rows = self._checked_descriptors(image_id, descriptors)
+        extras = self._checked_extras(image_id, {k: v for k, v in given.items() if v is not None}, len(rows))
+        self._start_image(image_id, len(rows))
+        for name, values in extras.items():
+            self._extras[name] += values.tobytes()
         with named_errors(self.path):
-            for name, values in arrays.items():
-                self._columns[name].append(values)
+            self._rows.append(rows)
 
     def skip(self, image_id: int, reason: str) -> None:
         """Record an image that could not be read: it stays in the list, without descriptors."""
@@ -181,11 +181,11 @@ class ShardWriter:
         if count == 0:
             return {}
         if self._extras is None:
-            self._extras = list(given)
-            for name in given:
-                self._columns[name] = Column(self._file, name, _EXTRAS[name], np.dtype("<f4"), self._rows)
-        if list(given) != self._extras:
-            self._refuse(image_id, f"has {list(given) or 'no'} extra arrays, but earlier images have {self._extras}")
+            self._extras = {name: bytearray() for name in given}
+        if list(given) != list(self._extras):
+            self._refuse(
+                image_id, f"has {list(given) or 'no'} extra arrays, but earlier images have {list(self._extras)}"
+            )
         for name, values in given.items():
             if np.shape(values) != (count, *_EXTRAS[name]):
                 self._refuse(image_id, f"{name} have shape {np.shape(values)}, not {(count, *_EXTRAS[name])}")
@@ -194,29 +194,29 @@ class ShardWriter:
         strengths = given.get("strengths")
         if strengths is not None and np.any(strengths[:-1] < strengths[1:]):
             self._refuse(image_id, "strengths do not descend")
-        return given
+        return {name: np.asarray(values, "<f4") for name, values in given.items()}
 
     def _refuse(self, image_id: int, reason: str) -> None:
         raise DataError(f"{self.path}: not written, image {image_id} {reason}.")
 
     def _finish(self) -> None:
-        for column in self._columns.values():
-            column.finish()
-        offsets = np.concatenate([[0], np.cumsum(self._counts, dtype="<i8")])
-        put(self._file, "offsets", offsets.astype("<i8"))
-        put(self._file, "image_ids", np.asarray(self._image_ids, "<i8"))
-        if self._skipped:
-            put(self._file, "skipped_ids", np.asarray([i for i, _ in self._skipped], "<i8"))
-            put(self._file, "skipped_reasons", encode_texts([reason for _, reason in self._skipped]))
-        self._file.attrs["format_version"] = np.int64(FORMAT_VERSION)
-        self._file.attrs["dim"] = np.int64(self.dim)
-        for name in _TEXTS:
-            self._file.attrs[name] = encode_texts([getattr(self.info, name)])[0]
-        self._file.close()
+        with self._rows.into_dataset("descriptors") as file:
+            for name, values in (self._extras or {}).items():
+                put(file, name, np.frombuffer(values, "<f4").reshape(-1, *_EXTRAS[name]))
+            offsets = np.concatenate([[0], np.cumsum(self._counts, dtype="<i8")])
+            put(file, "offsets", offsets.astype("<i8"))
+            put(file, "image_ids", np.asarray(self._image_ids, "<i8"))
+            if self._skipped:
+                put(file, "skipped_ids", np.asarray([i for i, _ in self._skipped], "<i8"))
+                put(file, "skipped_reasons", encode_texts([reason for _, reason in self._skipped]))
+            file.attrs["format_version"] = np.int64(FORMAT_VERSION)
+            file.attrs["dim"] = np.int64(self.dim)
+            for name in _TEXTS:
+                file.attrs[name] = encode_texts([getattr(self.info, name)])[0]
 
     def _abandon(self) -> None:
-        with suppress(OSError, RuntimeError):  # the file is thrown away; the error that led here is the one to tell
-            self._file.close()
+        with suppress(OSError):  # the file is thrown away; the error that led here is the one to tell
+            self._rows.close()
 
 
 class ShardReader:
@@ -238,17 +238,11 @@ class ShardReader:
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such feature shard; extract the features first.")
         try:
-            self._file = h5py.File(self.path, "r", rdcc_nbytes=0, locking=False)
-        except (OSError, RuntimeError) as error:
-            raise self._foreign(str(error)) from error
-        try:
-            self._load()
+            with h5py.File(self.path, "r", locking=False) as file:
+                self._load(file)
+            self._file = open(self.path, "rb")  # noqa: SIM115 - closed by close()
         except (LookupError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
-            self.close()
-            raise self._foreign(str(error)) from error
-        except DataError:
-            self.close()
-            raise
+            raise DataError(f"{self.path}: not a descbench feature shard ({error}); delete it and rerun.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -257,7 +251,7 @@ class ShardReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Let go of the file; blocks that were read stay."""
         self._file.close()
 
     @property
@@ -277,64 +271,47 @@ class ShardReader:
     def read(self, start: int = 0, stop: int | None = None, n: int | None = None) -> Block:
         """The ``n`` strongest features (None: all) of images ``start:stop``, positions within the shard.
 
-        Raises:
-            DataError: the file is damaged where it was to be read.
+        What is stored as asked for is not copied: it is read from the disk when it is first looked at.
         """
         start, stop, _ = slice(start, stop).indices(self.num_images)
         counts = self.counts(n, start, stop)
-        columns = {name: self._gather(name, start, counts) for name in ("descriptors", *self._extras)}
-        image_ids = np.repeat(self.image_ids[start : start + len(counts)], counts)
-        return Block(image_ids=image_ids, **columns)
+        first, last = self.offsets[start], self.offsets[max(start, stop)]
+        chosen: slice | np.ndarray = slice(None)
+        if counts.sum() != last - first:
+            skipped = self.offsets[start : start + len(counts)] - first - (np.cumsum(counts) - counts)
+            chosen = np.arange(counts.sum()) + np.repeat(skipped, counts)
+        columns = {
+            name: rows.map(self._file, first, last)[chosen].astype(np.float32, copy=False)
+            for name, rows in self._columns.items()
+        }
+        return Block(image_ids=np.repeat(self.image_ids[start : start + len(counts)], counts), **columns)
 
     def blocks(self, n: int | None = None, images: int = 256) -> Iterator[Block]:
         """The whole shard, ``images`` images at a time, so that memory stays bounded."""
         for start in range(0, self.num_images, images):
             yield self.read(start, start + images, n)
 
-    def _gather(self, name: str, start: int, counts: np.ndarray) -> np.ndarray:
-        """Rows of a column that ``counts`` keeps of each image from ``start`` on, as float32."""
-        dataset = self._file[name]
-        offsets = self.offsets[start : start + len(counts) + 1]
-        out = np.empty((int(counts.sum()), *dataset.shape[1:]), np.float32)
-        whole = len(out) == offsets[-1] - offsets[0]
-        try:
-            if whole and dataset.dtype == np.float32 and len(out):
-                dataset.read_direct(out, np.s_[offsets[0] : offsets[-1]])
-                return out
-            filled = 0
-            for first, last in _groups(offsets):
-                rows = dataset[offsets[first] : offsets[last]]
-                if not whole:
-                    place = np.arange(offsets[first], offsets[last])
-                    place -= np.repeat(offsets[first:last], np.diff(offsets[first : last + 1]))
-                    rows = rows[place < np.repeat(counts[first:last], np.diff(offsets[first : last + 1]))]
-                out[filled : filled + len(rows)] = rows
-                filled += len(rows)
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"{self.path}: {name} cannot be read ({error}); delete it and rerun.") from error
-        return out
-
-    def _load(self) -> None:
-        found = int(self._file.attrs["format_version"])
+    def _load(self, file: h5py.File) -> None:
+        found = int(file.attrs["format_version"])
         if found != FORMAT_VERSION:
             raise DataError(
                 f"{self.path}: feature shard of format version {found}, this package reads version {FORMAT_VERSION}; "
                 "delete it and rerun."
             )
-        self.info = ShardInfo(**{name: decode_text(self._file.attrs[name]) for name in _TEXTS})
-        self.dim = int(self._file["descriptors"].shape[1])
-        self.offsets = self._file["offsets"][:]
-        self.image_ids = self._file["image_ids"][:]
-        self._extras = [name for name in _EXTRAS if name in self._file]
+        self.info = ShardInfo(**{name: decode_text(file.attrs[name]) for name in _TEXTS})
+        self._columns = {name: StoredRows(file[name]) for name in ("descriptors", *_EXTRAS) if name in file}
+        self.dim = int(self._columns["descriptors"].shape[1])
+        self.offsets = file["offsets"][:]
+        self.image_ids = file["image_ids"][:]
         self.skipped: dict[int, str] = {}
-        if "skipped_ids" in self._file:
-            reasons = [decode_text(reason) for reason in self._file["skipped_reasons"][:]]
-            self.skipped = dict(zip(self._file["skipped_ids"][:].tolist(), reasons, strict=True))
+        if "skipped_ids" in file:
+            reasons = [decode_text(reason) for reason in file["skipped_reasons"][:]]
+            self.skipped = dict(zip(file["skipped_ids"][:].tolist(), reasons, strict=True))
         self._check()
 
     def _check(self) -> None:
-        descriptors = self._file["descriptors"]
-        rows = len(descriptors)
+        descriptors = self._columns["descriptors"]
+        rows = descriptors.shape[0]
         if self.info.kind not in ("local", "global") or descriptors.dtype not in (np.float32, np.float16):
             raise ValueError(f"kind {self.info.kind!r}, descriptors {descriptors.dtype}")
         if descriptors.shape != (rows, self.dim) or self.offsets.shape != (len(self.image_ids) + 1,):
@@ -347,12 +324,9 @@ class ShardReader:
             raise ValueError("image ids do not ascend")
         if self.info.kind == "global" and np.any(np.diff(self.offsets) > 1):
             raise ValueError("several global descriptors for one image")
-        for name in self._extras:
-            if self._file[name].shape != (rows, *_EXTRAS[name]):
-                raise ValueError(f"{name} {self._file[name].shape} for {rows} descriptors")
-
-    def _foreign(self, reason: str) -> DataError:
-        return DataError(f"{self.path}: not a descbench feature shard ({reason}); delete it and rerun.")
+        for name in self._columns.keys() & _EXTRAS.keys():
+            if self._columns[name].shape != (rows, *_EXTRAS[name]):
+                raise ValueError(f"{name} {self._columns[name].shape} for {rows} descriptors")
 
 
 def check_shard(
@@ -376,13 +350,3 @@ def check_shard(
                 f"{reader.path}: made with other inputs, {causes[name]} changed: the file has {name} digest "
                 f"{found or '(none)'}, but {expected or '(none)'} is wanted. Delete the file and rerun."
             )
-
-
-def _groups(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Ranges of images of at most ``_READ_ROWS`` rows together, or of one image."""
-    first = 0
-    while first < len(offsets) - 1:
-        last = int(np.searchsorted(offsets, offsets[first] + _READ_ROWS, side="right")) - 1
-        last = max(last, first + 1)
-        yield first, last
-        first = last

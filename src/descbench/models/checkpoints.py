@@ -22,6 +22,7 @@ from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
 from descbench.models.gem import GemNet
 from descbench.models.how import HowNet
+from descbench.models.levels import LevelNetwork
 
 FORMAT = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,11 +32,20 @@ _BRANCH = 0.1
 _HOW_SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
 
 
-def build_network(model: Model) -> nn.Module:
+def build_network(model: Model) -> LevelNetwork:
     """The network of a catalogue block, without its weights."""
     if isinstance(model, HowModel):
         return HowNet(model.backbone, model.skip_layer, model.dim, model.smoothing)
     return GemNet(model.backbone, model.whitening)
+
+
+def build_empty_network(model: Model) -> LevelNetwork:
+    """The network of a catalogue block without values (on torch's meta device), for :func:`load_state` to fill.
+
+    Drawing initial weights, only to overwrite them, takes seconds for the larger networks.
+    """
+    with torch.device("meta"):
+        return build_network(model)
 
 
 def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed: int = 0) -> None:
@@ -84,7 +94,7 @@ def save_network(network: nn.Module, model: Model, output: Path, source: Mapping
         torch.save(content, temporary)
 
 
-def load_network(checkpoint: Path, model: Model) -> nn.Module:
+def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
     """The network of a checkpoint of ours, in eval mode, with ``mean`` and ``std`` as attributes.
 
     Raises:
@@ -95,7 +105,7 @@ def load_network(checkpoint: Path, model: Model) -> nn.Module:
         raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
     if content["model"] != _architecture(model):
         raise DataError(f"{checkpoint}: holds {content['model']}, the configuration asks for {_architecture(model)}.")
-    network = build_network(model)
+    network = build_empty_network(model)
     load_state(network, content["state_dict"], checkpoint)
     if content["extra"]:
         network.set_learned_whitening(content["extra"]["mean"], content["extra"]["projection"])
@@ -115,7 +125,7 @@ def checkpoint_digest(checkpoint: Path) -> str:
 
 
 def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Load weights strictly.
+    """Load weights strictly: copies, in the types of the network, which may stand on the meta device.
 
     Raises:
         DataError: names the first key that is missing, unknown or of another shape.
@@ -132,7 +142,8 @@ def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], source: Pa
     unknown = [key for key in state if key not in expected]
     if unknown:
         raise DataError(f"{source}: unknown key {unknown[0]!r} ({len(unknown)} in all); weights of another network?")
-    network.load_state_dict(state)
+    values = {key: state[key].detach().to(tensor.dtype, copy=True) for key, tensor in expected.items()}
+    network.load_state_dict({key: value.contiguous() for key, value in values.items()}, assign=True)
 
 
 def upgrade_how_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,7 +217,7 @@ def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
     expected = drawn["state_dict"]
     beyond = {key: tensor for key, tensor in expected.items() if key.startswith("dim_reduction.")}
     state = {**beyond, **{key: found[key] for key in expected if key in found}}
-    load_state(build_network(model), state, weights)
+    load_state(build_empty_network(model), state, weights)
     source = {"file": weights.name, "sha256": sha256_file(weights), "seed": seed}
     return {**drawn, "state_dict": state, "source": source}
 
@@ -219,7 +230,7 @@ def _sequential_key(key: str) -> str:
 
 
 def _official(model: Model, weights: Path) -> dict[str, Any]:
-    content, network = _load(weights), build_network(model)
+    content, network = _load(weights), build_empty_network(model)
     for key in ("state_dict", "meta"):
         if key not in content:
             raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")

@@ -7,11 +7,13 @@ state-dict keys are the toolbox's (``features.*``, ``pool.p``, ``whiten.*``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from descbench.models.levels import LevelNetwork
 from descbench.models.torchvision_cpu import models
 
 _CHANNELS = {"vgg16": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
@@ -29,7 +31,7 @@ class GeMPooling(nn.Module):
         return features.clamp(min=1e-6).pow(self.p).mean((-2, -1)).pow(1.0 / self.p)
 
 
-class GemNet(nn.Module):
+class GemNet(LevelNetwork):
     """Backbone, GeM pooling, L2, and whitening.
 
     Args:
@@ -41,11 +43,15 @@ class GemNet(nn.Module):
     whitening layer and 1 otherwise is the toolbox's habit to our knowledge; the sheet does not say so.
     """
 
+    level_outputs = MappingProxyType({"descriptors": ()})
+
     def __init__(self, backbone: str, whitening: str = "none") -> None:
         super().__init__()
         self.dim = _CHANNELS[backbone]
         if backbone == "vgg16":
-            layers = list(models.vgg16(weights=None).features.children())[:-1]
+            # Without the classifier, whose 124 million weights take seconds to draw and are not used.
+            layers = list(models.vgg.make_layers(models.vgg.cfgs["D"]).children())[:-1]
+            self.smallest_side = 16  # four poolings by half
         else:
             layers = list(getattr(models, backbone)(weights=None).children())[:-2]
         self.features = nn.Sequential(*layers)
@@ -53,8 +59,9 @@ class GemNet(nn.Module):
         self.whiten = nn.Linear(self.dim, self.dim) if whitening == "network" else None
         self.learned = whitening == "learned"
         if self.learned:
-            self.register_buffer("lw_mean", torch.zeros(self.dim), persistent=False)
-            self.register_buffer("lw_projection", torch.eye(self.dim), persistent=False)
+            # No checkpoint names them as weights: they stand on the CPU even where the rest has no values yet.
+            self.register_buffer("lw_mean", torch.zeros(self.dim, device="cpu"), persistent=False)
+            self.register_buffer("lw_projection", torch.eye(self.dim, device="cpu"), persistent=False)
 
     def set_learned_whitening(self, mean: torch.Tensor, projection: torch.Tensor) -> None:
         """Set the learned whitening: mean (D,) or (D, 1) and projection (D', D)."""
@@ -64,6 +71,10 @@ class GemNet(nn.Module):
         """(B, 3, H, W) -> (B, D) of one scale, L2-normalised with eps 1e-6."""
         pooled = _unit(self.pool(self.features(image)))
         return pooled if self.whiten is None else _unit(self.whiten(pooled))
+
+    def level(self, image: torch.Tensor) -> tuple[torch.Tensor]:
+        """:meth:`forward`, as the part that a backend may run."""
+        return (self(image),)
 
     def describe(self, image: torch.Tensor, scales: Sequence[float] = (1.0,)) -> torch.Tensor:
         """Descriptor over a pyramid: (1, D).
@@ -76,7 +87,7 @@ class GemNet(nn.Module):
         for scale in scales:
             if min(int(side * scale) for side in image.shape[-2:]) < 1:
                 continue
-            total, used = total + self(_resized(image, scale)).pow(power), used + 1
+            total, used = total + self.run_level(_resized(image, scale))[0].pow(power), used + 1
         descriptor = (total / used).pow(1.0 / power)
         descriptor = descriptor / descriptor.norm(dim=1, keepdim=True)
         return self._whitened(descriptor) if self.learned else descriptor

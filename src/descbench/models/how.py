@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from descbench.models.levels import LevelNetwork
 from descbench.models.torchvision_cpu import models
 
 _CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048}
@@ -59,7 +61,7 @@ class Smoothing(nn.Module):
         return F.avg_pool2d(features, self.kernel_size, 1, self.kernel_size // 2, count_include_pad=False)
 
 
-class HowNet(nn.Module):
+class HowNet(LevelNetwork):
     """The HOW network.
 
     Args:
@@ -70,6 +72,8 @@ class HowNet(nn.Module):
 
     Batches hold one image: images differ in size.
     """
+
+    level_outputs = MappingProxyType({"descriptors": (2, 3), "attention": (0, 1)})
 
     def __init__(self, backbone: str = "resnet18", skip_layer: int = 0, dim: int = 128, smoothing: int = 3) -> None:
         super().__init__()
@@ -103,9 +107,10 @@ class HowNet(nn.Module):
             Per scale ``(descriptors (1, D, h, w), attention (h, w))``.
         """
         levels = [resize(image, scale) for scale in scales]
-        return [None if level is None else self._map(level) for level in levels]
+        return [None if level is None else self.run_level(level) for level in levels]
 
-    def _map(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def level(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One level of the pyramid: descriptors (1, D, h, w) and raw attention (h, w)."""
         features = self.features(image)
         return self.dim_reduction(self.smoothing(features)), self.attention(features).squeeze(0)
 

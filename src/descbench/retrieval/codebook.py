@@ -20,6 +20,7 @@ from descbench.features.store import ShardReader
 from descbench.retrieval.files import created, opened, put, same
 
 _KIND = "codebook"
+_ROWS = 1 << 18
 _log = logging.getLogger(__name__)
 
 
@@ -134,7 +135,8 @@ def train_codebook(
         points = draw_points(blocks, num_points, readers[0].dim, subsample(num_points, size, seed))
     _log.info("k-means: %d of %d descriptors, %d words", len(points), num_points, size)
     centroids = kmeans(points, size, iterations=iterations, seed=seed, device=device)
-    source = f"at most {n} descriptors of each of {sum(used)} images"
+    each = "all" if n is None else f"at most {n}"
+    source = f"{each} descriptors of each of {sum(used)} images"
     made_of = (iterations, seed, num_points, info.features, info.checkpoint, source, faiss.__version__)
     write_codebook(Codebook(centroids, *made_of, centroid_digest(centroids)), output)
 
@@ -227,9 +229,14 @@ def _check_same_origin(readers: Sequence[ShardReader]) -> None:
         same(reader.path, "checkpoint", reader.info.checkpoint, readers[0].info.checkpoint)
 
 
-def _blocks(readers: Sequence[ShardReader], used: Sequence[int], n: int, images: int = 256) -> Iterator[np.ndarray]:
+def _blocks(
+    readers: Sequence[ShardReader], used: Sequence[int], n: int | None, images: int = 256
+) -> Iterator[np.ndarray]:
+    """Descriptors (m, D) of the first images of each shard, in bounded pieces: an image can be a bag of 10 GB."""
     for reader, stop in zip(readers, used, strict=True):
         for start in range(0, stop, images):
             block = reader.read(start, min(start + images, stop), n)
-            check_finite(reader.path, block.descriptors, block.image_ids)
-            yield block.descriptors
+            for row in range(0, len(block.descriptors), _ROWS):
+                piece = slice(row, row + _ROWS)
+                check_finite(reader.path, block.descriptors[piece], block.image_ids[piece])
+                yield block.descriptors[piece]

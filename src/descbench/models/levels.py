@@ -1,0 +1,47 @@
+"""What networks over image pyramids share: the part that runs once for each level, which a backend may take over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+class ImageTooSmallError(ValueError):
+    """A level of the pyramid that leaves the network no cell."""
+
+
+class LevelNetwork(nn.Module):
+    """A network that every level of an image's pyramid goes through.
+
+    A subclass defines :meth:`level`, and resizes, selects or sums outside it; it runs a level by :meth:`run_level`.
+
+    Attributes:
+        level_outputs: name of each output of ``level`` -> its axes that follow height and width, in this order.
+        smallest_side: pixels that a level must have in height and width.
+        runner: what runs a level instead of ``level``; None for torch itself.
+    """
+
+    level_outputs: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
+    smallest_side = 1
+    runner: Callable[[torch.Tensor], Tensors] | None = None
+
+    def level(self, image: torch.Tensor) -> Tensors:
+        """The network on one level, (1, 3, H, W) float32, normalised; one tensor for each of ``level_outputs``."""
+        raise NotImplementedError(f"{type(self).__name__} defines no level")
+
+    def run_level(self, image: torch.Tensor) -> Tensors:
+        """:meth:`level`, by the backend in use.
+
+        Raises:
+            ImageTooSmallError: a side is below ``smallest_side``.
+        """
+        height, width = image.shape[-2:]
+        if min(height, width) < self.smallest_side:
+            raise ImageTooSmallError(f"{width} x {height} pixels, the network needs {self.smallest_side}")
+        return self.level(image) if self.runner is None else self.runner(image)
