@@ -191,7 +191,7 @@ def test_extraction(tmp_path, checkpoints, name):
         Image.fromarray(pixels).save(tmp_path / f"images/{number}.png")
     write_manifest(Manifest(tuple(rows_of("database", ["0.png", "1.png"]))), tmp_path / "town.csv")
     settings = LocalFeatures(kind="local", model="how", image_size=120, scales=(1.0, 0.5), max_features=8)
-    for chosen in ("torch", name):
+    for chosen, workers in (("torch", 0), (name, 1)):
         extract_features(
             tmp_path / "town.csv",
             "database",
@@ -204,7 +204,7 @@ def test_extraction(tmp_path, checkpoints, name):
             "d" * 64,
             tmp_path / f"{chosen}.h5",
             backend=chosen,
-            workers=0,
+            workers=workers,
         )
     with ShardReader(tmp_path / "torch.h5") as plain, ShardReader(tmp_path / f"{name}.h5") as other:
         assert (other.info.device, other.info.backend.split()[0]) == ("cpu", name)

@@ -58,7 +58,7 @@ def export_level(network: LevelNetwork) -> bytes:
         axes[name] = {axis: f"{side}_of_map" for axis, side in zip(dynamic, ("height", "width"), strict=False)}
     exported = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        # The newer exporter needs one package more and gives the same; it is not pinned down yet what replaces this.
+        # torch prefers its newer exporter, which needs one more package (onnxscript) for the same model.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             _Level(network).eval(),
