@@ -178,6 +178,19 @@ class HowModel(Strict):
     weights: Weights = Field(description="Where the weights come from.")
 
 
+class FireModel(Strict):
+    """FIRe network: ResNet, super-features by a transformer (LIT), 1x1 reduction."""
+
+    architecture: Literal["fire"]
+    backbone: Literal["resnet18", "resnet50", "resnet101"] = Field("resnet50", description="torchvision ResNet.")
+    skip_layer: int = Field(1, ge=0, le=2, description="Stages cut from the end of the backbone.")
+    templates: int = Field(256, gt=0, le=32767, description="Super-features of each scale (N).")
+    iterations: int = Field(6, gt=0, description="Iterations of LIT (T).")
+    dim_lit: int = Field(1024, gt=1, description="Dimensions of a super-feature before the reduction.")
+    dim: int = Field(128, gt=0, description="Dimensions after the reduction.")
+    weights: Weights = Field(description="Where the weights come from.")
+
+
 class GemModel(Strict):
     """Generalised-mean pooling global descriptor (cirtorch networks)."""
 
@@ -190,7 +203,7 @@ class GemModel(Strict):
     weights: Weights = Field(description="Where the weights come from.")
 
 
-Model = Annotated[HowModel | GemModel, Field(discriminator="architecture")]
+Model = Annotated[HowModel | FireModel | GemModel, Field(discriminator="architecture")]
 
 
 # --- features ----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from descbench.errors import DataError
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.models.checkpoints import checkpoint_digest, load_network
-from descbench.models.how import HowNet, cell_centres
+from descbench.models.how import HowNet
 
 Settings = LocalFeatures | GlobalFeatures
 _LOG_SECONDS = 10.0
@@ -159,7 +159,7 @@ def _extract_one(
 
 def _describe(
     item: _Item, network: torch.nn.Module, settings: Settings, device: torch.device
-) -> tuple[np.ndarray, ...]:
+) -> tuple[np.ndarray | None, ...]:
     """What the writer takes of one image.
 
     Raises:
@@ -183,15 +183,15 @@ def _describe(
         raise DataError(too_small) from error
 
 
-def _local(image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings) -> tuple[np.ndarray, ...]:
-    """Descriptors, keypoints in pixels of the original image, scales and strengths."""
+def _local(
+    image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings
+) -> tuple[np.ndarray | None, ...]:
+    """Descriptors, keypoints in pixels of the original image (None where they have no place), scales, strengths."""
     found = network.local(tensor, settings.scales, settings.max_features)
-    centres = cell_centres(
-        found.locations, found.scale_indexes, settings.scales, network.stride, tuple(tensor.shape[-2:])
-    )
+    centres = network.keypoints(found, settings.scales, tuple(tensor.shape[-2:]))
     return (
         found.descriptors.cpu().numpy(),
-        image.to_original(centres.cpu().numpy()),
+        None if centres is None else image.to_original(centres.cpu().numpy()),
         found.scales.float().cpu().numpy(),
         found.strengths.cpu().numpy(),
     )
