@@ -206,7 +206,7 @@ def test_official_fire_checkpoint_with_a_path_in_it(tmp_path):
 
 
 def test_iterations_of_lit_are_compared_although_no_weight_shows_them(tmp_path):
-    with pytest.raises(DataError, match="dim_lit are .*; correct the model block"):
+    with pytest.raises(DataError, match=r"dim_lit are .*; correct the model block"):
         convert(tmp_path, fire_content(lit={"T": 6, "N": 5, "dim": 32}), fire())
 
 

@@ -30,6 +30,9 @@ rule build_table:
         code=BUILD_TABLE_VERSION,
         table=lambda wildcards: block("tables", wildcards.table),
         cells=lambda wildcards: layout.table_cells(wildcards.table),
+        extra=lambda wildcards: [
+            asdict(cell) for cell in layout.extra_cells(wildcards.table)
+        ],
     message:
         "Write {wildcards.table}"
     script:
@@ -38,7 +41,7 @@ rule build_table:
 
 rule build_report:
     input:
-        [layout.table(name) for name in cfg.tables],
+        [layout.table(name) for name in layout.usual_tables()],
     output:
         layout.report,
     log:
@@ -54,7 +57,7 @@ rule build_report:
         runtime=growing_minutes(5),
     params:
         code=BUILD_REPORT_VERSION,
-        tables={name: block("tables", name) for name in cfg.tables},
+        tables={name: block("tables", name) for name in layout.usual_tables()},
     message:
         "Write the report page"
     script:

@@ -379,6 +379,9 @@ class Column(Strict):
     dataset: Name
     metric: str = Field(description="Key of the scores file, such as map_medium.")
     label: str = Field(description="Heading as the paper writes it.")
+    when_asked: bool = Field(
+        False, description="Shown where its scores are there already, else empty; this table never has them computed."
+    )
 
 
 class Table(Strict):
@@ -392,6 +395,9 @@ class Table(Strict):
     )
     synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
     note: str | None = Field(None, description="Printed under the table.")
+    when_asked: bool = Field(
+        False, description="Built only when its own file is asked for: no part of `all` and of the report."
+    )
 
 
 # --- toytown and the site ----------------------------------------------------------------------
