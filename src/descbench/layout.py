@@ -6,7 +6,9 @@ imports it, and every job of a cluster parses the Snakefile again.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from descbench.config.models import (
@@ -27,7 +29,7 @@ from descbench.config.sources import Source
 from descbench.datasets.folder import folder_root, list_images
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
-from descbench.io.digests import digest_of
+from descbench.io.digests import digest_of, sha256_file
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,17 @@ class Shard:
     name: str
     start: int
     stop: int | None
+
+
+@dataclass(frozen=True)
+class ExtraCell:
+    """Scores that a table shows because they are there: what they are of, their files, and their SHA-256."""
+
+    method: str
+    dataset: str
+    scores: str
+    provenance: str
+    digest: str
 
 
 class Layout:
@@ -307,10 +320,45 @@ class Layout:
         """Page that gathers all tables."""
         return f"{self.results}/report.html"
 
+    def usual_tables(self) -> list[str]:
+        """Tables that belong to `all` and to the report."""
+        return [name for name, table in self.config.tables.items() if not table.when_asked]
+
     def table_cells(self, table: str) -> list[tuple[str, str]]:
-        """``(method, dataset)`` of all scores that a table shows, each once, in order."""
+        """``(method, dataset)`` of all scores that a table needs, each once, in order."""
+        return self._cells(table, when_asked=False)
+
+    def extra_cells(self, table: str) -> list[ExtraCell]:
+        """Scores of a table's `when_asked` columns that are there, and that today's configuration would give again.
+
+        The table does not depend on them, so nothing is computed for their sake; their digests make it be
+        written again when they change.
+        """
+        needed = self.table_cells(table)
+        wanted = [cell for cell in self._cells(table, when_asked=True) if cell not in needed]
+        return [
+            ExtraCell(*cell, self.scores(*cell), self.provenance(*cell), sha256_file(self.scores(*cell)))
+            for cell in wanted
+            if self._is_current(*cell)
+        ]
+
+    def _cells(self, table: str, *, when_asked: bool) -> list[tuple[str, str]]:
         block = self._get("tables", table)
-        return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in block.columns))
+        columns = [column for column in block.columns if column.when_asked == when_asked]
+        return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in columns))
+
+    def _is_current(self, method: str, dataset: str) -> bool:
+        """Whether scores are there whose provenance names the present blocks of configuration and features."""
+        try:
+            record = json.loads(Path(self.provenance(method, dataset)).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        features = self.features_digest(self._get("methods", method).features)
+        return (
+            Path(self.scores(method, dataset)).is_file()
+            and record["configuration"] == self.blocks_behind(method, dataset)
+            and record["features"]["features"] == features
+        )
 
     def trained_models(self) -> list[str]:
         """Models trained here that any table shows."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from descbench.config.load import load_config, read_yaml
-from descbench.config.models import GemModel, HowModel, LocalFeatures
+from descbench.config.models import FireModel, GemModel, HowModel, LocalFeatures
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features
@@ -25,6 +25,7 @@ SCALES = [2.0, 1.0, 0.25]
 MODELS = {
     "how": {"architecture": "how", "backbone": "resnet18", "dim": 16},
     "how_r50": {"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "smoothing": 0},
+    "fire": {"architecture": "fire", "backbone": "resnet18", "templates": 12, "dim_lit": 32, "dim": 16},
     "gem": {"architecture": "gem", "backbone": "vgg16"},
     "gem_whitened": {"architecture": "gem", "backbone": "resnet50", "whitening": "network"},
 }
@@ -40,8 +41,8 @@ BACKENDS = [backend("onnxruntime"), backend("openvino")]
 
 
 def block(name):
-    kind = HowModel if name.startswith("how") else GemModel
-    return kind.model_validate({**MODELS[name], "weights": {"source": "random"}})
+    kinds = {"how": HowModel, "fire": FireModel, "gem": GemModel}
+    return kinds[MODELS[name]["architecture"]].model_validate({**MODELS[name], "weights": {"source": "random"}})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def relative(found, expected):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("model", ["how", "how_r50"])
+@pytest.mark.parametrize("model", ["how", "how_r50", "fire"])
 @torch.inference_mode()
 def test_local_descriptors(checkpoints, model, name):
     """One export serves all sizes; every map is torch's within 1e-5 of the descriptor's norm."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from descbench.config.load import read_yaml
+from descbench.config.load import load_config_files, read_yaml
 from descbench.config.models import Dataset, Name, RevisitopDataset, WithDistractorsDataset
 from descbench.config.sources import Source
 
@@ -40,6 +40,12 @@ def test_blurred_archives_say_so() -> None:
     assert all("blurred since June 2022" in source.note for source in blurred)
 
 
+@pytest.mark.parametrize("name", ["fire.pth", "fire_imagenet.pth"])
+def test_non_commercial_weights_say_so(name: str) -> None:
+    assert "CC BY-NC-SA 4.0" in SOURCES[name].licence
+    assert "CC BY-NC-SA 4.0: no commercial use" in SOURCES[name].note
+
+
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_datasets_use_what_exists(name: str) -> None:
     dataset = DATASETS[name]
@@ -68,3 +74,30 @@ def test_official_numbers() -> None:
 def test_revisited_and_classic_share_their_images() -> None:
     assert DATASETS["roxford5k"].images == DATASETS["oxford5k"].images
     assert DATASETS["rparis6k"].images == DATASETS["paris6k"].images
+
+
+def test_fire_is_searched_like_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CATALOG.parents[2])
+    config = load_config_files("config/config.yaml")
+    fire, how = config.methods["fire_n1000"], config.methods["how_r50-_n1000"]
+    names = {"features", "codebook"}
+    assert fire.model_dump(exclude=names) == how.model_dump(exclude=names)
+    assert fire.codebook.model_dump(exclude={"features"}) == how.codebook.model_dump(exclude={"features"})
+    for name in (fire.features, fire.codebook.features):
+        assert config.features[name].image_size == 1024
+    assert config.features[fire.features].scales == (2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25)
+
+
+def test_published_figures_of_fire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CATALOG.parents[2])
+    table = load_config_files("config/config.yaml").tables["table3"]
+    (row,) = (row for row in table.rows if row.method == "fire_n1000")
+    figures = {(f.dataset, f.metric): f.released for f in row.figures}
+    assert figures == {
+        ("val_eccv20", "map"): 90.3,
+        ("roxford5k", "map_medium"): 82.6,
+        ("roxford5k", "map_hard"): 62.2,
+        ("rparis6k", "map_medium"): 85.2,
+        ("rparis6k", "map_hard"): 70.0,
+    }
+    assert all(column.when_asked == column.dataset.endswith("_r1m") for column in table.columns)

@@ -1,13 +1,14 @@
 """Official checkpoints, old and new, and what is refused."""
 
 import os
+import pathlib
 import pickle
 
 import numpy as np
 import pytest
 import torch
 
-from descbench.config.models import GemModel, HowModel
+from descbench.config.models import FireModel, GemModel, HowModel
 from descbench.errors import DataError
 from descbench.models.checkpoints import build_network, checkpoint_digest, convert_checkpoint, load_network
 
@@ -172,3 +173,55 @@ def test_gem_with_learned_whitening(tmp_path):
 def test_gem_without_the_whitening_it_should_have(tmp_path):
     with pytest.raises(DataError, match="holds no learned whitening"):
         gem_checkpoint(tmp_path, "learned", {})
+
+
+def fire(**changes):
+    small = {"backbone": "resnet18", "skip_layer": 2, "templates": 5, "iterations": 2, "dim_lit": 32, "dim": 8}
+    weights = {"source": "official", "file": "fire.pth"}
+    return FireModel.model_validate({"architecture": "fire", **small, "weights": weights, **changes})
+
+
+def fire_content(**parameters):
+    net = {
+        "architecture": "resnet18",
+        "pretrained": pathlib.PosixPath("fire_imagenet.pth"),
+        "skip_layer": 2,
+        "dim_reduction": {"dim": 8},
+        "lit": {"T": 2, "N": 5, "dim": 32},
+        "runtime": {"mean_std": [MEAN, STD]},
+        **parameters,
+    }
+    torch.manual_seed(1)
+    state = build_network(fire()).state_dict()
+    return {"epoch": 200, "meta": {}, "state_dict": state, "net_params": net, "_version": "fire/2021"}
+
+
+def test_official_fire_checkpoint_with_a_path_in_it(tmp_path):
+    content = fire_content()
+    network = convert(tmp_path, content, fire())
+    assert (network.mean, network.std) == (pytest.approx(MEAN), pytest.approx(STD))
+    assert network.lit.iterations == 2
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, content["state_dict"][key], rtol=0, atol=0)
+
+
+def test_iterations_of_lit_are_compared_although_no_weight_shows_them(tmp_path):
+    with pytest.raises(DataError, match=r"dim_lit are .*; correct the model block"):
+        convert(tmp_path, fire_content(lit={"T": 6, "N": 5, "dim": 32}), fire())
+
+
+def test_how_checkpoint_for_a_fire_model(tmp_path, state):
+    with pytest.raises(DataError, match="not a FIRe checkpoint, 'lit' is missing"):
+        convert(tmp_path, new_format(state), fire())
+
+
+def test_fire_start_weights_lack_the_reduction_and_may_have_a_classifier(tmp_path):
+    model = fire(weights={"source": "imagenet", "file": "fire_imagenet.pth"})
+    state = fire_content()["state_dict"]
+    start = {key: value for key, value in state.items() if not key.startswith("dim_reduction.")}
+    network = convert(tmp_path, {"state_dict": {**start, "fc.weight": torch.zeros(10, 32)}}, model)
+    for key, value in start.items():
+        torch.testing.assert_close(network.state_dict()[key], value, rtol=0, atol=0)
+    del start["lit.mlp.2.bias"]
+    with pytest.raises(DataError, match=r"key 'lit\.mlp\.2\.bias' \(32,\) is missing"):
+        convert(tmp_path, {"state_dict": start}, model)

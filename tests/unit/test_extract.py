@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from descbench.config.models import GemModel, GlobalFeatures, HowModel, LocalFeatures, RandomWeights
+from descbench.config.models import FireModel, GemModel, GlobalFeatures, HowModel, LocalFeatures, RandomWeights
 from descbench.datasets.manifest import Manifest, ManifestRow, read_manifest, rows_of, write_manifest
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError
@@ -21,6 +21,14 @@ from descbench.models.folding import prepare_for_inference
 
 HOW = HowModel(architecture="how", backbone="resnet18", dim=16, weights=RandomWeights(source="random"))
 GEM = GemModel(architecture="gem", backbone="vgg16", weights=RandomWeights(source="random"))
+FIRE = FireModel(
+    architecture="fire",
+    backbone="resnet18",
+    templates=7,
+    dim_lit=32,
+    dim=16,
+    weights=RandomWeights(source="random"),
+)
 LOCAL = LocalFeatures(kind="local", model="how", image_size=160, scales=(1.0, 0.5), max_features=12)
 GLOBAL = GlobalFeatures(kind="global", model="gem", image_size=96)
 SIZES = [(200, 150), (120, 160), (64, 64)]
@@ -29,9 +37,9 @@ SIZES = [(200, 150), (120, 160), (64, 64)]
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
-    for name, model in (("how", HOW), ("gem", GEM)):
+    for name, model in (("how", HOW), ("gem", GEM), ("fire", FIRE)):
         convert_checkpoint(model, None, folder / f"{name}.pt")
-    return {"how": folder / "how.pt", "gem": folder / "gem.pt"}
+    return {name: folder / f"{name}.pt" for name in ("how", "gem", "fire")}
 
 
 @pytest.fixture
@@ -87,6 +95,23 @@ def test_local_features_are_those_of_the_network(town, checkpoints):
         np.testing.assert_array_equal(block.strengths, found.strengths.numpy())
         np.testing.assert_array_equal(block.scales, found.scales.float().numpy())
         assert block.strengths[0] == 1
+
+
+def test_super_features_have_no_place_in_the_image(town, checkpoints):
+    path = run(town, checkpoints["fire"], FIRE)
+    network = prepare_for_inference(load_network(checkpoints["fire"], FIRE))
+    with ShardReader(path) as reader:
+        # Two scales of seven, of which twelve are kept.
+        assert reader.counts().tolist() == [12, 12, 12]
+        block = reader.read(2, 3)
+    with torch.inference_mode():
+        image = load_image(town / "images" / "2.png", 160)
+        found = network.local(to_tensor(image.pixels, network.mean, network.std)[None], LOCAL.scales, 12)
+    assert block.keypoints is None
+    np.testing.assert_array_equal(block.descriptors, found.descriptors.numpy())
+    np.testing.assert_array_equal(block.strengths, found.strengths.numpy())
+    # FIRe's strengths are norms, not divided by the largest of the image.
+    assert block.strengths[0] > 2
 
 
 def test_keypoints_are_in_pixels_of_the_original(town, checkpoints):

@@ -80,3 +80,22 @@ def test_report_holds_each_table_under_its_id(tmp_path):
     assert "Training of how: 3 epochs, best 2" in page
     assert "training loss: 0.9 to 0.4" in page
     assert "validation score: 0.3 to 0.2" in page
+
+
+def test_columns_shown_when_asked_may_be_empty(tmp_path):
+    columns = [
+        {"dataset": "town", "metric": "map_medium", "label": "Town (M)"},
+        {"dataset": "far", "metric": "map_medium", "label": "Far (M)", "when_asked": True},
+    ]
+    table = make_table(columns=columns, rows=[{"label": "ours", "method": "m"}])
+    lines, markdown = build(tmp_path, table, METRICS)
+    assert [(line["ours"], line["provenance"]) for line in lines] == [("75.49", "provenance/m/town.json"), ("", "")]
+    assert "| ours | 75.5 | - |" in markdown
+    build_report({"t": table}, [tmp_path / "t.csv"], {}, tmp_path / "report.html")
+    assert "<td>–</td>" in (tmp_path / "report.html").read_text()
+
+
+def test_other_columns_may_not(tmp_path):
+    columns = [{"dataset": "far", "metric": "map_medium", "label": "Far (M)"}]
+    with pytest.raises(KeyError):
+        build(tmp_path, make_table(columns=columns, rows=[{"label": "ours", "method": "m"}]), METRICS)

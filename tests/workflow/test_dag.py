@@ -1,9 +1,15 @@
 """The shape of the DAG: what a target needs, and what a change reruns."""
 
+import csv
+import json
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from descbench.config.load import load_config_files
 from descbench.layout import Layout
+from descbench.tables.table import SYNTHETIC_COLUMNS
 
 CELL = "results/scores/how_n30/alderford.json"
 TABLE = "results/table2.csv"
@@ -73,6 +79,52 @@ def test_official_table_plans_offline(workplace):
     assert jobs["extract_features"] == 2 * (2 + 3 + 4)
     # Oxford, two of Paris, two ground truths, SfM images and list, two networks.
     assert jobs["download_source"] == 9
+
+
+def test_fire_table_plans_offline_and_without_distractors(workplace):
+    jobs = workplace.planned("results/table3.csv", config="config/config.yaml")
+    assert jobs["convert_checkpoint"] == jobs["train_codebook"] == 1
+    # Queries of three datasets; one database shard of ROxford and of the validation list, two of RParis; four of
+    # training images.
+    assert jobs["extract_features"] == 3 + 4 + 4
+    assert jobs["score_ranking"] == 3
+
+
+def test_distractors_of_fire_are_asked_for_by_name(workplace):
+    jobs = workplace.planned("results/table3_r1m.csv", config="config/config.yaml")
+    assert jobs["build_index"] == 201 + 1 + 2
+    usual = workplace.planned(config="config/config.yaml")
+    # All usual tables: none of them needs the million.
+    assert usual["build_table"] == 4
+    assert usual["build_index"] < 201
+
+
+def asked(**changes):
+    """The tiny table with a column that is shown when its scores are there."""
+    column = {"dataset": "val_eccv20", "metric": "map", "label": "val", "when_asked": True}
+    first = {"dataset": "alderford", "metric": "map_medium", "label": "Alderford (M)"}
+    return {"tables": {"table2": {"columns": [first, column]}}, **changes}
+
+
+def test_scores_shown_when_asked_are_read_but_never_computed(finished, tmp_path):
+    work = replace(finished, folder=tmp_path / "work")
+    shutil.copytree(finished.folder, work.folder)
+    table, scores = work.folder / TABLE, "results/scores/how_n30/val_eccv20.json"
+    assert work.planned(TABLE, overlay=asked()) == {"build_table": 1}
+    work.run("--cores", "1", TABLE, overlay=asked())
+    assert table.read_text().splitlines()[-1].endswith(",val_eccv20,map,,")
+    work.run("--cores", "2", scores, overlay=asked())
+    # The table is written again because the scores are there now.
+    assert work.planned(TABLE, overlay=asked()) == {"build_table": 1}
+    work.run("--cores", "1", TABLE, overlay=asked())
+    row = next(csv.DictReader([",".join(SYNTHETIC_COLUMNS), table.read_text().splitlines()[-1]]))
+    expected = json.loads((work.folder / scores).read_text())["metrics"]["map"]
+    assert float(row["ours"]) == round(100 * expected, 2)
+    assert row["provenance"] == "results/provenance/how_n30/val_eccv20.json"
+    # Scores of another configuration are not shown beside new ones.
+    other = asked(**method(query={"alpha": 2.0}))
+    work.run("--cores", "2", TABLE, overlay=other)
+    assert table.read_text().splitlines()[-1].endswith(",val_eccv20,map,,")
 
 
 def test_released_descriptors_need_neither_network_nor_images(workplace):

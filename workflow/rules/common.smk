@@ -1,4 +1,6 @@
 # What the rules share: the validated configuration, the plan of files, and names for wildcards.
+from dataclasses import asdict
+
 from descbench.config.load import load_config
 from descbench.config.models import (
     AsmkMethod,

@@ -30,6 +30,9 @@ rule build_table:
         code=BUILD_TABLE_VERSION,
         table=lambda wildcards: block("tables", wildcards.table),
         cells=lambda wildcards: layout.table_cells(wildcards.table),
+        extra=lambda wildcards: [
+            asdict(cell) for cell in layout.extra_cells(wildcards.table)
+        ],
     message:
         "Write {wildcards.table}"
     script:
@@ -38,7 +41,7 @@ rule build_table:
 
 rule build_report:
     input:
-        tables=[layout.table(name) for name in cfg.tables],
+        tables=[layout.table(name) for name in layout.usual_tables()],
         histories=[layout.training_history(model) for model in layout.trained_models()],
     output:
         layout.report,
@@ -55,7 +58,7 @@ rule build_report:
         runtime=growing_minutes(5),
     params:
         code=BUILD_REPORT_VERSION,
-        tables={name: block("tables", name) for name in cfg.tables},
+        tables={name: block("tables", name) for name in layout.usual_tables()},
         trained=layout.trained_models(),
     message:
         "Write the report page"

@@ -8,11 +8,16 @@ from descbench.tables.table import build_table
 
 with job(snakemake):
     cells = [tuple(cell) for cell in snakemake.params.cells]
+    scores = {cell: Path(path) for cell, path in zip(cells, snakemake.input.scores, strict=True)}
+    provenance = dict(zip(cells, snakemake.input.provenance, strict=True))
+    for extra in snakemake.params.extra:
+        cell = extra["method"], extra["dataset"]
+        scores[cell], provenance[cell] = Path(extra["scores"]), extra["provenance"]
     build_table(
         snakemake.wildcards.table,
         Table.model_validate(snakemake.params.table),
-        {cell: Path(path) for cell, path in zip(cells, snakemake.input.scores, strict=True)},
-        dict(zip(cells, snakemake.input.provenance, strict=True)),
+        scores,
+        provenance,
         Path(snakemake.output.csv),
         Path(snakemake.output.markdown),
     )

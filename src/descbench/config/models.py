@@ -179,6 +179,19 @@ class HowModel(Strict):
     weights: Weights = Field(description="Where the weights come from.")
 
 
+class FireModel(Strict):
+    """FIRe network: ResNet, super-features by a transformer (LIT), 1x1 reduction."""
+
+    architecture: Literal["fire"]
+    backbone: Literal["resnet18", "resnet50", "resnet101"] = Field("resnet50", description="torchvision ResNet.")
+    skip_layer: int = Field(1, ge=0, le=2, description="Stages cut from the end of the backbone.")
+    templates: int = Field(256, gt=0, le=32767, description="Super-features of each scale (N).")
+    iterations: int = Field(6, gt=0, description="Iterations of LIT (T).")
+    dim_lit: int = Field(1024, gt=1, description="Dimensions of a super-feature before the reduction.")
+    dim: int = Field(128, gt=0, description="Dimensions after the reduction.")
+    weights: Weights = Field(description="Where the weights come from.")
+
+
 class GemModel(Strict):
     """Generalised-mean pooling global descriptor (cirtorch networks)."""
 
@@ -191,7 +204,7 @@ class GemModel(Strict):
     weights: Weights = Field(description="Where the weights come from.")
 
 
-Model = Annotated[HowModel | GemModel, Field(discriminator="architecture")]
+Model = Annotated[HowModel | FireModel | GemModel, Field(discriminator="architecture")]
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -367,6 +380,9 @@ class Column(Strict):
     dataset: Name
     metric: str = Field(description="Key of the scores file, such as map_medium.")
     label: str = Field(description="Heading as the paper writes it.")
+    when_asked: bool = Field(
+        False, description="Shown where its scores are there already, else empty; this table never has them computed."
+    )
 
 
 class Table(Strict):
@@ -380,6 +396,9 @@ class Table(Strict):
     )
     synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
     note: str | None = Field(None, description="Printed under the table.")
+    when_asked: bool = Field(
+        False, description="Built only when its own file is asked for: no part of `all` and of the report."
+    )
 
 
 # --- toytown and the site ----------------------------------------------------------------------

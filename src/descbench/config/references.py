@@ -9,6 +9,7 @@ from typing import Any
 from descbench.config.models import (
     AsmkMethod,
     Config,
+    GemModel,
     GlobalFeatures,
     ImagenetWeights,
     LocalFeatures,
@@ -114,7 +115,7 @@ def _features(config: Config) -> Iterator[Problem]:
             continue
         yield from _missing((*path, "model"), features.model, "models", config.models)
         model = config.models.get(features.model)
-        if model is not None and isinstance(features, LocalFeatures) and model.architecture != "how":
+        if model is not None and isinstance(features, LocalFeatures) and isinstance(model, GemModel):
             yield (*path, "kind"), f"model {features.model!r} ({model.architecture}) has no local features"
 
 

@@ -23,7 +23,7 @@ from descbench.features.store import ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import checkpoint_digest, load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.how import HowNet, cell_centres
+from descbench.models.how import HowNet
 from descbench.models.levels import ImageTooSmallError, LevelNetwork
 
 Settings = LocalFeatures | GlobalFeatures
@@ -164,7 +164,9 @@ def _extract_one(
     writer.add(item.row.image_id, *arrays)
 
 
-def _describe(item: _Item, network: LevelNetwork, settings: Settings, device: torch.device) -> tuple[np.ndarray, ...]:
+def _describe(
+    item: _Item, network: LevelNetwork, settings: Settings, device: torch.device
+) -> tuple[np.ndarray | None, ...]:
     """What the writer takes of one image.
 
     Raises:
@@ -185,15 +187,15 @@ def _describe(item: _Item, network: LevelNetwork, settings: Settings, device: to
         raise DataError(too_small) from error
 
 
-def _local(image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings) -> tuple[np.ndarray, ...]:
-    """Descriptors, keypoints in pixels of the original image, scales and strengths."""
+def _local(
+    image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings
+) -> tuple[np.ndarray | None, ...]:
+    """Descriptors, keypoints in pixels of the original image (None where they have no place), scales, strengths."""
     found = network.local(tensor, settings.scales, settings.max_features)
-    centres = cell_centres(
-        found.locations, found.scale_indexes, settings.scales, network.stride, tuple(tensor.shape[-2:])
-    )
+    centres = network.keypoints(found, settings.scales, tuple(tensor.shape[-2:]))
     return (
         found.descriptors.cpu().numpy(),
-        image.to_original(centres.cpu().numpy()),
+        None if centres is None else image.to_original(centres.cpu().numpy()),
         found.scales.float().cpu().numpy(),
         found.strengths.cpu().numpy(),
     )

@@ -5,7 +5,8 @@ Layout (each array in one piece, without compression and without time stamps: eq
     descriptors (N, D) float32 | float16    rows of image i are offsets[i]:offsets[i + 1], strongest first
     offsets     (I + 1,) int64
     image_ids   (I,) int64                  strictly ascending, ids of the manifest within its role
-    keypoints   (N, 2) float32              x, y in pixels of the original image; optional
+    keypoints   (N, 2) float32              x, y in pixels of the original image; absent where descriptors
+                                            have no place (released ones, super-features of FIRe)
     scales      (N,) float32                pyramid scale; optional
     strengths   (N,) float32                descending within an image; optional
     skipped_ids (S,) int64, skipped_reasons (S,) string     images that could not be read, if any

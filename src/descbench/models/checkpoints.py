@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.models import HowModel, ImagenetWeights, Model, RandomWeights
+from descbench.config.models import FireModel, HowModel, ImagenetWeights, Model, RandomWeights
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
+from descbench.models.fire import FireNet
 from descbench.models.gem import GemNet
 from descbench.models.how import HowNet
 from descbench.models.levels import LevelNetwork
@@ -29,6 +30,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # Weight of the last BatchNorm of a residual block in drawn networks.
 _BRANCH = 0.1
+_PATH_MODULES = ("pathlib", "pathlib._local")
+_PATH_CLASSES = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 _HOW_SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
 
 
@@ -36,6 +39,8 @@ def build_network(model: Model) -> LevelNetwork:
     """The network of a catalogue block, without its weights."""
     if isinstance(model, HowModel):
         return HowNet(model.backbone, model.skip_layer, model.dim, model.smoothing)
+    if isinstance(model, FireModel):
+        return FireNet(model.backbone, model.skip_layer, model.dim, model.templates, model.iterations, model.dim_lit)
     return GemNet(model.backbone, model.whitening)
 
 
@@ -211,7 +216,7 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
 
 
 def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
-    """A backbone of torchvision's layout; the layers beyond it are drawn from the seed."""
+    """A backbone of torchvision's layout, for FIRe with LIT; the reduction is drawn from the seed."""
     content, drawn = _load(weights), _drawn(model, seed)
     found = {_sequential_key(key): tensor for key, tensor in content.get("state_dict", content).items()}
     expected = drawn["state_dict"]
@@ -234,8 +239,8 @@ def _official(model: Model, weights: Path) -> dict[str, Any]:
     for key in ("state_dict", "meta"):
         if key not in content:
             raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")
-    if isinstance(model, HowModel):
-        content, mean, std = _how(model, content, weights)
+    if isinstance(model, HowModel | FireModel):
+        content, mean, std = _described(model, content, weights)
     else:
         mean, std = content["meta"].get("mean", IMAGENET_MEAN), content["meta"].get("std", IMAGENET_STD)
     load_state(network, content["state_dict"], weights)
@@ -248,26 +253,42 @@ def _official(model: Model, weights: Path) -> dict[str, Any]:
     }
 
 
-def _how(model: HowModel, content: Mapping[str, Any], weights: Path) -> tuple[dict[str, Any], Any, Any]:
+def _described(
+    model: HowModel | FireModel, content: Mapping[str, Any], weights: Path
+) -> tuple[Mapping[str, Any], Any, Any]:
+    """The checkpoint in its newest format, mean and std, when its metadata describe this very model.
+
+    Not all of it shows in the shapes of the weights: LIT's iterations do not (fire.md section 3.5).
+    """
     try:
-        content = upgrade_how_checkpoint(content)
+        if isinstance(model, HowModel):
+            content = upgrade_how_checkpoint(content)
         parameters = content["net_params"]
-        found = (
-            parameters["architecture"],
-            parameters["skip_layer"],
-            parameters["dim_reduction"]["dim"],
-            (parameters["smoothing"] or {"kernel_size": 0})["kernel_size"],
-        )
+        found = _model_fields(model, parameters)
         mean, std = parameters["runtime"]["mean_std"]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{weights}: not a HOW checkpoint, {error} is missing in its metadata.") from error
-    wanted = (model.backbone, model.skip_layer, model.dim, model.smoothing)
+        kind = {"how": "HOW", "fire": "FIRe"}[model.architecture]
+        raise DataError(f"{weights}: not a {kind} checkpoint, {error} is missing in its metadata.") from error
+    wanted = {name: getattr(model, name) for name in found}
     if found != wanted:
-        names = "backbone, skip_layer, dim, smoothing"
         raise DataError(
-            f"{weights}: its {names} are {found}, the configuration says {wanted}; correct the model block."
+            f"{weights}: its {', '.join(found)} are {tuple(found.values())}, the configuration says "
+            f"{tuple(wanted.values())}; correct the model block."
         )
     return content, mean, std
+
+
+def _model_fields(model: HowModel | FireModel, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a model block, read from the ``net_params`` of an official checkpoint."""
+    shared = {
+        "backbone": parameters["architecture"],
+        "skip_layer": parameters["skip_layer"],
+        "dim": parameters["dim_reduction"]["dim"],
+    }
+    if isinstance(model, FireModel):
+        lit = parameters["lit"]
+        return {**shared, "templates": lit["N"], "iterations": lit["T"], "dim_lit": lit["dim"]}
+    return {**shared, "smoothing": (parameters["smoothing"] or {"kernel_size": 0})["kernel_size"]}
 
 
 def _learned_whitening(meta: Mapping[str, Any], weights: Path) -> dict[str, torch.Tensor]:
@@ -287,7 +308,10 @@ def _learned_whitening(meta: Mapping[str, Any], weights: Path) -> dict[str, torc
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Read a file of torch.save without running anything it holds; numpy arrays are admitted."""
+    """Read a file of torch.save without running anything it holds; numpy arrays and paths are admitted.
+
+    Checkpoints of FIRe's own training hold the path of their start weights (fire.md section 3.5).
+    """
     numpy_pickles = [
         np._core.multiarray._reconstruct,
         np._core.multiarray.scalar,
@@ -297,6 +321,8 @@ def _load(path: Path) -> dict[str, Any]:
     ]
     aliases = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]
     aliases.append((np._core.multiarray.scalar, "numpy.core.multiarray.scalar"))
+    # Whatever the system it was written on, a path is read as text of this class.
+    aliases += [(PurePosixPath, f"{module}.{name}") for module in _PATH_MODULES for name in _PATH_CLASSES]
     try:
         with torch.serialization.safe_globals([*numpy_pickles, *aliases]):
             content = torch.load(path, map_location="cpu", weights_only=True)

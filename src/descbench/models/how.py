@@ -26,8 +26,8 @@ class LocalDescriptors:
 
     Attributes:
         descriptors: (n, D) float32.
-        strengths: (n,) float32 attention; the strongest cell of the image has 1.
-        locations: (n, 2) int16 x, y in feature-map cells of the descriptor's own scale.
+        strengths: (n,) float32 attention; with relative attention the strongest cell of the image has 1.
+        locations: (n, 2) int16 x, y in cells of the map of the descriptor's own scale.
         scales: (n,) float16, as the original stores them (1.414 -> 1.4140625).
         scale_indexes: (n,) int64, position in the list of scales.
     """
@@ -71,9 +71,15 @@ class HowNet(LevelNetwork):
         smoothing: side of the smoothing window, 0 for none.
 
     Batches hold one image: images differ in size.
+
+    Attributes:
+        recompute_scale: whether resizing goes by the ratio of the actual sizes, or by the scale itself.
+        relative_attention: whether attention is divided by its maximum over all scales of the image.
     """
 
     level_outputs = MappingProxyType({"descriptors": (2, 3), "attention": (0, 1)})
+    recompute_scale = True
+    relative_attention = True
 
     def __init__(self, backbone: str = "resnet18", skip_layer: int = 0, dim: int = 128, smoothing: int = 3) -> None:
         super().__init__()
@@ -106,7 +112,7 @@ class HowNet(LevelNetwork):
         Returns:
             Per scale ``(descriptors (1, D, h, w), attention (h, w))``.
         """
-        levels = [resize(image, scale) for scale in scales]
+        levels = [resize(image, scale, recompute=self.recompute_scale) for scale in scales]
         return [None if level is None else self.run_level(level) for level in levels]
 
     def level(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,16 +121,22 @@ class HowNet(LevelNetwork):
         return self.dim_reduction(self.smoothing(features)), self.attention(features).squeeze(0)
 
     def normalised_maps(self, image: torch.Tensor, scales: Sequence[float]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """As :meth:`maps`, with every attention divided by the maximum over all scales of the image."""
-        maps = self.maps(image, scales)
-        strongest = torch.stack([attention.max() for _, attention in filter(None, maps)]).max()
+        """As :meth:`maps`, with every attention divided by the maximum over all scales, if it is relative."""
         empty = image.new_zeros((1, self.dim, 0, 0)), image.new_zeros((0, 0))
-        return [empty if item is None else (item[0], item[1] / strongest) for item in maps]
+        maps = [empty if item is None else item for item in self.maps(image, scales)]
+        if not self.relative_attention:
+            return maps
+        strongest = torch.stack([attention.max() for _, attention in maps if attention.numel()]).max()
+        return [(descriptors, attention / strongest) for descriptors, attention in maps]
 
     def local(self, image: torch.Tensor, scales: Sequence[float], n: int | None) -> LocalDescriptors:
         """The n strongest local descriptors over all scales jointly; all of them for ``n=None``."""
         maps = self.normalised_maps(image, scales)
         return select_local([d for d, _ in maps], [a for _, a in maps], scales, n)
+
+    def keypoints(self, found: LocalDescriptors, scales: Sequence[float], size: tuple[int, int]) -> torch.Tensor | None:
+        """Places of local descriptors in pixels of an input image (H, W): (n, 2) float32 x, y."""
+        return cell_centres(found.locations, found.scale_indexes, scales, self.stride, size)
 
     def unreduced(self, image: torch.Tensor, n: int) -> torch.Tensor:
         """Smoothed features, before the reduction, of the n strongest cells at scale 1: (m, C), m <= n."""
@@ -149,15 +161,22 @@ class HowNet(LevelNetwork):
         ]
 
 
-def resize(image: torch.Tensor, scale: float) -> torch.Tensor | None:
+def resize(image: torch.Tensor, scale: float, *, recompute: bool = True) -> torch.Tensor | None:
     """One level of the pyramid: (1, 3, floor(H s), floor(W s)), or None when a side would vanish.
 
-    Bilinear without antialias; the sampling ratio is recomputed from the actual sizes, as the original
-    does (how.md, image pyramid). Scale 1 is an exact copy.
+    Bilinear without antialias. Scale 1 is an exact copy.
+
+    Args:
+        image: (1, 3, H, W).
+        scale: s.
+        recompute: sample by the ratio of the actual sizes, as HOW does (how.md, image pyramid); else by the
+            scale itself, as FIRe does (fire.md section 1.2). They agree where H s and W s are whole.
     """
     if min(int(side * scale) for side in image.shape[-2:]) < 1:
         return None
-    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=True)
+    return F.interpolate(
+        image, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=recompute
+    )
 
 
 def select_local(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from descbench.config.models import Column, Figure, Table, TableRow
 from descbench.errors import DataError
@@ -28,6 +29,7 @@ COLUMNS = (
 # A table of drawn images has nothing published beside it.
 SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "provenance")
 Cell = tuple[str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Line:
     paper: float | None
     released: float | None
     tolerance: float
-    provenance: str
+    provenance: str | None
 
     @property
     def reference(self) -> float | None:
@@ -77,14 +79,15 @@ def build_table(
     Args:
         name: name of the table, such as ``table2``.
         table: rows, columns and published figures.
-        scores: scores file of every ``(method, dataset)`` the table shows.
+        scores: scores file of every ``(method, dataset)`` the table shows; those of a `when_asked` column may
+            be absent, its cells are then empty.
         provenance: path written into the provenance column, by ``(method, dataset)``.
 
     Raises:
         DataError: a scores file lacks a metric that the table shows.
     """
     lines = [
-        _line(name, table, row, column, scores[row.method, column.dataset], provenance[row.method, column.dataset])
+        _line(name, table, row, column, _of(scores, row, column), _of(provenance, row, column))
         for row in table.rows
         for column in table.columns
     ]
@@ -109,19 +112,24 @@ def render_markdown(name: str, table: Table, lines: list[Line]) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path, provenance: str) -> Line:
+def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path | None, provenance: str | None) -> Line:
     figure = _figure(row, column)
     return Line(
         table=name,
         row=row.label,
         dataset=column.dataset,
         metric=column.metric,
-        ours=_points(scores, column.metric),
+        ours=None if scores is None else _points(scores, column.metric),
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
         provenance=provenance,
     )
+
+
+def _of(files: Mapping[Cell, T], row: TableRow, column: Column) -> T | None:
+    cell = row.method, column.dataset
+    return files.get(cell) if column.when_asked else files[cell]
 
 
 def _figure(row: TableRow, column: Column) -> Figure | None:

@@ -1,0 +1,309 @@
+"""FIRe against what the original gave: LIT, network, selection, losses, whitening, training step, kapture pairs."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import standin
+import torch
+from goldens import golden_files
+
+from descbench.features.images import to_tensor
+from descbench.losses.contrastive import contrastive_loss
+from descbench.losses.decorrelation import decorrelation_loss
+from descbench.losses.superfeatures import match_superfeatures, superfeature_loss
+from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD
+from descbench.models.fire import FireNet, Lit
+from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
+from descbench.training.steps import freeze_batch_norm_statistics
+
+
+def cases(pattern):
+    return [pytest.param(path, id=path.stem) for path in golden_files("fire", pattern)]
+
+
+def config(golden):
+    return json.loads(str(golden["config"]))
+
+
+def layout():
+    """Keys, shapes and the scales of the stand-in weights."""
+    (path,) = golden_files("fire", "state_dict*.json")
+    return json.loads(path.read_text())
+
+
+def network() -> FireNet:
+    """Stand-in network; two of its entries are scaled, as the originals were."""
+    described = layout()
+    parameters, lit = described["net_params"], described["net_params"]["lit"]
+    net = FireNet(
+        parameters["architecture"],
+        parameters["skip_layer"],
+        parameters["dim_reduction"]["dim"],
+        lit["N"],
+        lit["T"],
+        lit["dim"],
+    )
+    state = standin.fill_(net.state_dict())
+    for key, factor in described["standin_scale"].items():
+        state[key].mul_(factor)
+    return net.eval()
+
+
+def picture(seed, height, width) -> torch.Tensor:
+    return to_tensor(standin.image(int(seed), int(height), int(width)), IMAGENET_MEAN, IMAGENET_STD)[None]
+
+
+@pytest.mark.parametrize("path", cases("state_dict*.json"))
+def test_state_dict(path):
+    golden, net = json.loads(path.read_text()), network()
+    learned = {key for key, _ in net.named_parameters()}
+    found = [
+        {"key": key, "shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch."), "parameter": key in learned}
+        for key, t in net.state_dict().items()
+    ]
+    assert found == golden["entries"]
+    assert len(found) == golden["n_entries"]
+    assert sum(t.numel() for t in net.state_dict().values()) == golden["n_values"]
+    assert sum(p.numel() for p in net.parameters()) == golden["n_parameters"]
+    assert net.meta == golden["meta"]
+
+
+def small_lit(golden, iterations):
+    """LIT with stand-in weights, templates and queries scaled as the originals were."""
+    c = config(golden)
+    lit = Lit(c["cin"], c["dim"], c["N"], iterations)
+    for key, tensor in lit.state_dict().items():
+        tensor.copy_(torch.from_numpy(standin.values(f"lit.{key}", tuple(tensor.shape))))
+    with torch.no_grad():
+        lit.templates_init.mul_((c["N"] * c["dim"]) ** 0.5)
+        lit.project_q.weight.mul_(8)
+    return lit
+
+
+@pytest.mark.parametrize("path", cases("lit_small*.npz"))
+def test_lit(path):
+    golden = np.load(path)
+    c = config(golden)
+    values = np.random.RandomState(c["seed"]).standard_normal((c["B"], c["cin"], c["h"], c["w"]))
+    features = torch.from_numpy(np.clip(values, 0, None).astype(np.float32))
+    counts = [int(m[1]) for name in golden.files if (m := re.fullmatch(r"T(\d+)_out", name))]
+    assert counts
+    for count in counts:
+        lit, given = small_lit(golden, count), features.clone().requires_grad_()
+        out, attention = lit(given)
+        np.testing.assert_allclose(out.detach(), golden[f"T{count}_out"], atol=3e-5, rtol=0)
+        np.testing.assert_allclose(attention.detach(), golden[f"T{count}_attn"], atol=3e-6, rtol=0)
+        if f"T{count}_grad_input" in golden.files:
+            (probe(out, c["seed"] + 1) + probe(attention, c["seed"] + 2)).backward()
+            gradients = {"input": given.grad, **{f"lit.{key}": p.grad for key, p in lit.named_parameters()}}
+            for key, gradient in gradients.items():
+                expected = golden[f"T{count}_grad_{key}"]
+                # The bias before the queries moves all logits of a location alike: its gradient is 0, the rest noise.
+                noise = 3e-5 if key == "lit.norm_templates.bias" else 0
+                tolerance = 1e-3 * np.abs(expected).max() + noise
+                np.testing.assert_allclose(gradient, expected, atol=tolerance, rtol=0, err_msg=key)
+
+
+def probe(tensor, seed):
+    """Sum of a tensor times normal noise of a seed."""
+    noise = np.random.RandomState(seed).standard_normal(tensor.shape).astype(np.float32)
+    return (tensor * torch.from_numpy(noise)).sum()
+
+
+@pytest.mark.parametrize("path", cases("lit_full*.npz"))
+@torch.inference_mode()
+def test_lit_of_full_size(path):
+    golden, net = np.load(path), network()
+    c = config(golden)
+    values = np.random.RandomState(c["seed"]).standard_normal(c["shape"])
+    features = torch.from_numpy(np.clip(values, c["clip_min"], None).astype(np.float32))
+    superfeatures, attention = net.lit(features)
+    first = golden["superfeatures_first16"]
+    np.testing.assert_allclose(superfeatures[:, :, : first.shape[2], 0], first, atol=1e-3)
+    np.testing.assert_allclose(superfeatures[0, :, :, 0].norm(dim=0), golden["superfeatures_norm"], atol=1e-3)
+    np.testing.assert_allclose(superfeatures[0, :, :, 0].sum(0), golden["superfeatures_sum"], atol=1e-3)
+    np.testing.assert_allclose(attention, golden["attn"], atol=2e-4)
+    np.testing.assert_allclose(net.attention(superfeatures)[0], golden["strengths"], atol=1e-3)
+    np.testing.assert_allclose(net.dim_reduction(superfeatures), golden["reduced"], atol=1e-3)
+
+
+@pytest.mark.parametrize("path", cases("net_single*.npz"))
+@torch.inference_mode()
+def test_single_scale(path):
+    golden, net = np.load(path), network()
+    c = config(golden)
+    for i, shape in enumerate(c["images"]):
+        image = picture(**shape)
+        features = net.features(image)
+        np.testing.assert_array_equal(features.shape, golden[f"im{i}_featmap_shape"])
+        np.testing.assert_allclose(
+            features.sum((0, 2, 3)), golden[f"im{i}_featmap_sum_per_channel"], rtol=1e-4, atol=1e-3
+        )
+        ((reduced, strengths),) = net.maps(image, c["scales"])
+        np.testing.assert_allclose(reduced, golden[f"im{i}_features"], atol=5e-4)
+        np.testing.assert_allclose(strengths, golden[f"im{i}_strengths"], atol=5e-4)
+        np.testing.assert_allclose(net(image), golden[f"im{i}_global"], atol=1e-5)
+        rows, attention = net.superfeatures(image)
+        np.testing.assert_allclose(rows, golden[f"im{i}_features"][0, :, :, 0].T, atol=5e-4)
+        np.testing.assert_allclose(attention, golden[f"im{i}_attn"][0], atol=5e-5)
+        unreduced = net.unreduced(image, 1000)
+        np.testing.assert_allclose(unreduced.norm(dim=1), np.sort(golden[f"im{i}_strengths"].ravel())[::-1], atol=5e-4)
+
+
+@pytest.mark.parametrize("path", cases("net_multiscale*.npz"))
+@torch.inference_mode()
+def test_multiscale(path):
+    golden, net = np.load(path), network()
+    c = config(golden)
+    image = picture(c["seed"], c["height"], c["width"])
+    maps = net.maps(image, c["scales"])
+    np.testing.assert_allclose(np.stack([s.flatten() for _, s in maps]), golden["all_strengths"], atol=5e-4)
+    np.testing.assert_allclose(net.describe(image, c["scales"]), golden["global_7scales"], atol=1e-5)
+    found = net.local(image, c["scales"], c["features_num"])
+    assert (found.locations.dtype, found.scales.dtype) == (torch.int16, torch.float16)
+    np.testing.assert_allclose(found.strengths, golden["strengths"], atol=5e-4)
+    every = net.local(image, c["scales"], None)
+    assert len(every.descriptors) == golden["all_strengths"].size
+    np.testing.assert_array_equal(every.locations[:3], golden["all_sorted_first3_loc"])
+    ours = by_key(found.scales.numpy(), found.locations.numpy())
+    theirs = by_key(golden["scales"], golden["locations"])
+    # Strengths equal within the tolerance may change places, at the cut too.
+    weakest = golden["strengths"][-1]
+    for key in ours.keys() ^ theirs.keys():
+        strength = found.strengths[ours[key]] if key in ours else golden["strengths"][theirs[key]]
+        assert abs(float(strength) - weakest) < 5e-4, f"{key} is chosen by one side only"
+    common = sorted(ours.keys() & theirs.keys())
+    assert len(common) > 0.99 * len(theirs)
+    rows = [ours[key] for key in common], [theirs[key] for key in common]
+    np.testing.assert_allclose(found.descriptors[rows[0]], golden["descriptors"][rows[1]], atol=5e-4)
+    np.testing.assert_allclose(found.strengths[rows[0]], golden["strengths"][rows[1]], atol=5e-4)
+
+
+def by_key(scales, locations):
+    """(scale, x, y) -> row."""
+    return {(float(s), int(x), int(y)): row for row, (s, (x, y)) in enumerate(zip(scales, locations, strict=True))}
+
+
+def loss_cases(path):
+    return json.loads(str(np.load(path)["summary"]))
+
+
+@pytest.mark.parametrize(
+    ("path", "case"),
+    [
+        pytest.param(p, c, id=f"{p.stem}-{c}")
+        for p in golden_files("fire", "superfeature_loss*.npz")
+        for c in loss_cases(p)
+    ],
+)
+def test_superfeature_loss(path, case):
+    golden, summary = np.load(path), loss_cases(path)[case]
+    inputs = [torch.from_numpy(image).requires_grad_() for image in golden[f"{case}_inputs"]]
+    assert golden[f"{case}_target"].tolist() == [-1, 1] + [0] * (len(inputs) - 2)
+    loss, found = superfeature_loss(inputs[0], inputs[1], inputs[2:], margin=1.1)
+    assert found.ids.tolist() == golden[f"{case}_matches"].tolist()
+    genuine = match_superfeatures(inputs[0], inputs[1], ratio="genuine")
+    assert len(genuine.ids) == summary["n_if_real_ratio_test"]
+    if case == "equal":
+        # Distances of equal rows are noise around zero; only which ids are kept means something.
+        return
+    np.testing.assert_array_equal(found.nearest, golden[f"{case}_nn_of_positive"])
+    np.testing.assert_array_equal(found.second, golden[f"{case}_second_index"])
+    np.testing.assert_allclose(found.distances, golden[f"{case}_best_dist"], atol=2e-4)
+    np.testing.assert_allclose(found.quotients, golden[f"{case}_quotient"], atol=2e-4)
+    np.testing.assert_array_equal(found.reciprocal, golden[f"{case}_reciprocal"])
+    np.testing.assert_allclose(0.02 * loss.item(), golden[f"{case}_loss"], rtol=1e-6, atol=1e-9)
+    (0.02 * loss).backward()
+    for image, expected in zip(inputs, golden[f"{case}_grads"], strict=True):
+        gradient = torch.zeros_like(image) if image.grad is None else image.grad
+        np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    assert inputs[0].grad is not None
+
+
+@pytest.mark.parametrize("path", cases("attention_loss*.npz"))
+def test_attention_loss(path):
+    golden = np.load(path)
+    count = sum(name.startswith("attn") for name in golden.files)
+    assert count
+    attentions = [torch.from_numpy(golden[f"attn{i}"]).requires_grad_() for i in range(count)]
+    loss = 0.1 * decorrelation_loss(attentions)
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), golden["loss"], atol=1e-6)
+    for i, attention in enumerate(attentions):
+        np.testing.assert_allclose(attention.grad, golden[f"grad{i}"], atol=1e-6)
+
+
+@pytest.mark.parametrize("path", cases("contrastive*.npz"))
+def test_contrastive(path):
+    golden = np.load(path)
+    margins = [name.removeprefix("loss_m") for name in golden.files if name.startswith("loss_m")]
+    assert margins
+    for margin in margins:
+        x = torch.from_numpy(golden["x"]).requires_grad_()
+        loss = contrastive_loss(x, torch.from_numpy(golden["label"]), float(margin))
+        loss.backward()
+        np.testing.assert_allclose(loss.item(), golden[f"loss_m{margin}"], rtol=1e-5)
+        np.testing.assert_allclose(x.grad, golden[f"grad_m{margin}"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", cases("whitening_init*.npz"))
+def test_whitening_init(path):
+    golden = np.load(path)
+    moments = StreamedMoments(golden["X"].shape[1])
+    for part in np.array_split(golden["X"], 7):
+        moments.add(part)
+    weight, bias = whitening_convolution(*pca_whitening(moments), len(golden["bias"]))
+    signs = torch.from_numpy(np.sign((weight.numpy() * golden["weight"]).sum((1, 2, 3))))
+    np.testing.assert_allclose(weight * signs[:, None, None, None], golden["weight"], atol=1e-5)
+    np.testing.assert_allclose(bias * signs, golden["bias"], atol=1e-5)
+    rows = torch.from_numpy(golden["X"][: len(golden["projected_first20"])])
+    projected = torch.nn.functional.conv2d(rows[:, :, None, None], weight, bias)[:, :, 0, 0]
+    np.testing.assert_allclose(projected * signs, golden["projected_first20"], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("train_step*.json"))
+def test_train_step(path):
+    golden, tensors, net = json.loads(path.read_text()), np.load(path.with_suffix(".npz")), network()
+    net.train()
+    freeze_batch_norm_statistics(net)
+    adam = golden["adam"]
+    groups = net.parameter_groups(adam["lr"])
+    optimiser = torch.optim.Adam(
+        groups, lr=adam["lr"], weight_decay=adam["weight_decay"], betas=adam["betas"], eps=adam["eps"]
+    )
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.99)
+    start = {key: p.detach().clone() for key, p in net.named_parameters()}
+    for expected in golden["tuples"]:
+        rows, attentions = zip(*(net.superfeatures(picture(*shape)) for shape in expected["images"]), strict=True)
+        contrast, matching = superfeature_loss(rows[0], rows[1], rows[2:], margin=1.1)
+        parts = 0.1 * decorrelation_loss(attentions), 0.02 * contrast
+        sum(parts).backward()
+        np.testing.assert_allclose(parts[0].item(), expected["loss_attention"], rtol=1e-5)
+        # A template whose quotient lies at the threshold may differ.
+        assert len(set(matching.ids.tolist()) ^ set(expected["matches"])) <= 1
+        np.testing.assert_allclose(parts[1].item(), expected["loss_superfeature"], rtol=1e-5)
+    gradients = {key: p.grad.double() for key, p in net.named_parameters()}
+    optimiser.step()
+    scheduler.step()
+    changes = {key: p.detach().double() - start[key].double() for key, p in net.named_parameters()}
+    for key, norm in golden["grad_norm"].items():
+        if norm > 1e-4:
+            assert gradients[key].norm().item() == pytest.approx(norm, rel=2e-3), key
+    for key, norm in golden["update_norm"].items():
+        if key.startswith("dim_reduction."):
+            assert changes[key].norm().item() == norm == 0
+        elif golden["grad_norm"][key] > 1e-4:
+            assert changes[key].norm().item() == pytest.approx(norm, rel=2e-2), key
+    names = [name.removeprefix("grad:") for name in tensors.files if name.startswith("grad:")]
+    assert names
+    for name in names:
+        expected = tensors[f"grad:{name}"]
+        found = gradients[name].flatten()[: len(expected)].numpy()
+        largest = gradients[name].abs().max().item()
+        np.testing.assert_allclose(found, expected, atol=2e-3 * largest, rtol=0, err_msg=name)
+        clear = np.abs(expected) > 1e-3 * largest
+        change = changes[name].flatten()[: len(expected)].numpy()
+        np.testing.assert_array_equal(np.sign(change[clear]), np.sign(tensors[f"delta:{name}"][clear]), err_msg=name)
+    np.testing.assert_allclose([g["lr"] for g in optimiser.param_groups], golden["lr_after_one_epoch_step"])
