@@ -4,6 +4,9 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cstring>
+/* gcc 12 warns about its own header. */
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,bmi,fma")))
@@ -27,13 +30,14 @@ INLINE uint64_t at_most(__m512 v0, __m512 v1, __m512 v2, __m512 v3, __m512 l0, _
 }
 
 /* The four sums of query i become values; rarely is one of them near enough to be written down. */
-template <bool columns> INLINE void judge(const TileTask &t, int64_t i, __m512i s0, __m512i s1, __m512i s2, __m512i s3)
+template <bool columns> INLINE void judge(const TileTask &t, int64_t i, const int32_t *sums)
 {
+    const __m512i start = _mm512_set1_epi32(t.start[i]);
     const __m512 scale = _mm512_set1_ps(t.scale[i]), limit = _mm512_set1_ps(t.limit[i]);
-    const __m512 v0 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(s0), scale, _mm512_load_ps(t.bias));
-    const __m512 v1 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(s1), scale, _mm512_load_ps(t.bias + 16));
-    const __m512 v2 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(s2), scale, _mm512_load_ps(t.bias + 32));
-    const __m512 v3 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(s3), scale, _mm512_load_ps(t.bias + 48));
+    const __m512 v0 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 0))), scale, _mm512_load_ps(t.bias));
+    const __m512 v1 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 16))), scale, _mm512_load_ps(t.bias + 16));
+    const __m512 v2 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 32))), scale, _mm512_load_ps(t.bias + 32));
+    const __m512 v3 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 48))), scale, _mm512_load_ps(t.bias + 48));
     const __m512 least = _mm512_min_ps(_mm512_min_ps(v0, v1), _mm512_min_ps(v2, v3));
     uint64_t hits = _mm512_cmp_ps_mask(least, limit, _CMP_LE_OQ), column_hits = 0;
     if (columns) {
@@ -68,20 +72,26 @@ template <bool columns> INLINE void judge(const TileTask &t, int64_t i, __m512i 
     s##q##2 = _mm512_dpbusd_epi32(s##q##2, t2, b);                                                                   \
     s##q##3 = _mm512_dpbusd_epi32(s##q##3, t3, b)
 #define START(q)                                                                                                     \
-    __m512i s##q##0 = _mm512_set1_epi32(t.start[i + q]), s##q##1 = s##q##0, s##q##2 = s##q##0, s##q##3 = s##q##0
+    __m512i s##q##0 = _mm512_setzero_si512(), s##q##1 = s##q##0, s##q##2 = s##q##0, s##q##3 = s##q##0
 
-template <bool columns> TARGET void filter_six(const TileTask &t, int64_t i)
+#define KEEP(q)                                                                                                      \
+    _mm512_store_si512(sums + 64 * q, s##q##0);                                                                      \
+    _mm512_store_si512(sums + 64 * q + 16, s##q##1);                                                                 \
+    _mm512_store_si512(sums + 64 * q + 32, s##q##2);                                                                 \
+    _mm512_store_si512(sums + 64 * q + 48, s##q##3)
+
+/* sums (6, 64): dot products of six queries with a tile. Nothing else happens here, so that nothing is spilt. */
+TARGET __attribute__((noinline)) void multiply_six(const uint8_t *tile, const int8_t *codes, int64_t steps,
+                                                   int32_t *sums)
 {
-    const int64_t stride = 4 * t.steps;
-    const int8_t *codes = t.queries + i * stride;
-    const uint8_t *tile = t.tile;
+    const int64_t stride = 4 * steps;
     START(0);
     START(1);
     START(2);
     START(3);
     START(4);
     START(5);
-    for (int64_t step = 0; step < t.steps; step++, codes += 4, tile += 4 * kTile) {
+    for (int64_t step = 0; step < steps; step++, codes += 4, tile += 4 * kTile) {
         const __m512i t0 = _mm512_load_si512(tile), t1 = _mm512_load_si512(tile + 64);
         const __m512i t2 = _mm512_load_si512(tile + 128), t3 = _mm512_load_si512(tile + 192);
         __m512i b;
@@ -92,19 +102,24 @@ template <bool columns> TARGET void filter_six(const TileTask &t, int64_t i)
         ADD(4);
         ADD(5);
     }
-    judge<columns>(t, i, s00, s01, s02, s03);
-    judge<columns>(t, i + 1, s10, s11, s12, s13);
-    judge<columns>(t, i + 2, s20, s21, s22, s23);
-    judge<columns>(t, i + 3, s30, s31, s32, s33);
-    judge<columns>(t, i + 4, s40, s41, s42, s43);
-    judge<columns>(t, i + 5, s50, s51, s52, s53);
+    KEEP(0);
+    KEEP(1);
+    KEEP(2);
+    KEEP(3);
+    KEEP(4);
+    KEEP(5);
 }
 
-void filter(const TileTask &t)
+template <bool columns> TARGET void filter_all(const TileTask &t)
 {
-    for (int64_t i = 0; i < t.count; i += 6)
-        t.column_upper != nullptr ? filter_six<true>(t, i) : filter_six<false>(t, i);
+    alignas(64) int32_t sums[6 * kTile];
+    for (int64_t i = 0; i < t.count; i += 6) {
+        multiply_six(t.tile, t.queries + i * 4 * t.steps, t.steps, sums);
+        for (int64_t q = 0; q < 6; q++) judge<columns>(t, i + q, sums + kTile * q);
+    }
 }
+
+void filter(const TileTask &t) { t.column_upper != nullptr ? filter_all<true>(t) : filter_all<false>(t); }
 
 INLINE __m512d eight(const float *values, int64_t left)
 {
