@@ -107,7 +107,7 @@ Block::Block(const Database &base, int64_t neighbours)
     : database(base), k(neighbours), error(kBlock), values(kBlock * kTile), hits(kBlock), column_hits(kBlock),
       measured(kBlock), codes_(kBlock * base.steps * 4), scale_(kBlock), limit_(kBlock), kth_(kBlock),
       by_norm_(kBlock), by_residual_(kBlock), slack_(kBlock), start_(kBlock), best_(kBlock * neighbours),
-      capacity_(1024 + 8 * neighbours)
+      square_(kBlock), capacity_(1024 + 8 * neighbours)
 {
     candidates_.resize(kBlock * capacity_);
     kept_.resize(kBlock);
@@ -146,6 +146,7 @@ void Block::begin_query(int64_t i)
     const double sum_of_norms = length + database.norm;
     double around = length, rest = 0, scale = largest(query, dim) / 127.0;
     std::memset(codes, 0, database.steps * 4);
+    square_[i] = length * length;
     if (!database.usable || !(length <= kLargest)) {
         measured[i] = 1;
         kth_[i] = -kFar;
@@ -268,15 +269,37 @@ void Block::finish(int64_t i, int64_t *ids, double *measures)
     found_.clear();
     if (measured[i]) {
         for (int64_t id = 0; id < database.size; id++) found_.emplace_back(database.measure(query, id), id);
+        std::partial_sort(found_.begin(), found_.begin() + k, found_.end());
     } else {
-        tighten(i);
-        const Candidate *row = candidates_.data() + i * capacity_;
-        for (int64_t c = 0; c < kept_[i]; c++) found_.emplace_back(database.measure(query, row[c].id), row[c].id);
+        measure_candidates(i);
     }
-    std::partial_sort(found_.begin(), found_.begin() + k, found_.end());
     for (int64_t n = 0; n < k; n++) {
         measures[n] = found_[n].first;
         ids[n] = found_[n].second;
+    }
+}
+
+/* The k nearest among the candidates, the most promising first: most others need not be measured. */
+void Block::measure_candidates(int64_t i)
+{
+    tighten(i);
+    const float *query = queries + i * database.dim;
+    Candidate *row = candidates_.data() + i * capacity_;
+    const int64_t number = kept_[i];
+    for (int64_t c = 0; c < number; c++) __builtin_prefetch(database.vectors + row[c].id * database.dim);
+    std::sort(row, row + number, [](const Candidate &a, const Candidate &b) { return a.low < b.low; });
+    double limit = std::numeric_limits<double>::infinity();
+    for (int64_t c = 0; c < number && row[c].low <= limit; c++) {
+        const std::pair<double, int64_t> next(database.measure(query, row[c].id), row[c].id);
+        if ((int64_t)found_.size() == k) {
+            if (!(next < found_.back())) continue;
+            found_.pop_back();
+        }
+        found_.insert(std::upper_bound(found_.begin(), found_.end(), next), next);
+        if ((int64_t)found_.size() == k) {
+            const double kth = found_.back().first;
+            limit = database.by_distance ? kth - square_[i] : 2 * kth;
+        }
     }
 }
 

@@ -139,6 +139,7 @@ class Block {
   private:
     void begin_query(int64_t query);
     void tighten(int64_t query);
+    void measure_candidates(int64_t query);
     void keep(int64_t query, float low, float high, int64_t id);
 
     Lines<int8_t> codes_;
@@ -147,6 +148,7 @@ class Block {
     std::vector<float> best_;           /* (kBlock, k) least upper bounds, ascending */
     std::vector<Candidate> candidates_; /* (kBlock, capacity_) */
     std::vector<int64_t> kept_;
+    std::vector<double> square_;        /* |q|^2 */
     int64_t capacity_;
     std::vector<std::pair<double, int64_t>> found_;
 };

@@ -32,12 +32,11 @@ INLINE uint64_t at_most(__m512 v0, __m512 v1, __m512 v2, __m512 v3, __m512 l0, _
 /* The four sums of query i become values; rarely is one of them near enough to be written down. */
 template <bool columns> INLINE void judge(const TileTask &t, int64_t i, const int32_t *sums)
 {
-    const __m512i start = _mm512_set1_epi32(t.start[i]);
     const __m512 scale = _mm512_set1_ps(t.scale[i]), limit = _mm512_set1_ps(t.limit[i]);
-    const __m512 v0 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 0))), scale, _mm512_load_ps(t.bias));
-    const __m512 v1 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 16))), scale, _mm512_load_ps(t.bias + 16));
-    const __m512 v2 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 32))), scale, _mm512_load_ps(t.bias + 32));
-    const __m512 v3 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(start, _mm512_load_si512(sums + 48))), scale, _mm512_load_ps(t.bias + 48));
+    const __m512 v0 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 0)), scale, _mm512_load_ps(t.bias));
+    const __m512 v1 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 16)), scale, _mm512_load_ps(t.bias + 16));
+    const __m512 v2 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 32)), scale, _mm512_load_ps(t.bias + 32));
+    const __m512 v3 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 48)), scale, _mm512_load_ps(t.bias + 48));
     const __m512 least = _mm512_min_ps(_mm512_min_ps(v0, v1), _mm512_min_ps(v2, v3));
     uint64_t hits = _mm512_cmp_ps_mask(least, limit, _CMP_LE_OQ), column_hits = 0;
     if (columns) {
@@ -72,7 +71,7 @@ template <bool columns> INLINE void judge(const TileTask &t, int64_t i, const in
     s##q##2 = _mm512_dpbusd_epi32(s##q##2, t2, b);                                                                   \
     s##q##3 = _mm512_dpbusd_epi32(s##q##3, t3, b)
 #define START(q)                                                                                                     \
-    __m512i s##q##0 = _mm512_setzero_si512(), s##q##1 = s##q##0, s##q##2 = s##q##0, s##q##3 = s##q##0
+    __m512i s##q##0 = _mm512_set1_epi32(start[q]), s##q##1 = s##q##0, s##q##2 = s##q##0, s##q##3 = s##q##0
 
 #define KEEP(q)                                                                                                      \
     _mm512_store_si512(sums + 64 * q, s##q##0);                                                                      \
@@ -82,7 +81,7 @@ template <bool columns> INLINE void judge(const TileTask &t, int64_t i, const in
 
 /* sums (6, 64): dot products of six queries with a tile. Nothing else happens here, so that nothing is spilt. */
 TARGET __attribute__((noinline)) void multiply_six(const uint8_t *tile, const int8_t *codes, int64_t steps,
-                                                   int32_t *sums)
+                                                   const int32_t *start, int32_t *sums)
 {
     const int64_t stride = 4 * steps;
     START(0);
@@ -113,8 +112,13 @@ TARGET __attribute__((noinline)) void multiply_six(const uint8_t *tile, const in
 template <bool columns> TARGET void filter_all(const TileTask &t)
 {
     alignas(64) int32_t sums[6 * kTile];
+    const int64_t bytes = 4 * kTile * t.steps;
+    const uint8_t *ahead = t.tile + bytes, *end = ahead + bytes;
     for (int64_t i = 0; i < t.count; i += 6) {
-        multiply_six(t.tile, t.queries + i * 4 * t.steps, t.steps, sums);
+        /* The next tile comes while this one is worked on. (Behind the last one nothing is read.) */
+        for (int64_t line = 0; line < bytes / 16 && ahead < end; line += 64, ahead += 64)
+            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+        multiply_six(t.tile, t.queries + i * 4 * t.steps, t.steps, t.start + i, sums);
         for (int64_t q = 0; q < 6; q++) judge<columns>(t, i + q, sums + kTile * q);
     }
 }
