@@ -28,14 +28,14 @@ def extension(name: str, sources: list[Path], flags: list[str], **settings) -> E
     )
 
 
-KERNELS = RETRIEVAL / "kernels"
+KERNELS = [RETRIEVAL / "kernels" / f"{n}.cpp" for n in ("nearest", "mutual", "means", "vnni", "avx2", "portable")]
 extensions = [
     extension("_asmk", [RETRIEVAL / "_asmk.pyx"], []),
     extension(
         "_nearest",
-        [RETRIEVAL / "_nearest.pyx", *(KERNELS / f"{name}.cpp" for name in ("nearest", "mutual", "means", "vnni", "avx2", "portable"))],
+        [RETRIEVAL / "_nearest.pyx", *KERNELS],
         ["-std=c++17", "-fno-math-errno"],
-        depends=[str(KERNELS / "nearest.h")],
+        depends=[str(RETRIEVAL / "kernels" / "nearest.h")],
         language="c++",
     ),
 ]
