@@ -5,6 +5,7 @@ CORES ?= 2
 BIN := .venv/bin
 REQUIREMENTS ?= requirements/cpu.txt
 SETUP := .venv/.ready
+KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
 
 .PHONY: help setup demo test bench lint clean
 
@@ -17,7 +18,7 @@ help:
 
 setup: $(SETUP)
 
-$(SETUP): $(REQUIREMENTS) requirements/base.txt requirements/dev.txt requirements/backends.txt pyproject.toml setup.py src/descbench/retrieval/_asmk.pyx
+$(SETUP): $(REQUIREMENTS) requirements/base.txt requirements/dev.txt requirements/backends.txt pyproject.toml setup.py $(KERNELS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .

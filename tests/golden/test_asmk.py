@@ -15,11 +15,10 @@ from descbench.retrieval.asmk import (
     codes_to_words,
     distance_table,
     invert,
-    make_quantiser,
-    quantise,
     words_to_codes,
 )
-from descbench.retrieval.codebook import kmeans, subsample
+from descbench.retrieval.kmeans import kmeans, subsample
+from descbench.retrieval.nearest import NearestCentroids
 from descbench.retrieval.partitions import partition_bounds, partition_suffix
 from descbench.retrieval.ranking import rank_scores
 from descbench.retrieval.statistics import compute_idf
@@ -39,7 +38,7 @@ def offsets_of(image_ids, first, stop):
 def aggregated(vectors, image_ids, centroids, assignments, binary, first=0, stop=None):
     """Images ``first`` to ``stop`` (None = the last one with a descriptor), quantised and aggregated."""
     stop = int(image_ids.max()) + 1 if stop is None else stop
-    words = quantise(make_quantiser(centroids), vectors, assignments)
+    words = NearestCentroids(centroids).search(vectors, assignments)
     return aggregate(vectors, words, offsets_of(image_ids, first, stop), centroids, binary=binary)
 
 
@@ -79,7 +78,7 @@ def test_kmeans(path):
     while f"X_{case}" in golden:
         points, size = golden[f"X_{case}"], int(golden[f"k_{case}"])
         centroids = kmeans(points, size, iterations=10, seed=1234)
-        distances = make_quantiser(centroids).search(points, 1)[0]
+        distances = NearestCentroids(centroids).measure(points, 1)[1]
         assert distances.mean(dtype=np.float64) == pytest.approx(float(golden[f"mean_sq_dist_{case}"]), rel=0.02)
         if str(golden["faiss_version"]) == faiss.__version__:
             np.testing.assert_allclose(centroids, golden[f"centroids_{case}"], atol=1e-4, rtol=1e-4)
@@ -124,9 +123,9 @@ def kernel_similarities(queries, database):
 @each("aggregate*.npz")
 def test_quantise_and_aggregate(path):
     golden = np.load(path)
-    centroids, quantiser = golden["centroids"], make_quantiser(golden["centroids"])
-    assert np.array_equal(quantise(quantiser, golden["vecs"], 1), golden["words_ma1"])
-    ours = np.sort(quantise(quantiser, golden["qvecs"], 5))
+    centroids, quantiser = golden["centroids"], NearestCentroids(golden["centroids"])
+    assert np.array_equal(quantiser.search(golden["vecs"], 1), golden["words_ma1"])
+    ours = np.sort(quantiser.search(golden["qvecs"], 5))
     assert np.array_equal(ours, np.sort(golden["qwords_ma5"]))
     first = golden["qimids"] == golden["qimids"].min()
     cases = [
@@ -156,7 +155,7 @@ def check_bits(images, sums, words):
 
 def residual_sums(vectors, image_ids, centroids, assignments):
     """Sum of residuals of each image and word, images and words ascending, in float64."""
-    words = quantise(make_quantiser(centroids), vectors, assignments)
+    words = NearestCentroids(centroids).search(vectors, assignments)
     residuals = vectors[:, None].astype(np.float64) - centroids[words]
     groups = np.unique(np.repeat(image_ids, assignments) * len(centroids) + words.ravel(), return_inverse=True)[1]
     sums = np.zeros((groups.max() + 1, vectors.shape[1]))

@@ -7,9 +7,9 @@ import pytest
 from retrieval_data import draw_images, make_codebook, make_index, poison, write_shard, write_shards
 
 from descbench.errors import DataError, StaleFileError
-from descbench.retrieval.asmk import make_quantiser, quantise
 from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.index import build_index, read_index
+from descbench.retrieval.nearest import NearestCentroids
 
 COUNTS = [3, 0, 5, 9, 1, 0]
 
@@ -25,7 +25,7 @@ def test_index_shards_hold_the_plain_lists(tmp_path, binary, assignments):
     for output, first, stop in zip(outputs, (0, 2), (2, 6), strict=True):
         info, lists = read_index(output)
         vectors = np.concatenate(images[first:stop])
-        words = quantise(make_quantiser(centroids), vectors, assignments)
+        words = NearestCentroids(centroids).search(vectors, assignments)
         offsets = np.cumsum([0, *(len(image) for image in images[first:stop])])
         rows = plain.aggregate(vectors, words, offsets, centroids, binary)
         expected = plain.invert(*rows, len(centroids), first)

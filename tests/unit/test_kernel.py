@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descbench.errors import DataError
-from descbench.retrieval.asmk import Aggregated, InvertedFile, Searcher, aggregate, invert, make_quantiser, quantise
+from descbench.retrieval.asmk import Aggregated, InvertedFile, Searcher, aggregate, invert
 
 problems = st.fixed_dictionaries(
     {
@@ -168,14 +167,3 @@ def test_inconsistent_lists_are_refused(change):
 def test_words_outside_the_codebook_are_refused():
     with pytest.raises(ValueError, match="codebook"):
         aggregate(np.zeros((1, 4)), np.array([[2]]), np.array([0, 1]), np.zeros((2, 4)), binary=True)
-
-
-def test_more_assignments_than_words_are_refused():
-    with pytest.raises(DataError, match="codebook of 2 words"):
-        quantise(make_quantiser(np.eye(2, dtype=np.float32)), np.zeros((1, 2), np.float32), 3)
-
-
-def test_quantise_orders_words_by_distance():
-    quantiser = make_quantiser(np.array([[0.0], [1.0], [5.0]], np.float32))
-    assert quantise(quantiser, np.array([[0.9], [4.0]], np.float32), 3).tolist() == [[1, 0, 2], [2, 1, 0]]
-    assert quantise(quantiser, np.zeros((0, 1), np.float32), 2).shape == (0, 2)

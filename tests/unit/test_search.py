@@ -18,8 +18,8 @@ from retrieval_data import (
 )
 
 from descbench.errors import DataError, StaleFileError
-from descbench.retrieval.asmk import make_quantiser, quantise
 from descbench.retrieval.codebook import read_codebook
+from descbench.retrieval.nearest import NearestCentroids
 from descbench.retrieval.ranking import merge_rankings, read_ranking
 from descbench.retrieval.search import search_index
 from descbench.retrieval.statistics import collect_statistics, compute_idf, read_statistics
@@ -42,7 +42,7 @@ def query_shards(tmp_path):
 def aggregate_plainly(counts, seed, assignments, centroids, binary):
     images = [image[:6] for image in draw_images(counts, seed=seed)]
     vectors = np.concatenate(images)
-    words = quantise(make_quantiser(centroids), vectors, assignments)
+    words = NearestCentroids(centroids).search(vectors, assignments)
     return plain.aggregate(vectors, words, np.cumsum([0, *map(len, images)]), centroids, binary)
 
 

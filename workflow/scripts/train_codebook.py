@@ -18,5 +18,6 @@ with job(snakemake):
         iterations=codebook["iterations"],
         seed=codebook["seed"],
         device=snakemake.params.device,
+        assignment=codebook["assignment"],
         threads=snakemake.threads,
     )

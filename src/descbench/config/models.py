@@ -259,6 +259,10 @@ class Codebook(Strict):
     size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
     iterations: int = Field(10, gt=0, description="k-means iterations.")
     seed: int = Field(1234, description="Seed of the subsample and of the initial centroids.")
+    assignment: Literal["exact", "two_level"] = Field(
+        "exact",
+        description="`two_level` is approximate: a point sees the words of its 8 nearest cells of words only.",
+    )
 
 
 class IndexSettings(Strict):

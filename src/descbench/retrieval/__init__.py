@@ -4,9 +4,9 @@ The constants below belong to the stages of the same names. They are raised on p
 result of a stage changes, so that Snakemake runs it again.
 """
 
-TRAIN_CODEBOOK_VERSION = 1
-BUILD_INDEX_VERSION = 1
+TRAIN_CODEBOOK_VERSION = 2
+BUILD_INDEX_VERSION = 2
 COLLECT_STATISTICS_VERSION = 1
-SEARCH_INDEX_VERSION = 1
+SEARCH_INDEX_VERSION = 2
 MERGE_RANKINGS_VERSION = 1
 SEARCH_FLAT_VERSION = 1

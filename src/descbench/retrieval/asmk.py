@@ -1,8 +1,8 @@
-"""Aggregated selective match kernel (ASMK) on arrays: quantise, aggregate, invert, search.
+"""Aggregated selective match kernel (ASMK) on arrays: aggregate, invert, search.
 
 Definition: fact sheet of asmk, sections 2 to 5 (Tolias, Avrithis, Jégou, ICCV 2013, as varied in
-HOW, ECCV 2020). No files here; the stages that read and write them are in ``index.py`` and
-``search.py``.
+HOW, ECCV 2020). Quantisation is in ``nearest.py``. No files here; the stages that read
+and write them are in ``index.py`` and ``search.py``.
 
 Binary codes are ``uint8 (M, 4 * ceil(D / 32))``: dimension d is bit ``7 - d % 8`` of byte ``d // 8``
 (first dimension in the most significant bit), padding bits are 0. Read as big-endian uint32 they
@@ -14,10 +14,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
-from descbench.errors import DataError
 from descbench.retrieval import _asmk
 
 
@@ -89,34 +87,6 @@ def codes_to_words(codes: np.ndarray) -> np.ndarray:
 def words_to_codes(words: np.ndarray) -> np.ndarray:
     """The uint32 words (M, W) of the original as codes (M, 4 W) uint8."""
     return np.ascontiguousarray(words, ">u4").view(np.uint8)
-
-
-def make_quantiser(centroids: np.ndarray) -> faiss.Index:
-    """Exact nearest-centroid search (flat, L2) over centroids (K, D) float32."""
-    index = faiss.IndexFlatL2(int(centroids.shape[1]))
-    index.add(np.ascontiguousarray(centroids, np.float32))
-    return index
-
-
-def quantise(quantiser: faiss.Index, vectors: np.ndarray, multiple_assignment: int) -> np.ndarray:
-    """The nearest words of each descriptor, nearest first.
-
-    Args:
-        quantiser: of :func:`make_quantiser`.
-        vectors: (N, D) float32, finite.
-        multiple_assignment: words per descriptor.
-
-    Returns:
-        (N, multiple_assignment) int64.
-
-    Raises:
-        DataError: the codebook has fewer words than are asked for.
-    """
-    if multiple_assignment > quantiser.ntotal:
-        raise DataError(f"multiple_assignment {multiple_assignment} with a codebook of {quantiser.ntotal} words.")
-    if len(vectors) == 0:
-        return np.zeros((0, multiple_assignment), np.int64)
-    return quantiser.search(np.ascontiguousarray(vectors, np.float32), multiple_assignment)[1]
 
 
 def aggregate(

@@ -1,4 +1,4 @@
-"""Codebooks: k-means of faiss over descriptors that are read from shards in bounded memory.
+"""Codebooks: k-means over descriptors that are read from shards in bounded memory.
 
 Definition: fact sheet of asmk, section 1.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader
 from descbench.retrieval.files import created, opened, put, same
+from descbench.retrieval.kmeans import Assignment, kmeans, subsample
 
 _KIND = "codebook"
 _ROWS = 1 << 18
@@ -50,30 +51,6 @@ class Codebook:
     digest: str
 
 
-def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int, device: str = "cpu") -> np.ndarray:
-    """Centroids (size, D) float32 of faiss.Clustering with its defaults, on points (N, D) float32."""
-    points = np.ascontiguousarray(points, np.float32)
-    clustering = faiss.Clustering(points.shape[1], size)
-    clustering.niter = iterations
-    clustering.seed = seed
-    clustering.train(points, _assignment_index(points.shape[1], device))
-    return faiss.vector_to_array(clustering.centroids).reshape(size, points.shape[1])
-
-
-def subsample(num_points: int, size: int, seed: int) -> np.ndarray | None:
-    """Rows that faiss.Clustering would train on, in its order; None if it would use all of them.
-
-    Training on ``points[subsample(...)]`` gives the same centroids as training on ``points``, bit for
-    bit, without ever holding all of them.
-    """
-    limit = faiss.ClusteringParameters().max_points_per_centroid * size
-    if num_points <= limit:
-        return None
-    permutation = np.empty(num_points, np.int32)
-    faiss.rand_perm(faiss.swig_ptr(permutation), num_points, seed)
-    return permutation[:limit].astype(np.int64)
-
-
 def draw_points(blocks: Iterator[np.ndarray], num_points: int, dim: int, rows: np.ndarray | None) -> np.ndarray:
     """The points ``rows`` (None = all) of a stream of blocks (n, D) that together have ``num_points``."""
     points = np.empty((num_points if rows is None else len(rows), dim), np.float32)
@@ -101,6 +78,7 @@ def train_codebook(
     iterations: int = 10,
     seed: int = 1234,
     device: str = "cpu",
+    assignment: Assignment = "exact",
     threads: int | None = None,
 ) -> None:
     """Learn a codebook from the strongest descriptors of the first images.
@@ -113,14 +91,13 @@ def train_codebook(
         size: number of words.
         iterations, seed: of the k-means.
         device: ``cpu``, ``cuda`` or ``auto``: a GPU is used where faiss has one.
-        threads: of faiss; None = its own choice.
+        assignment: ``exact``, or ``two_level`` (approximate), see :func:`descbench.retrieval.kmeans.kmeans`.
+        threads: None = all processors. On the CPU the result does not depend on it.
 
     Raises:
         DataError: fewer descriptors than words, descriptors that are not finite, damaged shards.
         StaleFileError: shards of different features or weights.
     """
-    if threads is not None:
-        faiss.omp_set_num_threads(threads)
     with ExitStack() as stack:
         readers = [stack.enter_context(ShardReader(path)) for path in shards]
         _check_same_origin(readers)
@@ -134,7 +111,8 @@ def train_codebook(
         blocks = _blocks(readers, used, n)
         points = draw_points(blocks, num_points, readers[0].dim, subsample(num_points, size, seed))
     _log.info("k-means: %d of %d descriptors, %d words", len(points), num_points, size)
-    centroids = kmeans(points, size, iterations=iterations, seed=seed, device=device)
+    settings = {"iterations": iterations, "seed": seed, "device": device, "assignment": assignment}
+    centroids = kmeans(points, size, **settings, threads=threads)
     each = "all" if n is None else f"at most {n}"
     source = f"{each} descriptors of each of {sum(used)} images"
     made_of = (iterations, seed, num_points, info.features, info.checkpoint, source, faiss.__version__)
@@ -200,15 +178,6 @@ def check_finite(path: Path, descriptors: np.ndarray, image_ids: np.ndarray) -> 
             f"{path}: descriptors of image {image_ids[np.argmax(wrong)]} hold NaN or infinity; "
             "delete the file, check the model's weights and the image, and run again."
         )
-
-
-def _assignment_index(dim: int, device: str) -> faiss.Index:
-    has_gpu = hasattr(faiss, "GpuIndexFlatL2") and faiss.get_num_gpus() > 0
-    if device != "cpu" and has_gpu:
-        return faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), dim, faiss.GpuIndexFlatConfig())
-    if device == "cuda":
-        _log.warning("this faiss has no GPU: k-means runs on the CPU")
-    return faiss.IndexFlatL2(dim)
 
 
 def _images_of_each(readers: Sequence[ShardReader], images: int | None) -> list[int]:

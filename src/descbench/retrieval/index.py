@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 from descbench.errors import DataError
 from descbench.features.store import Block, ShardReader
-from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert, make_quantiser, quantise
+from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert
 from descbench.retrieval.codebook import check_finite, check_fits, read_codebook
 from descbench.retrieval.files import created, mapped, opened, put
+from descbench.retrieval.nearest import NearestCentroids
 
 _KIND = "index shard"
 _IMAGES = 128
@@ -66,10 +66,8 @@ class Aggregator:
     def __init__(
         self, codebook: Path, *, n: int, multiple_assignment: int, binary: bool, threads: int | None = None
     ) -> None:
-        if threads is not None:
-            faiss.omp_set_num_threads(threads)
         self._path, self.codebook = codebook, read_codebook(codebook)
-        self._quantiser = make_quantiser(self.codebook.centroids)
+        self._quantiser = NearestCentroids(self.codebook.centroids, threads)
         self._n, self._assignments, self._binary, self._threads = n, multiple_assignment, binary, threads
 
     def blocks(self, shard: ShardReader, images: int = _IMAGES) -> Iterator[Aggregated]:
@@ -87,7 +85,7 @@ class Aggregator:
 
     def _aggregate(self, path: Path, block: Block, counts: np.ndarray) -> Aggregated:
         check_finite(path, block.descriptors, block.image_ids)
-        words = quantise(self._quantiser, block.descriptors, self._assignments)
+        words = self._quantiser.search(block.descriptors, self._assignments, self._threads)
         offsets = np.concatenate(([0], np.cumsum(counts)))
         centroids = self.codebook.centroids
         return aggregate(block.descriptors, words, offsets, centroids, binary=self._binary, threads=self._threads)

@@ -1,0 +1,1 @@
+"""Matching: correspondences between the descriptors of two images."""

@@ -1,0 +1,161 @@
+/* AVX-512 with VNNI: 64 products of bytes an instruction. 24 named sums (6 queries x 4 vectors of 16 lanes) stay in
+   registers; an array of them would be spilt to the stack by compilers, at half the speed. */
+#include "nearest.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cstring>
+/* gcc 12 warns about its own header. */
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,bmi,fma")))
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+namespace nearest {
+namespace {
+
+INLINE __m512i four_bytes(const int8_t *codes)
+{
+    int32_t bytes;
+    std::memcpy(&bytes, codes, 4);
+    return _mm512_set1_epi32(bytes);
+}
+
+INLINE uint64_t at_most(__m512 v0, __m512 v1, __m512 v2, __m512 v3, __m512 l0, __m512 l1, __m512 l2, __m512 l3)
+{
+    return (uint64_t)_mm512_cmp_ps_mask(v0, l0, _CMP_LE_OQ) | (uint64_t)_mm512_cmp_ps_mask(v1, l1, _CMP_LE_OQ) << 16 |
+           (uint64_t)_mm512_cmp_ps_mask(v2, l2, _CMP_LE_OQ) << 32 |
+           (uint64_t)_mm512_cmp_ps_mask(v3, l3, _CMP_LE_OQ) << 48;
+}
+
+/* The four sums of query i become values; rarely is one of them near enough to be written down. */
+template <bool columns> INLINE void judge(const TileTask &t, int64_t i, const int32_t *sums)
+{
+    const __m512 scale = _mm512_set1_ps(t.scale[i]), limit = _mm512_set1_ps(t.limit[i]);
+    const __m512 v0 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 0)), scale, _mm512_load_ps(t.bias));
+    const __m512 v1 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 16)), scale, _mm512_load_ps(t.bias + 16));
+    const __m512 v2 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 32)), scale, _mm512_load_ps(t.bias + 32));
+    const __m512 v3 = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 48)), scale, _mm512_load_ps(t.bias + 48));
+    const __m512 least = _mm512_min_ps(_mm512_min_ps(v0, v1), _mm512_min_ps(v2, v3));
+    uint64_t hits = _mm512_cmp_ps_mask(least, limit, _CMP_LE_OQ), column_hits = 0;
+    if (columns) {
+        const __m512 error = _mm512_set1_ps(t.error[i]);
+        const __m512 u0 = _mm512_min_ps(_mm512_load_ps(t.column_upper), _mm512_add_ps(v0, error));
+        const __m512 u1 = _mm512_min_ps(_mm512_load_ps(t.column_upper + 16), _mm512_add_ps(v1, error));
+        const __m512 u2 = _mm512_min_ps(_mm512_load_ps(t.column_upper + 32), _mm512_add_ps(v2, error));
+        const __m512 u3 = _mm512_min_ps(_mm512_load_ps(t.column_upper + 48), _mm512_add_ps(v3, error));
+        _mm512_store_ps(t.column_upper, u0);
+        _mm512_store_ps(t.column_upper + 16, u1);
+        _mm512_store_ps(t.column_upper + 32, u2);
+        _mm512_store_ps(t.column_upper + 48, u3);
+        column_hits = at_most(_mm512_sub_ps(v0, error), _mm512_sub_ps(v1, error), _mm512_sub_ps(v2, error),
+                              _mm512_sub_ps(v3, error), u0, u1, u2, u3);
+        t.column_hits[i] = column_hits;
+    }
+    if (__builtin_expect((hits | column_hits) != 0, 0)) {
+        hits = at_most(v0, v1, v2, v3, limit, limit, limit, limit);
+        float *values = t.values + kTile * i;
+        _mm512_store_ps(values, v0);
+        _mm512_store_ps(values + 16, v1);
+        _mm512_store_ps(values + 32, v2);
+        _mm512_store_ps(values + 48, v3);
+    }
+    t.hits[i] = hits;
+}
+
+#define ADD(q)                                                                                                       \
+    b = four_bytes(codes + q * stride);                                                                              \
+    s##q##0 = _mm512_dpbusd_epi32(s##q##0, t0, b);                                                                   \
+    s##q##1 = _mm512_dpbusd_epi32(s##q##1, t1, b);                                                                   \
+    s##q##2 = _mm512_dpbusd_epi32(s##q##2, t2, b);                                                                   \
+    s##q##3 = _mm512_dpbusd_epi32(s##q##3, t3, b)
+#define START(q)                                                                                                     \
+    __m512i s##q##0 = _mm512_set1_epi32(start[q]), s##q##1 = s##q##0, s##q##2 = s##q##0, s##q##3 = s##q##0
+
+#define KEEP(q)                                                                                                      \
+    _mm512_store_si512(sums + 64 * q, s##q##0);                                                                      \
+    _mm512_store_si512(sums + 64 * q + 16, s##q##1);                                                                 \
+    _mm512_store_si512(sums + 64 * q + 32, s##q##2);                                                                 \
+    _mm512_store_si512(sums + 64 * q + 48, s##q##3)
+
+/* sums (6, 64): dot products of six queries with a tile. Nothing else happens here, so that nothing is spilt. */
+TARGET __attribute__((noinline)) void multiply_six(const uint8_t *tile, const int8_t *codes, int64_t steps,
+                                                   const int32_t *start, int32_t *sums)
+{
+    const int64_t stride = 4 * steps;
+    START(0);
+    START(1);
+    START(2);
+    START(3);
+    START(4);
+    START(5);
+    for (int64_t step = 0; step < steps; step++, codes += 4, tile += 4 * kTile) {
+        const __m512i t0 = _mm512_load_si512(tile), t1 = _mm512_load_si512(tile + 64);
+        const __m512i t2 = _mm512_load_si512(tile + 128), t3 = _mm512_load_si512(tile + 192);
+        __m512i b;
+        ADD(0);
+        ADD(1);
+        ADD(2);
+        ADD(3);
+        ADD(4);
+        ADD(5);
+    }
+    KEEP(0);
+    KEEP(1);
+    KEEP(2);
+    KEEP(3);
+    KEEP(4);
+    KEEP(5);
+}
+
+template <bool columns> TARGET void filter_all(const TileTask &t)
+{
+    alignas(64) int32_t sums[6 * kTile];
+    const int64_t bytes = 4 * kTile * t.steps;
+    const uint8_t *ahead = t.tile + bytes, *end = ahead + bytes;
+    for (int64_t i = 0; i < t.count; i += 6) {
+        /* The next tile comes while this one is worked on. (Behind the last one nothing is read.) */
+        for (int64_t line = 0; line < bytes / 16 && ahead < end; line += 64, ahead += 64)
+            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+        multiply_six(t.tile, t.queries + i * 4 * t.steps, t.steps, t.start + i, sums);
+        for (int64_t q = 0; q < 6; q++) judge<columns>(t, i + q, sums + kTile * q);
+    }
+}
+
+void filter(const TileTask &t) { t.column_upper != nullptr ? filter_all<true>(t) : filter_all<false>(t); }
+
+INLINE __m512d eight(const float *values, int64_t left)
+{
+    const __mmask8 mask = left >= 8 ? 0xff : (__mmask8)((1u << left) - 1);
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, values));
+}
+
+TARGET double squared_distance(const float *a, const float *b, int64_t dim)
+{
+    __m512d sums = _mm512_setzero_pd();
+    for (int64_t d = 0; d < dim; d += 8) {
+        const __m512d difference = _mm512_sub_pd(eight(a + d, dim - d), eight(b + d, dim - d));
+        sums = _mm512_add_pd(sums, _mm512_mul_pd(difference, difference));
+    }
+    double lanes[8];
+    _mm512_storeu_pd(lanes, sums);
+    return add_lanes(lanes);
+}
+
+TARGET double inner_product(const float *a, const float *b, int64_t dim)
+{
+    __m512d sums = _mm512_setzero_pd();
+    for (int64_t d = 0; d < dim; d += 8)
+        sums = _mm512_add_pd(sums, _mm512_mul_pd(eight(a + d, dim - d), eight(b + d, dim - d)));
+    double lanes[8];
+    _mm512_storeu_pd(lanes, sums);
+    return add_lanes(lanes);
+}
+
+} // namespace
+
+extern const Kernel kVnni = {filter, squared_distance, inner_product, 127, 128};
+
+} // namespace nearest
+#endif

@@ -1,0 +1,106 @@
+"""Exact nearest centroids (quantisation), the same on every machine.
+
+Definition: fact sheet of asmk, section 2, made precise: a distance is the sum of squared differences in
+float64 (dimension d in lane d % 8, lanes added at the end), and equal distances are ordered by id. The
+original's faiss computes in float32, so that its order of near ties depends on the machine.
+
+Kernels (``retrieval/kernels``) compare integers first, keep what a proven bound on their error cannot
+exclude, and measure that. Which one runs is decided when it is first needed: ``vnni`` (AVX-512), ``avx2``,
+``portable`` (any processor: products by NumPy's BLAS). The environment variable DESCBENCH_KERNEL forces
+one of these, or ``faiss``: faiss itself, with its rounding.
+"""
+
+from __future__ import annotations
+
+import os
+
+import faiss
+import numpy as np
+
+from descbench.errors import DataError, DescbenchError
+from descbench.retrieval import _nearest
+from descbench.retrieval.asmk import num_threads
+
+KERNELS = ("vnni", "avx2", "portable", "faiss")
+
+
+def kernel_name() -> str:
+    """The kernel that is used: DESCBENCH_KERNEL, or the first of KERNELS that this processor has.
+
+    Raises:
+        DescbenchError: DESCBENCH_KERNEL is unknown, or this processor or build lacks it.
+    """
+    available = [name for name in KERNELS if name == "faiss" or _nearest.has_kernel(name)]
+    name = os.environ.get("DESCBENCH_KERNEL", "") or available[0]
+    if name not in available:
+        problem = "not available on this machine" if name in KERNELS else "unknown"
+        raise DescbenchError(f"DESCBENCH_KERNEL={name} is {problem}; use one of {', '.join(available)}, or unset it.")
+    return name
+
+
+class NearestCentroids:
+    """Finds the nearest of some centroids.
+
+    Args:
+        centroids: (K, D) float32, finite, K and D at least 1.
+        threads: of the preparation; None = all processors.
+
+    Raises:
+        ValueError: another shape, NaN or infinity.
+        DescbenchError: DESCBENCH_KERNEL names no kernel of this machine.
+    """
+
+    def __init__(self, centroids: np.ndarray, threads: int | None = None) -> None:
+        centroids = np.ascontiguousarray(centroids, np.float32)
+        if centroids.ndim != 2 or 0 in centroids.shape:
+            raise ValueError(f"centroids of shape {centroids.shape}")
+        self._shape, self._kernel = centroids.shape, kernel_name()
+        if self._kernel == "faiss":
+            self._index = faiss.IndexFlatL2(centroids.shape[1])
+            self._index.add(centroids)
+        else:
+            self._index = _nearest.Database(self._kernel, centroids, True, num_threads(threads))
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def search(self, vectors: np.ndarray, k: int, threads: int | None = None) -> np.ndarray:
+        """Ids (N, k) int64 of the k nearest centroids of vectors (N, D) float32, nearest first.
+
+        Args:
+            vectors: finite.
+            k: at least 1.
+            threads: None = all processors. The result does not depend on it.
+
+        Raises:
+            DataError: there are fewer than k centroids.
+            ValueError: vectors of another shape, NaN or infinity.
+        """
+        return self.measure(vectors, k, threads)[0]
+
+    def measure(self, vectors: np.ndarray, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`search`, with the squared distances (N, k) float64."""
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self._shape[1] or k < 1:
+            raise ValueError(f"vectors of shape {vectors.shape}, centroids {self._shape}, k = {k}")
+        if k > len(self):
+            raise DataError(f"{k} words (multiple_assignment) of a codebook of {len(self)} words are asked for.")
+        if self._kernel != "faiss":
+            return self._index.search(vectors, k, num_threads(threads))
+        with _faiss_threads(threads):
+            distances, ids = self._index.search(vectors, k)
+        return ids, distances.astype(np.float64)
+
+
+class _faiss_threads:
+    """Threads of faiss inside of a ``with`` block; None = as before."""
+
+    def __init__(self, threads: int | None) -> None:
+        self._threads, self._before = threads, faiss.omp_get_max_threads()
+
+    def __enter__(self) -> None:
+        if self._threads is not None:
+            faiss.omp_set_num_threads(self._threads)
+
+    def __exit__(self, *_: object) -> None:
+        faiss.omp_set_num_threads(self._before)
