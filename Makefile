@@ -17,7 +17,7 @@ help:
 
 setup: $(SETUP)
 
-$(SETUP): $(REQUIREMENTS) requirements/base.txt requirements/dev.txt pyproject.toml setup.py src/descbench/retrieval/_asmk.pyx
+$(SETUP): $(REQUIREMENTS) requirements/base.txt requirements/dev.txt pyproject.toml setup.py $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .

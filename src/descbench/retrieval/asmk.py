@@ -70,10 +70,18 @@ class InvertedFile:
         return np.diff(self.word_offsets)
 
     def image_norms(self, idf: np.ndarray | None = None) -> np.ndarray:
-        """(num_images,) float64: number of entries of each image, or the sum of their idf."""
-        weights = None if idf is None else np.repeat(idf, self.counts)
-        places = self.image_ids.astype(np.int64) - self.first_image
-        return np.bincount(places, weights, self.num_images).astype(np.float64)
+        """(num_images,) float64: number of entries of each image, or the sum of their idf.
+
+        Raises:
+            ValueError: an entry names an image that is not one of these.
+        """
+        weights = None if idf is None else np.ascontiguousarray(idf, np.float32)
+        offsets = np.ascontiguousarray(self.word_offsets, np.int64)
+        norms, stranger = _asmk.image_norms(offsets, self.image_ids, self.first_image, self.num_images, weights)
+        if stranger >= 0:
+            image, last = self.image_ids[stranger], self.first_image + self.num_images - 1
+            raise ValueError(f"image {image} in an inverted file of images {self.first_image} to {last}")
+        return norms
 
 
 def code_bytes(dim: int) -> int:
@@ -268,12 +276,10 @@ def _check_offsets(offsets: np.ndarray, total: int) -> None:
 
 
 def _check_lists(lists: InvertedFile) -> None:
-    ids = lists.image_ids
-    _check_offsets(lists.word_offsets, len(ids))
-    if len(lists.rows) != len(ids):
-        raise ValueError(f"{len(lists.rows)} rows for {len(ids)} entries")
-    if len(ids) and not lists.first_image <= ids.min() <= ids.max() < lists.first_image + lists.num_images:
-        raise ValueError(f"images {ids.min()} to {ids.max()} in an inverted file of {lists.num_images} images")
+    entries = len(lists.image_ids)
+    _check_offsets(lists.word_offsets, entries)
+    if len(lists.rows) != entries:
+        raise ValueError(f"{len(lists.rows)} rows for {entries} entries")
 
 
 def _check_queries(queries: Aggregated, lists: InvertedFile) -> None:
