@@ -165,14 +165,36 @@ def aggregate(
 
 def invert(aggregated: Aggregated, num_words: int, first_image: int = 0) -> InvertedFile:
     """Order the rows of consecutive images, the first of which is ``first_image``, by word."""
-    rows = np.ascontiguousarray(aggregated.rows)
     num_images = len(aggregated.offsets) - 1
     images = np.repeat(np.arange(first_image, first_image + num_images, dtype=np.uint32), np.diff(aggregated.offsets))
-    words = np.ascontiguousarray(aggregated.words, np.int64)
+    offsets, image_ids, rows = order_by_word(aggregated.words, images, aggregated.rows, num_words)
+    return InvertedFile(offsets, image_ids, rows, first_image, num_images)
+
+
+def order_by_word(
+    words: np.ndarray, image_ids: np.ndarray, rows: np.ndarray, num_words: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order entries by word, and within a word as they come.
+
+    Args:
+        words: (M,) words of the entries, 0 to num_words - 1.
+        image_ids: (M,) uint32.
+        rows: (M, W) uint8 codes or (M, D) float32 vectors.
+        num_words: K.
+
+    Returns:
+        first entry of each word (K + 1,) int64, image ids and rows.
+
+    Raises:
+        ValueError: arrays of different lengths, or words outside the codebook.
+    """
+    words, rows = np.ascontiguousarray(words, np.int64), np.ascontiguousarray(rows)
+    if not len(words) == len(image_ids) == len(rows):
+        raise ValueError(f"{len(words)} words and {len(image_ids)} images for {len(rows)} rows")
     if words.size and not 0 <= words.min() <= words.max() < num_words:
         raise ValueError(f"words {words.min()} to {words.max()} with a codebook of {num_words}")
-    offsets, image_ids, ordered = _asmk.invert(words, images, rows.view(np.uint8), num_words)
-    return InvertedFile(offsets, image_ids, ordered.view(rows.dtype), first_image, num_images)
+    offsets, image_ids, ordered = _asmk.invert(words, image_ids, rows.view(np.uint8), num_words)
+    return offsets, image_ids, ordered.view(rows.dtype)
 
 
 class Searcher:
