@@ -7,8 +7,8 @@
 /* Entries whose distances are computed before their votes are counted. */
 #define ASMK_BLOCK 512
 /* Lists asked for ahead, and how much of each: the processor follows a long list by itself. */
-#define ASMK_LISTS_AHEAD 8
-#define ASMK_LIST_BYTES 512
+#define ASMK_LISTS_AHEAD 4
+#define ASMK_LIST_BYTES 1024
 
 ASMK_INLINE int64_t asmk_hamming(const uint8_t *a, const uint8_t *b, int64_t code_bytes)
 {
