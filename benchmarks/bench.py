@@ -25,6 +25,11 @@ from descbench.io.atomic import write_json
 
 # Speed-ups that the project promises; a row without one is there to be looked at.
 GOALS: dict[str, float] = {
+    "aggregate_db": 70,
+    "aggregate_query": 200,
+    "ivf_build": 100,
+    "search_short": 75,
+    "search_long": 24,
     "hdf5_write": 6,
     "hdf5_read": 5,
     "extract_how": 1.5,
@@ -50,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{case.name} done", file=sys.stderr)
     write_json(options.output, {"machine": machine(), "rows": rows})
     print(table(rows))
-    return int(not options.quick and any(row["goal"] is not None and row["ratio"] < row["goal"] for row in rows))
+    missed = [row["name"] for row in rows if row["goal"] is not None and row["ratio"] < row["goal"]]
+    # Tiny sizes cannot meet goals that were set for full ones.
+    return int(bool(missed) and not options.quick)
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:

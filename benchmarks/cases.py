@@ -13,10 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 from tests.unit import plain_asmk as plain
 
-from descbench.retrieval.asmk import Aggregated, Searcher, aggregate, invert, make_quantiser, quantise
+from descbench.retrieval.asmk import Aggregated, Searcher, aggregate, invert
+from descbench.retrieval.nearest import NearestCentroids
 
 DIM = 128
 SEARCH = {"similarity_threshold": 0.0, "alpha": 3.0}
@@ -95,20 +97,20 @@ def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     from benchmarks.store_cases import store_cases
 
     town = Town(sizes)
-    quantiser = make_quantiser(town.centroids)
+    quantiser = NearestCentroids(town.centroids)
     yield from _aggregation(town, quantiser)
     yield from _searching(town, quantiser)
     yield from store_cases(town.sizes.stored_images, town.sizes.descriptors, folder)
     yield from extract_cases(town.sizes.image_side, folder)
 
 
-def _aggregation(town: Town, quantiser: Any) -> Iterator[Case]:
+def _aggregation(town: Town, quantiser: NearestCentroids) -> Iterator[Case]:
     for name, count, assignments in (
         ("aggregate_db", town.sizes.images, 1),
         ("aggregate_query", town.sizes.queries, 5),
     ):
         vectors, offsets = town.images(count)
-        words = quantise(quantiser, vectors, assignments)
+        words = quantiser.search(vectors, assignments)
         inputs = (vectors, words, offsets, town.centroids)
         yield Case(
             name,
@@ -131,7 +133,7 @@ def _aggregation(town: Town, quantiser: Any) -> Iterator[Case]:
     )
 
 
-def _searching(town: Town, quantiser: Any) -> Iterator[Case]:
+def _searching(town: Town, quantiser: NearestCentroids) -> Iterator[Case]:
     sizes = town.sizes
     for name, images, num_words in (
         ("search_short", 5 * sizes.images, sizes.words),
@@ -151,12 +153,15 @@ def _searching(town: Town, quantiser: Any) -> Iterator[Case]:
         )
     vectors, offsets = town.images(sizes.queries)
 
+    flat = faiss.IndexFlatL2(DIM)
+    flat.add(town.centroids)
+
     def plainly() -> np.ndarray:
-        words = quantise(quantiser, vectors, 5)
+        _, words = flat.search(vectors, 5)
         return kept.plainly(Aggregated(*plain.aggregate(vectors, words, offsets, town.centroids, True)))
 
     def ours() -> np.ndarray:
-        words = quantise(quantiser, vectors, 5)
+        words = quantiser.search(vectors, 5, 1)
         return kept.searcher.search(aggregate(vectors, words, offsets, town.centroids, binary=True, threads=1))
 
     note = f"quantise, aggregate and search {sizes.queries} queries of {sizes.descriptors} descriptors, as search_short"

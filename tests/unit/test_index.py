@@ -1,5 +1,7 @@
 """Index shards: what they hold, and what they refuse."""
 
+from itertools import pairwise
+
 import h5py
 import numpy as np
 import plain_asmk as plain
@@ -7,8 +9,9 @@ import pytest
 from retrieval_data import draw_images, make_codebook, make_index, poison, write_shard, write_shards
 
 from descbench.errors import DataError, StaleFileError
+from descbench.retrieval.asmk import Aggregated
 from descbench.retrieval.codebook import read_codebook
-from descbench.retrieval.index import build_index, read_index
+from descbench.retrieval.index import IndexInfo, build_index, read_index, write_index
 from descbench.retrieval.nearest import NearestCentroids
 
 COUNTS = [3, 0, 5, 9, 1, 0]
@@ -35,8 +38,58 @@ def test_index_shards_hold_the_plain_lists(tmp_path, binary, assignments):
         assert np.array_equal(lists.image_norms(), np.diff(rows[2]))
         with h5py.File(output) as file:
             assert np.array_equal(file["image_norms"][:], np.diff(rows[2]))
-            assert np.array_equal(file["counts"][:], lists.counts)
+            assert np.array_equal(file["word_offsets"][:], np.cumsum([0, *(len(ids) for ids, _ in expected)]))
             assert file["codes" if binary else "vectors"].shape == (int(rows[2][-1]), 4 if binary else 16)
+
+
+def draw_codes(counts, num_words, seed=0):
+    """Binary codes of 128 dimensions of images that have so many of the words."""
+    generator = np.random.default_rng(seed)
+    words = [np.sort(generator.choice(num_words, count, replace=False)) for count in counts]
+    rows = generator.integers(0, 256, (sum(counts), 16), np.uint8)
+    return Aggregated(rows, np.concatenate([np.zeros(0, np.int64), *words]), np.cumsum([0, *counts]))
+
+
+def cut(images: Aggregated, edges):
+    """The same images in blocks cut at ``edges``."""
+    for first, stop in pairwise([0, *edges, len(images.offsets) - 1]):
+        low, high = images.offsets[first], images.offsets[stop]
+        yield Aggregated(images.rows[low:high], images.words[low:high], images.offsets[first : stop + 1] - low)
+
+
+def info_of(num_images, first_image=0):
+    return IndexInfo("c", "f", "i", "w", 1000, 1, 128, first_image, num_images)
+
+
+@pytest.mark.parametrize("entries", [1, 40, 1 << 18], ids=["a word at a time", "small ranges", "one range"])
+@pytest.mark.parametrize("edges", [[], [3], [1, 2, 5, 5]], ids=["whole", "two blocks", "many blocks"])
+def test_neither_blocks_nor_ranges_change_a_shard(tmp_path, monkeypatch, entries, edges):
+    monkeypatch.setattr("descbench.retrieval.index._ENTRIES", entries)
+    images = draw_codes([30, 0, 50, 9, 1, 45, 0], 60)
+    write_index(cut(images, edges), 60, info_of(7, 11), tmp_path / "i.h5")
+    _, found = read_index(tmp_path / "i.h5")
+    expected = plain.invert(images.rows, images.words, images.offsets, 60, 11)
+    assert np.array_equal(found.counts, [len(ids) for ids, _ in expected])
+    assert np.array_equal(found.image_ids, np.concatenate([ids for ids, _ in expected]))
+    assert np.array_equal(found.rows, np.concatenate([rows for _, rows in expected if len(rows)]))
+    assert np.array_equal(found.image_norms(), np.diff(images.offsets))
+
+
+def test_bytes_of_an_entry(tmp_path):
+    """16 bytes of code and 4 of image id; what else a file holds is small in a shard of any size."""
+    images = draw_codes([640] * 1200, 65536)
+    write_index(cut(images, [500]), 65536, info_of(1200), tmp_path / "i.h5")
+    entries = int(images.offsets[-1])
+    lists = 20 * entries + 4 * 65537 + 8 * 1200
+    assert lists <= (tmp_path / "i.h5").stat().st_size <= lists + 8192
+    assert (tmp_path / "i.h5").stat().st_size <= 20.5 * entries
+
+
+def test_blocks_of_other_images_are_refused(tmp_path):
+    for blocks in ([draw_codes([3], 5)], []):
+        with pytest.raises(ValueError, match=f"blocks hold {len(blocks)} images, not 2"):
+            write_index(blocks, 5, info_of(2), tmp_path / "i.h5")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_shard_without_any_descriptor(tmp_path):

@@ -68,10 +68,18 @@ class InvertedFile:
         return np.diff(self.word_offsets)
 
     def image_norms(self, idf: np.ndarray | None = None) -> np.ndarray:
-        """(num_images,) float64: number of entries of each image, or the sum of their idf."""
-        weights = None if idf is None else np.repeat(idf, self.counts)
-        places = self.image_ids.astype(np.int64) - self.first_image
-        return np.bincount(places, weights, self.num_images).astype(np.float64)
+        """(num_images,) float64: number of entries of each image, or the sum of their idf.
+
+        Raises:
+            ValueError: an entry names an image that is not one of these.
+        """
+        weights = None if idf is None else np.ascontiguousarray(idf, np.float32)
+        offsets = np.ascontiguousarray(self.word_offsets, np.int64)
+        norms, stranger = _asmk.image_norms(offsets, self.image_ids, self.first_image, self.num_images, weights)
+        if stranger >= 0:
+            image, last = self.image_ids[stranger], self.first_image + self.num_images - 1
+            raise ValueError(f"image {image} in an inverted file of images {self.first_image} to {last}")
+        return norms
 
 
 def code_bytes(dim: int) -> int:
@@ -127,14 +135,36 @@ def aggregate(
 
 def invert(aggregated: Aggregated, num_words: int, first_image: int = 0) -> InvertedFile:
     """Order the rows of consecutive images, the first of which is ``first_image``, by word."""
-    rows = np.ascontiguousarray(aggregated.rows)
     num_images = len(aggregated.offsets) - 1
     images = np.repeat(np.arange(first_image, first_image + num_images, dtype=np.uint32), np.diff(aggregated.offsets))
-    words = np.ascontiguousarray(aggregated.words, np.int64)
+    offsets, image_ids, rows = order_by_word(aggregated.words, images, aggregated.rows, num_words)
+    return InvertedFile(offsets, image_ids, rows, first_image, num_images)
+
+
+def order_by_word(
+    words: np.ndarray, image_ids: np.ndarray, rows: np.ndarray, num_words: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order entries by word, and within a word as they come.
+
+    Args:
+        words: (M,) words of the entries, 0 to num_words - 1.
+        image_ids: (M,) uint32.
+        rows: (M, W) uint8 codes or (M, D) float32 vectors.
+        num_words: K.
+
+    Returns:
+        first entry of each word (K + 1,) int64, image ids and rows.
+
+    Raises:
+        ValueError: arrays of different lengths, or words outside the codebook.
+    """
+    words, rows = np.ascontiguousarray(words, np.int64), np.ascontiguousarray(rows)
+    if not len(words) == len(image_ids) == len(rows):
+        raise ValueError(f"{len(words)} words and {len(image_ids)} images for {len(rows)} rows")
     if words.size and not 0 <= words.min() <= words.max() < num_words:
         raise ValueError(f"words {words.min()} to {words.max()} with a codebook of {num_words}")
-    offsets, image_ids, ordered = _asmk.invert(words, images, rows.view(np.uint8), num_words)
-    return InvertedFile(offsets, image_ids, ordered.view(rows.dtype), first_image, num_images)
+    offsets, image_ids, ordered = _asmk.invert(words, image_ids, rows.view(np.uint8), num_words)
+    return offsets, image_ids, ordered.view(rows.dtype)
 
 
 class Searcher:
@@ -238,12 +268,10 @@ def _check_offsets(offsets: np.ndarray, total: int) -> None:
 
 
 def _check_lists(lists: InvertedFile) -> None:
-    ids = lists.image_ids
-    _check_offsets(lists.word_offsets, len(ids))
-    if len(lists.rows) != len(ids):
-        raise ValueError(f"{len(lists.rows)} rows for {len(ids)} entries")
-    if len(ids) and not lists.first_image <= ids.min() <= ids.max() < lists.first_image + lists.num_images:
-        raise ValueError(f"images {ids.min()} to {ids.max()} in an inverted file of {lists.num_images} images")
+    entries = len(lists.image_ids)
+    _check_offsets(lists.word_offsets, entries)
+    if len(lists.rows) != entries:
+        raise ValueError(f"{len(lists.rows)} rows for {entries} entries")
 
 
 def _check_queries(queries: Aggregated, lists: InvertedFile) -> None:

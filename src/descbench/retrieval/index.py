@@ -1,28 +1,31 @@
 """Stage build_index: one shard of features becomes one shard of an inverted file (CSR, HDF5).
 
-Layout: ``word_offsets (K + 1)`` int64, ``image_ids (M)`` uint32 (ids of the manifest), ``image_norms``
-(number of entries of each image) float64, ``counts (K)`` int64, and ``codes (M, 4 * ceil(D / 32))``
-uint8 or ``vectors (M, D)`` float32. Datasets lie in one piece, so that a search maps them instead of
-reading them.
+Layout: ``word_offsets (K + 1)`` uint32 (uint64 from 2^32 entries on), ``image_norms`` (number of entries
+of each image) float64, ``image_ids (M)`` uint32 (ids of the manifest), and ``codes (M, 4 * ceil(D / 32))``
+uint8 or ``vectors (M, D)`` float32: 20 bytes an entry at 128 dimensions, and little else. Datasets lie in
+one piece, so that a search maps them instead of reading them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from descbench.errors import DataError
 from descbench.features.store import Block, ShardReader
-from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert
+from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert, order_by_word
 from descbench.retrieval.codebook import check_finite, check_fits, read_codebook
 from descbench.retrieval.files import created, mapped, opened, put
 from descbench.retrieval.nearest import NearestCentroids
 
 _KIND = "index shard"
-_IMAGES = 128
+_IMAGES = 64
+_ENTRIES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,6 @@ class Aggregator:
         return aggregate(block.descriptors, words, offsets, centroids, binary=self._binary, threads=self._threads)
 
 
-def concatenate(blocks: list[Aggregated]) -> Aggregated:
-    """Consecutive blocks of aggregated images (at least one) as one."""
-    counts = np.concatenate([np.diff(block.offsets) for block in blocks])
-    return Aggregated(
-        np.concatenate([block.rows for block in blocks]),
-        np.concatenate([block.words for block in blocks]),
-        np.concatenate(([0], np.cumsum(counts))),
-    )
-
-
 def build_index(
     shard: Path,
     codebook: Path,
@@ -114,7 +107,8 @@ def build_index(
 ) -> None:
     """Build one shard of an inverted file.
 
-    Memory: the aggregated images of the shard twice, and one block of descriptors.
+    Memory: the aggregated images of the shard once (24 bytes a binary entry at 128 dimensions), and one
+    block of descriptors.
 
     Args:
         shard: feature shard of database images.
@@ -133,7 +127,6 @@ def build_index(
     aggregator = Aggregator(codebook, n=n, multiple_assignment=multiple_assignment, binary=binary, threads=threads)
     with ShardReader(shard) as reader:
         first = _first_image(reader, first_image)
-        aggregated = concatenate(list(aggregator.blocks(reader)))
         info = IndexInfo(
             codebook=aggregator.codebook.digest,
             features=reader.info.features,
@@ -145,18 +138,80 @@ def build_index(
             first_image=first,
             num_images=reader.num_images,
         )
-    lists = invert(aggregated, len(aggregator.codebook.centroids), first)
-    write_index(lists, info, output)
+        write_index(aggregator.blocks(reader), len(aggregator.codebook.centroids), info, output)
 
 
-def write_index(lists: InvertedFile, info: IndexInfo, path: Path) -> None:
-    """Write an index shard; equal shards give equal bytes."""
-    with created(path, _KIND, {**asdict(info), "binary": lists.binary}) as file:
-        put(file, "word_offsets", lists.word_offsets)
-        put(file, "counts", lists.counts)
-        put(file, "image_norms", lists.image_norms())
-        put(file, "image_ids", lists.image_ids)
-        put(file, "codes" if lists.binary else "vectors", lists.rows)
+def write_index(blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, path: Path) -> None:
+    """Write an index shard from consecutive blocks of its images; equal images give equal bytes.
+
+    Every block is ordered by word as it comes, and the lists are merged from the blocks a range of words
+    at a time, so that the shard is in memory once and the file is written from front to back.
+
+    Args:
+        blocks: aggregated images, at least one block; how they are cut does not matter.
+        num_words: K.
+        info: what the shard is made from; ``num_images`` is the number of images of all blocks.
+        path: the index shard to write.
+
+    Raises:
+        ValueError: no blocks, or blocks that hold another number of images.
+        DataError: the disk is full.
+    """
+    runs, norms = _sorted_runs(blocks, num_words, info.first_image)
+    if not runs or len(norms) != info.num_images:
+        raise ValueError(f"{path}: blocks hold {len(norms)} images, not {info.num_images}")
+    offsets = np.concatenate(([0], np.cumsum(sum(np.bincount(run.words, minlength=num_words) for run in runs))))
+    entries, rows = int(offsets[-1]), runs[0].rows
+    binary = rows.dtype == np.uint8
+    with created(path, _KIND, {**asdict(info), "binary": binary}) as file:
+        put(file, "word_offsets", offsets.astype(np.uint32 if entries < 2**32 else np.uint64))
+        put(file, "image_norms", norms)
+        ids_out = file.create_dataset("image_ids", entries, np.uint32, track_times=False)
+        rows_out = file.create_dataset(
+            "codes" if binary else "vectors", (entries, rows.shape[1]), rows.dtype, track_times=False
+        )
+        for low, high in pairwise(_word_ranges(offsets)):
+            start, stop = offsets[low], offsets[high]
+            ids_out[start:stop], rows_out[start:stop] = _merged(runs, low, high)
+
+
+class _Run(NamedTuple):
+    """Entries of a block of images, ordered by word."""
+
+    words: np.ndarray
+    image_ids: np.ndarray
+    rows: np.ndarray
+
+
+def _sorted_runs(blocks: Iterable[Aggregated], num_words: int, first_image: int) -> tuple[list[_Run], np.ndarray]:
+    """The blocks ordered by word, and the number of entries of each image."""
+    runs, counts = [], [np.zeros(0)]
+    for block in blocks:
+        lists = invert(block, num_words, first_image)
+        first_image += lists.num_images
+        words = np.repeat(np.arange(num_words, dtype=np.uint32), lists.counts)
+        runs.append(_Run(words, lists.image_ids, lists.rows))
+        counts.append(np.diff(block.offsets))
+    return runs, np.concatenate(counts).astype(np.float64)
+
+
+def _word_ranges(offsets: np.ndarray) -> list[int]:
+    """Edges of ranges of words of about ``_ENTRIES`` entries each, or of one word."""
+    edges = [0]
+    while edges[-1] < len(offsets) - 1:
+        fitting = int(np.searchsorted(offsets, offsets[edges[-1]] + _ENTRIES, side="right")) - 1
+        edges.append(max(fitting, edges[-1] + 1))
+    return edges
+
+
+def _merged(runs: list[_Run], low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image ids and rows of the words ``low:high``, by word, within a word in the order of the runs."""
+    places = [slice(*np.searchsorted(run.words, (low, high))) for run in runs]
+    words, image_ids, rows = (
+        np.concatenate([part[place] for part, place in zip(parts, places, strict=True)])
+        for parts in zip(*runs, strict=True)
+    )
+    return order_by_word(words.astype(np.int64) - low, image_ids, rows, high - low)[1:]
 
 
 def read_index(path: Path) -> tuple[IndexInfo, InvertedFile]:
@@ -169,9 +224,8 @@ def read_index(path: Path) -> tuple[IndexInfo, InvertedFile]:
         attributes = {name: file.attrs[name] for name in IndexInfo.__dataclass_fields__}
         info = IndexInfo(**{n: str(v) if isinstance(v, str) else int(v) for n, v in attributes.items()})
         rows = mapped(file, "codes" if file.attrs["binary"] else "vectors")
-        lists = InvertedFile(
-            file["word_offsets"][:], mapped(file, "image_ids"), rows, info.first_image, info.num_images
-        )
+        offsets = file["word_offsets"][:].astype(np.int64)
+        lists = InvertedFile(offsets, mapped(file, "image_ids"), rows, info.first_image, info.num_images)
     return info, lists
 
 

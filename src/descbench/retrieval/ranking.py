@@ -98,9 +98,27 @@ def rank_scores(image_ids: np.ndarray, scores: np.ndarray, top_k: int | None) ->
         image ids and scores, both (Q, min(top_k, n)).
     """
     ids = np.broadcast_to(image_ids, scores.shape)
+    if top_k is not None and top_k < scores.shape[1]:
+        return _best(ids, scores, top_k)
     # Zeros of either sign are one score; NaN sorts last.
-    order = np.lexsort((ids, -scores), axis=-1)[:, :top_k]
+    if np.ndim(image_ids) == 1 and (np.diff(image_ids) > 0).all():
+        order = np.argsort(-scores, axis=-1, kind="stable")
+    else:
+        order = np.lexsort((ids, -scores), axis=-1)
     return np.take_along_axis(ids, order, -1), np.take_along_axis(scores, order, -1)
+
+
+def _best(ids: np.ndarray, scores: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best of each row: only what reaches the last score that is kept, ties included, is ordered."""
+    best_ids = np.empty((len(scores), top_k), ids.dtype)
+    best_scores = np.empty((len(scores), top_k), scores.dtype)
+    negated = -scores
+    last = np.partition(negated, top_k - 1, axis=-1)[:, top_k - 1] if len(scores) and top_k else np.zeros(len(scores))
+    for row, (values, reach) in enumerate(zip(negated, last, strict=True)):
+        kept = np.flatnonzero(~(values > reach)) if reach == reach else np.arange(len(values))
+        order = kept[np.lexsort((ids[row, kept], values[kept]))[:top_k]]
+        best_ids[row], best_scores[row] = ids[row, order], scores[row, order]
+    return best_ids, best_scores
 
 
 def merge_rankings(parts: Sequence[Path], output: Path, *, top_k: int | None, num_queries: int) -> None:
@@ -180,9 +198,14 @@ def _check_ranges(ordered: Sequence[Path], infos: Mapping[Path, tuple[PartInfo, 
 
 
 def _merged_rows(paths: Sequence[Path], rows: slice, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of all parts in one order; ``paths`` ascend by the images of their parts."""
     ids, scores = [], []
     for path in paths:
         with opened(path, _KIND) as file:
             ids.append(file["image_ids"][rows, :top_k])
             scores.append(file["scores"][rows, :top_k])
-    return rank_scores(np.concatenate(ids, axis=1), np.concatenate(scores, axis=1), top_k)
+    every_id, every_score = np.concatenate(ids, axis=1), np.concatenate(scores, axis=1)
+    # Each part is in order and its ids lie above those of the part before: a stable sort leaves ties by id,
+    # and merges the runs that it finds.
+    order = np.argsort(-every_score, axis=-1, kind="stable")[:, :top_k]
+    return np.take_along_axis(every_id, order, -1), np.take_along_axis(every_score, order, -1)
