@@ -1,4 +1,4 @@
-"""Exact nearest centroids (quantisation), the same on every machine.
+"""Exact nearest vectors by distance (quantisation) or by inner product, the same on every machine.
 
 Definition: fact sheet of asmk, section 2, made precise: a distance is the sum of squared differences in
 float64 (dimension d in lane d % 8, lanes added at the end), and equal distances are ordered by id. The
@@ -13,6 +13,7 @@ one of these, or ``faiss``: faiss itself, with its rounding.
 from __future__ import annotations
 
 import os
+from typing import ClassVar
 
 import faiss
 import numpy as np
@@ -38,11 +39,47 @@ def kernel_name() -> str:
     return name
 
 
-class NearestCentroids:
-    """Finds the nearest of some centroids.
+class _Nearest:
+    """Vectors to be found, (K, D) float32, by a measure that is smaller where they are nearer."""
+
+    _by_distance: ClassVar[bool]
+
+    def __init__(self, vectors: np.ndarray, threads: int | None = None) -> None:
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if vectors.ndim != 2 or 0 in vectors.shape:
+            raise ValueError(f"vectors of shape {vectors.shape}")
+        self._shape, self._kernel = vectors.shape, kernel_name()
+        if self._kernel == "faiss":
+            self._index = (faiss.IndexFlatL2 if self._by_distance else faiss.IndexFlatIP)(vectors.shape[1])
+            self._index.add(vectors)
+        else:
+            self._index = _nearest.Database(self._kernel, vectors, self._by_distance, num_threads(threads))
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def _search(self, queries: np.ndarray, k: int, threads: int | None) -> tuple[np.ndarray, np.ndarray]:
+        queries = self._checked(queries)
+        if not 1 <= k <= len(self):
+            raise ValueError(f"{k} nearest of {len(self)}")
+        if self._kernel != "faiss":
+            return self._index.search(queries, k, num_threads(threads))
+        with _faiss_threads(threads):
+            measures, ids = self._index.search(queries, k)
+        return ids, measures.astype(np.float64) * (1 if self._by_distance else -1)
+
+    def _checked(self, queries: np.ndarray) -> np.ndarray:
+        queries = np.ascontiguousarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self._shape[1]:
+            raise ValueError(f"queries of shape {queries.shape}, vectors {self._shape}")
+        return queries
+
+
+class NearestCentroids(_Nearest):
+    """Finds the nearest of some centroids by Euclidean distance.
 
     Args:
-        centroids: (K, D) float32, finite, K and D at least 1.
+        vectors: centroids (K, D) float32, finite, K and D at least 1.
         threads: of the preparation; None = all processors.
 
     Raises:
@@ -50,19 +87,7 @@ class NearestCentroids:
         DescbenchError: DESCBENCH_KERNEL names no kernel of this machine.
     """
 
-    def __init__(self, centroids: np.ndarray, threads: int | None = None) -> None:
-        centroids = np.ascontiguousarray(centroids, np.float32)
-        if centroids.ndim != 2 or 0 in centroids.shape:
-            raise ValueError(f"centroids of shape {centroids.shape}")
-        self._shape, self._kernel = centroids.shape, kernel_name()
-        if self._kernel == "faiss":
-            self._index = faiss.IndexFlatL2(centroids.shape[1])
-            self._index.add(centroids)
-        else:
-            self._index = _nearest.Database(self._kernel, centroids, True, num_threads(threads))
-
-    def __len__(self) -> int:
-        return self._shape[0]
+    _by_distance = True
 
     def search(self, vectors: np.ndarray, k: int, threads: int | None = None) -> np.ndarray:
         """Ids (N, k) int64 of the k nearest centroids of vectors (N, D) float32, nearest first.
@@ -80,16 +105,34 @@ class NearestCentroids:
 
     def measure(self, vectors: np.ndarray, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`search`, with the squared distances (N, k) float64."""
-        vectors = np.ascontiguousarray(vectors, np.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != self._shape[1] or k < 1:
-            raise ValueError(f"vectors of shape {vectors.shape}, centroids {self._shape}, k = {k}")
         if k > len(self):
             raise DataError(f"{k} words (multiple_assignment) of a codebook of {len(self)} words are asked for.")
-        if self._kernel != "faiss":
-            return self._index.search(vectors, k, num_threads(threads))
-        with _faiss_threads(threads):
-            distances, ids = self._index.search(vectors, k)
-        return ids, distances.astype(np.float64)
+        return self._search(vectors, k, threads)
+
+
+class NearestProducts(_Nearest):
+    """Finds the most similar of some vectors by inner product; arguments and errors as NearestCentroids."""
+
+    _by_distance = False
+
+    def search(self, queries: np.ndarray, k: int, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N, k) int64 of the k largest inner products, and these, (N, k) float64, largest first."""
+        ids, measures = self._search(queries, k, threads)
+        return ids, -measures
+
+    def search_mutual(
+        self, queries: np.ndarray, threads: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Both directions in one pass.
+
+        Returns:
+            Most similar vector of each query (N,) int64 and their product (N,) float64; most similar query of
+            each vector (K,) int64, -1 for vectors that are no query's. None where this takes two searches.
+        """
+        if self._kernel == "faiss":
+            return None
+        found = self._index.search_mutual(self._checked(queries), num_threads(threads))
+        return None if found is None else (found[0], -found[1], found[2])
 
 
 class _faiss_threads:
