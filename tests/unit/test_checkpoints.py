@@ -50,6 +50,19 @@ def convert(tmp_path, content, model=None):
     return load_network(tmp_path / "out.pt", model or how())
 
 
+def test_drawn_networks_start_quiet(tmp_path):
+    """Residual branches nearly silent, filters of the first layer without a mean."""
+    for backbone, last in (("resnet18", "bn2"), ("resnet50", "bn3")):
+        model = how(backbone=backbone, weights={"source": "random"})
+        convert_checkpoint(model, None, tmp_path / "drawn.pt")
+        state = load_network(tmp_path / "drawn.pt", model).state_dict()
+        branches = [value for key, value in state.items() if key.endswith(f".{last}.weight")]
+        assert len(branches) == (8 if backbone == "resnet18" else 16)
+        assert all((value == 0.1).all() for value in branches)
+        assert state["features.0.weight"].mean((1, 2, 3)).abs().max() < 1e-7
+        assert state["features.0.weight"].std() > 0.01
+
+
 @pytest.mark.parametrize("make", [new_format, old_format])
 def test_both_official_formats(tmp_path, state, make):
     network = convert(tmp_path, make(state))

@@ -197,6 +197,8 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
                 module.reset_parameters()
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        # After all resets: those of a block's own BatchNorms come later than the block.
+        for module in network.modules():
             for last in ("bn3", "bn2"):
                 if hasattr(module, last):
                     nn.init.constant_(getattr(module, last).weight, _BRANCH)
