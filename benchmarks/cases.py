@@ -34,12 +34,29 @@ class Sizes:
     queries: int = 2
     long_images: int = 1000
     long_words: int = 4096
+    kmeans_images: int = 64
+    kmeans_size: int = 8192
+    mutual: int = 2000
+    vlad_images: int = 2000
+    vlad_queries: int = 500
     stored_images: int = 1000
     image_side: int = 512
 
 
 QUICK = Sizes(
-    descriptors=40, images=6, words=300, queries=2, long_images=30, long_words=50, stored_images=5, image_side=96
+    descriptors=40,
+    images=6,
+    words=300,
+    queries=2,
+    long_images=30,
+    long_words=50,
+    kmeans_images=10,
+    kmeans_size=50,
+    mutual=60,
+    vlad_images=20,
+    vlad_queries=5,
+    stored_images=5,
+    image_side=96,
 )
 
 
@@ -94,12 +111,15 @@ class Town:
 def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     """All rows, in the order of the table; ``folder`` holds their files meanwhile."""
     from benchmarks.extract_cases import extract_cases
+    from benchmarks.nearest_cases import nearest_cases
     from benchmarks.store_cases import store_cases
 
     town = Town(sizes)
     quantiser = NearestCentroids(town.centroids)
     yield from _aggregation(town, quantiser)
     yield from _searching(town, quantiser)
+    yield from _two_threads(town, quantiser)
+    yield from nearest_cases(town, sizes, folder)
     yield from store_cases(town.sizes.stored_images, town.sizes.descriptors, folder)
     yield from extract_cases(town.sizes.image_side, folder)
 
@@ -166,6 +186,32 @@ def _searching(town: Town, quantiser: NearestCentroids) -> Iterator[Case]:
 
     note = f"quantise, aggregate and search {sizes.queries} queries of {sizes.descriptors} descriptors, as search_short"
     yield Case("query_end_to_end", plainly, ours, np.array_equal, note)
+
+
+def _two_threads(town: Town, quantiser: NearestCentroids) -> Iterator[Case]:
+    """Ours with two threads against ours with one."""
+    sizes = town.sizes
+    vectors, offsets = town.images(10 * sizes.images)
+    inputs = (vectors, quantiser.search(vectors, 1), offsets, town.centroids)
+    yield Case(
+        "aggregate_two_threads",
+        lambda: aggregate(*inputs, binary=True, threads=1),
+        lambda: aggregate(*inputs, binary=True, threads=2),
+        lambda one, two: _equal((one.rows, one.words, one.offsets), (two.rows, two.words, two.offsets)),
+        f"{10 * sizes.images} images; plain: ours on one thread",
+        threads=2,
+    )
+    lists = invert(town.codes(5 * sizes.long_images, sizes.words), sizes.words)
+    one, two = (Searcher(lists, **SEARCH, threads=threads) for threads in (1, 2))
+    queries = town.codes(10 * sizes.queries, sizes.words)
+    yield Case(
+        "search_two_threads",
+        lambda: one.search(queries),
+        lambda: two.search(queries),
+        np.array_equal,
+        f"{10 * sizes.queries} queries, {5 * sizes.long_images} images; plain: ours on one thread",
+        threads=2,
+    )
 
 
 class Search:

@@ -1,4 +1,4 @@
-"""Inner-product search over shards of global descriptors."""
+"""Flat search over shards of global descriptors."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,12 @@ GLOBAL = {"kind": "global"}
 
 @pytest.fixture(params=[4096, 3], ids=["one block", "many blocks"])
 def small_blocks(request, monkeypatch):
-    monkeypatch.setattr("descbench.retrieval.flat._IMAGES", request.param)
-    monkeypatch.setattr("descbench.retrieval.flat._BLOCK_BYTES", 32 * 20 * request.param)
+    monkeypatch.setattr("descbench.retrieval.flat._IMAGE_BYTES", 4 * 5 * request.param)
+    monkeypatch.setattr("descbench.retrieval.flat._QUERY_BYTES", 4 * 5 * request.param)
 
 
-@pytest.mark.parametrize("top_k", [None, 1, 4, 50])
-def test_equal_to_the_whole_matrix(tmp_path, small_blocks, top_k):
-    # Whole numbers: every product is exact, whatever the blocks, and there are ties.
+def drawn_shards(tmp_path):
+    """Whole numbers: every product is exact, whatever the blocks, and there are ties."""
     generator = np.random.default_rng(0)
     database = [generator.integers(-2, 3, (1, 5)).astype(np.float32) for _ in range(23)]
     queries = [generator.integers(-2, 3, (1, 5)).astype(np.float32) for _ in range(9)]
@@ -27,8 +26,17 @@ def test_equal_to_the_whole_matrix(tmp_path, small_blocks, top_k):
         (tmp_path / name).mkdir()
     shards = write_shards(tmp_path / "d", database, [2, 11], skip=(7,), **GLOBAL)
     asked = write_shards(tmp_path / "q", queries, [4], skip=(3,), **GLOBAL)
-    search_flat(asked, shards, tmp_path / "r.h5", top_k=top_k)
-    expected = (np.concatenate(queries) @ np.concatenate(database).T).astype(float)
+    return asked, shards, np.concatenate(queries), np.concatenate(database)
+
+
+@pytest.mark.parametrize("measure", ["inner_product", "euclidean"])
+@pytest.mark.parametrize("top_k", [None, 1, 4, 22, 50])
+def test_equal_to_the_whole_matrix(tmp_path, small_blocks, top_k, measure):
+    asked, shards, queries, database = drawn_shards(tmp_path)
+    search_flat(asked, shards, tmp_path / "r.h5", measure=measure, top_k=top_k)
+    expected = (queries @ database.T).astype(float)
+    if measure == "euclidean":
+        expected = -((queries[:, None] - database).astype(float) ** 2).sum(-1)
     expected[:, 7] = np.nan
     expected[3] = 0
     ids, scores = rank_scores(np.arange(23), expected, top_k)

@@ -90,6 +90,19 @@ def test_fire_table_plans_offline_and_without_distractors(workplace):
     assert jobs["score_ranking"] == 3
 
 
+def test_a_million_distractors_plan_by_shard(workplace):
+    """Downloads by archive, features and index by shard, one merge for each method and dataset."""
+    jobs = workplace.planned("results/table2_r1m.csv", config="config/config.yaml")
+    # The nine of table2, a hundred archives and their list.
+    assert jobs["download_source"] == 9 + 101
+    assert jobs["unpack_source"] == 9
+    # 201 shards of distractors for each of two networks.
+    assert jobs["extract_features"] == 2 * (2 + 3 + 4 + 201)
+    assert jobs["build_index"] == 3 * (1 + 2 + 201)
+    assert jobs["search_index"] == 3 * (1 + 2 + 201 + 1 + 201 + 2)
+    assert jobs["merge_rankings"] == jobs["score_ranking"] == 3 * 4
+
+
 def test_distractors_of_fire_are_asked_for_by_name(workplace):
     jobs = workplace.planned("results/table3_r1m.csv", config="config/config.yaml")
     assert jobs["build_index"] == 201 + 1 + 2

@@ -6,7 +6,7 @@ from descbench.config.models import (
     AsmkMethod,
     GlobalFeatures,
     ImagenetWeights,
-    InnerProductMethod,
+    FlatMethod,
     LocalFeatures,
     OfficialWeights,
     RandomWeights,

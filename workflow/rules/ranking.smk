@@ -85,7 +85,7 @@ rule search_flat:
     benchmark:
         "logs/benchmarks/search_flat/{method}/{dataset}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", InnerProductMethod)),
+        method=any_of(layout.names("methods", FlatMethod)),
     conda:
         ENVIRONMENT
     threads: 4
@@ -97,8 +97,9 @@ rule search_flat:
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].features
         ),
+        measure=lambda wildcards: cfg.methods[wildcards.method].search,
         top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
     message:
-        "Rank {wildcards.dataset} by inner product ({wildcards.method})"
+        "Rank {wildcards.dataset} by {params.measure} ({wildcards.method})"
     script:
         "../scripts/search_flat.py"

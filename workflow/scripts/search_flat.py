@@ -12,5 +12,6 @@ with job(snakemake):
         [Path(shard) for shard in snakemake.input.queries],
         [Path(shard) for shard in snakemake.input.database],
         Path(snakemake.output[0]),
+        measure=snakemake.params.measure,
         top_k=snakemake.params.top_k,
     )

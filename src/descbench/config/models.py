@@ -303,15 +303,15 @@ class AsmkMethod(Strict):
     query: QuerySettings = QuerySettings()
 
 
-class InnerProductMethod(Strict):
-    """Exact inner-product search over global features."""
+class FlatMethod(Strict):
+    """Exact search over global features."""
 
-    search: Literal["inner_product"]
+    search: Literal["inner_product", "euclidean"]
     features: Name = Field(description="Features block of kind `global`.")
     top_k: int | None = Field(None, gt=0, description="Length of the ranking; null = all images.")
 
 
-Method = Annotated[AsmkMethod | InnerProductMethod, Field(discriminator="search")]
+Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
 
 
 # --- training ----------------------------------------------------------------------------------

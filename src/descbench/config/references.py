@@ -127,7 +127,7 @@ def _methods(config: Config) -> Iterator[Problem]:
         if isinstance(method, AsmkMethod):
             yield from _asmk(config, path, method, features)
         elif features is not None and not isinstance(features, GlobalFeatures):
-            yield (*path, "features"), f"inner_product needs features of kind global, {method.features!r} are not"
+            yield (*path, "features"), f"{method.search} needs features of kind global, {method.features!r} are not"
 
 
 def _asmk(config: Config, path: tuple[Any, ...], method: AsmkMethod, features: Any) -> Iterator[Problem]:

@@ -1,10 +1,16 @@
-"""Stage search_flat: exact inner products of global descriptors, in bounded memory."""
+"""Stage search_flat: exact search of global descriptors in bounded memory.
+
+Products are made a block of queries and a block of images at a time, both read from mapped files; with a
+limit on the length of rankings only the best of each query are kept from block to block.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,14 +19,22 @@ from descbench.features.store import ShardReader, check_shard
 from descbench.retrieval.codebook import check_finite
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 
-_IMAGES = 4096
-_BLOCK_BYTES = 256 << 20
+Measure = Literal["inner_product", "euclidean"]
+# Descriptors and products that are held at once.
+_IMAGE_BYTES = 64 << 20
+_QUERY_BYTES = 128 << 20
+_PRODUCT_BYTES = 256 << 20
 
 
 def search_flat(
-    query_shards: Sequence[Path], database_shards: Sequence[Path], output: Path, *, top_k: int | None
+    query_shards: Sequence[Path],
+    database_shards: Sequence[Path],
+    output: Path,
+    *,
+    measure: Measure = "inner_product",
+    top_k: int | None,
 ) -> None:
-    """Rank database images by the inner product of their global descriptors with each query's.
+    """Rank database images by the similarity of their global descriptors with each query's.
 
     A query without descriptor (an image that could not be read) has score 0 for all images; a database
     image without descriptor has score NaN, and so comes last.
@@ -28,6 +42,7 @@ def search_flat(
     Args:
         query_shards, database_shards: feature shards of kind global, in order.
         output: the ranking to write.
+        measure: scores are inner products, or negative squared Euclidean distances.
         top_k: images kept of each query; None = all.
 
     Raises:
@@ -42,49 +57,85 @@ def search_flat(
         total = sum(reader.num_images for reader in database)
         width = total if top_k is None else min(top_k, total)
         info = database[0].info
-        part = PartInfo(0, total, {"features": info.features, "checkpoint": info.checkpoint})
+        part = PartInfo(0, total, {"features": info.features, "checkpoint": info.checkpoint, "measure": measure})
         writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
-        # Ranked rows need about four numbers of eight bytes for each image held.
-        step = max(1, _BLOCK_BYTES // (32 * (width + _IMAGES)))
+        images = _rows(_IMAGE_BYTES, 4 * database[0].dim)
+        # A ranked image takes about four numbers of eight bytes while rows are put in order.
+        step = min(_rows(_QUERY_BYTES, 4 * database[0].dim), _rows(_PRODUCT_BYTES, 32 * (width + images)))
         row = 0
-        for vectors, present in _blocks(queries, step):
-            ids, scores = _search_block(vectors, present, database, top_k)
+        for block in _blocks(queries, step):
+            ids, scores = _search_block(block, _blocks(database, images), measure, width)
             writer.write(row, ids, scores)
-            row += len(vectors)
+            row += len(block.vectors)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Descriptors (n, D), zeros where an image has none; whether it has one (n,); squared norms (n,) float64."""
+
+    vectors: np.ndarray
+    present: np.ndarray
+    squares: np.ndarray
 
 
 def _search_block(
-    vectors: np.ndarray, present: np.ndarray, database: Sequence[ShardReader], top_k: int | None
+    queries: _Images, database: Iterator[_Images], measure: Measure, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and scores (rows, k) of a block of queries: with ``top_k`` the best so far, else all, ranked once."""
-    ids: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
+    """Ids and scores (rows, width) of a block of queries."""
+    best_ids = np.empty((len(queries.vectors), 0), np.int64)
+    best = np.empty((len(queries.vectors), 0))
     first = 0
-    for block, exists in _blocks(database, _IMAGES):
-        products = (vectors @ block.T).astype(np.float64)
-        products[:, ~exists] = np.nan
-        products[~present] = 0
-        numbers = np.arange(first, first + len(block))
-        first += len(block)
-        ids.append(np.broadcast_to(numbers, products.shape))
-        scores.append(products)
-        if top_k is not None:
-            best = rank_scores(np.concatenate(ids, axis=1), np.concatenate(scores, axis=1), top_k)
-            ids, scores = [best[0]], [best[1]]
-    return rank_scores(np.concatenate(ids, axis=1), np.concatenate(scores, axis=1), top_k)
+    for block in database:
+        scores = _scores(queries, block, measure)
+        numbers = np.arange(first, first + len(block.vectors))
+        first += len(numbers)
+        full = best.shape[1] == width
+        # Once a ranking is full, an image enters by a better score only: equal ones are ordered by id.
+        rows = np.flatnonzero(_improves(scores, best[:, -1])) if full else np.arange(len(best))
+        ids = np.concatenate((best_ids[rows], np.broadcast_to(numbers, (len(rows), len(numbers)))), axis=1)
+        scores = np.concatenate((best[rows], scores[rows]), axis=1)
+        if ids.shape[1] >= width:
+            ids, scores = rank_scores(ids, scores, width)
+        if full:
+            best_ids[rows], best[rows] = ids, scores
+        else:
+            best_ids, best = ids, scores
+    return best_ids, best
 
 
-def _blocks(readers: Sequence[ShardReader], images: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Descriptors (images, D), zeros where an image has none, and whether it has one (images,)."""
+def _improves(scores: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Rows in which some score is better than the last one kept; any number is better than NaN."""
+    best = np.nanmax(scores, axis=1, initial=-np.inf)
+    return (best > last) | np.isnan(last)
+
+
+def _scores(queries: _Images, block: _Images, measure: Measure) -> np.ndarray:
+    products = (queries.vectors @ block.vectors.T).astype(np.float64)
+    if measure == "euclidean":
+        products *= 2
+        products -= queries.squares[:, None]
+        products -= block.squares
+    products[:, ~block.present] = np.nan
+    products[~queries.present] = 0
+    return products
+
+
+def _blocks(readers: Sequence[ShardReader], images: int) -> Iterator[_Images]:
     for reader in readers:
         for start in range(0, reader.num_images, images):
             stop = min(start + images, reader.num_images)
             present = reader.counts(None, start, stop) > 0
             block = reader.read(start, stop)
             check_finite(reader.path, block.descriptors, block.image_ids)
-            vectors = np.zeros((stop - start, reader.dim), np.float32)
-            vectors[present] = block.descriptors
-            yield vectors, present
+            vectors = block.descriptors.astype(np.float32, copy=False)
+            if not present.all():
+                vectors = np.zeros((stop - start, reader.dim), np.float32)
+                vectors[present] = block.descriptors
+            yield _Images(vectors, present, np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+
+
+def _rows(limit: int, row_bytes: int) -> int:
+    return max(1, limit // max(row_bytes, 1))
 
 
 def _check(queries: Sequence[ShardReader], database: Sequence[ShardReader], output: Path) -> None:
@@ -93,7 +144,7 @@ def _check(queries: Sequence[ShardReader], database: Sequence[ShardReader], outp
     info = database[0].info
     for reader in (*queries, *database):
         if reader.info.kind != "global" or (reader.counts() > 1).any():
-            raise DataError(f"{reader.path}: holds local features; inner-product search needs global ones.")
+            raise DataError(f"{reader.path}: holds local features; flat search needs global ones.")
         check_shard(reader, features=info.features, checkpoint=info.checkpoint)
     ids = np.concatenate([reader.image_ids for reader in database])
     if not np.array_equal(ids, np.arange(len(ids))):

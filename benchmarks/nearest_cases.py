@@ -1,0 +1,136 @@
+"""Rows of nearest vectors: quantisation, an iteration of k-means, mutual nearest neighbours, flat search.
+
+The plain sides are faiss and torch as the originals call them, on one thread like ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faiss
+import numpy as np
+import torch
+
+from benchmarks.cases import Case
+from descbench.features.store import ShardInfo, ShardReader, ShardWriter
+from descbench.matching.mutual_nearest import mutual_nearest_neighbours
+from descbench.retrieval.flat import search_flat
+from descbench.retrieval.kmeans import assign_exactly, iterate
+from descbench.retrieval.nearest import NearestCentroids
+from descbench.retrieval.ranking import read_ranking
+
+if TYPE_CHECKING:
+    from benchmarks.cases import Sizes, Town
+
+VLAD_DIM = 32768
+TOP_K = 25
+
+
+def nearest_cases(town: Town, sizes: Sizes, folder: Path) -> Iterator[Case]:
+    """All rows of this module, in the order of the table."""
+    yield from _quantisation(town, sizes)
+    yield _kmeans(town, sizes)
+    yield from _mutual(sizes)
+    yield _vlad_search(sizes, folder)
+
+
+def _quantisation(town: Town, sizes: Sizes) -> Iterator[Case]:
+    vectors, _ = town.images(2)
+    flat, ours = faiss.IndexFlatL2(vectors.shape[1]), NearestCentroids(town.centroids, 1)
+    flat.add(town.centroids)
+    for k in (1, 5):
+        yield Case(
+            f"quantise_k{k}",
+            lambda k=k: flat.search(vectors, k)[1],
+            lambda k=k: ours.search(vectors, k, 1),
+            np.array_equal,
+            f"{len(vectors)} descriptors, {sizes.words} words, plain: faiss.IndexFlatL2",
+        )
+
+
+def _kmeans(town: Town, sizes: Sizes) -> Case:
+    points, _ = town.images(sizes.kmeans_images)
+    start = points[: sizes.kmeans_size].copy()
+
+    def by_faiss(vectors: np.ndarray, centroids: np.ndarray, _threads: int | None) -> np.ndarray:
+        index = faiss.IndexFlatL2(vectors.shape[1])
+        index.add(centroids)
+        return index.search(vectors, 1)[1][:, 0]
+
+    return Case(
+        "kmeans_iteration",
+        lambda: iterate(points, start, by_faiss, 1),
+        lambda: iterate(points, start, assign_exactly, 1),
+        np.array_equal,
+        f"{len(points)} points, {len(start)} clusters, plain: assignment by faiss.IndexFlatL2",
+    )
+
+
+def _mutual(sizes: Sizes) -> Iterator[Case]:
+    for name, count in (("mnn_2k", sizes.mutual), ("mnn_5k", 5 * sizes.mutual // 2)):
+        generator = np.random.default_rng(count)
+        a = _unit(generator.standard_normal((count, 128)))
+        # Half of the second image is the first one seen again.
+        b = _unit(a[generator.permutation(count)] + 0.05 * generator.standard_normal((count, 128)))
+        b[count // 2 :] = _unit(generator.standard_normal((count - count // 2, 128)))
+        yield Case(
+            name,
+            lambda a=a, b=b: _by_full_matrix(a, b),
+            lambda a=a, b=b: mutual_nearest_neighbours(a, b, threads=1)[0],
+            np.array_equal,
+            f"{count} against {count} descriptors of 128 dimensions, plain: the whole matrix in torch",
+        )
+
+
+def _by_full_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    similarities = torch.from_numpy(a) @ torch.from_numpy(b).T
+    of_a, of_b = similarities.argmax(1), similarities.argmax(0)
+    rows = torch.arange(len(a))
+    kept = of_b[of_a] == rows
+    return torch.stack((rows[kept], of_a[kept]), dim=1).numpy()
+
+
+def _vlad_search(sizes: Sizes, folder: Path) -> Case:
+    generator = np.random.default_rng(5)
+    images = _unit(generator.standard_normal((sizes.vlad_images, VLAD_DIM), np.float32))
+    queries = _unit(images[: sizes.vlad_queries] + 0.02 * generator.standard_normal((sizes.vlad_queries, VLAD_DIM)))
+    shards = [_write(folder / f"{name}.h5", v) for name, v in (("vlad_queries", queries), ("vlad_images", images))]
+
+    def plainly() -> np.ndarray:
+        """As the originals: everything in memory, copied into an index, searched."""
+        asked, searched = (_read(shard) for shard in shards)
+        index = faiss.IndexFlatL2(VLAD_DIM)
+        index.add(searched)
+        return index.search(asked, TOP_K)[1]
+
+    def ours() -> np.ndarray:
+        search_flat([shards[0]], [shards[1]], folder / "vlad.h5", measure="euclidean", top_k=TOP_K)
+        return read_ranking(folder / "vlad.h5").image_ids
+
+    return Case(
+        "vlad_search",
+        plainly,
+        ours,
+        lambda theirs, found: np.array_equal(theirs[:, 0], found[:, 0]),
+        f"{sizes.vlad_queries} queries, {sizes.vlad_images} images, {VLAD_DIM} dimensions, the {TOP_K} best; "
+        "plain: all read into memory, faiss.IndexFlatL2 with add; same first image",
+    )
+
+
+def _write(path: Path, vectors: np.ndarray) -> Path:
+    info = ShardInfo("global", "f" * 64, "d" * 64, checkpoint="c" * 64, device="cpu")
+    with ShardWriter(path, info, VLAD_DIM) as writer:
+        for number, vector in enumerate(vectors):
+            writer.add(number, vector[None])
+    return path
+
+
+def _read(path: Path) -> np.ndarray:
+    with ShardReader(path) as reader:
+        return np.array(reader.read().descriptors)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,142 @@
+"""What rests on what: the blocks of configuration, datasets and sources behind a result, without any path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from descbench.config.models import (
+    AsmkMethod,
+    Config,
+    OfficialWeights,
+    ReleasedFeatures,
+    TrainedWeights,
+    Training,
+    WhitenedWeights,
+    WithDistractorsDataset,
+)
+from descbench.errors import ConfigError
+from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
+from descbench.io.digests import digest_of
+
+
+class Lineage:
+    """Relations between the blocks of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    # --- datasets ---
+
+    def base_dataset(self, name: str) -> str:
+        """The dataset that holds the images and queries: itself, but for ``with_distractors``."""
+        dataset = self._get("datasets", name)
+        return dataset.base if isinstance(dataset, WithDistractorsDataset) else name
+
+    def searched_datasets(self, name: str) -> list[str]:
+        """Datasets whose database images are searched, distractors first."""
+        dataset = self._get("datasets", name)
+        return [dataset.distractors, dataset.base] if isinstance(dataset, WithDistractorsDataset) else [name]
+
+    # --- models ---
+
+    def ancestry(self, model: str) -> list[str]:
+        """The model, the one its weights start from, and so on to published or drawn weights."""
+        start = getattr(self._get("models", model).weights, "start", None)
+        return [model, *(self.ancestry(start) if start else [])]
+
+    def training_block(self, model: str) -> Training:
+        """How a model is trained."""
+        return self._get("training", self._get("models", model).weights.training)
+
+    def training_datasets(self, model: str) -> list[str]:
+        """Datasets that a model's weights were made from here: none, that of its whitening, or of its training."""
+        weights = self._get("models", model).weights
+        if isinstance(weights, WhitenedWeights):
+            return [weights.dataset]
+        if isinstance(weights, TrainedWeights):
+            block = self.training_block(model)
+            return [block.dataset, *([block.validation.dataset] if block.validation else [])]
+        return []
+
+    def models_from(self, *kinds: type) -> list[str]:
+        """Names of the models whose weights are of a kind."""
+        return [name for name, model in self.config.models.items() if isinstance(model.weights, kinds)]
+
+    # --- results ---
+
+    def features_digest(self, name: str) -> str:
+        """Digest of all configuration that decides the content of a features block."""
+        block = self._get("features", name)
+        if isinstance(block, ReleasedFeatures):
+            return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
+        models = [self._get("models", name) for name in self.ancestry(block.model)]
+        trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
+        seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
+        blocks = [part.model_dump(mode="json") for part in (block, *models, *trainings)]
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks])
+
+    def sources_behind(self, method: str, dataset: str) -> list[str]:
+        """Names of all sources that the scores of a method on a dataset rest on."""
+        block = self._get("methods", method)
+        datasets = list(self.searched_datasets(dataset))
+        features = [block.features]
+        if isinstance(block, AsmkMethod):
+            datasets.append(block.codebook.dataset)
+            features.append(block.codebook.features)
+        names: list[str] = [s for d in datasets for s in self._get("datasets", d).sources]
+        for feature in features:
+            names += self._feature_sources(feature, datasets)
+        return list(dict.fromkeys(names))
+
+    def blocks_behind(self, method: str, dataset: str) -> dict[str, Any]:
+        """The blocks of configuration that the scores of a method on a dataset rest on."""
+        block = self._get("methods", method)
+        features = [block.features]
+        datasets = [dataset, *self.searched_datasets(dataset)]
+        if isinstance(block, AsmkMethod):
+            features.append(block.codebook.features)
+            datasets.append(block.codebook.dataset)
+        models = [m for f in features for m in self._models_behind(f)]
+        datasets += [d for m in models for d in self.training_datasets(m)]
+        weights = [self._get("models", m).weights for m in models]
+        trainings = [w.training for w in weights if isinstance(w, TrainedWeights)]
+        wanted = {
+            "methods": [method],
+            "features": features,
+            "models": models,
+            "training": trainings,
+            "datasets": datasets,
+        }
+        return {
+            section: {name: self._get(section, name).model_dump(mode="json") for name in names}
+            for section, names in wanted.items()
+        }
+
+    def _feature_sources(self, features: str, datasets: list[str]) -> list[str]:
+        block = self._get("features", features)
+        if isinstance(block, ReleasedFeatures):
+            return [source for dataset, source in block.files.items() if dataset in datasets]
+        models = self._models_behind(features)
+        learned = [self._get("datasets", d) for m in models for d in self.training_datasets(m)]
+        shown = [self._get("datasets", d) for d in datasets]
+        images = [source for dataset in (*shown, *learned) for source in dataset.image_sources]
+        lists = [source for dataset in learned for source in dataset.sources]
+        files = [getattr(self._get("models", m).weights, "file", None) for m in models]
+        return [*images, *lists, *filter(None, files)]
+
+    def _models_behind(self, features: str) -> list[str]:
+        """The model that features are extracted with, and those that its weights started from."""
+        block = self._get("features", features)
+        return [] if isinstance(block, ReleasedFeatures) else self.ancestry(block.model)
+
+    # --- blocks by name ---
+
+    def names(self, section: str, kind: type | tuple[type, ...] = object) -> list[str]:
+        """Names in a section of the configuration whose blocks are of a kind."""
+        return [name for name, block in getattr(self.config, section).items() if isinstance(block, kind)]
+
+    def _get(self, section: str, name: str) -> Any:
+        block = getattr(self.config, section).get(name)
+        if block is None:
+            raise ConfigError(f"there is no {name!r} in section `{section}` of the configuration.")
+        return block
