@@ -7,12 +7,14 @@ REQUIREMENTS ?= requirements/cpu.txt
 SETUP := .venv/.ready
 KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
 
-.PHONY: help setup demo test bench lint clean
+.PHONY: help setup demo test bench bench-scale sanitize lint clean
 
 help:
 	@echo "make setup   the environment in .venv, with the compiled kernel"
 	@echo "make demo    a drawn town through the whole workflow: results/demo/table2.csv"
 	@echo "make test    all tests"
+	@echo "make bench-scale  one million drawn images: about 15.5 GB of disk"
+	@echo "make sanitize     tests of the kernels under AddressSanitizer"
 	@echo "make bench   speed against plain implementations: results/bench.json"
 	@echo "make lint    formatters and linters"
 
@@ -37,6 +39,20 @@ test: $(SETUP)
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks.bench
+
+bench-scale: $(SETUP)
+	$(BIN)/python -m benchmarks.scale
+
+# The tests of the compiled kernels, with AddressSanitizer and UndefinedBehaviorSanitizer looking on.
+SANITIZED := build/sanitized
+sanitize: $(SETUP)
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED) && cp -r src/descbench $(SANITIZED)/ && find $(SANITIZED) -name '*.so' -delete
+	DESCBENCH_BUILD_FLAGS="-fsanitize=address,undefined -fno-omit-frame-pointer -g" $(BIN)/python setup.py --quiet build_ext \
+		--force --build-lib $(SANITIZED) --build-temp $(SANITIZED)/objects
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=$(SANITIZED) $(BIN)/python -m pytest -p no:cacheprovider \
+		tests/unit/test_nearest.py tests/unit/test_kmeans.py tests/unit/test_kernel.py tests/unit/test_index.py \
+		tests/unit/test_search.py tests/golden/test_asmk.py
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

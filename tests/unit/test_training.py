@@ -36,7 +36,7 @@ def same(one, other):
     return all(torch.equal(value, other[key]) for key, value in one.items())
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """The order of additions, and so the last bit, depends on the number of threads."""
     before = torch.get_num_threads()
@@ -53,7 +53,6 @@ def school(tmp_path):
 @pytest.fixture(scope="module")
 def through(tmp_path_factory):
     """A training that ran through."""
-    torch.set_num_threads(1)
     files = make_school(tmp_path_factory.mktemp("through") / "school")
     train_checkpoint(files, MODEL, SETTINGS, device="cpu")
     return files

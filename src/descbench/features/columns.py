@@ -150,7 +150,7 @@ class StoredRows:
             raise ValueError(f"{dataset.name} is not stored in one piece")
 
     def map(self, file: BinaryIO, first: int, last: int) -> np.ndarray:
-        """Rows ``first`` to ``last`` as a view of ``file``, which may be closed meanwhile.
+        """Rows ``first`` to ``last``, aligned: a view of ``file`` (small ones: a copy), which may be closed meanwhile.
 
         The view can be written to; what is written stays in memory and never reaches the file. The
         memory is given back with the view, so that reading block by block stays bounded.
@@ -160,7 +160,8 @@ class StoredRows:
             return np.empty(shape, self.dtype)
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         mapped = np.memmap(file, self.dtype, mode="c", offset=self._offset + int(first) * row_bytes, shape=shape)
-        return mapped.view(np.ndarray)
+        # HDF5 puts small datasets anywhere; kernels read whole numbers.
+        return np.require(mapped.view(np.ndarray), requirements="A")
 
 
 def encode_texts(texts: list[str]) -> np.ndarray:
