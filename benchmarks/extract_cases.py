@@ -18,7 +18,9 @@ from PIL import Image
 from tests.golden import plain_how
 
 from benchmarks.cases import Case
-from descbench.config.models import HOW_SCALES, Backend, HowModel
+from descbench.config.base import HOW_SCALES
+from descbench.config.models import Backend
+from descbench.config.networks import HowModel
 from descbench.features.images import to_tensor
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import convert_checkpoint, load_network

@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from descbench.config.models import (
-    Config,
-    DatasetBase,
-    DescriptorBagDataset,
-    FolderDataset,
-    ImagenetWeights,
-    OfficialWeights,
-    TrainedWeights,
-)
+from descbench.config.models import Config, DatasetBase, DescriptorBagDataset, FolderDataset, KaptureDataset
+from descbench.config.networks import ImagenetWeights, OfficialWeights, TrainedWeights
 from descbench.config.sources import Source
 from descbench.datasets.folder import folder_root, list_images
+from descbench.datasets.kapture import kapture_root, list_records
 from descbench.errors import ConfigError
 from descbench.io.digests import digest_of, sha256_file
 from descbench.lineage import Lineage
@@ -120,26 +114,35 @@ class Layout(Lineage):
     def image_root(self, name: str) -> str:
         """Folder that the paths of a manifest are relative to."""
         dataset = self._get("datasets", self.base_dataset(name))
-        return folder_root(dataset).as_posix() if isinstance(dataset, FolderDataset) else self.datasets_dir
+        match dataset:
+            case FolderDataset():
+                return folder_root(dataset).as_posix()
+            case KaptureDataset():
+                return kapture_root(dataset).as_posix()
+        return self.datasets_dir
 
     def listing_digest(self, name: str) -> str:
         """Digest of the file names in a user's own folders, so that added photographs are noticed."""
-        dataset = self._get("datasets", self.base_dataset(name))
-        return digest_of(self._listing(name)) if isinstance(dataset, FolderDataset) else ""
+        return digest_of(self._listing(name)) if self._is_own(name) else ""
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a dataset is a folder of the user's, which can be listed before anything has run."""
+        return isinstance(self._get("datasets", self.base_dataset(name)), FolderDataset | KaptureDataset)
 
     def _listing(self, name: str) -> dict[str, list[str]]:
         """Images of a user's folders by role, listed once while the workflow is planned."""
         base = self.base_dataset(name)
         if base not in self._listings:
-            self._listings[base] = list_images(self._get("datasets", base))
+            dataset = self._get("datasets", base)
+            kapture = isinstance(dataset, KaptureDataset)
+            self._listings[base] = {"database": list_records(dataset)} if kapture else list_images(dataset)
         return self._listings[base]
 
     def count(self, name: str, role: str) -> int | None:
         """Number of images of a role, or None where only the official list can tell."""
-        dataset = self._get("datasets", self.base_dataset(name))
-        if isinstance(dataset, FolderDataset):
+        if self._is_own(name):
             return len(self._listing(name).get(role, ()))
-        return dataset.counts.get(role)
+        return self._get("datasets", self.base_dataset(name)).counts.get(role)
 
     def shards(self, dataset: str, role: str, images: int | None = None) -> list[Shard]:
         """Shards of a role, in order; with ``images``, those that hold the first so many images."""
@@ -261,6 +264,10 @@ class Layout(Lineage):
     def provenance(self, method: str, dataset: str) -> str:
         """What a scores file was made from."""
         return f"{self.results}/provenance/{method}/{dataset}.json"
+
+    def pairs(self, method: str, images: str, queries: str) -> str:
+        """Pairs file of two kapture datasets: the most similar images of the first for each of the second."""
+        return f"{self.results}/pairs/{method}/{images}__{queries}.txt"
 
     def table(self, table: str) -> str:
         """Table as tidy CSV."""

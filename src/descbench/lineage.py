@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from descbench.config.models import (
-    AsmkMethod,
-    Config,
-    OfficialWeights,
-    ReleasedFeatures,
-    TrainedWeights,
-    Training,
-    WhitenedWeights,
-    WithDistractorsDataset,
-)
+from descbench.config.models import AsmkMethod, Config, ReleasedFeatures, WithDistractorsDataset
+from descbench.config.networks import OfficialWeights, TrainedWeights, WhitenedWeights
+from descbench.config.training import Training
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of

@@ -8,14 +8,23 @@ import pytest
 import standin
 import torch
 from goldens import golden_files
+from PIL import Image
 
+from descbench.config.models import AsmkMethod, KaptureDataset, LocalFeatures
+from descbench.config.networks import FireModel
+from descbench.datasets.kapture import kapture_root, list_records, read_kapture
+from descbench.datasets.manifest import write_manifest
+from descbench.features.extract import extract_features
 from descbench.features.images import to_tensor
 from descbench.losses.contrastive import contrastive_loss
 from descbench.losses.decorrelation import decorrelation_loss
 from descbench.losses.superfeatures import match_superfeatures, superfeature_loss
-from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD
+from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, checkpoint_digest, save_network
 from descbench.models.fire import FireNet, Lit
 from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
+from descbench.retrieval.codebook import Codebook, centroid_digest, write_codebook
+from descbench.retrieval.index import build_index
+from descbench.retrieval.pairs import compute_pairs
 from descbench.training.steps import freeze_batch_norm_statistics
 
 
@@ -261,6 +270,67 @@ def test_whitening_init(path):
     rows = torch.from_numpy(golden["X"][: len(golden["projected_first20"])])
     projected = torch.nn.functional.conv2d(rows[:, :, None, None], weight, bias)[:, :, 0, 0]
     np.testing.assert_allclose(projected * signs, golden["projected_first20"], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("kapture_pairs*.json"))
+def test_kapture_pairs(path, tmp_path):
+    """The whole way: folder, features in shards of two images, index, pairs file; the codebook is the original's."""
+    golden, arrays = json.loads(path.read_text()), np.load(path.with_suffix(".npz"))
+    model = FireModel(
+        architecture="fire",
+        backbone=golden["net_params"]["architecture"],
+        skip_layer=golden["net_params"]["skip_layer"],
+        weights={"source": "random"},
+    )
+    net = network()
+    net.mean, net.std = IMAGENET_MEAN, IMAGENET_STD
+    save_network(net, model, tmp_path / "fire.pt", {})
+    settings = LocalFeatures(kind="local", model="fire", max_features=1000)
+    checkpoint, codebook, digest = tmp_path / "fire.pt", tmp_path / "codebook.h5", "f" * 64
+    made_of = (10, 1234, 99, digest, checkpoint_digest(checkpoint), "golden", "0")
+    write_codebook(Codebook(arrays["centroids"], *made_of, centroid_digest(arrays["centroids"])), codebook)
+    shards, manifests = {}, {}
+    for role in ("map", "query"):
+        dataset, described = write_kapture(tmp_path / role, golden["dataset"][role]), golden["dataset"][role]
+        assert list_records(dataset) == described["image_order"]
+        manifests[role] = tmp_path / f"{role}.csv"
+        write_manifest(read_kapture(dataset), manifests[role])
+        count = len(described["image_order"])
+        shards[role] = [tmp_path / f"{role}{start}.h5" for start in range(0, count, 2)]
+        for start, shard in zip(range(0, count, 2), shards[role], strict=True):
+            stop = min(start + 2, count)
+            place = (manifests[role], "database", start, stop, kapture_root(dataset))
+            extract_features(*place, checkpoint, model, settings, digest, shard, device="cpu", workers=0)
+    indexes = [shard.with_suffix(".index.h5") for shard in shards["map"]]
+    for shard, index in zip(shards["map"], indexes, strict=True):
+        build_index(shard, codebook, index, n=1000, binary=True, multiple_assignment=1)
+    method = AsmkMethod(search="asmk", features="f", n=1000, codebook={"features": "f", "dataset": "d"})
+    for name, options in golden["runs"].items():
+        role = "map" if name.startswith("map") else "query"
+        output = tmp_path / f"{name}.txt"
+        names = (manifests[role], manifests["map"])
+        compute_pairs(method, shards[role], indexes, codebook, names, output, top_k=options["topk"])
+        found, expected = (
+            list(map(pair, text.splitlines()[1:])) for text in (output.read_text(), golden["pairs"][name])
+        )
+        assert [names for names, _ in found] == [names for names, _ in expected]
+        np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=2e-3)
+
+
+def pair(line):
+    *names, score = line.split(", ")
+    return names, float(score)
+
+
+def write_kapture(folder, described) -> KaptureDataset:
+    (folder / "sensors").mkdir(parents=True)
+    for name in ("sensors", "records_camera"):
+        (folder / "sensors" / f"{name}.txt").write_text(described[f"{name}_txt"])
+    for image in described["images"]:
+        path = folder / "sensors/records_data" / image["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(standin.image(image["seed"], image["height"], image["width"])).save(path)
+    return KaptureDataset(format="kapture", folder=folder)
 
 
 @pytest.mark.parametrize("path", cases("train_step*.json"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from descbench.config.models import HowModel, HowTraining, RandomWeights, TrainedWeights
+from descbench.config.networks import FireModel, HowModel, RandomWeights, TrainedWeights
+from descbench.config.training import FireTraining, HowTraining
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, write_pairs
@@ -29,8 +30,13 @@ SETTINGS = HowTraining(
     workers=0,
 )
 
+FIRE = FireModel(
+    architecture="fire", backbone="resnet18", templates=5, dim_lit=16, dim=8, iterations=2, weights=MODEL.weights
+)
+FIRE_SETTINGS = FireTraining(**{**SETTINGS.model_dump(), "recipe": "fire", "epochs": 2, "margin": 1.1})
 
-def make_school(folder) -> TrainingFiles:
+
+def make_school(folder, model=MODEL) -> TrainingFiles:
     """Images, manifests, pairs, labels and a drawn start checkpoint below ``folder``."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
@@ -51,7 +57,7 @@ def make_school(folder) -> TrainingFiles:
     write_manifest(val, folder / "val.csv")
     labels = [{"ok": (i + 1, i + 2, i + 3), "junk": (i,)} for i in range(0, len(names), 8)]
     write_ground_truth(GroundTruth("classic", tuple(labels)), folder / "val.json")
-    drawn = MODEL.model_copy(update={"weights": RandomWeights(source="random")})
+    drawn = model.model_copy(update={"weights": RandomWeights(source="random")})
     convert_checkpoint(drawn, None, folder / "start.pt")
     return TrainingFiles(
         start=folder / "start.pt",

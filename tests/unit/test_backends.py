@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from descbench.config.load import load_config, read_yaml
-from descbench.config.models import FireModel, GemModel, HowModel, LocalFeatures
+from descbench.config.models import LocalFeatures
+from descbench.config.networks import FireModel, GemModel, HowModel
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features

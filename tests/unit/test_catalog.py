@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
+from descbench.config.base import Name
 from descbench.config.load import load_config_files, read_yaml
-from descbench.config.models import Dataset, Name, RevisitopDataset, WithDistractorsDataset
+from descbench.config.models import Dataset, RevisitopDataset, WithDistractorsDataset
 from descbench.config.sources import Source
 
 CATALOG = Path(__file__).resolve().parents[2] / "config" / "catalog" / "datasets.yaml"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from descbench.config.models import FireModel, GemModel, HowModel
+from descbench.config.networks import FireModel, GemModel, HowModel
 from descbench.errors import DataError
 from descbench.models.checkpoints import build_network, checkpoint_digest, convert_checkpoint, load_network
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from school import MODEL, SETTINGS, make_school
+from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_school
 
-from descbench.config.models import QuerySettings, Validation, WhitenedWeights
+from descbench.config.networks import WhitenedWeights
+from descbench.config.search import QuerySettings
+from descbench.config.training import Validation
 from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
 from descbench.errors import DataError
 from descbench.models.checkpoints import load_network
@@ -195,6 +197,63 @@ def test_the_best_rule():
     assert best.beaten_by(2.0, 0.1), "the first score beats every loss"
     assert not Best(5, 0.5, 2.0).beaten_by(0.1, None), "a loss beats no score"
     assert not Best(5, 0.5, 2.0).beaten_by(0.1, 0.5), "the earliest of equal scores stays"
+
+
+@pytest.fixture(scope="module")
+def fire(tmp_path_factory):
+    """A training of FIRe that ran through."""
+    files = make_school(tmp_path_factory.mktemp("fire") / "school", FIRE)
+    train_checkpoint(files, FIRE, FIRE_SETTINGS, device="cpu")
+    return files
+
+
+def test_fire_trains_all_but_the_reduction(fire):
+    start, trained = (load_network(path, FIRE).state_dict() for path in (fire.start, fire.checkpoint))
+    assert torch.equal(start["dim_reduction.weight"], trained["dim_reduction.weight"])
+    for key in ("features.0.weight", "lit.templates_init", "lit.project_k.weight", "lit.mlp.0.weight"):
+        assert not torch.equal(start[key], trained[key]), key
+    assert len(fire.history.read_text().splitlines()) == 1 + FIRE_SETTINGS.epochs
+
+
+def test_fire_goes_on_from_its_state(fire, tmp_path):
+    """Mirroring is drawn from the seed of the epoch, so that a resumed training gives the same bits."""
+    files = make_school(tmp_path / "school", FIRE)
+    train_checkpoint(files, FIRE, FIRE_SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
+    train_checkpoint(files, FIRE, FIRE_SETTINGS, device="cpu")
+    one, other = (load_network(path, FIRE).state_dict() for path in (files.checkpoint, fire.checkpoint))
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(("flip", "share"), [(0.0, 0), (1.0, 1)])
+def test_fire_mirrors_images(fire, monkeypatch, flip, share):
+    files = replace(fire, folder=fire.folder / f"flip{flip}", checkpoint=fire.folder / "c.pt")
+    shown = []
+    load = TrainingImages.load
+    monkeypatch.setattr(TrainingImages, "load", lambda self, image, flip: shown.append(flip) or load(self, image, flip))
+    train_checkpoint(files, FIRE, FIRE_SETTINGS.model_copy(update={"flip": flip, "epochs": 1}), device="cpu")
+    # Mining shows six queries and a pool of twenty, the steps six tuples of four.
+    assert len(shown) == 6 + 20 + 6 * 4
+    assert np.mean(shown) == share
+
+
+def test_fire_without_its_losses_stands_still(fire):
+    """With both weights at 0 only the weight decay moves anything."""
+    nothing = {"superfeature_weight": 0.0, "attention_weight": 0.0, "weight_decay": 0.0, "epochs": 1}
+    files = replace(fire, folder=fire.folder / "still", checkpoint=fire.folder / "still.pt")
+    train_checkpoint(files, FIRE, FIRE_SETTINGS.model_copy(update=nothing), device="cpu")
+    assert same(load_network(files.checkpoint, FIRE).state_dict(), load_network(files.start, FIRE).state_dict())
+
+
+def test_whitening_of_super_features(fire, tmp_path):
+    whitened = WhitenedWeights(source="whitened", start="s", dataset="school", images=20, image_size=64, flip=0.5)
+    model = FIRE.model_copy(update={"weights": whitened})
+    places = (fire.start, fire.images.manifest, fire.images.root, model)
+    for name, seed in (("a.pt", 1), ("b.pt", 1), ("c.pt", 2)):
+        whiten_checkpoint(*places, tmp_path / name, seed=seed, device="cpu", workers=0)
+    a, b, c = (load_network(tmp_path / name, model).state_dict() for name in ("a.pt", "b.pt", "c.pt"))
+    assert same(a, b)
+    assert not torch.equal(a["dim_reduction.weight"], c["dim_reduction.weight"])
+    assert torch.equal(a["lit.templates_init"], c["lit.templates_init"])
 
 
 def test_whitening_makes_unit_covariance(school, tmp_path):

@@ -54,6 +54,7 @@ rule whiten_checkpoint:
         runtime=growing_minutes(240),
     params:
         code=WHITEN_CHECKPOINT_VERSION,
+        seed=cfg.seed,
         model=lambda wildcards: block("models", wildcards.model),
         image_root=lambda wildcards: layout.image_root(
             cfg.models[wildcards.model].weights.dataset

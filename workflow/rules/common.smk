@@ -4,16 +4,19 @@ from dataclasses import asdict
 from descbench.config.load import load_config
 from descbench.config.models import (
     AsmkMethod,
-    GlobalFeatures,
-    ImagenetWeights,
     FlatMethod,
+    GlobalFeatures,
+    KaptureDataset,
     LocalFeatures,
+    ReleasedFeatures,
+    WithDistractorsDataset,
+)
+from descbench.config.networks import (
+    ImagenetWeights,
     OfficialWeights,
     RandomWeights,
-    ReleasedFeatures,
     TrainedWeights,
     WhitenedWeights,
-    WithDistractorsDataset,
 )
 from descbench.datasets import BUILD_MANIFEST_VERSION
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
@@ -25,6 +28,7 @@ from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.retrieval import (
     BUILD_INDEX_VERSION,
     COLLECT_STATISTICS_VERSION,
+    COMPUTE_PAIRS_VERSION,
     MERGE_RANKINGS_VERSION,
     SEARCH_FLAT_VERSION,
     SEARCH_INDEX_VERSION,

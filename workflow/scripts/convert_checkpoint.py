@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.models import Model
+from descbench.config.networks import Model
 from descbench.jobs import job
 from descbench.models.checkpoints import convert_checkpoint
 

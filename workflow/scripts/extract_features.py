@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.models import Features, Model
+from descbench.config.models import Features
+from descbench.config.networks import Model
 from descbench.features.extract import extract_features
 from descbench.jobs import job
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.models import Model, Training
+from descbench.config.networks import Model
+from descbench.config.training import Training
 from descbench.jobs import job
 from descbench.training.train import TrainingFiles, train_checkpoint
 from descbench.training.validation import ImageList

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.models import Model
+from descbench.config.networks import Model
 from descbench.jobs import job
 from descbench.training.whitening import whiten_checkpoint
 
@@ -15,6 +15,7 @@ with job(snakemake):
         Path(snakemake.params.image_root),
         TypeAdapter(Model).validate_python(snakemake.params.model),
         Path(snakemake.output[0]),
+        seed=snakemake.params.seed,
         device=snakemake.params.device,
         workers=snakemake.threads - 1,
     )

@@ -7,26 +7,17 @@ these classes (``python -m descbench.config.schemas``) and a test fails when the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from descbench.config.sources import Name, Source, Strict
+from descbench.config.base import HOW_SCALES, Count, Name, Role, Strict
+from descbench.config.networks import Model
+from descbench.config.search import IdfSettings, IndexSettings, QuerySettings
+from descbench.config.sources import Source
+from descbench.config.training import Training
 
-Role = Literal["query", "database", "train", "val"]
 Backend = Literal["torch", "onnxruntime", "openvino"]
-HOW_SCALES = (2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25)
-
-
-def _parse_count(value: Any) -> Any:
-    """Read "64k" as 65536 and "1M" as 1048576, as the original asmk package does."""
-    units = {"k": 1024, "M": 1024**2}
-    if isinstance(value, str) and value[-1:] in units and value[:-1].isdigit():
-        return int(value[:-1]) * units[value[-1]]
-    return value
-
-
-Count = Annotated[int, BeforeValidator(_parse_count), Field(gt=0)]
 
 
 # --- datasets ----------------------------------------------------------------------------------
@@ -92,6 +83,13 @@ class FolderDataset(DatasetBase):
     )
 
 
+class KaptureDataset(DatasetBase):
+    """The camera records of a kapture folder: a map, or the queries to one, for image pairs."""
+
+    format: Literal["kapture"]
+    folder: Path = Field(description="Kapture folder, with sensors/sensors.txt and sensors/records_camera.txt.")
+
+
 class DescriptorBagDataset(DatasetBase):
     """Descriptors without images (the released SfM-120k subset): serves a codebook, nothing else."""
 
@@ -112,99 +110,11 @@ Dataset = Annotated[
     | SfmValDataset
     | ImageListDataset
     | FolderDataset
+    | KaptureDataset
     | DescriptorBagDataset
     | WithDistractorsDataset,
     Field(discriminator="format"),
 ]
-
-
-# --- models ------------------------------------------------------------------------------------
-
-
-class OfficialWeights(Strict):
-    """Weights published by the authors."""
-
-    source: Literal["official"]
-    file: Name = Field(description="Name of the source that holds them.")
-
-
-class RandomWeights(Strict):
-    """Untrained weights drawn from a seed: for tests and toytown."""
-
-    source: Literal["random"]
-    seed: int | None = Field(None, description="Seed of the draw; null = the site's.")
-
-
-class ImagenetWeights(Strict):
-    """A backbone learned on ImageNet; the layers beyond it are drawn, for whitening or training to replace."""
-
-    source: Literal["imagenet"]
-    file: Name = Field(description="Name of the source that holds the backbone.")
-
-
-class WhitenedWeights(Strict):
-    """Weights of another model with its reduction set to a PCA-whitening: the off-the-shelf network."""
-
-    source: Literal["whitened"]
-    start: Name = Field(description="Model of the same architecture.")
-    dataset: Name = Field(description="Training images that the whitening is learned from.")
-    role: Role = Field("train", description="Role of those images.")
-    images: int = Field(5000, gt=0, description="First images of the list that are used.")
-    n: int = Field(1000, gt=0, description="Strongest descriptors of an image.")
-    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
-
-
-class TrainedWeights(Strict):
-    """Weights trained here, from those of another model."""
-
-    source: Literal["train"]
-    start: Name = Field(description="Model of the same architecture that training starts from.")
-    training: Name = Field(description="Block of section `training`.")
-
-
-Weights = Annotated[
-    OfficialWeights | RandomWeights | ImagenetWeights | WhitenedWeights | TrainedWeights,
-    Field(discriminator="source"),
-]
-
-
-class HowModel(Strict):
-    """HOW network: ResNet, attention by feature norm, smoothing, 1x1 reduction."""
-
-    architecture: Literal["how"]
-    backbone: Literal["resnet18", "resnet50", "resnet101"] = Field(description="torchvision ResNet.")
-    skip_layer: int = Field(0, ge=0, le=2, description="Stages cut from the end of the backbone.")
-    dim: int = Field(128, gt=0, description="Dimensions after the reduction.")
-    smoothing: int = Field(3, ge=0, description="Side of the average pooling; 0 = none.")
-    weights: Weights = Field(description="Where the weights come from.")
-
-
-class FireModel(Strict):
-    """FIRe network: ResNet, super-features by a transformer (LIT), 1x1 reduction."""
-
-    architecture: Literal["fire"]
-    backbone: Literal["resnet18", "resnet50", "resnet101"] = Field("resnet50", description="torchvision ResNet.")
-    skip_layer: int = Field(1, ge=0, le=2, description="Stages cut from the end of the backbone.")
-    templates: int = Field(256, gt=0, le=32767, description="Super-features of each scale (N).")
-    iterations: int = Field(6, gt=0, description="Iterations of LIT (T).")
-    dim_lit: int = Field(1024, gt=1, description="Dimensions of a super-feature before the reduction.")
-    dim: int = Field(128, gt=0, description="Dimensions after the reduction.")
-    weights: Weights = Field(description="Where the weights come from.")
-
-
-class GemModel(Strict):
-    """Generalised-mean pooling global descriptor (cirtorch networks)."""
-
-    architecture: Literal["gem"]
-    backbone: Literal["vgg16", "resnet50", "resnet101", "resnet152"] = Field(description="Convolutional part.")
-    whitening: Literal["none", "network", "learned"] = Field(
-        "none",
-        description="`network`: a linear layer of the checkpoint; `learned`: the Lw matrices of its metadata.",
-    )
-    weights: Weights = Field(description="Where the weights come from.")
-
-
-Model = Annotated[HowModel | FireModel | GemModel, Field(discriminator="architecture")]
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -265,32 +175,6 @@ class Codebook(Strict):
     )
 
 
-class IndexSettings(Strict):
-    """Inverted file: how database images are aggregated."""
-
-    binary: bool = Field(True, description="Binarise aggregated residuals (ASMK*).")
-    multiple_assignment: int = Field(1, gt=0, description="Words per database descriptor.")
-
-
-class IdfSettings(Strict):
-    """Inverse document frequency."""
-
-    use_idf: bool = Field(False, description="Weight words by squared idf.")
-    stale: bool = Field(
-        False,
-        description="The original's idf after chunked adding: words the last chunk does not touch keep an old one.",
-    )
-
-
-class QuerySettings(Strict):
-    """Search: query aggregation and the similarity of two aggregated vectors."""
-
-    multiple_assignment: int = Field(5, gt=0, description="Words per query descriptor.")
-    similarity_threshold: float = Field(0.0, description="Entries below it do not vote (inclusive).")
-    alpha: float = Field(3.0, description="Power of the similarity.")
-    top_k: int | None = Field(None, gt=0, description="Length of the ranking; null = all images.")
-
-
 class AsmkMethod(Strict):
     """ASMK search over local features."""
 
@@ -312,48 +196,6 @@ class FlatMethod(Strict):
 
 
 Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
-
-
-# --- training ----------------------------------------------------------------------------------
-
-
-class Validation(Strict):
-    """Validation: the whole ASMK search of a dataset, with a codebook learned anew each time."""
-
-    dataset: Name = Field(description="Dataset with queries and ground truth.")
-    metric: str = Field("map", description="Key of the scores that decides which epoch is the best.")
-    every: int = Field(5, gt=0, description="Epochs between two validations.")
-    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
-    scales: tuple[float, ...] = Field(HOW_SCALES, min_length=1, description="Pyramid of queries and database.")
-    n: int = Field(1000, gt=0, description="Strongest features of an image.")
-    codebook_images: int = Field(20000, gt=0, description="First training images, at scale 1, behind the codebook.")
-    codebook_size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
-    index: IndexSettings = Field(IndexSettings(), description="How the database is aggregated.")
-    query: QuerySettings = Field(QuerySettings(), description="How it is searched.")
-
-
-class HowTraining(Strict):
-    """HOW: mined tuples, contrastive loss on global descriptors."""
-
-    recipe: Literal["how"]
-    dataset: Name = Field(description="Training images and pairs (format sfm120k).")
-    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
-    epochs: int = Field(20, gt=0, description="Passes; each mines its own tuples.")
-    learning_rate: float = Field(gt=0, description="Of Adam; the reduction has 0.")
-    weight_decay: float = Field(1e-4, ge=0, description="Coupled L2 of Adam.")
-    gamma: float = Field(0.99, gt=0, description="Factor of the learning rate after each epoch.")
-    margin: float = Field(0.8, gt=0, description="Distance beyond which a negative costs nothing.")
-    negatives: int = Field(5, gt=0, description="Hard negatives of a tuple.")
-    queries: int = Field(2000, gt=0, description="Tuples drawn for an epoch.")
-    pool: int = Field(20000, gt=0, description="Images drawn for an epoch, among which negatives are sought.")
-    batch: int = Field(5, gt=0, description="Tuples of a step; their gradients add up.")
-    validation: Validation | None = Field(None, description="null: the epoch of the smallest training loss is kept.")
-    patience: int | None = Field(None, gt=0, description="End after so many validations in a row without a gain.")
-    amp: bool = Field(False, description="Mixed precision on a GPU.")
-    workers: int = Field(6, ge=0, description="Processes that load images; no effect on the result.")
-
-
-Training = HowTraining
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -439,6 +281,7 @@ class Config(Strict):
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")
     mirrors: dict[str, str] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")
     keep_raw: bool = Field(True, description="Keep archives after unpacking.")
+    pairs_top_k: int = Field(50, gt=0, description="Pairs of each query in a pairs file.")
     toytown: Toytown = Field(Toytown(), description="The drawn town.")
     sources: dict[Name, Source] = Field({}, description="Files on the internet, by file name.")
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")

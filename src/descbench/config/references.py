@@ -9,17 +9,12 @@ from typing import Any
 from descbench.config.models import (
     AsmkMethod,
     Config,
-    GemModel,
     GlobalFeatures,
-    ImagenetWeights,
     LocalFeatures,
-    Model,
-    OfficialWeights,
     ReleasedFeatures,
-    TrainedWeights,
-    WhitenedWeights,
     WithDistractorsDataset,
 )
+from descbench.config.networks import GemModel, ImagenetWeights, Model, OfficialWeights, TrainedWeights, WhitenedWeights
 
 Problem = tuple[tuple[Any, ...], str]
 

@@ -10,6 +10,7 @@ from descbench.config.models import (
     DescriptorBagDataset,
     FolderDataset,
     ImageListDataset,
+    KaptureDataset,
     RevisitopDataset,
     Sfm120kDataset,
     SfmValDataset,
@@ -17,6 +18,7 @@ from descbench.config.models import (
 from descbench.datasets.folder import read_folder
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.image_list import read_image_list
+from descbench.datasets.kapture import read_kapture
 from descbench.datasets.manifest import Manifest, check_counts, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.revisitop import read_revisitop
@@ -75,6 +77,8 @@ def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Ground
             return read_image_list(dataset, datasets_dir)
         case FolderDataset():
             return read_folder(dataset)
+        case KaptureDataset():
+            return read_kapture(dataset), None
         case DescriptorBagDataset():
             return Manifest(tuple(rows_of("train", ["descriptors"]))), None
     raise DataError(f"a dataset of format {dataset.format!r} has no images of its own.")

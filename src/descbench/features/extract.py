@@ -14,7 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from descbench.config.models import Backend, GlobalFeatures, LocalFeatures, Model
+from descbench.config.models import Backend, GlobalFeatures, LocalFeatures
+from descbench.config.networks import Model
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
 from descbench.device import device_name, pick_device
 from descbench.errors import DataError

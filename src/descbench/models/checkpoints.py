@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.models import FireModel, HowModel, ImagenetWeights, Model, RandomWeights
+from descbench.config.networks import FireModel, HowModel, ImagenetWeights, Model, RandomWeights
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file

@@ -7,19 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.config.models import Model, Training
+from descbench.config.networks import Model
+from descbench.config.training import Training
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.pairs import TrainingPairs, read_pairs
 from descbench.device import pick_device
 from descbench.io.digests import digest_of
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.training import TRAIN_CHECKPOINT_VERSION
+from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Trainer, write_history
 from descbench.training.mining import Pairs
 from descbench.training.random_state import seed_everything
 from descbench.training.tuples import TupleRecipe
 from descbench.training.validation import ImageList, Validator
+
+RECIPES = {"how": TupleRecipe, "fire": FireRecipe}
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def train_checkpoint(
         tuple(network.mean),
         tuple(network.std),
     )
-    recipe = TupleRecipe(network, images, _mining_pairs(manifest, pairs), settings, chosen)
+    recipe = RECIPES[settings.recipe](network, images, _mining_pairs(manifest, pairs), settings, chosen)
     start = checkpoint_digest(files.start)
     decisive = settings.model_dump(mode="json", exclude={"epochs", "patience", "workers"})
     trainer = Trainer(

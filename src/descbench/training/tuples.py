@@ -1,7 +1,4 @@
-"""Training on mined tuples: what HOW does, and where other methods of the kind agree with it.
-
-Fact sheet how.md sections 5.3 and 5.4.
-"""
+"""Training on mined tuples: all of HOW's (how.md sections 5.3 and 5.4), and what other methods share with it."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.models import Training
+from descbench.config.training import TupleTraining
 from descbench.errors import DataError
 from descbench.training.images import TrainingImages
 from descbench.training.loop import Plan
@@ -34,7 +31,7 @@ class TupleRecipe:
     """
 
     def __init__(
-        self, network: nn.Module, images: TrainingImages, pairs: Pairs, settings: Training, device: torch.device
+        self, network: nn.Module, images: TrainingImages, pairs: Pairs, settings: TupleTraining, device: torch.device
     ) -> None:
         self.network, self.settings, self.device = network, settings, device
         self._images, self._pairs = images, pairs
@@ -64,13 +61,14 @@ class TupleRecipe:
         if not steps:
             raise DataError(f"{len(tuples)} tuples an epoch do not fill one step of {settings.batch}; lower `batch`.")
         chosen = torch.from_numpy(tuples)[torch.randperm(len(tuples))[: steps * settings.batch]]
-        return Plan({"tuples": chosen}, steps, {"mean_negative_distance": mined.mean_negative_distance})
+        tensors = {"tuples": chosen, "flips": self.flips(*chosen.shape)}
+        return Plan(tensors, steps, {"mean_negative_distance": mined.mean_negative_distance})
 
     def batches(self, plan: Plan, first: int) -> Iterator[Batch]:
         """Lists of tuples, each a list of images (1, 3, H, W)."""
         size = self.settings.batch
-        sets = plan.tensors["tuples"][first * size :].tolist()
-        loaded = iter(self._images.loader(sets, workers=self.settings.workers))
+        sets, flips = (plan.tensors[name][first * size :] for name in ("tuples", "flips"))
+        loaded = iter(self._images.loader(sets.tolist(), flips, workers=self.settings.workers))
         self.network.train()
         freeze_batch_norm_statistics(self.network)
         for _ in range(first, plan.steps):
@@ -78,9 +76,17 @@ class TupleRecipe:
 
     def gradients(self, batch: Batch) -> list[float]:
         """Losses of the tuples; their gradients add up."""
-        with torch.autocast(self.device.type, enabled=self.settings.amp):
+        with self.precision():
             results = accumulate_gradients(self.network, batch, self.labels.to(self.device), self.settings.margin)
         return [loss for loss, _ in results]
+
+    def flips(self, *shape: int) -> torch.Tensor:
+        """Which images are mirrored, of a set of this shape: none."""
+        return torch.zeros(shape, dtype=torch.bool)
+
+    def precision(self) -> torch.autocast:
+        """bfloat16 where it is asked for; its range needs no scaling of the loss."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp)
 
     def names(self, plan: Plan, step: int) -> list[str]:
         """Files of the images of a step."""
@@ -91,6 +97,7 @@ class TupleRecipe:
     def describe(self, chosen: Sequence[int]) -> np.ndarray:
         """Global descriptors (len, D) at scale 1 of images, in eval mode."""
         self.network.eval()
-        loader = self._images.loader([[image] for image in chosen], workers=self.settings.workers)
+        flips = self.flips(len(chosen), 1)
+        loader = self._images.loader([[image] for image in chosen], flips, workers=self.settings.workers)
         with torch.inference_mode():
             return np.concatenate([self.network(image.to(self.device)).cpu().numpy() for (image,) in loader])

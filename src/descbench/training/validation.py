@@ -9,7 +9,9 @@ from pathlib import Path
 
 from torch import nn
 
-from descbench.config.models import LocalFeatures, Model, Validation
+from descbench.config.models import LocalFeatures
+from descbench.config.networks import Model
+from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
 from descbench.features.extract import extract_features
 from descbench.metrics.score import score_ranking

@@ -1,4 +1,4 @@
-"""Stage whiten_checkpoint: the reduction of a network becomes a PCA-whitening (how.md section 5.2)."""
+"""Stage whiten_checkpoint: the reduction becomes a PCA-whitening (how.md section 5.2, fire.md section 3.4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from descbench.config.models import Model, WhitenedWeights
+from descbench.config.networks import Model, WhitenedWeights
 from descbench.device import pick_device
 from descbench.errors import DataError
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
@@ -22,6 +22,7 @@ def whiten_checkpoint(
     model: Model,
     output: Path,
     *,
+    seed: int = 0,
     device: str = "auto",
     workers: int = 2,
 ) -> None:
@@ -35,6 +36,7 @@ def whiten_checkpoint(
         image_root: folder that its paths are relative to.
         model: block of the model; its weights say which images, and how many descriptors of each.
         output: the checkpoint.
+        seed: of which images are mirrored, where the settings ask for it.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: processes that load images; no effect on the result.
 
@@ -49,8 +51,9 @@ def whiten_checkpoint(
     images = TrainingImages(paths, settings.image_size, tuple(network.mean), tuple(network.std))
     weight = network.dim_reduction.weight
     moments = StreamedMoments(weight.shape[1])
+    flips = torch.rand((len(paths), 1), generator=torch.Generator().manual_seed(seed)) < settings.flip
     with torch.inference_mode():
-        for (image,) in images.loader([[i] for i in range(len(paths))], workers=workers):
+        for (image,) in images.loader([[i] for i in range(len(paths))], flips, workers=workers):
             moments.add(network.unreduced(image.to(chosen), settings.n).cpu().numpy())
     if moments.count < weight.shape[0]:
         raise DataError(

@@ -1,0 +1,102 @@
+"""Stage compute_pairs: the most similar images of each image, as a pairs file of kapture (fire.md section 6)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from descbench.config.models import AsmkMethod, FlatMethod, Method
+from descbench.datasets.manifest import read_manifest
+from descbench.errors import DataError
+from descbench.io.atomic import atomic_path
+from descbench.retrieval.flat import search_flat
+from descbench.retrieval.ranking import Ranking, merge_rankings, read_ranking
+from descbench.retrieval.search import search_index
+
+_HEADER = "# query_image, map_image, score"
+
+
+def compute_pairs(
+    method: Method,
+    query_shards: Sequence[Path],
+    searched: Sequence[Path],
+    codebook: Path | None,
+    names: tuple[Path, Path],
+    output: Path,
+    *,
+    top_k: int,
+    threads: int | None = None,
+) -> None:
+    """Write the pairs file of a query set and a map.
+
+    Args:
+        method: ASMK or flat search; its own ``top_k`` does not matter here.
+        query_shards: feature shards of the queries, in order.
+        searched: shards of the map: of the inverted file, or of features for a flat search.
+        codebook: codebook file; None for a flat search.
+        names: manifests of the queries and of the map; all their images are of role database.
+        output: the pairs file.
+        top_k: pairs of each query.
+        threads: None = all processors.
+
+    Raises:
+        DataError: a query set without images, a method with idf, or damaged files.
+        StaleFileError: codebook, index and features do not belong together.
+    """
+    queries, images = (_names(path) for path in names)
+    # An image may be recorded more than once under the query's name.
+    kept = min(len(images), top_k + max(Counter(images).values()))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pairs-", dir=output.parent) as folder:
+        ranking = Path(folder) / "ranking.h5"
+        if isinstance(method, FlatMethod):
+            search_flat(query_shards, searched, ranking, measure=method.search, top_k=kept)
+        else:
+            parts = _search_parts(method, query_shards, searched, codebook, Path(folder), kept, threads)
+            merge_rankings(parts, ranking, top_k=kept, num_queries=len(queries))
+        write_pairs_file(read_ranking(ranking), queries, images, output, top_k=top_k)
+
+
+def _search_parts(
+    method: AsmkMethod,
+    query_shards: Sequence[Path],
+    indexes: Sequence[Path],
+    codebook: Path,
+    folder: Path,
+    kept: int,
+    threads: int | None,
+) -> list[Path]:
+    """Partial rankings, one for each index shard."""
+    if method.idf.use_idf:
+        raise DataError("image pairs are searched without idf; set `idf: {use_idf: false}` of the method.")
+    parts = [folder / f"{number:05d}.h5" for number in range(len(indexes))]
+    settings = {**method.query.model_dump(), "n": method.n, "top_k": kept}
+    for index, part in zip(indexes, parts, strict=True):
+        search_index(query_shards, codebook, index, part, **settings, threads=threads)
+    return parts
+
+
+def write_pairs_file(
+    ranking: Ranking, queries: Sequence[str], images: Sequence[str], output: Path, *, top_k: int
+) -> None:
+    """Write ``query, map, score`` rows, best first, queries in their order.
+
+    A map image of the query's own name is left out without counting: of a map against itself that is the
+    image itself, else another file of the same relative path, as the original does.
+    """
+    lines = [_HEADER]
+    for query, ids, scores in zip(ranking.query_ids, ranking.image_ids, ranking.scores, strict=True):
+        name = queries[query]
+        others = [(images[i], score) for i, score in zip(ids, scores, strict=True) if images[i] != name]
+        lines += [f"{name}, {image}, {score:g}" for image, score in others[:top_k]]
+    with atomic_path(output) as temporary:
+        Path(temporary).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _names(manifest: Path) -> list[str]:
+    names = [row.path for row in read_manifest(manifest).of_role("database").rows]
+    if not names:
+        raise DataError(f"{manifest}: no images, so no pairs.")
+    return names

@@ -1,0 +1,47 @@
+# Rankings of kapture folders -> pairs files.
+def pairs_indexes(wildcards):
+    """What is searched: an inverted file, or the features themselves."""
+    if isinstance(cfg.methods[wildcards.method], AsmkMethod):
+        return layout.index(wildcards.method, wildcards.images)
+    return layout.database_features(wildcards.method, wildcards.images)
+
+
+rule compute_pairs:
+    input:
+        queries=lambda wildcards: layout.database_features(
+            wildcards.method, wildcards.queries
+        ),
+        searched=pairs_indexes,
+        codebook=lambda wildcards: (
+            [layout.codebook(wildcards.method)]
+            if isinstance(cfg.methods[wildcards.method], AsmkMethod)
+            else []
+        ),
+        query_names=lambda wildcards: layout.manifest(wildcards.queries),
+        image_names=lambda wildcards: layout.manifest(wildcards.images),
+    output:
+        layout.pairs("{method}", "{images}", "{queries}"),
+    log:
+        "logs/compute_pairs/{method}/{images}__{queries}.log",
+    benchmark:
+        "logs/benchmarks/compute_pairs/{method}/{images}__{queries}.tsv"
+    wildcard_constraints:
+        images=any_of(layout.names("datasets", KaptureDataset)),
+        queries=any_of(layout.names("datasets", KaptureDataset)),
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(120),
+    params:
+        code=COMPUTE_PAIRS_VERSION,
+        digest=lambda wildcards: layout.features_digest(
+            cfg.methods[wildcards.method].features
+        ),
+        method=lambda wildcards: block("methods", wildcards.method),
+        top_k=cfg.pairs_top_k,
+    message:
+        "Pair {wildcards.queries} with {wildcards.images} ({wildcards.method})"
+    script:
+        "../scripts/compute_pairs.py"

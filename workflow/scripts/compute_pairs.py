@@ -1,0 +1,23 @@
+"""Rule compute_pairs: the most similar images of each image, as a pairs file."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from descbench.config.models import Method
+from descbench.features.checks import check_shard_files
+from descbench.jobs import job
+from descbench.retrieval.pairs import compute_pairs
+
+with job(snakemake):
+    check_shard_files(snakemake.input.queries, snakemake.params.digest)
+    compute_pairs(
+        TypeAdapter(Method).validate_python(snakemake.params.method),
+        [Path(shard) for shard in snakemake.input.queries],
+        [Path(shard) for shard in snakemake.input.searched],
+        Path(snakemake.input.codebook[0]) if snakemake.input.codebook else None,
+        (Path(snakemake.input.query_names), Path(snakemake.input.image_names)),
+        Path(snakemake.output[0]),
+        top_k=snakemake.params.top_k,
+        threads=snakemake.threads,
+    )
