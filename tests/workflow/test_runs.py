@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -196,3 +197,58 @@ def test_no_network_names_every_missing_file(workplace):
 def test_linter_is_content(project, workplace, name):
     result = workplace.run("--lint", config=f"config/{name}", check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def make_kapture(folder: Path, photographs: list[Path]) -> str:
+    """A kapture folder of these photographs, each at a moment of its own."""
+    sensors = folder / "sensors"
+    (sensors / "records_data").mkdir(parents=True)
+    (sensors / "sensors.txt").write_text("# kapture format: 1.1\ncam, , camera, UNKNOWN_CAMERA, 160, 120\n")
+    rows = [f"{moment}, cam, {path.name}" for moment, path in enumerate(photographs)]
+    (sensors / "records_camera.txt").write_text("# kapture format: 1.1\n" + "\n".join(rows) + "\n")
+    for path in photographs:
+        (sensors / "records_data" / path.name).symlink_to(path)
+    return str(folder)
+
+
+def test_pairs_of_kapture_folders(finished, workplace, project):
+    """The target and the command line write the same file, from the same codebook."""
+    photographs = sorted((finished.folder / "data/datasets/toytown/test/alderford/jpg").glob("*.jpg"))
+    seen, asked = (
+        make_kapture(workplace.folder / name, part)
+        for name, part in (
+            ("seen", photographs[:7]),
+            ("asked", photographs[5:9]),
+        )
+    )
+    overlay = {
+        "datasets": {
+            "seen": {"format": "kapture", "folder": seen, "shard_size": 3},
+            "asked": {"format": "kapture", "folder": asked},
+        },
+        "pairs_top_k": 4,
+    }
+    targets = [f"results/pairs/how_n30/seen__{name}.txt" for name in ("asked", "seen")]
+    workplace.run("--cores", "2", *targets, overlay=overlay)
+    lines = (workplace.folder / targets[0]).read_text().splitlines()
+    assert len(lines) == 1 + 4 * 4
+    assert all(len(set(line.split(", ")[:2])) == 2 for line in lines[1:])
+    assert workplace.planned(*targets, overlay=overlay) == {}
+    again = [sys.executable, "-m", "descbench.cli", "pairs", "--method", "how_n30", "--map", seen, "--top-k", "4"]
+    again += ["--configfile", "tiny.yaml"]
+    for more, target in ((["--query", asked, "--work", "w"], targets[0]), (["--work", "w"], targets[1])):
+        subprocess.run([*again, *more, "-o", "pairs.txt"], cwd=workplace.folder, check=True)
+        assert (workplace.folder / "pairs.txt").read_text() == (workplace.folder / target).read_text()
+    # Kept features are used again, and not those of other photographs.
+    kept = workplace.folder / "w/map-00000000.h5"
+    before = kept.stat().st_mtime_ns
+    subprocess.run([*again, "--work", "w", "-o", "pairs.txt"], cwd=workplace.folder, check=True)
+    assert kept.stat().st_mtime_ns == before
+    missing = subprocess.run(
+        [*again, "--configfile", str(project / "config/demo.yaml"), "--method", "how_r18_n200", "-o", "pairs.txt"],
+        cwd=workplace.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert missing.returncode == 1
+    assert "codebooks/how_r18_n200.h5: not there yet; `snakemake --cores 8 results/demo/codebooks" in missing.stderr

@@ -1,0 +1,136 @@
+"""Command line: what is wanted of a workflow without the workflow. ``descbench pairs --help``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from descbench.config.load import load_config_files
+from descbench.config.models import Config, FlatMethod, KaptureDataset, ReleasedFeatures
+from descbench.datasets.kapture import kapture_root, read_kapture
+from descbench.datasets.manifest import Manifest, write_manifest
+from descbench.errors import ConfigError, DataError, DescbenchError
+from descbench.features.extract import extract_features
+from descbench.features.store import ShardReader
+from descbench.layout import Layout
+from descbench.models.checkpoints import checkpoint_digest
+from descbench.retrieval.index import build_index
+from descbench.retrieval.pairs import compute_pairs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 1, after one line on stderr, where it is refused."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        options.run(options)
+    except DescbenchError as error:
+        print(f"descbench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="descbench", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    pairs = commands.add_parser(
+        "pairs",
+        help="the most similar images of each image of a kapture folder",
+        description="Write the pairs file of a kapture map and its queries. The codebook and the checkpoint of the "
+        "method are the workflow's own files; where they are missing, the command that makes them is named.",
+    )
+    pairs.add_argument("--map", type=Path, required=True, help="kapture folder that is searched")
+    pairs.add_argument("--query", type=Path, help="kapture folder of the queries; default: the map against itself")
+    pairs.add_argument("--method", required=True, help="method of the configuration, such as fire_n1000")
+    pairs.add_argument("--output", "-o", type=Path, required=True, help="pairs file to write")
+    pairs.add_argument("--top-k", type=int, help="pairs of each query; default: `pairs_top_k` of the configuration")
+    pairs.add_argument("--configfile", type=Path, nargs="+", default=[], help="overlays of config/config.yaml")
+    pairs.add_argument("--work", type=Path, help="folder to keep features in, for the next call; default: none is kept")
+    pairs.set_defaults(run=_pairs)
+    return parser
+
+
+def _pairs(options: argparse.Namespace) -> None:
+    config = load_config_files("config/config.yaml", *options.configfile)
+    if options.method not in config.methods:
+        raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(sorted(config.methods))}.")
+    if options.top_k is not None and options.top_k < 1:
+        raise ConfigError(f"--top-k {options.top_k}: at least 1.")
+    if options.work is not None:
+        options.work.mkdir(parents=True, exist_ok=True)
+        _write_pairs(config, options, options.work)
+        return
+    with tempfile.TemporaryDirectory(prefix="descbench-pairs-") as folder:
+        _write_pairs(config, options, Path(folder))
+
+
+def _write_pairs(config: Config, options: argparse.Namespace, work: Path) -> None:
+    method, layout = config.methods[options.method], Layout(config)
+    flat = isinstance(method, FlatMethod)
+    extraction = _Extraction(config, layout, method.features, work)
+    codebook = None if flat else _made(Path(layout.codebook(options.method)))
+    images, searched = extraction.run("map", options.map)
+    queries, asked = (images, searched) if options.query is None else extraction.run("query", options.query)
+    if not flat:
+        indexes = [shard.with_suffix(".index.h5") for shard in searched]
+        for shard, index in zip(searched, indexes, strict=True):
+            build_index(shard, codebook, index, n=method.n, **method.index.model_dump())
+        searched = indexes
+    top_k = options.top_k or config.pairs_top_k
+    compute_pairs(method, asked, searched, codebook, (queries, images), options.output, top_k=top_k)
+
+
+@dataclass(frozen=True)
+class _Extraction:
+    """Features of kapture folders as a features block says, kept in a folder."""
+
+    config: Config
+    layout: Layout
+    features: str
+    work: Path
+
+    def run(self, name: str, folder: Path) -> tuple[Path, list[Path]]:
+        """Manifest and feature shards of a folder; shards that are there and fit are not made again."""
+        block = self.config.features[self.features]
+        if isinstance(block, ReleasedFeatures):
+            raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
+        checkpoint = _made(Path(self.layout.checkpoint(block.model)))
+        dataset = KaptureDataset(format="kapture", folder=folder)
+        manifest, path = read_kapture(dataset), self.work / f"{name}.csv"
+        write_manifest(manifest, path)
+        weights, digest = checkpoint_digest(checkpoint), self.layout.features_digest(self.features)
+        shards = []
+        for start in range(0, len(manifest), self.config.shard_size):
+            stop = min(start + self.config.shard_size, len(manifest))
+            shards.append(self.work / f"{name}-{start:08d}.h5")
+            if _fits(shards[-1], manifest.slice(start, stop), digest, weights):
+                continue
+            place = (path, "database", start, stop, kapture_root(dataset))
+            model, running = self.config.models[block.model], {"device": self.config.device}
+            running["backend"] = self.config.backend
+            extract_features(*place, checkpoint, model, block, digest, shards[-1], **running)
+        return path, shards
+
+
+def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool:
+    """Whether a shard is there and holds these images by these settings and weights."""
+    if not shard.is_file():
+        return False
+    with ShardReader(shard) as reader:
+        found = reader.info
+    return (found.images, found.features, found.checkpoint) == (images.digest(), features, checkpoint)
+
+
+def _made(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path}: not there yet; `snakemake --cores 8 {path}` makes it.")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
