@@ -25,7 +25,8 @@ from descbench.features.images import to_tensor
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.how import HowNet, LocalDescriptors
+from descbench.models.how import HowNet
+from descbench.models.local import LocalDescriptors
 
 MODEL = HowModel.model_validate(
     {"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": {"source": "random", "seed": 0}}

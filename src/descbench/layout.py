@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.models import Config, DatasetBase, DescriptorBagDataset, FolderDataset, KaptureDataset
-from descbench.config.networks import ImagenetWeights, OfficialWeights, TrainedWeights
+from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeights, TrainedWeights
 from descbench.config.sources import Source
 from descbench.datasets.folder import folder_root, list_images
 from descbench.datasets.kapture import kapture_root, list_records
@@ -170,6 +170,8 @@ class Layout(Lineage):
     def weights_file(self, model: str) -> list[str]:
         """Raw weights a checkpoint is converted from; none for weights that are drawn."""
         weights = self._get("models", model).weights
+        if isinstance(weights, OwnWeights):
+            return [] if weights.file is None else [weights.file.as_posix()]
         return [self.raw(weights.file)] if isinstance(weights, OfficialWeights | ImagenetWeights) else []
 
     def start_checkpoint(self, model: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from descbench.config.models import AsmkMethod, Config, ReleasedFeatures, WithDistractorsDataset
-from descbench.config.networks import OfficialWeights, TrainedWeights, WhitenedWeights
+from descbench.config.networks import OfficialWeights, OwnModel, TrainedWeights, WhitenedWeights
 from descbench.config.training import Training
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
-from descbench.io.digests import digest_of
+from descbench.io.digests import digest_of, sha256_file
+from descbench.own_modules import find_module
 
 
 class Lineage:
@@ -66,7 +67,15 @@ class Lineage:
         trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
         seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
         blocks = [part.model_dump(mode="json") for part in (block, *models, *trainings)]
-        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks])
+        code = [self.own_code(name) for name in self.ancestry(block.model)]
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *filter(None, code)])
+
+    def own_code(self, model: str) -> str:
+        """SHA-256 of the file behind a network of the user's own, whose edits are to be noticed; else empty."""
+        block = self._get("models", model)
+        if not isinstance(block, OwnModel):
+            return ""
+        return sha256_file(find_module(block.factory))
 
     def sources_behind(self, method: str, dataset: str) -> list[str]:
         """Names of all sources that the scores of a method on a dataset rest on."""

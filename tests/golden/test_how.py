@@ -16,7 +16,8 @@ from descbench.features.images import load_image, to_tensor
 from descbench.losses.contrastive import contrastive_loss
 from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, upgrade_how_checkpoint
 from descbench.models.folding import prepare_for_inference
-from descbench.models.how import HowNet, resize, select_local, weighted_sum
+from descbench.models.how import HowNet
+from descbench.models.local import resize, select_local, weighted_sum
 from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
 from descbench.training.mining import Pairs, mine_tuples
 from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics

@@ -10,7 +10,9 @@ rule convert_checkpoint:
         "logs/benchmarks/convert_checkpoint/{model}.tsv"
     wildcard_constraints:
         model=any_of(
-            layout.models_from(OfficialWeights, ImagenetWeights, RandomWeights)
+            layout.models_from(
+                OfficialWeights, ImagenetWeights, OwnWeights, RandomWeights
+            )
         ),
     conda:
         ENVIRONMENT
@@ -21,6 +23,7 @@ rule convert_checkpoint:
     params:
         code=CONVERT_CHECKPOINT_VERSION,
         seed=cfg.seed,
+        own=lambda wildcards: layout.own_code(wildcards.model),
         model=lambda wildcards: block("models", wildcards.model),
     message:
         "Make the checkpoint of {wildcards.model}"

@@ -14,6 +14,7 @@ from descbench.config.models import (
 from descbench.config.networks import (
     ImagenetWeights,
     OfficialWeights,
+    OwnWeights,
     RandomWeights,
     TrainedWeights,
     WhitenedWeights,

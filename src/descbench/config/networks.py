@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -93,4 +94,24 @@ class GemModel(Strict):
     weights: Weights = Field(description="Where the weights come from.")
 
 
-Model = Annotated[HowModel | FireModel | GemModel, Field(discriminator="architecture")]
+class OwnWeights(Strict):
+    """Weights that come with a network of your own."""
+
+    source: Literal["own"]
+    file: Path | None = Field(None, description="torch file of a state dict; null: as the factory gives the network.")
+
+
+class OwnModel(Strict):
+    """A network of your own, from any function that gives a torch module."""
+
+    architecture: Literal["own"]
+    factory: str = Field(
+        pattern=r"^\w+(\.\w+)*:\w+$", description="`module:callable`; modules of the folder you are in too."
+    )
+    arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
+    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="Subtracted from pixels in 0..1.")
+    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="What pixels are then divided by.")
+    weights: OwnWeights = Field(OwnWeights(source="own"), description="Where the weights come from.")
+
+
+Model = Annotated[HowModel | FireModel | GemModel | OwnModel, Field(discriminator="architecture")]

@@ -37,7 +37,9 @@ def _section(name: str, block: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _kind(value: dict[str, Any]) -> str:
+def _kind(value: dict[str, Any] | bool) -> str:
+    if value is True:
+        return "anything"
     for options in ("anyOf", "oneOf"):
         if options in value:
             return " or ".join(map(_kind, value[options]))
@@ -47,7 +49,7 @@ def _kind(value: dict[str, Any]) -> str:
     if "const" in value or "enum" in value:
         return " / ".join(f"`{choice}`" for choice in value.get("enum", [value.get("const")]))
     if value["type"] == "array":
-        return f"list of {_kind(value['items'])}"
+        return f"list of {_kind(value.get('items') or value['prefixItems'][0])}"
     if value["type"] == "object":
         (values,) = value.get("patternProperties", {"": value.get("additionalProperties")}).values()
         return f"mapping to {_kind(values)}"

@@ -18,14 +18,14 @@ from descbench.config.models import Backend, GlobalFeatures, LocalFeatures
 from descbench.config.networks import Model
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
 from descbench.device import device_name, pick_device
-from descbench.errors import DataError
+from descbench.errors import ConfigError, DataError
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import checkpoint_digest, load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.how import HowNet
 from descbench.models.levels import ImageTooSmallError, LevelNetwork
+from descbench.models.local import LocalNetwork
 
 Settings = LocalFeatures | GlobalFeatures
 _LOG_SECONDS = 10.0
@@ -103,6 +103,8 @@ def extract_features(
     _check_files(images, image_root, settings, manifest)
     chosen = pick_device(device, backend)
     network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
+    if settings.kind == "local" and not isinstance(network, LocalNetwork):
+        raise ConfigError(f"model {settings.model!r} gives no local descriptors; set `kind: global` of its features.")
     info = ShardInfo(
         kind=settings.kind,
         features=features_digest,
@@ -189,7 +191,7 @@ def _describe(
 
 
 def _local(
-    image: LoadedImage, tensor: torch.Tensor, network: HowNet, settings: Settings
+    image: LoadedImage, tensor: torch.Tensor, network: LocalNetwork, settings: Settings
 ) -> tuple[np.ndarray | None, ...]:
     """Descriptors, keypoints in pixels of the original image (None where they have no place), scales, strengths."""
     found = network.local(tensor, settings.scales, settings.max_features)

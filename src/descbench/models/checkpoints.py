@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.networks import FireModel, HowModel, ImagenetWeights, Model, RandomWeights
+from descbench.config.networks import FireModel, HowModel, ImagenetWeights, Model, OwnModel, OwnWeights, RandomWeights
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
@@ -24,6 +24,7 @@ from descbench.models.fire import FireNet
 from descbench.models.gem import GemNet
 from descbench.models.how import HowNet
 from descbench.models.levels import LevelNetwork
+from descbench.models.own import build_own
 
 FORMAT = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,6 +42,8 @@ def build_network(model: Model) -> LevelNetwork:
         return HowNet(model.backbone, model.skip_layer, model.dim, model.smoothing)
     if isinstance(model, FireModel):
         return FireNet(model.backbone, model.skip_layer, model.dim, model.templates, model.iterations, model.dim_lit)
+    if isinstance(model, OwnModel):
+        return build_own(model)
     return GemNet(model.backbone, model.whitening)
 
 
@@ -49,6 +52,8 @@ def build_empty_network(model: Model) -> LevelNetwork:
 
     Drawing initial weights, only to overwrite them, takes seconds for the larger networks.
     """
+    if isinstance(model, OwnModel):  # its factory may compute with values
+        return build_own(model)
     with torch.device("meta"):
         return build_network(model)
 
@@ -71,6 +76,8 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
             content = _drawn(model, seed if own is None else own)
         case ImagenetWeights():
             content = _imagenet(model, Path(weights), seed)
+        case OwnWeights(file=own):
+            content = _own(model, own, seed)
         case _:
             content = _official(model, Path(weights))
     with atomic_path(output) as temporary:
@@ -227,6 +234,23 @@ def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
     load_state(build_empty_network(model), state, weights)
     source = {"file": weights.name, "sha256": sha256_file(weights), "seed": seed}
     return {**drawn, "state_dict": state, "source": source}
+
+
+def _own(model: OwnModel, weights: Path | None, seed: int) -> dict[str, Any]:
+    """A network of the user's, as its factory gives it, or with the weights of a file."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_own(model)
+    if weights is not None:
+        content = _load(weights)
+        load_state(network.module, content.get("state_dict", content), weights)
+    return {
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "extra": {},
+        "state_dict": network.state_dict(),
+        "source": {"file": weights and str(weights), "sha256": weights and sha256_file(weights), "seed": seed},
+    }
 
 
 def _sequential_key(key: str) -> str:

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from descbench.models.how import HowNet, LocalDescriptors
+from descbench.models.how import HowNet
+from descbench.models.local import LocalDescriptors
 
 # Keeps a template's weights over the map from being all zero.
 _EPS = 1e-8

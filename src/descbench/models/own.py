@@ -1,0 +1,74 @@
+"""Networks of the user's own: any torch module by ``module:callable``, fitted to the pyramid and the store.
+
+What the module's ``forward`` gives of an image (1, 3, H, W) decides what it serves for:
+
+* a tensor (1, D): a global descriptor, for features of kind ``global``;
+* a pair of tensors, descriptors (1, D, h, w) and attention (h, w): local ones, for kind ``local``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from descbench.config.networks import OwnModel
+from descbench.errors import ConfigError
+from descbench.models.levels import LevelNetwork
+from descbench.models.local import LocalNetwork, resize
+from descbench.own_modules import import_callable
+
+_EXAMPLE_SIDE = 128
+
+
+def build_own(model: OwnModel) -> LevelNetwork:
+    """The network of a block, in eval mode, asked once what it gives.
+
+    Raises:
+        ConfigError: the module or the callable is absent, or what comes of it is no network of this kind.
+    """
+    module = import_callable(model.factory)(**model.arguments)
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"{model.factory}: gave a {type(module).__name__}, not a torch module.")
+    with torch.inference_mode():
+        found = module.eval()(torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
+    shapes = [tuple(t.shape) for t in (found if isinstance(found, tuple | list) else [found])]
+    match shapes:
+        case [(1, dim)]:
+            return OwnGlobalNet(module, dim)
+        case [(1, dim, height, width), (h, w)] if (height, width) == (h, w):
+            return OwnLocalNet(module, dim, round(_EXAMPLE_SIDE / height))
+    raise ConfigError(
+        f"{model.factory}: an image (1, 3, H, W) gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
+    )
+
+
+class OwnGlobalNet(LevelNetwork):
+    """A module that gives (1, D); over a pyramid the mean of unit descriptors, of unit length again."""
+
+    def __init__(self, module: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.module, self.dim = module, dim
+
+    def level(self, image: torch.Tensor) -> tuple[torch.Tensor]:
+        """(1, D) of one level."""
+        return (nn.functional.normalize(self.module(image)),)
+
+    def describe(self, image: torch.Tensor, scales: Sequence[float] = (1.0,)) -> torch.Tensor:
+        """Descriptor over a pyramid: (1, D)."""
+        levels = [level for level in (resize(image, scale) for scale in scales) if level is not None]
+        return nn.functional.normalize(sum(self.run_level(level)[0] for level in levels))
+
+
+class OwnLocalNet(LocalNetwork):
+    """A module that gives descriptors (1, D, h, w) and attention (h, w)."""
+
+    def __init__(self, module: nn.Module, dim: int, stride: int) -> None:
+        super().__init__()
+        self.module, self.dim, self.stride = module, dim, stride
+
+    def level(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Descriptors (1, D, h, w) and attention (h, w) of one level."""
+        descriptors, attention = self.module(image)
+        return descriptors, attention

@@ -1,0 +1,152 @@
+"""Networks of one's own: what they may give, and what is said where they give something else."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from descbench.config.load import load_config_files
+from descbench.config.models import GlobalFeatures, LocalFeatures
+from descbench.config.networks import OwnModel
+from descbench.datasets.manifest import Manifest, rows_of, write_manifest
+from descbench.errors import ConfigError, DataError
+from descbench.features.extract import extract_features
+from descbench.features.store import ShardReader
+from descbench.layout import Layout
+from descbench.models.checkpoints import convert_checkpoint, load_network
+from descbench.models.own import OwnGlobalNet, OwnLocalNet, build_own
+from descbench.own_modules import find_module
+
+MODULE = """
+import torch
+from torch import nn
+
+
+class Local(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.layer = nn.Conv2d(3, dim, 8, 8)
+
+    def forward(self, image):
+        maps = self.layer(image)
+        return maps, maps.norm(dim=1)[0]
+
+
+class Global(Local):
+    def forward(self, image):
+        return self.layer(image).mean((2, 3))
+
+
+class Odd(Local):
+    def forward(self, image):
+        return self.layer(image)
+
+
+def no_module():
+    return 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A folder with a module of the user's, who stands in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "my_networks", raising=False)
+    (tmp_path / "my_networks.py").write_text(MODULE)
+    return tmp_path
+
+
+def own(name, **more):
+    return OwnModel(architecture="own", factory=f"my_networks:{name}", **more)
+
+
+def convert(folder, model):
+    convert_checkpoint(model, model.weights.file, folder / "net.pt", seed=3)
+    return load_network(folder / "net.pt", model)
+
+
+def extract(folder, model, settings):
+    generator = np.random.default_rng(0)
+    for number in range(2):
+        Image.fromarray(generator.integers(0, 255, (64, 80, 3), np.uint8)).save(folder / f"{number}.png")
+    write_manifest(Manifest(tuple(rows_of("database", ["0.png", "1.png"]))), folder / "m.csv")
+    convert(folder, model)
+    place = (folder / "m.csv", "database", 0, 2, folder, folder / "net.pt", model, settings, "f" * 64)
+    extract_features(*place, folder / "shard.h5", device="cpu", workers=0)
+    with ShardReader(folder / "shard.h5") as reader:
+        return reader.read()
+
+
+def test_kinds_of_networks():
+    local, whole = build_own(own("Local", arguments={"dim": 6})), build_own(own("Global", arguments={"dim": 5}))
+    assert (type(local), local.dim, local.stride) == (OwnLocalNet, 6, 8)
+    assert (type(whole), whole.dim) == (OwnGlobalNet, 5)
+
+
+def test_weights_follow_the_seed_and_survive_the_checkpoint(here):
+    model = own("Local", arguments={"dim": 6}, mean=(0.1, 0.2, 0.3))
+    first, second = convert(here, model), convert(here, model)
+    assert first.mean == [0.1, 0.2, 0.3]
+    assert torch.equal(first.module.layer.weight, second.module.layer.weight)
+
+
+def test_weights_of_a_file(here):
+    state = build_own(own("Global", arguments={"dim": 5})).module.state_dict()
+    torch.save({key: torch.full_like(value, 0.5) for key, value in state.items()}, here / "weights.pt")
+    model = own("Global", arguments={"dim": 5}, weights={"source": "own", "file": here / "weights.pt"})
+    assert (convert(here, model).module.layer.weight == 0.5).all()
+    torch.save({"other": torch.zeros(1)}, here / "weights.pt")
+    with pytest.raises(DataError, match=r"weights\.pt: key 'layer\.weight' \(5, 3, 8, 8\) is missing"):
+        convert(here, model)
+
+
+def test_local_features(here):
+    settings = LocalFeatures(kind="local", model="mine", image_size=80, scales=(1.0, 0.5), max_features=30)
+    block = extract(here, own("Local", arguments={"dim": 6}), settings)
+    # Maps of 8 x 10 and 4 x 5 cells; the first 30 are kept, placed at centres of cells.
+    assert block.descriptors.shape == (60, 6)
+    assert set(block.scales.tolist()) <= {1.0, 0.5}
+    whole = block.keypoints[block.scales == 1.0]
+    assert np.all(whole % 8 == 4)
+
+
+def test_global_features(here):
+    settings = GlobalFeatures(kind="global", model="mine", image_size=80, scales=(1.0, 0.5))
+    block = extract(here, own("Global", arguments={"dim": 5}), settings)
+    np.testing.assert_allclose(np.linalg.norm(block.descriptors, axis=1), 1, atol=1e-6)
+
+
+def test_global_networks_have_no_local_features(here):
+    settings = LocalFeatures(kind="local", model="mine", image_size=80)
+    with pytest.raises(ConfigError, match="model 'mine' gives no local descriptors; set `kind: global`"):
+        extract(here, own("Global", arguments={"dim": 5}), settings)
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "message"),
+    [
+        ("my_networks:Odd", {"dim": 2}, r"gives tensors \[\(1, 2, 16, 16\)\]; wanted is \(1, D\), or"),
+        ("my_networks:no_module", {}, "gave a int, not a torch module"),
+        ("my_networks:absent", {}, "my_networks:absent: cannot be imported"),
+        ("nowhere.at_all:net", {}, "there is no module 'nowhere.at_all'; it is looked for in"),
+    ],
+)
+def test_refused(factory, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        build_own(OwnModel(architecture="own", factory=factory, arguments=arguments))
+
+
+def test_the_example(project, monkeypatch):
+    monkeypatch.chdir(project)
+    files = ("config/config.yaml", "config/demo.yaml", "examples/own_network/config.yaml")
+    config = load_config_files(*files)
+    assert build_own(config.models["colour_net"]).dim == 8 * 4**2
+    before = Layout(config).features_digest("colour_net")
+    monkeypatch.setattr("descbench.lineage.sha256_file", lambda path: "0" * 64)
+    assert Layout(config).features_digest("colour_net") != before
+
+
+def test_the_file_of_a_module_is_found_without_running_it(here):
+    (here / "explosive.py").write_text("raise RuntimeError")
+    assert find_module("explosive:net") == here / "explosive.py"
