@@ -1,65 +1,99 @@
-"""Rows of extraction: HOW with ResNet-50-, seven scales, 1,000 features, one image after the other.
+"""Rows of extraction and training: HOW with ResNet-50- and FIRe, one image after the other.
 
-The plain side is the loop of the fact sheet (``tests/golden/plain_how.py``): eager modules, BatchNorm
-of its own, contiguous tensors. Ours is what extraction runs. The pyramid and the weights are the same;
-the weights are drawn, which takes as long as released ones.
+The plain side is the loop of the fact sheets (``tests/golden/plain_how.py``, ``plain_fire.py``): eager
+modules, BatchNorm of its own, contiguous tensors. Ours is what extraction runs. The pyramid (seven scales,
+1,000 features) and the weights are the same; the weights are drawn, which takes as long as released ones.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from tests.golden import plain_how
+from tests.golden import plain_fire, plain_how
 
 from benchmarks.cases import Case
 from descbench.config.base import HOW_SCALES
 from descbench.config.models import Backend
-from descbench.config.networks import HowModel
+from descbench.config.networks import FireModel, HowModel
 from descbench.features.images import to_tensor
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.how import HowNet
-from descbench.models.local import LocalDescriptors
+from descbench.models.local import LocalDescriptors, LocalNetwork
+from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
 
-MODEL = HowModel.model_validate(
-    {"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": {"source": "random", "seed": 0}}
-)
+_DRAWN = {"source": "random", "seed": 0}
+HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": _DRAWN})
+FIRE = FireModel.model_validate({"architecture": "fire", "weights": _DRAWN})
 FEATURES = 1000
 _OTHERS: tuple[Backend, ...] = ("openvino", "onnxruntime")
 _TOLERANCE = 1e-4
 
 
 def extract_cases(side: int, folder: Path) -> Iterator[Case]:
-    """Rows ``extract_how`` (the fastest backend installed) and ``extract_how_torch``.
+    """Rows ``extract_how`` and ``extract_fire`` (the fastest backend installed), both by torch, ``train_step_how``.
 
     Args:
         side: longer side of the images in pixels.
-        folder: where the checkpoint may lie meanwhile.
+        folder: where the checkpoints may lie meanwhile.
     """
-    checkpoint = folder / "how.pt"
-    convert_checkpoint(MODEL, None, checkpoint)
     images = draw_images(side)
+    for model in (HOW, FIRE):
+        checkpoint = folder / f"{model.architecture}.pt"
+        convert_checkpoint(model, None, checkpoint)
+        yield from _extraction(model, checkpoint, images, f"{len(images)} images of {side} pixels")
+    yield _training_step(folder / "how.pt", side)
+
+
+def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torch.Tensor], note: str) -> Iterator[Case]:
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    plain = plain_how.PlainHow(state, MODEL.backbone, MODEL.skip_layer)
+    if isinstance(model, FireModel):
+        way, plain = plain_fire, plain_fire.PlainFire(state, model.backbone, model.skip_layer, model.iterations)
+    else:
+        way, plain = plain_how, plain_how.PlainHow(state, model.backbone, model.skip_layer)
     installed = [name for name in _OTHERS if importlib.util.find_spec("onnx") and importlib.util.find_spec(name)]
-    networks = {name: _network(checkpoint, name) for name in ("torch", *installed)}
+    networks = {name: _network(checkpoint, model, name) for name in ("torch", *installed)}
     fastest = min(networks, key=lambda name: _seconds(networks[name], images))
-    note = f"{len(images)} images of {side} pixels, {len(HOW_SCALES)} scales"
-    for row, name in (("extract_how", fastest), ("extract_how_torch", "torch")):
+    row = f"extract_{model.architecture}"
+    for row_name, name in ((row, fastest), (f"{row}_torch", "torch")):
         yield Case(
-            row,
-            lambda: [plain_how.local(plain, image, HOW_SCALES, FEATURES) for image in images],
+            row_name,
+            lambda: [way.local(plain, image, HOW_SCALES, FEATURES) for image in images],
             lambda name=name: _ours(networks[name], images),
             _same,
-            f"{note}, by {name}; installed: {', '.join(networks)}",
+            f"{note}, {len(HOW_SCALES)} scales, by {name}; installed: {', '.join(networks)}",
         )
+
+
+def _training_step(checkpoint: Path, side: int) -> Case:
+    """Forward and backward of a tuple: tensors contiguous, and channels last as the loop has them."""
+    tuples = [[image for image in draw_images(side // 2) for _ in range(2)]]
+    labels = torch.tensor([-1, 1, 0, 0])
+
+    def step(layout: torch.memory_format) -> Callable[[], list[float]]:
+        network = load_network(checkpoint, HOW).to(memory_format=layout).train()
+        freeze_batch_norm_statistics(network)
+
+        def run() -> list[float]:
+            network.zero_grad()
+            (loss, _), *_ = accumulate_gradients(network, tuples, labels, margin=2.0)
+            return [loss, *(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)]
+
+        return run
+
+    return Case(
+        "train_step_how",
+        step(torch.contiguous_format),
+        step(torch.channels_last),
+        lambda theirs, ours: np.allclose(theirs, ours, rtol=1e-2),
+        f"a tuple of 4 images of {side // 2} pixels, forward and backward",
+    )
 
 
 def draw_images(side: int) -> list[torch.Tensor]:
@@ -73,18 +107,18 @@ def draw_images(side: int) -> list[torch.Tensor]:
     return images
 
 
-def _network(checkpoint: Path, backend: Backend) -> HowNet:
-    network = prepare_for_inference(load_network(checkpoint, MODEL))
+def _network(checkpoint: Path, model: HowModel | FireModel, backend: Backend) -> LocalNetwork:
+    network = prepare_for_inference(load_network(checkpoint, model))
     use_backend(network, backend)
     return network
 
 
 @torch.inference_mode()
-def _ours(network: HowNet, images: list[torch.Tensor]) -> list[LocalDescriptors]:
+def _ours(network: LocalNetwork, images: list[torch.Tensor]) -> list[LocalDescriptors]:
     return [network.local(image, HOW_SCALES, FEATURES) for image in images]
 
 
-def _seconds(network: HowNet, images: list[torch.Tensor]) -> float:
+def _seconds(network: LocalNetwork, images: list[torch.Tensor]) -> float:
     """Time of the second run: the first one may compile."""
     _ours(network, images)
     start = time.perf_counter()

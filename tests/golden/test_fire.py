@@ -2,8 +2,10 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
+import plain_fire
 import pytest
 import standin
 import torch
@@ -176,6 +178,22 @@ def test_multiscale(path):
     every = net.local(image, c["scales"], None)
     assert len(every.descriptors) == golden["all_strengths"].size
     np.testing.assert_array_equal(every.locations[:3], golden["all_sorted_first3_loc"])
+    compare_selection(found, golden)
+
+
+@pytest.mark.parametrize("path", cases("net_multiscale*.npz"))
+def test_plain_definition(path):
+    """What the benchmark calls the plain way is the original's too."""
+    golden, net = np.load(path), network()
+    c = config(golden)
+    plain = plain_fire.PlainFire(net.state_dict(), net.backbone, net.skip_layer, net.lit.iterations)
+    found = plain_fire.local(plain, picture(c["seed"], c["height"], c["width"]), c["scales"], c["features_num"])
+    names = ("descriptors", "strengths", "locations", "scales")
+    compare_selection(SimpleNamespace(**dict(zip(names, map(torch.from_numpy, found), strict=True))), golden)
+
+
+def compare_selection(found, golden):
+    """Equal after matching on (scale, template)."""
     ours = by_key(found.scales.numpy(), found.locations.numpy())
     theirs = by_key(golden["scales"], golden["locations"])
     # Strengths equal within the tolerance may change places, at the cut too.

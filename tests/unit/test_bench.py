@@ -26,6 +26,9 @@ ROWS = [
     "hdf5_read",
     "extract_how",
     "extract_how_torch",
+    "extract_fire",
+    "extract_fire_torch",
+    "train_step_how",
 ]
 
 
