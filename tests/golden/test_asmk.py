@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from goldens import golden_files
 
+from descbench.retrieval import _nearest
 from descbench.retrieval.asmk import (
     Aggregated,
     InvertedFile,
@@ -18,12 +19,29 @@ from descbench.retrieval.asmk import (
     words_to_codes,
 )
 from descbench.retrieval.kmeans import kmeans, subsample
-from descbench.retrieval.nearest import NearestCentroids
+from descbench.retrieval.nearest import KERNELS, NearestCentroids
 from descbench.retrieval.partitions import partition_bounds, partition_suffix
 from descbench.retrieval.ranking import rank_scores
 from descbench.retrieval.statistics import compute_idf
 
 DEFAULTS = {"similarity_threshold": 0.0, "alpha": 3.0}
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                name != "faiss" and not _nearest.has_kernel(name), reason=f"this processor lacks the kernel {name}"
+            ),
+        )
+        for name in KERNELS
+    ],
+)
+def kernel(request, monkeypatch):
+    """Everything through every kernel of quantisation."""
+    monkeypatch.setenv("DESCBENCH_KERNEL", request.param)
 
 
 def each(pattern):

@@ -61,6 +61,9 @@ def test_bad_shards_are_refused(tmp_path):
         search_flat([good], [good, later], target, top_k=None)
     with pytest.raises(DataError, match=r"nan\.h5: descriptors of image 1"):
         search_flat([nan], [good], target, top_k=None)
+    huge = write_shard(tmp_path / "huge.h5", [np.full((1, 16), 1e20, np.float32)], **GLOBAL)
+    with pytest.raises(DataError, match=r"huge\.h5: descriptors too large for products"):
+        search_flat([huge], [huge], target, top_k=None)
     with pytest.raises(DataError, match="at least one shard"):
         search_flat([], [good], target, top_k=None)
     assert not target.exists()

@@ -89,6 +89,7 @@ def test_round_trip(tmp_path, monkeypatch, counts, dim, dtype, n, buffer, advanc
             assert found is None
             continue
         assert found.dtype == np.float32
+        assert found.flags.aligned
         expected = np.concatenate(expected) if expected else np.empty((0, *found.shape[1:]), np.float32)
         if name == "descriptors":
             expected = expected.reshape(-1, dim).astype(dtype).astype(np.float32)

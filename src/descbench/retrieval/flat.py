@@ -22,7 +22,7 @@ from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 Measure = Literal["inner_product", "euclidean"]
 # Descriptors and products that are held at once.
 _IMAGE_BYTES = 64 << 20
-_QUERY_BYTES = 128 << 20
+_QUERY_BYTES = 256 << 20
 _PRODUCT_BYTES = 256 << 20
 
 
@@ -126,12 +126,16 @@ def _blocks(readers: Sequence[ShardReader], images: int) -> Iterator[_Images]:
             stop = min(start + images, reader.num_images)
             present = reader.counts(None, start, stop) > 0
             block = reader.read(start, stop)
-            check_finite(reader.path, block.descriptors, block.image_ids)
             vectors = block.descriptors.astype(np.float32, copy=False)
             if not present.all():
                 vectors = np.zeros((stop - start, reader.dim), np.float32)
                 vectors[present] = block.descriptors
-            yield _Images(vectors, present, np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+            with np.errstate(over="ignore"):  # named just below
+                squares = np.array([vector @ vector for vector in vectors], np.float64)
+            if not np.isfinite(squares).all():
+                check_finite(reader.path, block.descriptors, block.image_ids)
+                raise DataError(f"{reader.path}: descriptors too large for products in float32; normalise them.")
+            yield _Images(vectors, present, squares)
 
 
 def _rows(limit: int, row_bytes: int) -> int:
