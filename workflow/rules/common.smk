@@ -104,6 +104,20 @@ def get_statistics(wildcards):
     return [layout.statistics(wildcards.method, wildcards.dataset)]
 
 
+def get_searched(wildcards):
+    """What pairs are searched in: an inverted file, or the features themselves."""
+    if isinstance(cfg.methods[wildcards.method], AsmkMethod):
+        return layout.index(wildcards.method, wildcards.images)
+    return layout.database_features(wildcards.method, wildcards.images)
+
+
+def get_codebook(wildcards):
+    """The codebook of a method that has one."""
+    if isinstance(cfg.methods[wildcards.method], AsmkMethod):
+        return [layout.codebook(wildcards.method)]
+    return []
+
+
 def is_distractor(wildcards):
     """Whether the searched shard holds distractors, whose ids come out negative."""
     dataset = cfg.datasets[wildcards.dataset]

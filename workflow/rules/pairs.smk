@@ -1,22 +1,11 @@
-# Rankings of kapture folders -> pairs files.
-def pairs_indexes(wildcards):
-    """What is searched: an inverted file, or the features themselves."""
-    if isinstance(cfg.methods[wildcards.method], AsmkMethod):
-        return layout.index(wildcards.method, wildcards.images)
-    return layout.database_features(wildcards.method, wildcards.images)
-
-
+# Indexes of kapture folders -> pairs files.
 rule compute_pairs:
     input:
         queries=lambda wildcards: layout.database_features(
             wildcards.method, wildcards.queries
         ),
-        searched=pairs_indexes,
-        codebook=lambda wildcards: (
-            [layout.codebook(wildcards.method)]
-            if isinstance(cfg.methods[wildcards.method], AsmkMethod)
-            else []
-        ),
+        searched=get_searched,
+        codebook=get_codebook,
         query_names=lambda wildcards: layout.manifest(wildcards.queries),
         image_names=lambda wildcards: layout.manifest(wildcards.images),
     output:
