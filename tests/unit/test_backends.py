@@ -153,7 +153,7 @@ def test_torch_is_named_with_its_version(checkpoints):
 def test_absent_backend(monkeypatch, missing, name):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError) as caught:
-        use_backend(LevelNetwork(), name)
+        use_backend(build_empty_network(block("how")), name)
     message = str(caught.value)
     assert f"backend: {name} was asked for, but the package {missing} is not installed" in message
     assert "pip install -r requirements/backends.txt" in message
@@ -164,7 +164,7 @@ def test_absent_onnx(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", backends)  # any module will do: it is not reached
     with pytest.raises(ConfigError, match="the package onnx is not installed"):
-        use_backend(LevelNetwork(), "onnxruntime")
+        use_backend(build_empty_network(block("how")), "onnxruntime")
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
@@ -16,7 +17,7 @@ class ImageTooSmallError(ValueError):
     """A level of the pyramid that leaves the network no cell."""
 
 
-class LevelNetwork(nn.Module):
+class LevelNetwork(nn.Module, ABC):
     """A network that every level of an image's pyramid goes through.
 
     A subclass defines :meth:`level`, and resizes, selects or sums outside it; it runs a level by :meth:`run_level`.
@@ -31,9 +32,9 @@ class LevelNetwork(nn.Module):
     smallest_side = 1
     runner: Callable[[torch.Tensor], Tensors] | None = None
 
+    @abstractmethod
     def level(self, image: torch.Tensor) -> Tensors:
         """The network on one level, (1, 3, H, W) float32, normalised; one tensor for each of ``level_outputs``."""
-        raise NotImplementedError(f"{type(self).__name__} defines no level")
 
     def run_level(self, image: torch.Tensor) -> Tensors:
         """:meth:`level`, by the backend in use.
