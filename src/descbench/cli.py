@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from descbench.config.datasets import KaptureDataset
 from descbench.config.load import load_config_files
-from descbench.config.models import Config, FlatMethod, KaptureDataset, ReleasedFeatures
+from descbench.config.models import Config, FlatMethod, ReleasedFeatures
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.errors import ConfigError, DataError, DescbenchError

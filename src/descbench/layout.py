@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from descbench.config.models import Config, DatasetBase, DescriptorBagDataset, FolderDataset, KaptureDataset
+from descbench.config.datasets import DatasetBase, DescriptorBagDataset, FolderDataset, KaptureDataset
+from descbench.config.models import Config
 from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeights, TrainedWeights
 from descbench.config.sources import Source
 from descbench.datasets.folder import folder_root, list_images

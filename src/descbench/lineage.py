@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from descbench.config.models import AsmkMethod, Config, ReleasedFeatures, WithDistractorsDataset
+from descbench.config.datasets import WithDistractorsDataset
+from descbench.config.models import AsmkMethod, Config, ReleasedFeatures
 from descbench.config.networks import OfficialWeights, OwnModel, TrainedWeights, WhitenedWeights
 from descbench.config.training import Training
 from descbench.errors import ConfigError

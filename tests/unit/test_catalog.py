@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from descbench.config.base import Name
+from descbench.config.datasets import Dataset, RevisitopDataset, WithDistractorsDataset
 from descbench.config.load import load_config_files, read_yaml
-from descbench.config.models import Dataset, RevisitopDataset, WithDistractorsDataset
 from descbench.config.sources import Source
 
 CATALOG = Path(__file__).resolve().parents[2] / "config" / "catalog" / "datasets.yaml"

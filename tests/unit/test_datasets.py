@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from descbench.config.models import Dataset
+from descbench.config.datasets import Dataset
 from descbench.datasets.build import build_manifest
 from descbench.datasets.folder import folder_root, list_images
 from descbench.datasets.ground_truth import GroundTruth, read_ground_truth

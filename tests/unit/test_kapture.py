@@ -2,7 +2,7 @@
 
 import pytest
 
-from descbench.config.models import KaptureDataset
+from descbench.config.datasets import KaptureDataset
 from descbench.datasets.kapture import kapture_root, list_records, read_kapture
 from descbench.errors import DataError
 

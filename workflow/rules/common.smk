@@ -2,14 +2,13 @@
 from dataclasses import asdict
 
 from descbench.config.load import load_config
+from descbench.config.datasets import KaptureDataset, WithDistractorsDataset
 from descbench.config.models import (
     AsmkMethod,
     FlatMethod,
     GlobalFeatures,
-    KaptureDataset,
     LocalFeatures,
     ReleasedFeatures,
-    WithDistractorsDataset,
 )
 from descbench.config.networks import (
     ImagenetWeights,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.models import Dataset
+from descbench.config.datasets import Dataset
 from descbench.datasets.build import build_manifest
 from descbench.jobs import job
 

@@ -44,6 +44,36 @@ class WhitenedWeights(Strict):
     flip: float = Field(0, ge=0, le=1, description="Probability that an image is mirrored (FIRe: 0.5).")
 
 
+class ClusteredWeights(Strict):
+    """Weights of another model with its NetVLAD layer set from clusters of training descriptors."""
+
+    source: Literal["clustered"]
+    start: Name = Field(description="Model of the same architecture; its layer is replaced.")
+    dataset: Name = Field(description="Training images that descriptors are drawn from.")
+    role: Role = Field("database", description="Role of those images.")
+    images: int = Field(500, gt=0, description="Images that are drawn.")
+    descriptors: int = Field(100, gt=0, description="Locations drawn in each image.")
+    iterations: int = Field(100, gt=0, description="k-means iterations.")
+    seed: int = Field(123, description="Seed of the drawn images and locations.")
+    image_size: int = Field(640, gt=0, description="Longer side in pixels.")
+    alpha: Literal["paper", "pytorch"] = Field(
+        "paper",
+        description="Sharpness and bias of a layer with bias (vladv2): the paper's, or as pytorch-NetVlad has them "
+        "(from indices of neighbours). A layer without bias has one rule only.",
+    )
+
+
+class PcaWeights(Strict):
+    """Weights of another model with a PCA-whitening of its descriptors behind it."""
+
+    source: Literal["pca"]
+    start: Name = Field(description="Model of the same architecture without `whitening`.")
+    dataset: Name = Field(description="Images that the whitening is learned from: of training, never those of a test.")
+    role: Role = Field("database", description="Role of those images.")
+    images: int = Field(10000, gt=0, description="First images of the list that are used.")
+    image_size: int = Field(640, gt=0, description="Longer side in pixels.")
+
+
 class TrainedWeights(Strict):
     """Weights trained here, from those of another model."""
 
@@ -53,7 +83,13 @@ class TrainedWeights(Strict):
 
 
 Weights = Annotated[
-    OfficialWeights | RandomWeights | ImagenetWeights | WhitenedWeights | TrainedWeights,
+    OfficialWeights
+    | RandomWeights
+    | ImagenetWeights
+    | WhitenedWeights
+    | ClusteredWeights
+    | PcaWeights
+    | TrainedWeights,
     Field(discriminator="source"),
 ]
 
@@ -94,6 +130,18 @@ class GemModel(Strict):
     weights: Weights = Field(description="Where the weights come from.")
 
 
+class NetVladModel(Strict):
+    """NetVLAD: a convolutional part cut before its last ReLU and pooling, and one pooled descriptor."""
+
+    architecture: Literal["netvlad"]
+    backbone: Literal["vgg16", "alexnet"] = Field("vgg16", description="torchvision network, up to conv5.")
+    pooling: Literal["netvlad", "max", "avg"] = Field("netvlad", description="How the map becomes one descriptor.")
+    clusters: int = Field(64, gt=0, description="Clusters of the NetVLAD layer (K).")
+    bias: bool = Field(False, description="Whether the soft assignment has a bias (`vladv2`).")
+    whitening: int | None = Field(None, gt=0, description="Dimensions of a PCA-whitening of the descriptor.")
+    weights: Weights = Field(description="Where the weights come from.")
+
+
 class OwnWeights(Strict):
     """Weights that come with a network of your own."""
 
@@ -114,4 +162,4 @@ class OwnModel(Strict):
     weights: OwnWeights = Field(OwnWeights(source="own"), description="Where the weights come from.")
 
 
-Model = Annotated[HowModel | FireModel | GemModel | OwnModel, Field(discriminator="architecture")]
+Model = Annotated[HowModel | FireModel | GemModel | NetVladModel | OwnModel, Field(discriminator="architecture")]

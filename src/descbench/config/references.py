@@ -6,14 +6,8 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from descbench.config.models import (
-    AsmkMethod,
-    Config,
-    GlobalFeatures,
-    LocalFeatures,
-    ReleasedFeatures,
-    WithDistractorsDataset,
-)
+from descbench.config.datasets import WithDistractorsDataset
+from descbench.config.models import AsmkMethod, Config, GlobalFeatures, LocalFeatures, ReleasedFeatures
 from descbench.config.networks import GemModel, ImagenetWeights, Model, OfficialWeights, TrainedWeights, WhitenedWeights
 
 Problem = tuple[tuple[Any, ...], str]

@@ -68,4 +68,46 @@ class FireTraining(TupleTraining):
     flip: float = Field(0.5, ge=0, le=1, description="Probability that an image is mirrored, in mining too.")
 
 
-Training = Annotated[HowTraining | FireTraining, Field(discriminator="recipe")]
+class PlaceValidation(Strict):
+    """Validation: exact search of a place-recognition dataset."""
+
+    dataset: Name = Field(description="Dataset with queries and positions.")
+    metric: str = Field("recall@5", description="Key of the scores that decides which epoch is the best.")
+    every: int = Field(1, gt=0, description="Epochs between two validations.")
+    image_size: int = Field(640, gt=0, description="Longer side in pixels.")
+
+
+class NetVladTraining(Strict):
+    """NetVLAD: triplet loss on a query, its nearest positive and hard negatives by position."""
+
+    recipe: Literal["netvlad"]
+    dataset: Name = Field(description="Training images and positions (format dbstruct or utm_names).")
+    image_size: int = Field(640, gt=0, description="Longer side in pixels.")
+    first_layer: Literal["conv1", "conv2", "conv3", "conv4", "conv5", "pool"] = Field(
+        "conv5", description="Lowest block of layers that is trained, up to the pooling."
+    )
+    epochs: int = Field(30, gt=0, description="Passes over the queries.")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="adam: without weight decay, momentum and schedule.")
+    learning_rate: float = Field(1e-4, gt=0, description="Before the first step of the schedule.")
+    momentum: float = Field(0.9, ge=0, description="Of SGD.")
+    weight_decay: float = Field(1e-3, ge=0, description="Coupled L2 of SGD.")
+    step: int = Field(
+        5, gt=0, description="Epochs between two steps of the schedule: epoch e has rate * gamma^(e // step)."
+    )
+    gamma: float = Field(0.5, gt=0, description="Factor of the learning rate at each step.")
+    margin: float = Field(0.1, gt=0, description="Squared margin of the triplets: distances are compared by its root.")
+    negatives: int = Field(10, gt=0, description="Hard negatives of a query; ten times as many are looked at.")
+    pool: int = Field(1000, gt=0, description="Negatives drawn for a query, among which hard ones are sought.")
+    remember_negatives: bool = Field(
+        True, description="Negatives of the last epoch are candidates again; false: as the released training, by a bug."
+    )
+    refresh: int = Field(1000, ge=0, description="Queries between two extractions of all descriptors; 0: one an epoch.")
+    batch: int = Field(4, gt=0, description="Queries of a step.")
+    seed: int = Field(123, description="Of what is drawn.")
+    validation: PlaceValidation | None = Field(None, description="null: the epoch of the smallest loss is kept.")
+    patience: int | None = Field(None, gt=0, description="End after so many validations in a row without a gain.")
+    amp: bool = Field(False, description="Mixed precision (bfloat16) on a GPU.")
+    workers: int = Field(8, ge=0, description="Processes that load images; no effect on the result.")
+
+
+Training = Annotated[HowTraining | FireTraining | NetVladTraining, Field(discriminator="recipe")]

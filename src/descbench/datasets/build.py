@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from descbench.config.models import (
+from descbench.config.datasets import (
     Dataset,
     DescriptorBagDataset,
     FolderDataset,

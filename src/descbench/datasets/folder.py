@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from descbench.config.models import FolderDataset
+from descbench.config.datasets import FolderDataset
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels, safe_relative
 from descbench.datasets.manifest import Manifest, ManifestRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from descbench.config.models import ImageListDataset
+from descbench.config.datasets import ImageListDataset
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from descbench.config.models import KaptureDataset
+from descbench.config.datasets import KaptureDataset
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from descbench.config.models import RevisitopDataset
+from descbench.config.datasets import RevisitopDataset
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.labels import check_benchmark, parse_box, parse_labels
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from descbench.config.models import Sfm120kDataset, SfmValDataset
+from descbench.config.datasets import Sfm120kDataset, SfmValDataset
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.labels import as_list, indices, parse_labels, safe_relative
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of

@@ -1,7 +1,8 @@
 """The training loop that all methods share: state, resume, history, the best epoch, an early end.
 
-What differs between methods is a :class:`Recipe`. All randomness of an epoch is decided in its plan, so
-that a training that was killed and resumed gives the weights of one that ran through, bit for bit.
+What differs between methods is a :class:`Recipe`. An epoch is one piece or several, and all randomness of a piece
+is decided in its plan, so that a training that was killed and resumed gives the weights of one that ran through,
+bit for bit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import torch
@@ -24,18 +26,18 @@ from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.training.random_state import random_state, restore_random_state
 
-_FORMAT = 1
+_FORMAT = 2
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that an epoch will do.
+    """All that a piece of an epoch will do.
 
     Attributes:
         tensors: what the recipe needs for it (tuples, flips...).
         steps: number of optimiser steps.
-        figures: numbers for the history.
+        figures: numbers for the history, averaged over the pieces of an epoch.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -44,20 +46,30 @@ class Plan:
 
 
 class Recipe(Protocol):
-    """What a method adds to the loop."""
+    """What a method adds to the loop.
+
+    Attributes:
+        pieces: parts of an epoch, each planned when the one before is done.
+        memory: tensors that a plan leaves for later ones; kept in the state.
+    """
 
     network: nn.Module
     optimiser: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
+    pieces: int
+    memory: dict[str, torch.Tensor]
 
-    def plan(self, epoch: int) -> Plan:
-        """Decide everything about an epoch (from 1): seeds, tuples, order, augmentation."""
+    def plan(self, epoch: int, piece: int) -> Plan:
+        """Decide everything about a piece (from 0) of an epoch (from 1): seeds, tuples, order, augmentation."""
 
     def batches(self, plan: Plan, first: int) -> Iterator[Any]:
-        """The batches of an epoch from step ``first`` on."""
+        """The batches of a piece from step ``first`` on."""
 
     def gradients(self, batch: Any) -> list[float]:
-        """Forward and backward of a batch, in training mode: the losses that are averaged for the history."""
+        """Forward and backward of a batch, in training mode: the losses that are averaged for the history.
+
+        A batch that leaves no gradients changes no weight.
+        """
 
     def names(self, plan: Plan, step: int) -> list[str]:
         """Images of a step, for messages."""
@@ -84,16 +96,20 @@ class State:
 
     Attributes:
         epoch: epochs that are complete, validation included.
-        step: optimiser steps done of the following epoch, whose ``plan`` is kept while there are any.
-        losses: of those steps.
+        piece: pieces that are complete of the following epoch.
+        step: optimiser steps done of the following piece, whose ``plan`` is kept while there are any.
+        losses: of all steps of the following epoch.
+        figures: of the plans of its pieces so far.
         best, weights: the best epoch and its weights.
         history: one row an epoch.
     """
 
     epoch: int = 0
+    piece: int = 0
     step: int = 0
     plan: Plan | None = None
     losses: list[float] = field(default_factory=list)
+    figures: list[dict[str, float]] = field(default_factory=list)
     best: Best = field(default_factory=Best)
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -149,10 +165,20 @@ class Trainer:
         return state
 
     def _train_epoch(self, state: State) -> None:
-        """The steps of an epoch that are left, each decided by the plan."""
-        if state.plan is None:
-            with self._leaving_at_once():
-                state.plan = self.recipe.plan(state.epoch + 1)
+        """The pieces of an epoch that are left."""
+        while state.piece < self.recipe.pieces:
+            if state.plan is None:
+                if state.piece:
+                    # Planning can be long: what was trained must not wait for it.
+                    self._save(state)
+                with self._leaving_at_once():
+                    state.plan = self.recipe.plan(state.epoch + 1, state.piece)
+                state.figures.append(state.plan.figures)
+            self._train_piece(state)
+            state.piece, state.step, state.plan = state.piece + 1, 0, None
+
+    def _train_piece(self, state: State) -> None:
+        """The steps of a piece that are left, each decided by the plan."""
         for batch in self.recipe.batches(state.plan, state.step):
             self._step(state, batch)
             if self._stop:
@@ -191,10 +217,11 @@ class Trainer:
             state.best = Best(epoch, score, loss)
             weights = self.recipe.network.state_dict()
             state.weights = {key: value.detach().cpu().clone() for key, value in weights.items()}
-        row = {"epoch": epoch, "train_loss": loss, "score": score, "learning_rate": rate, **state.plan.figures}
+        figures = {name: fmean(figures[name] for figures in state.figures) for name in state.figures[0]}
+        row = {"epoch": epoch, "train_loss": loss, "score": score, "learning_rate": rate, **figures}
         state.history.append({**row, "best": int(best)})
         _log.info("epoch %d of %d: %s", epoch, self.epochs, state.history[-1])
-        state.epoch, state.step, state.plan, state.losses = epoch, 0, None, []
+        state.epoch, state.piece, state.losses, state.figures = epoch, 0, [], []
         self._save(state)
 
     def _given_up(self, state: State) -> bool:
@@ -212,6 +239,7 @@ class Trainer:
             "network": self.recipe.network.state_dict(),
             "optimiser": self.recipe.optimiser.state_dict(),
             "scheduler": self.recipe.scheduler.state_dict(),
+            "memory": self.recipe.memory,
             "random": random_state(),
         }
         with atomic_path(self.folder / "state.pt") as temporary:
@@ -232,6 +260,7 @@ class Trainer:
         self.recipe.network.load_state_dict(content["network"])
         self.recipe.optimiser.load_state_dict(content["optimiser"])
         self.recipe.scheduler.load_state_dict(content["scheduler"])
+        self.recipe.memory = content["memory"]
         restore_random_state(content["random"])
         plan = None if values["plan"] is None else Plan(**values["plan"])
         state = State(**{**values, "plan": plan, "best": Best(**values["best"])})

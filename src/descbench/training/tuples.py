@@ -38,9 +38,10 @@ class TupleRecipe:
         groups = [group for group in network.parameter_groups(settings.learning_rate) if group["params"]]
         self.optimiser = torch.optim.Adam(groups, weight_decay=settings.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, settings.gamma)
+        self.pieces, self.memory = 1, {}
         self.labels = torch.tensor([-1, 1] + [0] * settings.negatives)
 
-    def plan(self, epoch: int) -> Plan:
+    def plan(self, epoch: int, piece: int) -> Plan:
         """Mine the tuples of an epoch and shuffle them; tuples that fill no whole step are left out."""
         seed_everything(epoch)
         settings = self.settings
