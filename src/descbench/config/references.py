@@ -86,8 +86,13 @@ def _training(config: Config) -> Iterator[Problem]:
         path = ("training", name)
         yield from _missing((*path, "dataset"), training.dataset, "datasets", config.datasets)
         dataset = config.datasets.get(training.dataset)
-        if dataset is not None and dataset.format != "sfm120k":
-            yield (*path, "dataset"), f"{training.dataset!r} has no training pairs; a dataset of format sfm120k has"
+        wanted = ("dbstruct", "utm_names") if training.recipe == "netvlad" else ("sfm120k",)
+        if dataset is not None and dataset.format not in wanted:
+            yield (
+                (*path, "dataset"),
+                f"{training.dataset!r} is of format {dataset.format}; {training.recipe} is trained on "
+                f"{' or '.join(wanted)}",
+            )
         if training.validation is not None:
             yield from _missing(
                 (*path, "validation", "dataset"), training.validation.dataset, "datasets", config.datasets
