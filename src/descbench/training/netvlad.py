@@ -70,11 +70,11 @@ class NetVladRecipe:
         self.pieces = math.ceil(len(usable) / settings.refresh) if settings.refresh else 1
         self._queries = np.array_split(np.array(usable), self.pieces)
         self.memory = {"negatives": torch.full((len(labels.positives), settings.negatives), _NONE)}
-        trained = network.trained_parameters(settings.first_layer)
+        trained = list(network.trained_parameters(settings.first_layer).values())
         network.requires_grad_(False)
-        for _, parameter in trained:
+        for parameter in trained:
             parameter.requires_grad_(True)
-        self.optimiser = _optimiser([parameter for _, parameter in trained], settings)
+        self.optimiser = _optimiser(trained, settings)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, _schedule(settings))
 
     def plan(self, epoch: int, piece: int) -> Plan:
