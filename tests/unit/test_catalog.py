@@ -26,7 +26,8 @@ def test_only_sources_and_datasets() -> None:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_sources(name: str) -> None:
     source = SOURCES[name]
-    assert source.access == "free"
+    # Only what no program can fetch is on request.
+    assert source.access == ("request" if name == "vgg16_netvlad_checkpoint.pth.tar" else "free")
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
     # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
@@ -102,3 +103,23 @@ def test_published_figures_of_fire(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rparis6k", "map_hard"): 70.0,
     }
     assert all(column.when_asked == column.dataset.endswith("_r1m") for column in table.columns)
+
+
+def test_figures_of_a_leaking_whitening_say_so() -> None:
+    leaking = [source for name, source in SOURCES.items() if name.startswith("pitts_WPCA")]
+    assert len(leaking) == 3
+    assert all("learned from the test database of Pitts30k" in source.note for source in leaking)
+
+
+def test_all_networks_of_netvlad_are_searched_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CATALOG.parents[2])
+    config = load_config_files("config/config.yaml")
+    names = [name for name, method in config.methods.items() if "netvlad" in name]
+    assert len(names) > 20
+    for name in names:
+        method = config.methods[name]
+        features = config.features[method.features]
+        assert (method.search, method.top_k, features.scales) == ("euclidean", 240, (1.0,))
+        assert features.resize == ((480, 640) if name.startswith("patch_") else None)
+        whitening = config.models[features.model].whitening
+        assert method.dim is None or method.dim < whitening

@@ -86,7 +86,7 @@ def read_netvlad_file(model: NetVladModel, path: Path) -> NetVladFile:
     if not isinstance(content.get("state_dict"), dict):
         raise DataError(f"{file}: no 'state_dict' in this checkpoint (it has {', '.join(map(str, content))}).")
     state = {_PARALLEL.sub(r"\1.", key): tensor for key, tensor in content["state_dict"].items()}
-    flags = file.parent / _FLAGS
+    flags = file.resolve().parent / _FLAGS  # a copy of one's own is linked, its flags are not
     if flags.is_file():
         _compare(model, flags, _fields_of_flags(flags))
     _compare(model, file, _fields_of_state(state))
