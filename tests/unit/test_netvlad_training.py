@@ -1,0 +1,158 @@
+import csv
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from village import MODEL, SETTINGS, VIEWS, make_village
+
+from descbench.datasets.places import PlaceLabels, read_places, write_places
+from descbench.errors import DataError
+from descbench.models.checkpoints import load_network
+from descbench.training.hard_negatives import mine_place
+from descbench.training.netvlad import Batch, NetVladRecipe
+from descbench.training.train import train_checkpoint
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory):
+    """A training that ran through: two epochs of two pieces."""
+    files = make_village(tmp_path_factory.mktemp("village") / "village")
+    train_checkpoint(files, MODEL, SETTINGS, device="cpu")
+    return files
+
+
+@pytest.fixture
+def village(through, tmp_path):
+    """The same village, not trained yet."""
+    shutil.copytree(through.start.parent, tmp_path / "village", ignore=shutil.ignore_patterns("work", "trained.pt"))
+    names = ("start", "labels", "ground_truth", "checkpoint", "history", "folder")
+    moved = {name: tmp_path / "village" / getattr(through, name).name for name in names}
+    return replace(through, **moved)
+
+
+def weights(files):
+    return load_network(files.checkpoint, MODEL).state_dict()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_only_the_chosen_layers_change(through):
+    start, trained = load_network(through.start, MODEL).state_dict(), weights(through)
+    changed = {key for key in start if not torch.equal(start[key], trained[key])}
+    assert changed == {"encoder.10.weight", "encoder.10.bias", "pool.centroids", "pool.conv.weight"}
+
+
+def test_history(through):
+    with open(through.history, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert 0 < float(rows[0]["negatives_a_query"]) <= SETTINGS.negatives
+    assert not (through.folder / "descriptors.npy").exists()
+
+
+@pytest.mark.parametrize("step", [1, 3, 6])
+def test_a_killed_training_goes_on_to_the_same_bits(through, village, monkeypatch, step):
+    """Killed in the first piece, in the second, and in the next epoch."""
+    plain, done = NetVladRecipe.gradients, []
+
+    def gradients(self, batch):
+        done.append(batch)
+        if len(done) == step:
+            raise KeyboardInterrupt
+        return plain(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NetVladRecipe, "gradients", gradients)
+        with pytest.raises(KeyboardInterrupt):
+            train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+    train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+    assert same(weights(village), weights(through))
+    assert village.history.read_text() == through.history.read_text()
+
+
+def memory(files):
+    return torch.load(files.folder / "state.pt", weights_only=True)["memory"]["negatives"]
+
+
+def test_loader_processes_lose_no_negatives(through, village):
+    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"workers": 2}), device="cpu")
+    assert same(weights(village), weights(through))
+    assert torch.equal(memory(village), memory(through))
+    assert (memory(through)[:, 0] >= 0).any()
+
+
+def test_remembered_negatives_are_candidates(through, village, monkeypatch):
+    seen = {}
+
+    def watch(query, database, positives, candidates, **settings):
+        seen.setdefault(int(positives[0]), []).append(set(candidates.tolist()))
+        return mine_place(query, database, positives, candidates, **settings)
+
+    monkeypatch.setattr("descbench.training.netvlad.mine_place", watch)
+    settings = SETTINGS.model_copy(update={"pool": 21, "negatives": 1, "epochs": 2})
+    train_checkpoint(village, MODEL, settings, device="cpu")
+    kept = [(place, row[row >= 0].tolist()) for place, row in enumerate(memory(village))]
+    remembered = [(place, row) for place, row in kept if row]
+    assert remembered
+    for place, row in remembered:
+        assert set(row) <= seen[VIEWS * place][-1]
+
+
+def test_forgetful_training_keeps_no_negatives(village):
+    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"remember_negatives": False}), device="cpu")
+    assert (memory(village) == -1).all()
+
+
+def test_a_batch_without_negatives_changes_nothing(village, monkeypatch):
+    """The momentum of earlier steps, and weight decay, wait too."""
+    recipes = []
+    plain = NetVladRecipe.gradients
+
+    def gradients(self, batch):
+        recipes.append(self)
+        before = {key: value.clone() for key, value in self.network.state_dict().items()}
+        assert plain(self, Batch([], [])) == [0.0]
+        self.optimiser.step()
+        assert same(before, self.network.state_dict())
+        return plain(self, batch)
+
+    monkeypatch.setattr(NetVladRecipe, "gradients", gradients)
+    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
+    assert recipes
+
+
+def test_an_easy_query_is_passed_over():
+    database = np.eye(12, dtype=np.float32)
+    mined = mine_place(database[0], database, np.array([0]), np.arange(1, 12), margin=0.1, wanted=1)
+    assert (mined.positive, mined.negatives.tolist()) == (0, [])
+    mined = mine_place(database[0], database, np.array([0]), np.arange(1, 12), margin=3.0, wanted=1)
+    assert mined.negatives.tolist() == [1]
+
+
+def test_no_positives_at_all(village):
+    labels = read_places(village.labels)
+    write_places(PlaceLabels(25.0, labels.positives, ((),) * len(labels.positives)), village.labels)
+    with pytest.raises(DataError, match="no query has a training positive"):
+        train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+
+
+def test_too_few_candidates_names_the_query(village):
+    with pytest.raises(DataError, match=r"\d_3\.png: \d+ different negatives are fewer than 10 times 3"):
+        train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"negatives": 3}), device="cpu")
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_images(village, monkeypatch):
+    monkeypatch.setattr(NetVladRecipe, "gradients", lambda self, batch: [math.nan])
+    with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*\d_3\.png"):
+        train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+
+
+def test_labels_of_another_kind_are_refused(village):
+    village.labels.write_text('{"protocol": "pairs", "pairs": []}')
+    with pytest.raises(DataError, match="holds no positions"):
+        train_checkpoint(village, MODEL, SETTINGS, device="cpu")
