@@ -18,6 +18,15 @@ CONTENT = read_yaml(CATALOG)
 SOURCES = TypeAdapter(dict[Name, Source]).validate_python(CONTENT["sources"])
 DATASETS = TypeAdapter(dict[Name, Dataset]).validate_python(CONTENT["datasets"])
 
+# Photographs that their owners give out themselves, and a file that no program can fetch.
+ON_REQUEST = (
+    "pittsburgh250k",
+    "tokyo247_database",
+    "tokyo247_queries",
+    "tokyotm",
+    "vgg16_netvlad_checkpoint.pth.tar",
+)
+
 
 def test_only_sources_and_datasets() -> None:
     assert set(CONTENT) == {"sources", "datasets"}
@@ -26,8 +35,7 @@ def test_only_sources_and_datasets() -> None:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_sources(name: str) -> None:
     source = SOURCES[name]
-    # Only what no program can fetch is on request.
-    assert source.access == ("request" if name == "vgg16_netvlad_checkpoint.pth.tar" else "free")
+    assert source.access == ("request" if name in ON_REQUEST else "free")
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
     # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
@@ -55,7 +63,8 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert {dataset.base, dataset.distractors} <= set(DATASETS)
         return
     folders = {SOURCES[s].unpack.to for s in dataset.image_sources}
-    assert folders <= {getattr(dataset, "images", None)}
+    named = {getattr(dataset, key, None) for key in ("images", "queries")} - {None}
+    assert all(any(path == folder or path.startswith(f"{folder}/") for path in named) for folder in folders)
     for key in ("ground_truth", "database", "list"):
         if (path := getattr(dataset, key, None)) is not None:
             folder, _, file = path.rpartition("/")
