@@ -124,7 +124,7 @@ def test_all_networks_of_netvlad_are_searched_alike(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(CATALOG.parents[2])
     config = load_config_files("config/config.yaml")
     names = [name for name, method in config.methods.items() if "netvlad" in name]
-    assert len(names) > 20
+    assert len(names) >= 20
     for name in names:
         method = config.methods[name]
         features = config.features[method.features]
