@@ -80,6 +80,15 @@ def test_dbstruct(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert read_ground_truth(tmp_path / "out/town.gt.json") == labels
 
 
+def test_more_images_than_unverified_counts_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Shards are cut by the counts, so some images would never be searched; fewer are only a warning."""
+    with pytest.raises(DataError, match=r"set datasets\.town\.counts\.database to 5"):
+        _build(tmp_path, _struct(), counts={"database": 4}, counts_verified=False)
+    manifest, _ = _build(tmp_path, _struct(), counts={"database": 6}, counts_verified=False)
+    assert len(manifest.of_role("database")) == 5
+    assert "5 database images, but this dataset has 6" in caplog.text
+
+
 def test_what_the_configuration_says_goes_before_the_list(tmp_path: Path) -> None:
     _, labels = _build(tmp_path, _struct(), radius=26, training_radius=9.5)
     assert labels.radius == 26
@@ -128,6 +137,15 @@ def test_positives_of_the_matlab_code(tmp_path: Path) -> None:
     moved = _struct()["utmQ"] + [[0.5], [0]]
     _, labels = _build(tmp_path, _timed(utmQ=moved, qTimeStamp=np.array([1.0, 2.0])), positives="matlab")
     assert labels.training_positives == ((1,), ())
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("pytorch", (0, 1, 2, 3)), ("matlab", (2, 3))])
+def test_limits_of_training_positives(rule: str, expected: tuple[int, ...]) -> None:
+    """MATLAB leaves out what is exactly 1 m away; both take what is exactly 10 m away."""
+    places = np.array([[0.0, 0], [1, 0], [1.0001, 0], [6, 8], [10.0001, 0]])
+    dataset = TypeAdapter(Dataset).validate_python(DBSTRUCT | {"positives": rule})
+    labels = label_places(Positions(places + 4.5e6, places[:1] + 4.5e6, "drawn"), dataset)
+    assert labels.training_positives == (expected,)
 
 
 def test_images_of_the_same_time(tmp_path: Path) -> None:
