@@ -165,11 +165,19 @@ class Layout(Lineage):
         weights = self._get("models", model).weights
         if isinstance(weights, OwnWeights):
             return [] if weights.file is None else [weights.file.as_posix()]
-        return [self.raw(weights.file)] if isinstance(weights, OfficialWeights | ImagenetWeights) else []
+        if not isinstance(weights, OfficialWeights | ImagenetWeights):
+            return []
+        copy = self._get("sources", weights.file).local_copy
+        # The user's own folder of a run (pytorch-NetVlad) is read where it is.
+        return [copy.as_posix() if copy is not None and copy.is_dir() else self.raw(weights.file)]
 
     def start_checkpoint(self, model: str) -> str:
-        """Checkpoint that a whitened or trained model starts from."""
+        """Checkpoint that a whitened, clustered or trained model starts from."""
         return self.checkpoint(self._get("models", model).weights.start)
+
+    def clusters(self, model: str) -> str:
+        """Drawn local descriptors and their clusters, from which the layer of a model is set."""
+        return f"{self.results}/clusters/{model}.h5"
 
     def training_folder(self, model: str) -> str:
         """State, TensorBoard events and intermediate files of a training."""

@@ -51,7 +51,7 @@ class Lineage:
         return self._get("training", self._get("models", model).weights.training)
 
     def training_datasets(self, model: str) -> list[str]:
-        """Datasets that a model's weights were made from here: none, that of a whitening or clusters, or of training."""
+        """Datasets that a model's weights were made from here: none, of a whitening or clusters, or of training."""
         weights = self._get("models", model).weights
         if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights):
             return [weights.dataset]

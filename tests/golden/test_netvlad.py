@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import plain_netvlad
 import pytest
 import standin
 import torch
@@ -14,6 +15,9 @@ from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.folding import prepare_for_inference
 from descbench.models.netvlad import NetVladNet, NetVladPooling
 from descbench.models.netvlad_init import assignment_by_angle, assignment_by_distance, initialise_pooling
+from descbench.models.pca import learn_pca
+from descbench.retrieval.kmeans import kmeans
+from descbench.training.clusters import draw_images, sample_descriptors, visiting_order
 
 NAME = re.compile(r"(vgg16|alexnet)_(netvlad|max|avg)(_vladv2)?")
 
@@ -149,3 +153,101 @@ def test_descriptors(path, prepared):
             moments = [float(f(found)) for f in (torch.mean, torch.std, torch.min, torch.max)]
             np.testing.assert_allclose(moments, golden[f"map_{tag}"], atol=2e-4)
             np.testing.assert_allclose(network.describe(image)[0], golden[f"{pooling}_{tag}"], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("cluster_image_choice*.json"))
+def test_image_choice(path):
+    golden = read(path)
+    for draw in golden["draws"]:
+        chosen = draw_images(np.random.RandomState(golden["seed"]), draw["n"], len(draw["sorted"]))
+        assert chosen[:20].tolist() == draw["first20"]
+        assert sorted(chosen.tolist()) == draw["sorted"]
+        assert sorted(visiting_order(chosen, golden["seed"])) == draw["sorted"]
+
+
+def test_visiting_order_follows_its_seed():
+    images = np.arange(50)
+    orders = [visiting_order(images, seed) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("path", cases("kmeans*.npz"))
+def test_kmeans(path):
+    golden = np.load(path)
+    n, d, k = (int(golden[key]) for key in ("n", "d", "k"))
+    settings = json.loads(str(golden["cp"]))
+    r = np.random.RandomState(int(golden["seed"]))
+    c = r.standard_normal((k, d)) * 2
+    x = (c[r.randint(0, k, n)] + r.standard_normal((n, d)) * 0.7).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    found = kmeans(x, k, iterations=settings["niter"], seed=settings["seed"])
+    np.testing.assert_allclose(found, golden["centroids"], atol=1e-4)
+    distances = ((x[:, None] - found) ** 2).sum(2)
+    np.testing.assert_array_equal(np.bincount(distances.argmin(1), minlength=k), golden["counts"])
+    assert distances.min(1).mean() == pytest.approx(float(golden["mean_sqdist_all"]), rel=1e-4)
+
+
+@pytest.fixture(scope="module", params=cases("cluster_stage*.npz"))
+def cluster_stage(request):
+    """The golden, and our descriptors of the same images in the same order of visits."""
+    golden = np.load(request.param)
+    generator = np.random.RandomState(123)
+    chosen = draw_images(generator, 520, len(golden["image_choice"]))
+    np.testing.assert_array_equal(chosen, golden["image_choice"])
+    network = standin_s(NetVladNet("alexnet", clusters=len(golden["centroids"])))
+    visits = golden["visit_order"].tolist()
+    images = (picture(20000 + i, 176, 184) for i in visits)
+    found = sample_descriptors(network, images, [str(i) for i in visits], golden["locations"].shape[1], generator)
+    return golden, found
+
+
+def test_sampled_descriptors(cluster_stage):
+    """Locations are not handed over: the generator draws them as the original's did."""
+    golden, found = cluster_stage
+    assert {"descriptors": [list(found.shape), "float32", None, None]}.items() <= read_layout(golden).items()
+    np.testing.assert_allclose(found[: golden["locations"].shape[1]], golden["desc_first_image"], atol=1e-5)
+    np.testing.assert_allclose(found.sum(1), golden["desc_rowsum"], atol=1e-5)
+    np.testing.assert_allclose(found.mean(0), golden["desc_mean"], atol=1e-5)
+
+
+def read_layout(golden):
+    return json.loads(str(golden["hdf5"]))
+
+
+def test_clusters_and_their_layer(cluster_stage):
+    golden, found = cluster_stage
+    size = len(golden["centroids"])
+    centroids = kmeans(found, size, iterations=100, seed=1234)
+    assert read_layout(golden)["centroids"] == [list(centroids.shape), str(centroids.dtype), None, None]
+    np.testing.assert_allclose(centroids, golden["centroids"], atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), golden["centroid_norm"], atol=1e-3)
+    assert assignment_by_angle(centroids, found).alpha == pytest.approx(float(golden["alpha"]), rel=1e-3)
+
+
+@pytest.mark.parametrize("path", cases("wpca*.npz", "vpr_datasets"))
+def test_pca(path):
+    golden = np.load(path)
+    found = learn_pca(golden["x"].copy(), int(golden["num_pcs"]))
+    np.testing.assert_allclose(found.values, golden["lams"], rtol=1e-3)
+    np.testing.assert_allclose(found.mean, golden["mu"], atol=1e-5)
+    signs = np.sign((found.weight * golden["weight_T"]).sum(1))
+    scale = np.abs(golden["weight_T"]).max()
+    np.testing.assert_allclose(found.weight * signs[:, None], golden["weight_T"], atol=5e-3 * scale)
+    np.testing.assert_allclose(found.bias * signs, golden["bias"], atol=1e-3)
+    out = golden["test_in"] @ found.weight.T + found.bias
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    np.testing.assert_allclose(out * signs, golden["test_out"], atol=1e-3)
+    np.testing.assert_allclose(out @ out.T, golden["test_gram"], atol=1e-3)
+
+
+@pytest.mark.parametrize("path", cases("descriptor_*.npz"))
+def test_plain_definition(path):
+    """What the benchmark calls the plain way is the original's too."""
+    golden = np.load(path)
+    backbone = path.stem.split("_")[1]
+    network = standin_s(NetVladNet(backbone, clusters=int(golden["K"]), bias="vladv2" in path.stem), 30)
+    assert float(golden["conv_scale"]) == 30
+    plain = plain_netvlad.PlainNetVlad(network.state_dict(), backbone)
+    for seed, height, width in golden["cases"].tolist():
+        found = plain_netvlad.describe(plain, picture(seed, height, width))
+        np.testing.assert_allclose(found[0], golden[f"netvlad_{seed}_{height}x{width}"], atol=1e-5)

@@ -1,4 +1,5 @@
 import csv
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -8,9 +9,11 @@ import pytest
 import torch
 from village import MODEL, SETTINGS, VIEWS, make_village
 
+from descbench.config.networks import OfficialWeights
+from descbench.config.training import PlaceValidation
 from descbench.datasets.places import PlaceLabels, read_places, write_places
 from descbench.errors import DataError
-from descbench.models.checkpoints import load_network
+from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.training.hard_negatives import mine_place
 from descbench.training.netvlad import Batch, NetVladRecipe
 from descbench.training.train import train_checkpoint
@@ -73,6 +76,25 @@ def test_a_killed_training_goes_on_to_the_same_bits(through, village, monkeypatc
     train_checkpoint(village, MODEL, SETTINGS, device="cpu")
     assert same(weights(village), weights(through))
     assert village.history.read_text() == through.history.read_text()
+
+
+def test_the_run_can_be_read_as_one_of_the_original(through, tmp_path):
+    official = MODEL.model_copy(update={"weights": OfficialWeights(source="official", file="run")})
+    convert_checkpoint(official, through.folder / "run", tmp_path / "again.pt")
+    assert same(load_network(tmp_path / "again.pt", MODEL).state_dict(), weights(through))
+    flags = json.loads((through.folder / "run" / "checkpoints" / "flags.json").read_text())
+    assert (flags["arch"], flags["num_clusters"], flags["vladv2"]) == ("alexnet", 3, False)
+
+
+def test_the_best_epoch_is_that_of_the_recall(village):
+    validation = PlaceValidation(dataset="village", image_size=64)
+    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"validation": validation}), device="cpu")
+    with open(village.history, newline="") as stream:
+        scores = [float(row["score"]) for row in csv.DictReader(stream)]
+    assert 0.5 < max(scores) <= 1
+    run = torch.load(village.folder / "run" / "checkpoints" / "model_best.pth.tar", weights_only=True)
+    assert (run["best_score"], run["recalls"][5]) == (max(scores), max(scores))
+    assert run["epoch"] == 1 + scores.index(max(scores))
 
 
 def memory(files):

@@ -81,6 +81,15 @@ def test_official_table_plans_offline(workplace):
     assert jobs["download_source"] == 9
 
 
+def test_weights_of_netvlad_are_a_chain(workplace):
+    """Published backbone, clusters of training images, the layer set from them, a whitening behind it."""
+    target = "results/checkpoints/netvlad_vgg16_clustered_pca4096.pt"
+    jobs = workplace.planned(target, config="config/config.yaml")
+    chain = ("convert_checkpoint", "cluster_descriptors", "initialise_checkpoint", "pca_checkpoint")
+    assert [jobs[rule] for rule in chain] == [1, 1, 1, 1]
+    assert jobs["build_manifest"] == 1
+
+
 def test_fire_table_plans_offline_and_without_distractors(workplace):
     jobs = workplace.planned("results/table3.csv", config="config/config.yaml")
     # The released network, its start, and what is made of that: off the shelf, trained here.

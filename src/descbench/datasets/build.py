@@ -94,7 +94,7 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
             if found > dataset.counts.get(role, found):
                 raise DataError(
                     f"{error} The counts were never verified: set datasets.{name}.counts.{role} to {found}."
-                )
+                ) from None
         logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 

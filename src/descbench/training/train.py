@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,18 +10,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.networks import Model
-from descbench.config.training import PlaceValidation, Training
+from descbench.config.networks import Model, NetVladModel
+from descbench.config.training import NetVladTraining, PlaceValidation, Training
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.pairs import read_pairs
 from descbench.datasets.places import read_places
 from descbench.device import pick_device
 from descbench.io.digests import digest_of
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
+from descbench.models.netvlad_files import RunState, write_run
 from descbench.training import TRAIN_CHECKPOINT_VERSION
 from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
-from descbench.training.loop import Recipe, Trainer, write_history
+from descbench.training.loop import Recipe, State, Trainer, write_history
 from descbench.training.mining import Pairs
 from descbench.training.netvlad import NetVladRecipe
 from descbench.training.random_state import seed_everything
@@ -92,9 +94,25 @@ def train_checkpoint(
         patience=settings.patience,
     )
     state = trainer.run()
+    if isinstance(model, NetVladModel):
+        _write_run(files.folder / "run", model, recipe, state, settings)
     network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decisive})
     write_history(state.history, files.history)
+
+
+def _write_run(folder: Path, model: NetVladModel, recipe: Recipe, state: State, settings: NetVladTraining) -> None:
+    """The training as pytorch-NetVlad would have left it, for its own tools."""
+    scores = {row["epoch"]: row["score"] for row in state.history}
+
+    def checkpoint(epoch: int, weights: Mapping[str, torch.Tensor]) -> RunState:
+        score = scores[epoch]
+        recalls = {} if score is None else {int(settings.validation.metric.rpartition("@")[2]): score}
+        return RunState(epoch, weights, recalls, state.best.score or 0.0, recipe.optimiser.state_dict())
+
+    latest = {key: value.cpu() for key, value in recipe.network.state_dict().items()}
+    runs = checkpoint(state.epoch, latest), checkpoint(state.best.epoch, state.weights)
+    write_run(folder, model, *runs, settings)
 
 
 def _training_rows(images: ImageList, settings: Training) -> Manifest:
