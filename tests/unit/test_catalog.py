@@ -117,6 +117,12 @@ def test_numbers_of_place_recognition() -> None:
     assert {name for name, d in places.items() if d.positives == "matlab"} == {"tokyotm_train", "tokyotm_val"}
 
 
+def test_photographs_on_request_have_no_address() -> None:
+    asked = {name for d in DATASETS.values() if isinstance(d, DbStructDataset) for name in d.image_sources}
+    assert asked == {"pittsburgh250k", "tokyo247_database", "tokyo247_queries", "tokyotm"}
+    assert {SOURCES[name].access for name in asked} == {"request"}
+
+
 def test_revisited_and_classic_share_their_images() -> None:
     assert DATASETS["roxford5k"].images == DATASETS["oxford5k"].images
     assert DATASETS["rparis6k"].images == DATASETS["paris6k"].images
