@@ -80,31 +80,7 @@ def show_places(
             or a picture that is missing or damaged; the file is named.
     """
     result = _read(ranking, ground_truth, manifest)
-    worst = choose_worst(result.ranks, queries // 2)
-    spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
-    picture = _pictures(image_root)
-    times = np.array(result.labels.database_times)
-    groups = {
-        "Queries with the worst rank": worst,
-        "Queries at even steps of the list": spaced,
-    }
-    sections = [
-        f"<h2>{title}</h2>" + "".join(_query(result, query, times, picture) for query in chosen.tolist())
-        for title, chosen in groups.items()
-        if len(chosen)
-    ]
-    title = escape(f"{method} on {dataset}")
-    page = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"/><title>{title}</title>',
-        f"<style>{_STYLE}</style></head><body>",
-        f"<h1>{title}</h1>",
-        f"<p>{_rule(result)}</p>",
-        draw_map(_places(result.database), _places(result.queries), result.ranks),
-        *sections,
-        "</body></html>",
-    ]
-    write_text(output, "\n".join(page) + "\n")
+    write_text(output, _page(result, f"{method} on {dataset}", queries, _pictures(image_root)))
 
 
 def choose_worst(ranks: np.ndarray, number: int) -> np.ndarray:
@@ -141,6 +117,29 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path) -> _Outcome:
         raise DataError(f"{manifest}: {unplaced.path} has no position; rebuild the manifest.")
     ranks = find_first_hits(ranked.image_ids, labels, complete=True).ranks
     return _Outcome(database, queries, labels, ranked.image_ids, ranks)
+
+
+def _page(result: _Outcome, title: str, queries: int, picture: Callable[[str], str]) -> str:
+    worst = choose_worst(result.ranks, queries // 2)
+    spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
+    groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
+    times = np.array(result.labels.database_times)
+    sections = [
+        f"<h2>{heading}</h2>" + "".join(_query(result, query, times, picture) for query in chosen.tolist())
+        for heading, chosen in groups.items()
+        if len(chosen)
+    ]
+    page = [
+        "<!doctype html>",
+        f'<html lang="en"><head><meta charset="utf-8"/><title>{escape(title)}</title>',
+        f"<style>{_STYLE}</style></head><body>",
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{_rule(result)}</p>",
+        draw_map(_places(result.database), _places(result.queries), result.ranks),
+        *sections,
+        "</body></html>",
+    ]
+    return "\n".join(page) + "\n"
 
 
 def _rule(result: _Outcome) -> str:
