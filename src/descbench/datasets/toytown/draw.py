@@ -6,8 +6,8 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -121,10 +121,12 @@ def _take_all(take: Callable[[_T, Toytown], _P], shots: Sequence[_T], settings: 
         return list(pool.map(take, shots, [settings] * len(shots), chunksize=8))
 
 
-@cache
+# Photographs are taken town by town, and the textures of one take up to 200 MB.
+@lru_cache(maxsize=1)
 def _town(seed: int, name: str, buildings: int) -> tuple[Town, Atlas]:
+    """A town without its textures, which the atlas holds."""
     town = build_town(seed, name, buildings)
-    return town, Atlas(town.atlas)
+    return replace(town, atlas=()), Atlas(town.atlas)
 
 
 def _take_street(point: Standpoint, settings: Toytown) -> np.ndarray:
