@@ -10,6 +10,7 @@ import torch
 
 from descbench.config.networks import FireModel, GemModel, HowModel
 from descbench.errors import DataError
+from descbench.losses.decorrelation import decorrelation_loss
 from descbench.models.checkpoints import build_network, checkpoint_digest, convert_checkpoint, load_network
 
 OFFICIAL = {"source": "official", "file": "how.pth"}
@@ -238,3 +239,18 @@ def test_fire_start_weights_lack_the_reduction_and_may_have_a_classifier(tmp_pat
     del start["lit.mlp.2.bias"]
     with pytest.raises(DataError, match=r"key 'lit\.mlp\.2\.bias' \(32,\) is missing"):
         convert(tmp_path, {"state_dict": start}, model)
+
+
+@pytest.mark.parametrize("dim_lit", [64, 256])
+def test_drawn_templates_look_at_different_places(tmp_path, dim_lit):
+    """Else all super-features of an image are its mean, and training cannot help (mean cosine of maps: 0.98)."""
+    model = fire(weights={"source": "random"}, skip_layer=1, templates=64, iterations=3, dim_lit=dim_lit)
+    convert_checkpoint(model, None, tmp_path / "drawn.pt")
+    lit = load_network(tmp_path / "drawn.pt", model).lit
+    torch.manual_seed(1)
+    features = torch.randn(1, 256, 9, 12).relu()
+    with torch.inference_mode():
+        focused = decorrelation_loss(lit(features)[1])
+        lit.project_q.reset_parameters()
+        even = decorrelation_loss(lit(features)[1])
+    assert focused < 0.6 < 0.9 < even

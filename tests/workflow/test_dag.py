@@ -101,6 +101,15 @@ def test_fire_table_plans_offline_and_without_distractors(workplace):
     assert jobs["score_ranking"] == 3 * 3
 
 
+def test_fire_in_the_demo_is_trained_there(workplace):
+    """One network three times: drawn, whitened, trained; the last two are rows of the table."""
+    jobs = workplace.planned("results/demo/table3.csv", config="config/demo.yaml")
+    assert jobs["draw_toytown"] == 1
+    assert (jobs["convert_checkpoint"], jobs["whiten_checkpoint"], jobs["train_checkpoint"]) == (1, 1, 1)
+    assert jobs["extract_features"] == 2 * (1 + 2 * 2)
+    assert jobs["score_ranking"] == 2 * 2
+
+
 def test_a_million_distractors_plan_by_shard(workplace):
     """Downloads by archive, features and index by shard, one merge for each method and dataset."""
     jobs = workplace.planned("results/table2_r1m.csv", config="config/config.yaml")
