@@ -26,7 +26,7 @@ from descbench.models.backends import use_backend
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
 from descbench.models.local import LocalDescriptors, LocalNetwork
-from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
+from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
 
 _DRAWN = {"source": "random", "seed": 0}
 HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": _DRAWN})
@@ -73,7 +73,7 @@ def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torc
 
 def _training_step(checkpoint: Path, side: int) -> Case:
     """Forward and backward of a tuple: tensors contiguous, and channels last as the loop has them."""
-    tuples = [[image for image in draw_images(side // 2) for _ in range(2)]]
+    images = [image for image in draw_images(side // 2) for _ in range(2)]
     labels = torch.tensor([-1, 1, 0, 0])
 
     def step(layout: torch.memory_format) -> Callable[[], list[float]]:
@@ -82,8 +82,9 @@ def _training_step(checkpoint: Path, side: int) -> Case:
 
         def run() -> list[float]:
             network.zero_grad()
-            (loss, _), *_ = accumulate_gradients(network, tuples, labels, margin=2.0)
-            return [loss, *(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)]
+            loss, _ = tuple_loss(network, images, labels, margin=2.0)
+            loss.backward()
+            return [loss.item(), *(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)]
 
         return run
 

@@ -106,15 +106,15 @@ def test_a_state_of_other_settings_is_not_resumed(through, tmp_path):
 def test_more_epochs_go_on_from_the_state(through, tmp_path, monkeypatch):
     planned = []
     plan = TupleRecipe.plan
-    monkeypatch.setattr(TupleRecipe, "plan", lambda self, epoch: planned.append(epoch) or plan(self, epoch))
+    monkeypatch.setattr(TupleRecipe, "plan", lambda self, *which: planned.append(which) or plan(self, *which))
     files = replace(through, checkpoint=tmp_path / "trained.pt", history=tmp_path / "h.csv")
     train_checkpoint(files, MODEL, SETTINGS.model_copy(update={"epochs": 4}), device="cpu")
-    assert planned == [4]
+    assert planned == [(4, 0)]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_images(school, monkeypatch):
-    plain = TupleRecipe.gradients
-    monkeypatch.setattr(TupleRecipe, "gradients", lambda self, batch: [*plain(self, batch)[:-1], math.nan])
+    plain = TupleRecipe.loss
+    monkeypatch.setattr(TupleRecipe, "loss", lambda self, item: math.nan * plain(self, item))
     with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*images/\d_\d\.png"):
         train_checkpoint(school, MODEL, SETTINGS, device="cpu")
     kept = torch.load(school.folder / "state.pt", weights_only=True)["network"]

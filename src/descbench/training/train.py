@@ -16,6 +16,7 @@ from descbench.device import pick_device
 from descbench.io.digests import digest_of
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.training import TRAIN_CHECKPOINT_VERSION
+from descbench.training.distributed import leads
 from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Trainer, write_history
@@ -90,6 +91,8 @@ def train_checkpoint(
         patience=settings.patience,
     )
     state = trainer.run()
+    if not leads():
+        return
     network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decisive})
     write_history(state.history, files.history)
