@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -82,7 +81,7 @@ def test_history(through):
 def test_a_killed_training_goes_on_to_the_same_bits(through, tmp_path, name, code):
     folder = tmp_path / "school"
     command = [sys.executable, str(HERE / "killed_training.py"), str(folder), name, str(STEPS + 2)]
-    killed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(HERE)})
+    killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == code, killed.stderr
     files = replace(through, checkpoint=tmp_path / "trained.pt", history=tmp_path / "h.csv", folder=folder / "work")
     assert not (folder / "trained.pt").exists()

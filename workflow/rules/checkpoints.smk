@@ -100,6 +100,7 @@ rule train_checkpoint:
         gpu=cfg.training_gpus * gpus(),
         # A resource and no parameter: the number of processes is no reason to train again.
         processes=cfg.training_gpus,
+        nodes=1,
         mem_mb=growing(24000 * cfg.training_gpus),
         runtime=growing_minutes(2880),
     params:
