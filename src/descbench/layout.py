@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from descbench.config.datasets import DatasetBase, DescriptorBagDataset, FolderDataset, KaptureDataset
+from descbench.config.datasets import DatasetBase, DescriptorBagDataset
 from descbench.config.models import Config
 from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeights, TrainedWeights
 from descbench.config.sources import Source
-from descbench.datasets.folder import folder_root, list_images
-from descbench.datasets.kapture import kapture_root, list_records
+from descbench.datasets.own import is_own, list_own, own_root
 from descbench.errors import ConfigError
 from descbench.io.digests import digest_of, sha256_file
 from descbench.lineage import Lineage
@@ -115,12 +114,7 @@ class Layout(Lineage):
     def image_root(self, name: str) -> str:
         """Folder that the paths of a manifest are relative to."""
         dataset = self._get("datasets", self.base_dataset(name))
-        match dataset:
-            case FolderDataset():
-                return folder_root(dataset).as_posix()
-            case KaptureDataset():
-                return kapture_root(dataset).as_posix()
-        return self.datasets_dir
+        return own_root(dataset).as_posix() if is_own(dataset) else self.datasets_dir
 
     def listing_digest(self, name: str) -> str:
         """Digest of the file names in a user's own folders, so that added photographs are noticed."""
@@ -128,15 +122,13 @@ class Layout(Lineage):
 
     def _is_own(self, name: str) -> bool:
         """Whether a dataset is a folder of the user's, which can be listed before anything has run."""
-        return isinstance(self._get("datasets", self.base_dataset(name)), FolderDataset | KaptureDataset)
+        return is_own(self._get("datasets", self.base_dataset(name)))
 
     def _listing(self, name: str) -> dict[str, list[str]]:
         """Images of a user's folders by role, listed once while the workflow is planned."""
         base = self.base_dataset(name)
         if base not in self._listings:
-            dataset = self._get("datasets", base)
-            kapture = isinstance(dataset, KaptureDataset)
-            self._listings[base] = {"database": list_records(dataset)} if kapture else list_images(dataset)
+            self._listings[base] = list_own(self._get("datasets", base))
         return self._listings[base]
 
     def count(self, name: str, role: str) -> int | None:
@@ -173,11 +165,19 @@ class Layout(Lineage):
         weights = self._get("models", model).weights
         if isinstance(weights, OwnWeights):
             return [] if weights.file is None else [weights.file.as_posix()]
-        return [self.raw(weights.file)] if isinstance(weights, OfficialWeights | ImagenetWeights) else []
+        if not isinstance(weights, OfficialWeights | ImagenetWeights):
+            return []
+        copy = self._get("sources", weights.file).local_copy
+        # The user's own folder of a run (pytorch-NetVlad) is read where it is.
+        return [copy.as_posix() if copy is not None and copy.is_dir() else self.raw(weights.file)]
 
     def start_checkpoint(self, model: str) -> str:
-        """Checkpoint that a whitened or trained model starts from."""
+        """Checkpoint that a whitened, clustered or trained model starts from."""
         return self.checkpoint(self._get("models", model).weights.start)
+
+    def clusters(self, model: str) -> str:
+        """Drawn local descriptors and their clusters, from which the layer of a model is set."""
+        return f"{self.results}/clusters/{model}.h5"
 
     def training_folder(self, model: str) -> str:
         """State, TensorBoard events and intermediate files of a training."""
@@ -288,6 +288,10 @@ class Layout(Lineage):
     def usual_tables(self) -> list[str]:
         """Tables that belong to `all` and to the report."""
         return [name for name, table in self.config.tables.items() if not table.when_asked]
+
+    def report_cells(self) -> list[tuple[str, str]]:
+        """``(method, dataset)`` of all scores behind the report's tables, each once."""
+        return list(dict.fromkeys(cell for table in self.usual_tables() for cell in self.table_cells(table)))
 
     def table_cells(self, table: str) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores that a table needs, each once, in order."""

@@ -62,7 +62,7 @@ def make_school(folder, model=MODEL) -> TrainingFiles:
     return TrainingFiles(
         start=folder / "start.pt",
         images=ImageList(folder / "train.csv", folder / "images"),
-        pairs=folder / "train.json",
+        labels=folder / "train.json",
         validation=ImageList(folder / "val.csv", folder / "images"),
         ground_truth=folder / "val.json",
         checkpoint=folder / "trained.pt",

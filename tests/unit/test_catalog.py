@@ -18,6 +18,15 @@ CONTENT = read_yaml(CATALOG)
 SOURCES = TypeAdapter(dict[Name, Source]).validate_python(CONTENT["sources"])
 DATASETS = TypeAdapter(dict[Name, Dataset]).validate_python(CONTENT["datasets"])
 
+# Photographs that their owners give out themselves, and a file that no program can fetch.
+ON_REQUEST = (
+    "pittsburgh250k",
+    "tokyo247_database",
+    "tokyo247_queries",
+    "tokyotm",
+    "vgg16_netvlad_checkpoint.pth.tar",
+)
+
 
 def test_only_sources_and_datasets() -> None:
     assert set(CONTENT) == {"sources", "datasets"}
@@ -26,7 +35,7 @@ def test_only_sources_and_datasets() -> None:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_sources(name: str) -> None:
     source = SOURCES[name]
-    assert source.access == "free"
+    assert source.access == ("request" if name in ON_REQUEST else "free")
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
     # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
@@ -54,7 +63,8 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert {dataset.base, dataset.distractors} <= set(DATASETS)
         return
     folders = {SOURCES[s].unpack.to for s in dataset.image_sources}
-    assert folders <= {getattr(dataset, "images", None)}
+    named = {getattr(dataset, key, None) for key in ("images", "queries")} - {None}
+    assert all(any(path == folder or path.startswith(f"{folder}/") for path in named) for folder in folders)
     for key in ("ground_truth", "database", "list"):
         if (path := getattr(dataset, key, None)) is not None:
             folder, _, file = path.rpartition("/")
@@ -102,3 +112,23 @@ def test_published_figures_of_fire(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rparis6k", "map_hard"): 70.0,
     }
     assert all(column.when_asked == column.dataset.endswith("_r1m") for column in table.columns)
+
+
+def test_figures_of_a_leaking_whitening_say_so() -> None:
+    leaking = [source for name, source in SOURCES.items() if name.startswith("pitts_WPCA")]
+    assert len(leaking) == 3
+    assert all("learned from the test database of Pitts30k" in source.note for source in leaking)
+
+
+def test_all_networks_of_netvlad_are_searched_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CATALOG.parents[2])
+    config = load_config_files("config/config.yaml")
+    names = [name for name, method in config.methods.items() if "netvlad" in name]
+    assert len(names) > 20
+    for name in names:
+        method = config.methods[name]
+        features = config.features[method.features]
+        assert (method.search, method.top_k, features.scales) == ("euclidean", 240, (1.0,))
+        assert features.resize == ((480, 640) if name.startswith("patch_") else None)
+        whitening = config.models[features.model].whitening
+        assert method.dim is None or method.dim < whitening

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_school
+from village import MODEL as NETVLAD
+from village import SETTINGS as NETVLAD_SETTINGS
+from village import make_village
 
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.training.launch import TrainingJob, read_job, train
@@ -29,10 +32,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def job_of(folder, model=MODEL, settings=SETTINGS, **changes):
-    return TrainingJob(
-        make_school(folder, model), model, settings.model_copy(update={**UNEVEN, **changes}), device="cpu"
-    )
+METHODS = {"how": (MODEL, SETTINGS), "fire": (FIRE, FIRE_SETTINGS), "netvlad": (NETVLAD, NETVLAD_SETTINGS)}
+
+
+def job_of(folder, method="how", **changes):
+    model, settings = METHODS[method]
+    files = make_village(folder) if method == "netvlad" else make_school(folder, model)
+    return TrainingJob(files, model, settings.model_copy(update={**UNEVEN, **changes}), device="cpu")
 
 
 def trained(job):
@@ -46,9 +52,9 @@ def history(job):
 
 def test_from_inside(tmp_path):
     """Gradients, NaN in one process, SIGTERM to one process, resume: see the script."""
-    paths = [tmp_path / "how.json", tmp_path / "fire.json"]
-    for path, model, settings in zip(paths, (MODEL, FIRE), (SETTINGS, FIRE_SETTINGS), strict=True):
-        job_of(path.with_suffix(""), model, settings).write(path)
+    paths = [tmp_path / f"{method}.json" for method in METHODS]
+    for method, path in zip(METHODS, paths, strict=True):
+        job_of(path.with_suffix(""), method).write(path)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     result = subprocess.run(
         [*command, str(HERE / "two_processes.py"), *map(str, paths)],
@@ -59,10 +65,10 @@ def test_from_inside(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize(("model", "settings"), [(MODEL, SETTINGS), (FIRE, FIRE_SETTINGS)], ids=["how", "fire"])
-def test_two_processes_go_on_as_one_does(tmp_path, model, settings):
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_go_on_as_one_does(tmp_path, method):
     """The first epoch in one process; the second in one and in two."""
-    job = job_of(tmp_path / "school", model, settings)
+    job = job_of(tmp_path / "images", method)
     job.run()
     both = []
     for processes in (1, 2):
@@ -82,12 +88,8 @@ def test_two_processes_go_on_as_one_does(tmp_path, model, settings):
             )
     for row, other in zip(*map(history, both), strict=True):
         assert row == pytest.approx(other, rel=1e-5, nan_ok=True)
-    assert sorted(path.name for path in both[1].files.folder.iterdir()) == [
-        "events",
-        "history.csv",
-        "state.pt",
-        "trained.pt",
-    ]
+    left = {path.name for path in both[1].files.folder.iterdir()}
+    assert left - {"run"} == {"events", "history.csv", "state.pt", "trained.pt"}
 
 
 def test_an_error_of_one_process_ends_all_and_is_told(tmp_path):
@@ -124,7 +126,7 @@ def test_more_processes_than_gpus(tmp_path, monkeypatch):
 
 
 def test_a_job_survives_its_file(tmp_path):
-    job = job_of(tmp_path / "school", FIRE, FIRE_SETTINGS)
+    job = job_of(tmp_path / "school", "fire")
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
     (tmp_path / "job.json").write_text("{}")

@@ -1,6 +1,6 @@
 """What two processes do together, looked at from inside; torchrun starts it twice.
 
-Arguments: the jobs (JSON) of a training of HOW, whose folder is used, and of one of FIRe.
+Arguments: jobs (JSON) of a training of HOW, whose folder is used, and of trainings of other methods.
 """
 
 import math
@@ -35,12 +35,13 @@ def recipe_of(job, patch):
 
 
 def first_step(job):
-    """Plan, losses and gradients of the first step, by as many processes as there are."""
+    """Plan, recorded losses and gradients of the first step, by as many processes as there are."""
     with pytest.MonkeyPatch.context() as patch:
         recipe = recipe_of(job, patch)
     plan = recipe.plan(1, 0)
-    losses = SharedGradients(recipe.network, recipe.loss)(next(recipe.batches(plan, 0, share())))
-    return plan, losses, {key: value.grad for key, value in recipe.network.named_parameters()}
+    losses = SharedGradients(recipe.network, recipe.loss)(next(recipe.batches(plan, 0)))
+    trained = {key: value for key, value in recipe.network.named_parameters() if value.requires_grad}
+    return plan, recipe.recorded(losses), {key: value.grad for key, value in trained.items()}
 
 
 def check_first_step(alone, together):
@@ -121,7 +122,7 @@ def elsewhere(job, name):
 def main(arguments):
     torch.set_num_threads(1)
     jobs = [read_job(Path(path)) for path in arguments]
-    alone = [first_step(job) for job in jobs]
+    alone = [first_step(elsewhere(job, f"alone{os.environ['RANK']}")) for job in jobs]
     with process_group("cpu"):
         for job, expected in zip(jobs, alone, strict=True):
             check_first_step(expected, first_step(job))

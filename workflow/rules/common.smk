@@ -11,9 +11,11 @@ from descbench.config.models import (
     ReleasedFeatures,
 )
 from descbench.config.networks import (
+    ClusteredWeights,
     ImagenetWeights,
     OfficialWeights,
     OwnWeights,
+    PcaWeights,
     RandomWeights,
     TrainedWeights,
     WhitenedWeights,
@@ -35,7 +37,13 @@ from descbench.retrieval import (
     TRAIN_CODEBOOK_VERSION,
 )
 from descbench.tables import BUILD_REPORT_VERSION, BUILD_TABLE_VERSION
-from descbench.training import TRAIN_CHECKPOINT_VERSION, WHITEN_CHECKPOINT_VERSION
+from descbench.training import (
+    CLUSTER_DESCRIPTORS_VERSION,
+    INITIALISE_CHECKPOINT_VERSION,
+    PCA_CHECKPOINT_VERSION,
+    TRAIN_CHECKPOINT_VERSION,
+    WHITEN_CHECKPOINT_VERSION,
+)
 from snakemake.exceptions import WorkflowError
 
 # Files of the command line overlay the one that the workflow names itself.

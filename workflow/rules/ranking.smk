@@ -99,6 +99,7 @@ rule search_flat:
         ),
         measure=lambda wildcards: cfg.methods[wildcards.method].search,
         top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
+        dim=lambda wildcards: cfg.methods[wildcards.method].dim,
     message:
         "Rank {wildcards.dataset} by {params.measure} ({wildcards.method})"
     script:

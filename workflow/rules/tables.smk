@@ -42,6 +42,7 @@ rule build_table:
 rule build_report:
     input:
         tables=[layout.table(name) for name in layout.usual_tables()],
+        scores=[layout.scores(*cell) for cell in layout.report_cells()],
         histories=[layout.training_history(model) for model in layout.trained_models()],
     output:
         layout.report,
@@ -59,6 +60,7 @@ rule build_report:
     params:
         code=BUILD_REPORT_VERSION,
         tables={name: block("tables", name) for name in layout.usual_tables()},
+        cells=layout.report_cells(),
         trained=layout.trained_models(),
     message:
         "Write the report page"

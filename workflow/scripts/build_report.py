@@ -10,4 +10,6 @@ with job(snakemake):
     tables = {name: Table.model_validate(block) for name, block in snakemake.params.tables.items()}
     histories = {m: Path(h) for m, h in zip(snakemake.params.trained, snakemake.input.histories, strict=True)}
     csv_files = [Path(path) for path in snakemake.input.tables]
-    build_report(tables, csv_files, histories, Path(snakemake.output[0]))
+    cells = [tuple(cell) for cell in snakemake.params.cells]
+    scores = {cell: Path(path) for cell, path in zip(cells, snakemake.input.scores, strict=True)}
+    build_report(tables, csv_files, histories, Path(snakemake.output[0]), scores=scores)

@@ -19,7 +19,7 @@ with job(snakemake):
         TrainingFiles(
             start=Path(snakemake.input.start),
             images=images[0],
-            pairs=labels[0],
+            labels=labels[0],
             validation=images[1] if images[1:] else None,
             ground_truth=labels[1] if labels[1:] else None,
             checkpoint=Path(snakemake.output.checkpoint),

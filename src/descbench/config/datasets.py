@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descbench.config.base import Name, Role, Strict
 
@@ -94,6 +94,12 @@ class PlaceDataset(DatasetBase):
         (), description="Conditions that the queries go through in turn (Tokyo 24/7: day, sunset, night)."
     )
 
+    @model_validator(mode="after")
+    def _distinct_conditions(self) -> PlaceDataset:
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ValueError("a name in `conditions` is written twice")
+        return self
+
 
 class DbStructDataset(PlaceDataset):
     """Pittsburgh or Tokyo as published with NetVLAD: a .mat with `dbStruct`, and image folders."""
@@ -102,6 +108,11 @@ class DbStructDataset(PlaceDataset):
     struct: str = Field(description="The .mat file below <data_dir>/datasets.")
     images: str = Field(description="Folder of the database images below <data_dir>/datasets.")
     queries: str = Field(description="Folder of the query images below <data_dir>/datasets.")
+    suffix: str | None = Field(
+        None,
+        pattern=r"^\.[A-Za-z0-9]+$",
+        description="Suffix of the database files, where it is another one than in the list (Tokyo 24/7: .png).",
+    )
 
 
 class UtmNamesDataset(PlaceDataset):
@@ -110,6 +121,12 @@ class UtmNamesDataset(PlaceDataset):
     format: Literal["utm_names"]
     database: Path = Field(description="Folder of database images (searched in depth).")
     queries: Path = Field(description="Folder of query images (searched in depth).")
+
+    @model_validator(mode="after")
+    def _no_times(self) -> UtmNamesDataset:
+        if self.other_time:
+            raise ValueError("time stamps are not read from names, so `other_time` has nothing to go by")
+        return self
 
 
 class KaptureDataset(DatasetBase):

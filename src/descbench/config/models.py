@@ -42,6 +42,9 @@ class GlobalFeatures(Strict):
     kind: Literal["global"]
     model: Name = Field(description="Model of the catalogue.")
     image_size: int = Field(1024, gt=0, description="Longer side in pixels that images are reduced to.")
+    resize: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
+        None, description="Height and width that every image is brought to, whatever its shape, instead of image_size."
+    )
     scales: tuple[float, ...] = Field((1.0,), min_length=1, description="Pyramid.")
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
@@ -97,6 +100,9 @@ class FlatMethod(Strict):
     search: Literal["inner_product", "euclidean"]
     features: Name = Field(description="Features block of kind `global`.")
     top_k: int | None = Field(None, gt=0, description="Length of the ranking; null = all images.")
+    dim: int | None = Field(
+        None, gt=0, description="First dimensions of the descriptors that are used, normalised again; null = all."
+    )
 
 
 Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descbench.config.base import Name, Role, Strict
 
@@ -52,7 +52,9 @@ class ClusteredWeights(Strict):
     dataset: Name = Field(description="Training images that descriptors are drawn from.")
     role: Role = Field("database", description="Role of those images.")
     images: int = Field(500, gt=0, description="Images that are drawn.")
-    descriptors: int = Field(100, gt=0, description="Locations drawn in each image.")
+    descriptors: int = Field(
+        100, gt=0, description="Locations drawn in each image; their descriptors are normalised, with bias too."
+    )
     iterations: int = Field(100, gt=0, description="k-means iterations.")
     seed: int = Field(123, description="Seed of the drawn images and locations.")
     image_size: int = Field(640, gt=0, description="Longer side in pixels.")
@@ -140,6 +142,12 @@ class NetVladModel(Strict):
     bias: bool = Field(False, description="Whether the soft assignment has a bias (`vladv2`).")
     whitening: int | None = Field(None, gt=0, description="Dimensions of a PCA-whitening of the descriptor.")
     weights: Weights = Field(description="Where the weights come from.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> NetVladModel:
+        if self.pooling != "netvlad" and self.bias:
+            raise ValueError(f"`bias` belongs to pooling netvlad, not to {self.pooling}")
+        return self
 
 
 class OwnWeights(Strict):

@@ -8,7 +8,19 @@ from typing import Any
 
 from descbench.config.datasets import WithDistractorsDataset
 from descbench.config.models import AsmkMethod, Config, GlobalFeatures, LocalFeatures, ReleasedFeatures
-from descbench.config.networks import GemModel, ImagenetWeights, Model, OfficialWeights, TrainedWeights, WhitenedWeights
+from descbench.config.networks import (
+    ClusteredWeights,
+    FireModel,
+    GemModel,
+    HowModel,
+    ImagenetWeights,
+    Model,
+    NetVladModel,
+    OfficialWeights,
+    PcaWeights,
+    TrainedWeights,
+    WhitenedWeights,
+)
 
 Problem = tuple[tuple[Any, ...], str]
 
@@ -53,9 +65,10 @@ def _models(config: Config) -> Iterator[Problem]:
         path, weights = ("models", name, "weights"), model.weights
         if isinstance(weights, OfficialWeights | ImagenetWeights):
             yield from _missing((*path, "file"), weights.file, "sources", config.sources)
-        if isinstance(weights, WhitenedWeights | TrainedWeights):
+        yield from _fitting_weights(path, model)
+        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights | TrainedWeights):
             yield from _start(config, path, name, model)
-        if isinstance(weights, WhitenedWeights):
+        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights):
             yield from _missing((*path, "dataset"), weights.dataset, "datasets", config.datasets)
         if isinstance(weights, TrainedWeights):
             yield from _missing((*path, "training"), weights.training, "training", config.training)
@@ -64,14 +77,30 @@ def _models(config: Config) -> Iterator[Problem]:
                 yield (*path, "training"), f"trains {training.recipe}, this model is {model.architecture}"
 
 
+def _fitting_weights(path: tuple[Any, ...], model: Model) -> Iterator[Problem]:
+    """Ways to make weights that only some networks know."""
+    netvlad = isinstance(model, NetVladModel)
+    match model.weights:
+        case WhitenedWeights() if not isinstance(model, HowModel | FireModel):
+            yield (*path, "source"), f"whitened: {model.architecture} has no reduction of local descriptors"
+        case ClusteredWeights() if not netvlad or model.pooling != "netvlad":
+            yield (*path, "source"), "clustered: only architecture netvlad with pooling netvlad has clusters"
+        case PcaWeights() if not netvlad or model.whitening is None:
+            yield (*path, "source"), "pca: only architecture netvlad has such a whitening; set `whitening` of the model"
+
+
 def _start(config: Config, path: tuple[Any, ...], name: str, model: Model) -> Iterator[Problem]:
     """The model that weights start from: there, of the same architecture, and not made from this one."""
     yield from _missing((*path, "start"), model.weights.start, "models", config.models)
     seen, start = [name], config.models.get(model.weights.start)
     if start is None:
         return
-    if start.model_dump(exclude={"weights"}) != model.model_dump(exclude={"weights"}):
-        yield (*path, "start"), f"{model.weights.start!r} is another network; only `weights` may differ"
+    wanted = model.model_dump(exclude={"weights"})
+    if isinstance(model.weights, PcaWeights):
+        wanted["whitening"] = None
+    if start.model_dump(exclude={"weights"}) != wanted:
+        only = "`weights` may differ, and it has no `whitening`" if "whitening" in wanted else "`weights` may differ"
+        yield (*path, "start"), f"{model.weights.start!r} is another network; only {only}"
     following = model.weights.start
     while following in config.models:
         if following in seen:
@@ -86,8 +115,13 @@ def _training(config: Config) -> Iterator[Problem]:
         path = ("training", name)
         yield from _missing((*path, "dataset"), training.dataset, "datasets", config.datasets)
         dataset = config.datasets.get(training.dataset)
-        if dataset is not None and dataset.format != "sfm120k":
-            yield (*path, "dataset"), f"{training.dataset!r} has no training pairs; a dataset of format sfm120k has"
+        wanted = ("dbstruct", "utm_names") if training.recipe == "netvlad" else ("sfm120k",)
+        if dataset is not None and dataset.format not in wanted:
+            yield (
+                (*path, "dataset"),
+                f"{training.dataset!r} is of format {dataset.format}; {training.recipe} is trained on "
+                f"{' or '.join(wanted)}",
+            )
         if training.validation is not None:
             yield from _missing(
                 (*path, "validation", "dataset"), training.validation.dataset, "datasets", config.datasets
@@ -104,7 +138,7 @@ def _features(config: Config) -> Iterator[Problem]:
             continue
         yield from _missing((*path, "model"), features.model, "models", config.models)
         model = config.models.get(features.model)
-        if model is not None and isinstance(features, LocalFeatures) and isinstance(model, GemModel):
+        if model is not None and isinstance(features, LocalFeatures) and isinstance(model, GemModel | NetVladModel):
             yield (*path, "kind"), f"model {features.model!r} ({model.architecture}) has no local features"
 
 

@@ -72,7 +72,9 @@ class PlaceValidation(Strict):
     """Validation: exact search of a place-recognition dataset."""
 
     dataset: Name = Field(description="Dataset with queries and positions.")
-    metric: str = Field("recall@5", description="Key of the scores that decides which epoch is the best.")
+    metric: str = Field(
+        "recall@5", pattern=r"^recall@\d+$", description="Key of the scores that decides which epoch is the best."
+    )
     every: int = Field(1, gt=0, description="Epochs between two validations.")
     image_size: int = Field(640, gt=0, description="Longer side in pixels.")
 

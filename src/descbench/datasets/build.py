@@ -7,6 +7,7 @@ from pathlib import Path
 
 from descbench.config.datasets import (
     Dataset,
+    DbStructDataset,
     DescriptorBagDataset,
     FolderDataset,
     ImageListDataset,
@@ -14,16 +15,23 @@ from descbench.config.datasets import (
     RevisitopDataset,
     Sfm120kDataset,
     SfmValDataset,
+    UtmNamesDataset,
 )
+from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.folder import read_folder
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.image_list import read_image_list
 from descbench.datasets.kapture import read_kapture
 from descbench.datasets.manifest import Manifest, check_counts, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, write_pairs
+from descbench.datasets.places import PlaceLabels, write_places
+from descbench.datasets.positions import label_places, positions_of
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
+from descbench.datasets.utm_names import read_utm_names
 from descbench.errors import DataError
+
+Labels = GroundTruth | PlaceLabels | TrainingPairs | None
 
 
 def build_manifest(
@@ -35,8 +43,8 @@ def build_manifest(
         name: of the dataset, for messages.
         dataset: its block of the configuration.
         datasets_dir: ``<data_dir>/datasets``.
-        manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, and
-            ``null`` for a dataset without labels.
+        manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, which
+            images show a query's place where positions are known, and ``null`` for a dataset without labels.
 
     Raises:
         DataError: the official files are damaged, have other counts than the catalogue says, or labels
@@ -48,11 +56,30 @@ def build_manifest(
         num = {role: len(manifest.of_role(role)) for role in ("query", "database")}
         labels.check(num["query"], num["database"], f"datasets.{name}")
     write_manifest(manifest, manifest_path)
-    if isinstance(labels, TrainingPairs):
-        write_pairs(labels, ground_truth_path)
-    else:
-        write_ground_truth(labels, ground_truth_path)
+    match labels:
+        case TrainingPairs():
+            write_pairs(labels, ground_truth_path)
+        case PlaceLabels():
+            _report_places(name, labels)
+            write_places(labels, ground_truth_path)
+        case _:
+            write_ground_truth(labels, ground_truth_path)
     logging.info("%s: %d images", name, len(manifest))
+
+
+def _report_places(name: str, labels: PlaceLabels) -> None:
+    """Say what the labels hold: the classic faults of a list are queries that nothing is right for."""
+    queries, alone = len(labels.positives), labels.without_positive()
+    usable = sum(map(bool, labels.training_positives))
+    logging.info("%s: right within %g m; %d of %d queries usable in training", name, labels.radius, usable, queries)
+    if alone:
+        logging.warning(
+            "%s: %d of %d queries have no database image within %g m; they count as missed.",
+            name,
+            alone,
+            queries,
+            labels.radius,
+        )
 
 
 def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
@@ -64,7 +91,7 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
         logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 
-def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth | TrainingPairs | None]:
+def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Labels]:
     """Read the official files of a dataset: its images, and its labels or training pairs."""
     match dataset:
         case RevisitopDataset():
@@ -77,6 +104,11 @@ def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Ground
             return read_image_list(dataset, datasets_dir)
         case FolderDataset():
             return read_folder(dataset)
+        case DbStructDataset():
+            return read_dbstruct(dataset, datasets_dir)
+        case UtmNamesDataset():
+            manifest = read_utm_names(dataset)
+            return manifest, label_places(positions_of(manifest, str(dataset.database)), dataset)
         case KaptureDataset():
             return read_kapture(dataset), None
         case DescriptorBagDataset():

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from descbench.datasets.places import PlaceLabels, parse_places
 from descbench.errors import DataError
 from descbench.io.atomic import write_json
 
@@ -54,11 +55,21 @@ def write_ground_truth(ground_truth: GroundTruth | None, path: str | os.PathLike
     write_json(path, value)
 
 
-def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | None:
-    """Read what :func:`write_ground_truth` wrote; None for a dataset without labels, or with training pairs."""
+def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | PlaceLabels | None:
+    """Read the labels beside a manifest, of whatever protocol.
+
+    Returns:
+        what :func:`write_ground_truth` or :func:`descbench.datasets.places.write_places` wrote; None for a
+        dataset without labels, or with training pairs.
+
+    Raises:
+        DataError: the file is of another version, or no ground truth.
+    """
     value = json.loads(Path(path).read_text(encoding="utf-8"))
     if value is None or value.get("protocol") == "pairs":
         return None
+    if value.get("protocol") == "places":
+        return parse_places(value, path)
     if set(value) != {"protocol", "queries"} or value["protocol"] not in LABELS:
         raise DataError(f"{path}: not a ground-truth file of descbench; rebuild the manifest.")
     queries = tuple({label: tuple(ids) for label, ids in labels.items()} for labels in value["queries"])

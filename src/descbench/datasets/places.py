@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from descbench.errors import DataError
-from descbench.io.atomic import write_json
+from descbench.io.atomic import write_text
 
 Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class PlaceLabels:
-    """What is right for every query, in query order.
+    """What is right for every query, in query order (vpr_datasets.md sections 3 and 7).
 
     Attributes:
         radius: metres within which a database image is right.
         positives: per query the database images within it, ascending; those beyond are training's negatives.
         training_positives: per query the images that training may take as positives, ascending.
-        ignored: per query database images that a ranking is scored without (Tokyo Time Machine: those of the
-            query's own time stamp); empty where no query has any.
+        database_times, query_times: time stamps; a ranking is scored without the database images of its
+            query's own (Tokyo Time Machine). Empty where it is scored as it is.
         one_per: consecutive database images of a panorama, of which only the first hit counts; None: all count.
         conditions: names of the conditions that queries go through in turn.
     """
@@ -30,14 +31,23 @@ class PlaceLabels:
     radius: float
     positives: tuple[Ids, ...]
     training_positives: tuple[Ids, ...]
-    ignored: tuple[Ids, ...] = ()
+    database_times: tuple[float, ...] = ()
+    query_times: tuple[float, ...] = ()
     one_per: int | None = None
     conditions: tuple[str, ...] = ()
+
+    def without_positive(self) -> int:
+        """Number of queries that no database image is right for, those left out for their time stamp set aside."""
+        if not self.database_times:
+            return sum(not ids for ids in self.positives)
+        pairs = zip(self.positives, self.query_times, strict=True)
+        return sum(all(self.database_times[i] == time for i in ids) for ids, time in pairs)
 
 
 def write_places(labels: PlaceLabels, path: str | os.PathLike[str]) -> None:
     """Write labels as JSON, atomically, in the place of a ground truth."""
-    write_json(path, {"protocol": "places", **asdict(labels)})
+    # Millions of ids: one line instead of one each.
+    write_text(path, json.dumps({"protocol": "places", **vars(labels)}, allow_nan=False) + "\n")
 
 
 def read_places(path: str | os.PathLike[str]) -> PlaceLabels:
@@ -47,7 +57,20 @@ def read_places(path: str | os.PathLike[str]) -> PlaceLabels:
         DataError: the file holds no such labels.
     """
     value = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(value, dict) or value.pop("protocol", None) != "places":
+    if not isinstance(value, dict) or value.get("protocol") != "places":
         raise DataError(f"{path}: holds no positions; a dataset of format dbstruct or utm_names has them.")
-    lists = {key: tuple(map(tuple, value[key])) for key in ("positives", "training_positives", "ignored")}
-    return PlaceLabels(**{**value, **lists, "conditions": tuple(value["conditions"])})
+    return parse_places(value, path)
+
+
+def parse_places(value: dict[str, Any], path: str | os.PathLike[str]) -> PlaceLabels:
+    """Labels from the content of their file.
+
+    Raises:
+        DataError: other keys than those of this version.
+    """
+    fields = {key: item for key, item in value.items() if key != "protocol"}
+    if set(fields) != set(PlaceLabels.__dataclass_fields__):
+        raise DataError(f"{path}: not a ground-truth file of this version; rebuild the manifest.")
+    lists = {key: tuple(map(tuple, fields[key])) for key in ("positives", "training_positives")}
+    flat = {key: tuple(fields[key]) for key in ("database_times", "query_times", "conditions")}
+    return PlaceLabels(**fields | lists | flat)

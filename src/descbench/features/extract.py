@@ -43,16 +43,18 @@ class _Item:
 class _Images(Dataset):
     """Loads the images of a shard; a broken one comes through as a reason, for the caller to judge."""
 
-    def __init__(self, rows: Sequence[ManifestRow], root: Path, image_size: int) -> None:
-        self._rows, self._root, self._image_size = rows, root, image_size
+    def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings) -> None:
+        self._rows, self._root, self._image_size = rows, root, settings.image_size
+        self._resize = settings.resize if settings.kind == "global" else None
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> _Item:
         row = self._rows[index]
+        path = self._root / row.path
         try:
-            return _Item(row, load_image(self._root / row.path, self._image_size, row.box), "")
+            return _Item(row, load_image(path, self._image_size, row.box, resize=self._resize), "")
         except DataError as error:
             return _Item(row, None, str(error))
 
@@ -114,7 +116,7 @@ def extract_features(
         backend=use_backend(network, backend),
     )
     loader = DataLoader(
-        _Images(images.rows, image_root, settings.image_size),
+        _Images(images.rows, image_root, settings),
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_is,

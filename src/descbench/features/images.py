@@ -38,8 +38,10 @@ class LoadedImage:
         return points * np.array(self.ratio, np.float32) + np.array(self.offset, np.float32)
 
 
-def load_image(path: str | os.PathLike[str], image_size: int, box: Box | None = None) -> LoadedImage:
-    """Read, crop and shrink an image; never enlarged, never rotated by EXIF.
+def load_image(
+    path: str | os.PathLike[str], image_size: int, box: Box | None = None, *, resize: tuple[int, int] | None = None
+) -> LoadedImage:
+    """Read, crop and shrink an image; never enlarged but by ``resize``, never rotated by EXIF.
 
     Args:
         path: image file.
@@ -47,6 +49,8 @@ def load_image(path: str | os.PathLike[str], image_size: int, box: Box | None = 
             same factor.
         box: x1, y1, x2, y2 in pixels. PIL rounds each (half to even); what lies outside the image is
             black.
+        resize: height and width that the (cropped) image is brought to bilinearly, whatever its shape, instead of
+            ``image_size`` (Patch-NetVLAD: 480 x 640).
 
     Raises:
         DataError: the file is absent, empty, no image, too large to be one, or the crop has no area.
@@ -74,8 +78,10 @@ def load_image(path: str | os.PathLike[str], image_size: int, box: Box | None = 
         image, corner = image.crop(tuple(box)), (corners[0], corners[1])
         target = image_size * max(image.size) / longest
     before = image.size
-    # Below one pixel Pillow has nothing to keep the aspect ratio with.
-    image.thumbnail((max(target, 1.0), max(target, 1.0)), Image.Resampling.LANCZOS)
+    if resize is not None:
+        image = image.resize(resize[::-1], Image.Resampling.BILINEAR)
+    else:  # below one pixel Pillow has nothing to keep the aspect ratio with
+        image.thumbnail((max(target, 1.0), max(target, 1.0)), Image.Resampling.LANCZOS)
     ratio = (before[0] / image.width, before[1] / image.height)
     return LoadedImage(np.asarray(image), corner, ratio)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from descbench.datasets.ground_truth import read_ground_truth
+from descbench.datasets.ground_truth import GroundTruth, read_ground_truth
+from descbench.datasets.places import PlaceLabels
 from descbench.errors import DataError
 from descbench.io.atomic import write_json
+from descbench.metrics.places import find_first_hits, find_warnings, recalls
 from descbench.metrics.revisited import KAPPAS, classic_scores, revisited_scores
-from descbench.retrieval.ranking import Ranking, read_ranking
+from descbench.retrieval.ranking import Ranking, count_searched, read_ranking
 
 
 def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
@@ -19,8 +22,12 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
     the classic protocol ``map``, ``mp@10``...) and ``per_query`` (``ap_medium``, ``p@10_medium``...: one
     value per query, null for a query without positives). All values are fractions of 1.
 
+    For protocol ``places`` the metrics are ``recall@1``, ``recall@5_night``..., ``per_query`` holds
+    ``first_hit`` (rank from 1, null for none), and there are ``queries_without_positive``, ``radius`` (metres),
+    ``one_per``, ``other_time`` (the rules of the dataset) and ``warnings``.
+
     Raises:
-        DataError: the dataset has no ground truth, or the ranking is of another set of queries.
+        DataError: the dataset has no ground truth, the ranking is of another set of queries, or too short.
     """
     truth = read_ground_truth(ground_truth)
     if truth is None:
@@ -29,13 +36,45 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
             f"ask for the ranking itself ({ranking}) instead of its scores."
         )
     ranked = read_ranking(ranking)
-    _check(ranked, len(truth.queries), ranking, ground_truth)
+    if isinstance(truth, PlaceLabels):
+        _check(ranked, len(truth.positives), ranking, ground_truth)
+        scores = _score_places(ranked, truth, ranking)
+        for warning in scores["warnings"]:
+            logging.warning("%s: %s", ranking, warning)
+    else:
+        _check(ranked, len(truth.queries), ranking, ground_truth)
+        scores = _score_labels(ranked, truth)
+    write_json(output, scores)
+
+
+def _score_labels(ranked: Ranking, truth: GroundTruth) -> dict[str, Any]:
     compute = revisited_scores if truth.protocol == "revisited" else classic_scores
     metrics, per_query = _split(compute(ranked.image_ids.T, truth.queries, KAPPAS))
-    write_json(
-        output,
-        {"protocol": truth.protocol, "num_queries": len(truth.queries), "metrics": metrics, "per_query": per_query},
-    )
+    return {
+        "protocol": truth.protocol,
+        "num_queries": len(truth.queries),
+        "metrics": metrics,
+        "per_query": per_query,
+    }
+
+
+def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[str, Any]:
+    complete = ranked.image_ids.shape[1] == count_searched(ranking)
+    try:
+        hits = find_first_hits(ranked.image_ids, truth, complete=complete)
+    except DataError as error:
+        raise DataError(f"{ranking}: {error}") from None
+    return {
+        "protocol": "places",
+        "num_queries": len(truth.positives),
+        "queries_without_positive": truth.without_positive(),
+        "radius": truth.radius,
+        "one_per": truth.one_per,
+        "other_time": bool(truth.query_times),
+        "metrics": recalls(hits, truth.conditions),
+        "per_query": {"first_hit": [rank or None for rank in hits.ranks.tolist()]},
+        "warnings": find_warnings(ranked.image_ids, ranked.scores, hits),
+    }
 
 
 def _check(ranked: Ranking, num_queries: int, ranking: Path, ground_truth: Path) -> None:

@@ -7,16 +7,24 @@ written with ``torch.save``. Official files are read with ``weights_only=True``:
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from descbench.config.networks import FireModel, HowModel, ImagenetWeights, Model, OwnModel, OwnWeights, RandomWeights
+from descbench.config.networks import (
+    FireModel,
+    HowModel,
+    ImagenetWeights,
+    Model,
+    NetVladModel,
+    OwnModel,
+    OwnWeights,
+    RandomWeights,
+)
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
@@ -24,15 +32,17 @@ from descbench.models.fire import FireNet
 from descbench.models.gem import GemNet
 from descbench.models.how import HowNet
 from descbench.models.levels import LevelNetwork
+from descbench.models.netvlad import NetVladNet
+from descbench.models.netvlad_files import read_netvlad_file
+from descbench.models.netvlad_init import draw_with_contrast
 from descbench.models.own import build_own
+from descbench.models.torch_files import load_torch_file
 
 FORMAT = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # Weight of the last BatchNorm of a residual block in drawn networks.
 _BRANCH = 0.1
-_PATH_MODULES = ("pathlib", "pathlib._local")
-_PATH_CLASSES = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 _HOW_SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
 
 
@@ -42,6 +52,8 @@ def build_network(model: Model) -> LevelNetwork:
         return HowNet(model.backbone, model.skip_layer, model.dim, model.smoothing)
     if isinstance(model, FireModel):
         return FireNet(model.backbone, model.skip_layer, model.dim, model.templates, model.iterations, model.dim_lit)
+    if isinstance(model, NetVladModel):
+        return NetVladNet(model.backbone, model.pooling, model.clusters, model.bias, model.whitening)
     if isinstance(model, OwnModel):
         return build_own(model)
     return GemNet(model.backbone, model.whitening)
@@ -112,7 +124,7 @@ def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
     Raises:
         DataError: no checkpoint of ours, or of another architecture than ``model``.
     """
-    content = _load(checkpoint)
+    content = load_torch_file(checkpoint)
     if content.get("format") != FORMAT:
         raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
     if content["model"] != _architecture(model):
@@ -127,7 +139,7 @@ def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
 
 def checkpoint_digest(checkpoint: Path) -> str:
     """SHA-256 over names, types, shapes and values of a checkpoint's weights, whatever the container."""
-    content = _load(checkpoint)
+    content = load_torch_file(checkpoint)
     digest = hashlib.sha256()
     tensors = {**content["state_dict"], **{f"extra.{k}": v for k, v in content["extra"].items()}}
     for name, tensor in sorted(tensors.items()):
@@ -215,6 +227,8 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
             first.weight -= first.weight.mean((1, 2, 3), keepdim=True)
         if isinstance(network, HowNet):
             nn.init.orthogonal_(network.dim_reduction.weight)
+        if isinstance(network, NetVladNet):
+            draw_with_contrast(network)
     return {
         "mean": list(IMAGENET_MEAN),
         "std": list(IMAGENET_STD),
@@ -225,11 +239,16 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
 
 
 def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
-    """A backbone of torchvision's layout, for FIRe with LIT; the reduction is drawn from the seed."""
-    content, drawn = _load(weights), _drawn(model, seed)
-    found = {_sequential_key(key): tensor for key, tensor in content.get("state_dict", content).items()}
+    """A backbone of torchvision's layout, for FIRe with LIT; what is not learned on ImageNet is drawn from the seed."""
+    content, drawn = load_torch_file(weights), _drawn(model, seed)
+    netvlad = isinstance(model, NetVladModel)
+    found = {
+        key.replace("features.", "encoder.", 1) if netvlad else _sequential_key(key): tensor
+        for key, tensor in content.get("state_dict", content).items()
+    }
     expected = drawn["state_dict"]
-    beyond = {key: tensor for key, tensor in expected.items() if key.startswith("dim_reduction.")}
+    prefixes = ("pool.", "WPCA.") if netvlad else ("dim_reduction.",)
+    beyond = {key: tensor for key, tensor in expected.items() if key.startswith(prefixes)}
     state = {**beyond, **{key: found[key] for key in expected if key in found}}
     load_state(build_empty_network(model), state, weights)
     source = {"file": weights.name, "sha256": sha256_file(weights), "seed": seed}
@@ -242,7 +261,7 @@ def _own(model: OwnModel, weights: Path | None, seed: int) -> dict[str, Any]:
         torch.manual_seed(seed)
         network = build_own(model)
     if weights is not None:
-        content = _load(weights)
+        content = load_torch_file(weights)
         load_state(network.module, content.get("state_dict", content), weights)
     return {
         "mean": list(model.mean),
@@ -261,7 +280,9 @@ def _sequential_key(key: str) -> str:
 
 
 def _official(model: Model, weights: Path) -> dict[str, Any]:
-    content, network = _load(weights), build_empty_network(model)
+    if isinstance(model, NetVladModel):
+        return _official_netvlad(model, weights)
+    content, network = load_torch_file(weights), build_empty_network(model)
     for key in ("state_dict", "meta"):
         if key not in content:
             raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")
@@ -276,6 +297,18 @@ def _official(model: Model, weights: Path) -> dict[str, Any]:
         "extra": _learned_whitening(content["meta"], weights) if getattr(network, "learned", False) else {},
         "state_dict": network.state_dict(),
         "source": {"file": weights.name, "sha256": sha256_file(weights), "seed": None},
+    }
+
+
+def _official_netvlad(model: NetVladModel, weights: Path) -> dict[str, Any]:
+    found, network = read_netvlad_file(model, weights), build_empty_network(model)
+    load_state(network, found.state, found.file)
+    return {
+        "mean": list(IMAGENET_MEAN if found.mean is None else found.mean),
+        "std": list(IMAGENET_STD if found.std is None else found.std),
+        "extra": {},
+        "state_dict": network.state_dict(),
+        "source": {"file": found.file.name, "sha256": sha256_file(found.file), "seed": None},
     }
 
 
@@ -331,32 +364,3 @@ def _learned_whitening(meta: Mapping[str, Any], weights: Path) -> dict[str, torc
         }
     except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise DataError(f"{weights}: holds no learned whitening (Lw with m and P); set `whitening: none`.") from error
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """Read a file of torch.save without running anything it holds; numpy arrays and paths are admitted.
-
-    Checkpoints of FIRe's own training hold the path of their start weights (fire.md section 3.5).
-    """
-    numpy_pickles = [
-        np._core.multiarray._reconstruct,
-        np._core.multiarray.scalar,
-        np.ndarray,
-        np.dtype,
-        *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
-    ]
-    aliases = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct")]
-    aliases.append((np._core.multiarray.scalar, "numpy.core.multiarray.scalar"))
-    # Whatever the system it was written on, a path is read as text of this class.
-    aliases += [(PurePosixPath, f"{module}.{name}") for module in _PATH_MODULES for name in _PATH_CLASSES]
-    try:
-        with torch.serialization.safe_globals([*numpy_pickles, *aliases]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such checkpoint.") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as a checkpoint ({reason}); fetch it again.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, not a checkpoint.")
-    return content

@@ -33,6 +33,7 @@ def search_flat(
     *,
     measure: Measure = "inner_product",
     top_k: int | None,
+    dim: int | None = None,
 ) -> None:
     """Rank database images by the similarity of their global descriptors with each query's.
 
@@ -44,27 +45,32 @@ def search_flat(
         output: the ranking to write.
         measure: scores are inner products, or negative squared Euclidean distances.
         top_k: images kept of each query; None = all.
+        dim: first dimensions that are used, normalised again (netvlad.md section 9); None = all, as they are.
 
     Raises:
-        DataError: shards of local features, gaps in the database, descriptors that are not finite.
+        DataError: shards of local features, gaps in the database, descriptors that are not finite, or shorter
+            than ``dim``.
         StaleFileError: shards of different features or weights.
     """
     with ExitStack() as stack:
         queries = [stack.enter_context(ShardReader(path)) for path in query_shards]
         database = [stack.enter_context(ShardReader(path)) for path in database_shards]
         _check(queries, database, output)
+        if dim is not None and dim > database[0].dim:
+            raise DataError(f"{database[0].path}: descriptors have {database[0].dim} dimensions, `dim` asks for {dim}.")
         query_ids = np.concatenate([reader.image_ids for reader in queries])
         total = sum(reader.num_images for reader in database)
         width = total if top_k is None else min(top_k, total)
         info = database[0].info
-        part = PartInfo(0, total, {"features": info.features, "checkpoint": info.checkpoint, "measure": measure})
+        made_from = {"features": info.features, "checkpoint": info.checkpoint, "measure": measure, "dim": dim}
+        part = PartInfo(0, total, made_from)
         writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
         images = _rows(_IMAGE_BYTES, 4 * database[0].dim)
         # A ranked image takes about four numbers of eight bytes while rows are put in order.
         step = min(_rows(_QUERY_BYTES, 4 * database[0].dim), _rows(_PRODUCT_BYTES, 32 * (width + images)))
         row = 0
-        for block in _blocks(queries, step):
-            ids, scores = _search_block(block, _blocks(database, images), measure, width)
+        for block in _blocks(queries, step, dim):
+            ids, scores = _search_block(block, _blocks(database, images, dim), measure, width)
             writer.write(row, ids, scores)
             row += len(block.vectors)
 
@@ -120,7 +126,7 @@ def _scores(queries: _Images, block: _Images, measure: Measure) -> np.ndarray:
     return products
 
 
-def _blocks(readers: Sequence[ShardReader], images: int) -> Iterator[_Images]:
+def _blocks(readers: Sequence[ShardReader], images: int, dim: int | None) -> Iterator[_Images]:
     for reader in readers:
         for start in range(0, reader.num_images, images):
             stop = min(start + images, reader.num_images)
@@ -130,6 +136,9 @@ def _blocks(readers: Sequence[ShardReader], images: int) -> Iterator[_Images]:
             if not present.all():
                 vectors = np.zeros((stop - start, reader.dim), np.float32)
                 vectors[present] = block.descriptors
+            if dim is not None:
+                lengths = np.linalg.norm(vectors[:, :dim], axis=1, keepdims=True)
+                vectors = vectors[:, :dim] / np.maximum(lengths, 1e-12)
             with np.errstate(over="ignore"):  # named just below
                 squares = np.array([vector @ vector for vector in vectors], np.float64)
             if not np.isfinite(squares).all():

@@ -86,6 +86,12 @@ def read_ranking(path: Path) -> Ranking:
         return Ranking(file["query_ids"][:], file["image_ids"][:], file["scores"][:])
 
 
+def count_searched(path: Path) -> int:
+    """Number of images that a ranking was made of; more than it holds where it was cut."""
+    with opened(path, _KIND) as file:
+        return int(file.attrs["num_images"])
+
+
 def rank_scores(image_ids: np.ndarray, scores: np.ndarray, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Order scores.
 

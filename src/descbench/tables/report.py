@@ -10,6 +10,7 @@ from pathlib import Path
 from descbench.config.models import Table
 from descbench.io.atomic import write_text
 from descbench.tables.curves import learning_curve
+from descbench.tables.notes import Cell, place_notes
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -24,7 +25,12 @@ figure { margin: 1rem 0 }
 
 
 def build_report(
-    tables: Mapping[str, Table], csv_files: Sequence[Path], histories: Mapping[str, Path], output: Path
+    tables: Mapping[str, Table],
+    csv_files: Sequence[Path],
+    histories: Mapping[str, Path],
+    output: Path,
+    *,
+    scores: Mapping[Cell, Path] | None = None,
 ) -> None:
     """Write ``report.html``: every table as an element ``<table id="table2">`` and so on, then learning curves.
 
@@ -33,8 +39,11 @@ def build_report(
         csv_files: the tidy CSV of each, in the same order.
         histories: history of every training behind the tables, by model.
         output: the page.
+        scores: scores files by ``(method, dataset)``, for the notes under tables of place recognition.
     """
-    sections = [_section(name, table, path) for (name, table), path in zip(tables.items(), csv_files, strict=True)]
+    notes = {name: place_notes(table, scores or {}) for name, table in tables.items()}
+    blocks = zip(tables.items(), csv_files, strict=True)
+    sections = [_section(name, table, path, notes[name]) for (name, table), path in blocks]
     page = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8"><title>descbench report</title>',
@@ -47,7 +56,7 @@ def build_report(
     write_text(output, "\n".join(page) + "\n")
 
 
-def _section(name: str, table: Table, csv_file: Path) -> str:
+def _section(name: str, table: Table, csv_file: Path, notes: Sequence[str]) -> str:
     with open(csv_file, newline="", encoding="utf-8") as stream:
         cells = {(r["row"], r["dataset"], r["metric"]): r for r in csv.DictReader(stream)}
     head = "".join(f"<th>{escape(column.label)}</th>" for column in table.columns)
@@ -60,7 +69,7 @@ def _section(name: str, table: Table, csv_file: Path) -> str:
     return (
         f'<table id="{escape(name)}"><caption>{escape(name)}: {escape(table.title)}</caption>'
         f"<thead><tr><th>method</th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-        + (f'<p class="note">{escape(note)}</p>' if note else "")
+        + "".join(f'<p class="note">{escape(text)}</p>' for text in (note, *notes) if text)
     )
 
 

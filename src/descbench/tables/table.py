@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from descbench.config.models import Column, Figure, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path, write_text
+from descbench.tables.notes import Cell, place_notes
 
 COLUMNS = (
     "table",
@@ -28,7 +29,6 @@ COLUMNS = (
 )
 # A table of drawn images has nothing published beside it.
 SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "provenance")
-Cell = tuple[str, str]
 T = TypeVar("T")
 
 
@@ -92,11 +92,11 @@ def build_table(
         for column in table.columns
     ]
     _write_csv(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
-    write_text(markdown_path, render_markdown(name, table, lines))
+    write_text(markdown_path, render_markdown(name, table, lines, place_notes(table, scores)))
 
 
-def render_markdown(name: str, table: Table, lines: list[Line]) -> str:
-    """The table in the paper's shape: one row a method, ours with the reference in brackets."""
+def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[str] = ()) -> str:
+    """The table in the paper's shape: one row a method, ours with the reference in brackets, then the notes."""
     by_cell = {(line.row, line.dataset, line.metric): line for line in lines}
     out = [f"## {name}: {table.title}", ""]
     out.append("| method | " + " | ".join(column.label for column in table.columns) + " |")
@@ -109,6 +109,8 @@ def render_markdown(name: str, table: Table, lines: list[Line]) -> str:
         out.append("Ours, and in brackets the published figure (released weights where stated, else the paper's).")
     if table.note:
         out.append(table.note)
+    if notes:
+        out += ["", *(f"- {note}" for note in notes)]
     return "\n".join(out).rstrip() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Training: whitening initialisation, mining, the training loop and its validation.
+"""Training: initialisation by clusters and whitenings, mining, the training loop and its validation.
 
 The constants belong to the stages of the same names; they are raised on purpose, whenever the result of a
 stage changes, so that Snakemake runs it again.
@@ -6,3 +6,6 @@ stage changes, so that Snakemake runs it again.
 
 WHITEN_CHECKPOINT_VERSION = 1
 TRAIN_CHECKPOINT_VERSION = 1
+CLUSTER_DESCRIPTORS_VERSION = 1
+INITIALISE_CHECKPOINT_VERSION = 1
+PCA_CHECKPOINT_VERSION = 1

@@ -79,6 +79,11 @@ def agreed(value: T) -> T:
     return values[0]
 
 
+def meet() -> None:
+    """Wait until all processes are here."""
+    woven([])
+
+
 def in_any(flag: bool) -> bool:
     """Whether the flag is set in any process."""
     return any(woven([flag]))
@@ -89,13 +94,12 @@ class SharedGradients:
 
     Args:
         network: whose parameters get the gradients; the same in all processes.
-        loss: maps an item to a scalar.
+        loss: maps an item to a scalar, by way of every parameter that is not frozen.
     """
 
     def __init__(self, network: nn.Module, loss: Callable[[Any], torch.Tensor]) -> None:
         module = _Loss(network, loss)
-        # Processes may have no item in a step, and networks parameters that their loss does not need.
-        self._module = module if _size() == 1 else DistributedDataParallel(module, find_unused_parameters=True)
+        self._module = module if _size() == 1 else DistributedDataParallel(module)
         self._network = network
 
     def __call__(self, items: Sequence[Any]) -> list[float]:
@@ -139,9 +143,9 @@ class _Loss(nn.Module):
         self._loss = loss
 
     def forward(self, item: Any) -> torch.Tensor:
-        """Loss of an item; of None a zero that hangs on a single parameter, so that its backward runs."""
+        """Loss of an item; of None a zero that hangs on all parameters, so that its backward reaches them."""
         if item is None:
-            return 0 * next(value for value in self.parameters() if value.requires_grad).sum()
+            return 0 * torch.stack([value.sum() for value in self.parameters() if value.requires_grad]).sum()
         return self._loss(item)
 
 

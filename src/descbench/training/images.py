@@ -34,12 +34,12 @@ class TrainingImages:
         tensor = to_tensor(load_image(self.paths[image], self.image_size).pixels, self.mean, self.std)[None]
         return tensor.flip(-1) if flip else tensor
 
-    def loader(self, sets: Sequence[Sequence[int]], flips: torch.Tensor, *, workers: int) -> DataLoader:
+    def loader(self, sets: Sequence[Sequence[int]], flips: torch.Tensor | None = None, *, workers: int) -> DataLoader:
         """Load sets of images one after the other.
 
         Args:
             sets: image ids of each set.
-            flips: bool, of the same shape: which images are mirrored.
+            flips: bool, of the same shape: which images are mirrored; None: none of them.
             workers: processes; no effect on what comes out.
 
         Returns:
@@ -49,15 +49,16 @@ class TrainingImages:
 
 
 class _Sets(Dataset):
-    def __init__(self, images: TrainingImages, sets: Sequence[Sequence[int]], flips: torch.Tensor) -> None:
+    def __init__(self, images: TrainingImages, sets: Sequence[Sequence[int]], flips: torch.Tensor | None) -> None:
         self._images, self._sets, self._flips = images, sets, flips
 
     def __len__(self) -> int:
         return len(self._sets)
 
     def __getitem__(self, index: int) -> list[torch.Tensor]:
-        chosen = zip(self._sets[index], self._flips[index].tolist(), strict=True)
-        return [self._images.load(int(image), flip) for image, flip in chosen]
+        chosen = self._sets[index]
+        flips = [False] * len(chosen) if self._flips is None else self._flips[index].tolist()
+        return [self._images.load(int(image), flip) for image, flip in zip(chosen, flips, strict=True)]
 
 
 def training_manifest(manifest: Path, role: str, root: Path, images: int | None = None) -> Manifest:

@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
-from descbench.training.distributed import SharedGradients, agreed, in_any, leads, share
+from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
 from descbench.training.random_state import random_state, restore_random_state
 
 _FORMAT = 2
@@ -67,14 +67,17 @@ class Recipe(Protocol):
         Every process plans, for what the recipe shares out in it; the first one's plan counts.
         """
 
-    def batches(self, plan: Plan, first: int, share: slice) -> Iterator[list[Any]]:
-        """For each step of a piece from ``first`` on the items of a share of it, in training mode.
+    def batches(self, plan: Plan, first: int) -> Iterator[list[Any]]:
+        """For each step of a piece from ``first`` on this process's share of its items, in training mode.
 
         A step without items changes no weight.
         """
 
     def loss(self, item: Any) -> torch.Tensor:
-        """Scalar loss of an item. Gradients of a step add up; the losses are averaged for the history."""
+        """Scalar loss of an item; gradients of a step add up."""
+
+    def recorded(self, losses: list[float]) -> list[float]:
+        """What the history averages, from the losses of all items of a step."""
 
     def names(self, plan: Plan, step: int) -> list[str]:
         """Images of a step, for messages."""
@@ -189,7 +192,7 @@ class Trainer:
 
     def _train_piece(self, state: State) -> None:
         """The steps of a piece that are left, each decided by the plan."""
-        for batch in self.recipe.batches(state.plan, state.step, share()):
+        for batch in self.recipe.batches(state.plan, state.step):
             self._step(state, batch)
             if in_any(self._stop):
                 self._save(state)
@@ -209,7 +212,7 @@ class Trainer:
             )
         self.recipe.optimiser.step()
         state.step += 1
-        state.losses += losses
+        state.losses += self.recipe.recorded(losses)
 
     def _finish_epoch(self, state: State) -> None:
         """Validation, schedule, history and state of an epoch whose steps are done."""
@@ -246,7 +249,7 @@ class Trainer:
         if leads():
             self._write(state)
         # No process ends, and has torchrun end the others, before the state is on disk.
-        agreed(None)
+        meet()
 
     def _write(self, state: State) -> None:
         content = {

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from descbench.config.networks import Model
-from descbench.config.training import Training
+from descbench.config.networks import Model, NetVladModel
+from descbench.config.training import NetVladTraining, PlaceValidation, Training
 from descbench.datasets.manifest import Manifest
-from descbench.datasets.pairs import TrainingPairs, read_pairs
+from descbench.datasets.pairs import read_pairs
+from descbench.datasets.places import read_places
 from descbench.device import pick_device
 from descbench.io.digests import digest_of
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
+from descbench.models.netvlad_files import RunState, write_run
 from descbench.training import TRAIN_CHECKPOINT_VERSION
 from descbench.training.distributed import leads
 from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
-from descbench.training.loop import Trainer, write_history
+from descbench.training.loop import Recipe, State, Trainer, write_history
 from descbench.training.mining import Pairs
+from descbench.training.netvlad import NetVladRecipe
 from descbench.training.random_state import seed_everything
 from descbench.training.tuples import TupleRecipe
-from descbench.training.validation import ImageList, Validator
+from descbench.training.validation import AsmkValidator, ImageList, PlaceValidator, Validator
 
-RECIPES = {"how": TupleRecipe, "fire": FireRecipe}
+_TUPLE_RECIPES = {"how": TupleRecipe, "fire": FireRecipe}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class TrainingFiles:
 
     Attributes:
         start: checkpoint it starts from.
-        images, pairs: training images, and the JSON of their pairs.
+        images, labels: training images, and the JSON of their pairs or places.
         validation, ground_truth: validation images and labels; None without validation.
         checkpoint, history: the two results.
         folder: state, TensorBoard events and intermediate files.
@@ -42,7 +47,7 @@ class TrainingFiles:
 
     start: Path
     images: ImageList
-    pairs: Path
+    labels: Path
     validation: ImageList | None
     ground_truth: Path | None
     checkpoint: Path
@@ -68,43 +73,88 @@ def train_checkpoint(
         SystemExit: SIGTERM came; the state lies in ``files.folder`` and the next call goes on.
     """
     seed_everything(seed)
-    manifest = training_manifest(files.images.manifest, "train", files.images.root)
-    pairs = read_pairs(files.pairs)
     chosen = pick_device(device)
     # Channels last is what convolutions run fastest on, backwards too.
     network = load_network(files.start, model).to(chosen, memory_format=torch.channels_last)
+    rows = _training_rows(files.images, settings)
     images = TrainingImages(
-        tuple(files.images.root / row.path for row in manifest.rows),
+        tuple(files.images.root / row.path for row in rows.rows),
         settings.image_size,
         tuple(network.mean),
         tuple(network.std),
     )
-    recipe = RECIPES[settings.recipe](network, images, _mining_pairs(manifest, pairs), settings, chosen)
+    recipe = _recipe(network, images, rows, files, settings, chosen)
     start = checkpoint_digest(files.start)
     decisive = settings.model_dump(mode="json", exclude={"epochs", "patience", "workers"})
     trainer = Trainer(
         recipe,
         epochs=settings.epochs,
         folder=files.folder,
-        digest=digest_of([TRAIN_CHECKPOINT_VERSION, start, manifest.digest(), decisive, seed]),
+        digest=digest_of([TRAIN_CHECKPOINT_VERSION, start, rows.digest(), decisive, seed]),
         validate=_validator(files, model, settings, device),
         patience=settings.patience,
     )
     state = trainer.run()
     if not leads():
         return
+    if isinstance(model, NetVladModel):
+        _write_run(files.folder / "run", model, recipe, state, settings)
     network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decisive})
     write_history(state.history, files.history)
 
 
-def _mining_pairs(manifest: Manifest, pairs: TrainingPairs) -> Pairs:
-    clusters = [row.cluster for row in manifest.rows]
-    return Pairs(np.array(clusters), np.array(pairs.queries), np.array(pairs.positives))
+def _write_run(folder: Path, model: NetVladModel, recipe: Recipe, state: State, settings: NetVladTraining) -> None:
+    """The training as pytorch-NetVlad would have left it, for its own tools."""
+    scores = {row["epoch"]: row["score"] for row in state.history}
+
+    def checkpoint(epoch: int, weights: Mapping[str, torch.Tensor]) -> RunState:
+        score = scores[epoch]
+        recalls = {} if score is None else {int(settings.validation.metric.rpartition("@")[2]): score}
+        return RunState(epoch, weights, recalls, state.best.score or 0.0, recipe.optimiser.state_dict())
+
+    latest = {key: value.cpu() for key, value in recipe.network.state_dict().items()}
+    runs = checkpoint(state.epoch, latest), checkpoint(state.best.epoch, state.weights)
+    write_run(folder, model, *runs, settings)
+
+
+def _training_rows(images: ImageList, settings: Training) -> Manifest:
+    """All training images; of places the database, then the queries."""
+    roles = ("database", "query") if settings.recipe == "netvlad" else ("train",)
+    return Manifest(tuple(row for role in roles for row in training_manifest(images.manifest, role, images.root).rows))
+
+
+def _recipe(
+    network: nn.Module,
+    images: TrainingImages,
+    rows: Manifest,
+    files: TrainingFiles,
+    settings: Training,
+    device: torch.device,
+) -> Recipe:
+    if settings.recipe == "netvlad":
+        files.folder.mkdir(parents=True, exist_ok=True)
+        return NetVladRecipe(network, images, read_places(files.labels), settings, device, files.folder)
+    pairs = read_pairs(files.labels)
+    clusters = np.array([row.cluster for row in rows.rows])
+    mined = Pairs(clusters, np.array(pairs.queries), np.array(pairs.positives))
+    return _TUPLE_RECIPES[settings.recipe](network, images, mined, settings, device)
 
 
 def _validator(files: TrainingFiles, model: Model, settings: Training, device: str) -> Validator | None:
-    if settings.validation is None:
+    validation = settings.validation
+    if validation is None:
         return None
-    places = (files.images, files.validation, files.ground_truth, files.folder)
-    return Validator(settings.validation, model, *places, device=device, workers=settings.workers)
+    common = {
+        "model": model,
+        "every": validation.every,
+        "metric": validation.metric,
+        "images": files.validation,
+        "ground_truth": files.ground_truth,
+        "folder": files.folder,
+        "device": device,
+        "workers": settings.workers,
+    }
+    if isinstance(validation, PlaceValidation):
+        return PlaceValidator(**common, image_size=validation.image_size)
+    return AsmkValidator(**common, settings=validation, training=files.images)

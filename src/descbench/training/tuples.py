@@ -64,11 +64,11 @@ class TupleRecipe:
         tensors = {"tuples": chosen, "flips": self.flips(*chosen.shape)}
         return Plan(tensors, steps, {"mean_negative_distance": mined.mean_negative_distance})
 
-    def batches(self, plan: Plan, first: int, share: slice) -> Iterator[list[list[torch.Tensor]]]:
+    def batches(self, plan: Plan, first: int) -> Iterator[list[list[torch.Tensor]]]:
         """Lists of tuples, each a list of images (1, 3, H, W)."""
-        size = len(range(self.settings.batch)[share])
+        size = len(range(self.settings.batch)[share()])
         steps = (plan.tensors[name].unflatten(0, (plan.steps, -1)) for name in ("tuples", "flips"))
-        sets, flips = (tensor[first:, share].flatten(0, 1) for tensor in steps)
+        sets, flips = (tensor[first:, share()].flatten(0, 1) for tensor in steps)
         loaded = iter(self._images.loader(sets.tolist(), flips, workers=self.settings.workers))
         self.network.train()
         freeze_batch_norm_statistics(self.network)
@@ -80,6 +80,10 @@ class TupleRecipe:
         with self.precision():
             loss, _ = tuple_loss(self.network, item, self.labels, self.settings.margin)
         return loss
+
+    def recorded(self, losses: list[float]) -> list[float]:
+        """Those of the tuples."""
+        return losses
 
     def flips(self, *shape: int) -> torch.Tensor:
         """Which images are mirrored, of a set of this shape: none."""

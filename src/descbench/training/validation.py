@@ -1,15 +1,16 @@
-"""Validation in training: the stages of the search, run in a folder of its own (how.md section 5.5)."""
+"""Validation in training: the stages of the search, run in a folder of its own."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from descbench.config.models import LocalFeatures
+from descbench.config.models import Features, GlobalFeatures, LocalFeatures
 from descbench.config.networks import Model
 from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
@@ -17,11 +18,14 @@ from descbench.features.extract import extract_features
 from descbench.metrics.score import score_ranking
 from descbench.models.checkpoints import save_network
 from descbench.retrieval.codebook import train_codebook
+from descbench.retrieval.flat import search_flat
 from descbench.retrieval.index import build_index
 from descbench.retrieval.ranking import merge_rankings
 from descbench.retrieval.search import search_index
 
 _DIGEST = "validation"
+# Enough for 20 places of 12 views each.
+_PLACES = 240
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,23 @@ class ImageList:
 
 
 @dataclass(frozen=True)
-class Validator:
-    """Scores a network on a dataset with a codebook learned anew from its own descriptors.
+class Validator(ABC):
+    """Scores a network on a dataset, by the stages of the workflow.
 
     Attributes:
-        settings: block of the configuration.
         model: block of the network.
-        training, validation: the two datasets.
-        ground_truth: of the second.
+        every: epochs between two validations.
+        metric: key of the scores that is given back.
+        images: the dataset.
+        ground_truth: its labels.
         folder: intermediate files lie in a temporary folder below it.
         device, workers: as in :func:`descbench.features.extract.extract_features`.
     """
 
-    settings: Validation
     model: Model
-    training: ImageList
-    validation: ImageList
+    every: int
+    metric: str
+    images: ImageList
     ground_truth: Path
     folder: Path
     device: str
@@ -56,50 +61,76 @@ class Validator:
 
     def __call__(self, network: nn.Module, epoch: int) -> float | None:
         """The deciding metric, or None in an epoch without validation."""
-        if epoch % self.settings.every:
+        if epoch % self.every:
             return None
-        with tempfile.TemporaryDirectory(prefix="validation-", dir=self.folder) as folder:
-            return self._score(network, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="validation-", dir=self.folder) as name:
+            folder = Path(name)
+            save_network(network, self.model, folder / "network.pt", {})
+            self.rank(folder / "network.pt", folder, folder / "ranking.h5")
+            score_ranking(folder / "ranking.h5", self.ground_truth, folder / "scores.json")
+            return json.loads((folder / "scores.json").read_text(encoding="utf-8"))["metrics"][self.metric]
 
-    def _score(self, network: nn.Module, folder: Path) -> float:
-        settings, checkpoint = self.settings, folder / "network.pt"
-        save_network(network, self.model, checkpoint, {})
+    @abstractmethod
+    def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:
+        """Write the ranking of the dataset's queries; ``folder`` is for what it takes."""
+
+    def extract(
+        self, checkpoint: Path, features: Features, images: ImageList, role: str, output: Path, stop: int | None = None
+    ) -> Path:
+        """Features of the (first) images of a role; returns ``output``."""
+        chosen = (images.manifest, role, 0, stop, images.root)
+        machine = {"device": self.device, "workers": self.workers}
+        extract_features(*chosen, checkpoint, self.model, features, _DIGEST, output, **machine)
+        return output
+
+
+@dataclass(frozen=True)
+class AsmkValidator(Validator):
+    """ASMK search with a codebook learned anew from the network's own descriptors (how.md section 5.5).
+
+    Attributes:
+        settings: block of the configuration.
+        training: images that the codebook is learned from.
+    """
+
+    settings: Validation
+    training: ImageList
+
+    def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:
+        """The whole search, in one shard."""
+        settings, n = self.settings, self.settings.n
         images = min(settings.codebook_images, len(read_manifest(self.training.manifest).of_role("train")))
-        taught = self._extract(checkpoint, self.training, "train", images, (1.0,), folder / "train.h5")
-        database = self._extract(checkpoint, self.validation, "database", None, settings.scales, folder / "database.h5")
-        queries = self._extract(checkpoint, self.validation, "query", None, settings.scales, folder / "query.h5")
-        codebook, index, n = folder / "codebook.h5", folder / "index.h5", settings.n
+        single, pyramid = self._features((1.0,)), self._features(settings.scales)
+        taught = self.extract(checkpoint, single, self.training, "train", folder / "train.h5", images)
+        database = self.extract(checkpoint, pyramid, self.images, "database", folder / "database.h5")
+        queries = self.extract(checkpoint, pyramid, self.images, "query", folder / "query.h5")
+        codebook, index, part = folder / "codebook.h5", folder / "index.h5", folder / "part.h5"
         train_codebook([taught], codebook, n=n, images=None, size=settings.codebook_size)
         build_index(database, codebook, index, n=n, **settings.index.model_dump())
-        part, ranking = folder / "part.h5", folder / "ranking.h5"
         search_index([queries], codebook, index, part, n=n, **settings.query.model_dump())
-        num_queries = len(read_manifest(self.validation.manifest).of_role("query"))
+        num_queries = len(read_manifest(self.images.manifest).of_role("query"))
         merge_rankings([part], ranking, top_k=settings.query.top_k, num_queries=num_queries)
-        score_ranking(ranking, self.ground_truth, folder / "scores.json")
-        return json.loads((folder / "scores.json").read_text(encoding="utf-8"))["metrics"][settings.metric]
 
-    def _extract(
-        self, checkpoint: Path, images: ImageList, role: str, stop: int | None, scales: tuple[float, ...], output: Path
-    ) -> Path:
-        features = LocalFeatures(
-            kind="local",
-            model=_DIGEST,
-            image_size=self.settings.image_size,
-            scales=scales,
-            max_features=self.settings.n,
+    def _features(self, scales: tuple[float, ...]) -> LocalFeatures:
+        size, n = self.settings.image_size, self.settings.n
+        return LocalFeatures(kind="local", model=_DIGEST, image_size=size, scales=scales, max_features=n)
+
+
+@dataclass(frozen=True)
+class PlaceValidator(Validator):
+    """Exact search of global descriptors (netvlad.md section 6).
+
+    Attributes:
+        image_size: longer side in pixels.
+    """
+
+    image_size: int
+
+    def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:
+        """Extraction and search, in one shard."""
+        features = GlobalFeatures(kind="global", model=_DIGEST, image_size=self.image_size)
+        database, queries = (
+            self.extract(checkpoint, features, self.images, role, folder / f"{role}.h5")
+            for role in ("database", "query")
         )
-        extract_features(
-            images.manifest,
-            role,
-            0,
-            stop,
-            images.root,
-            checkpoint,
-            self.model,
-            features,
-            _DIGEST,
-            output,
-            device=self.device,
-            workers=self.workers,
-        )
-        return output
+        search_flat([queries], [database], ranking, measure="euclidean", top_k=_PLACES)

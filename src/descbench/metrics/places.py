@@ -1,0 +1,106 @@
+"""Recall@N of place recognition (vpr_datasets.md section 7): is there a right image among the first N?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from descbench.datasets.places import PlaceLabels
+from descbench.errors import DataError
+
+DEPTHS = (1, 5, 10, 20, 50, 100)
+# Scores of descriptors of length 1 that are the same differ by rounding only.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class FirstHits:
+    """Where rankings first hold a right image.
+
+    Attributes:
+        ranks: (Q,) int64, from 1; 0 where there is none.
+        depths: those of ``DEPTHS`` that the ranking of every query reaches.
+    """
+
+    ranks: np.ndarray
+    depths: tuple[int, ...]
+
+
+def find_first_hits(image_ids: np.ndarray, labels: PlaceLabels, *, complete: bool) -> FirstHits:
+    """Rank of the first right image of each query, in the ranking that counts.
+
+    From a ranking are left out, in this order: images of the query's own time stamp, where the labels hold
+    time stamps; and all but the first image of each panorama, where they say how many images one has.
+
+    Args:
+        image_ids: (Q, k) ids, best first; distractors are negative, and each stands for itself.
+        labels: of the same queries.
+        complete: whether the whole database was ranked. Recall beyond the last result is then the recall at
+            the last result; otherwise depths that some ranking does not reach are left out.
+
+    Raises:
+        DataError: no depth is reached.
+    """
+    database_times, query_times = np.array(labels.database_times), labels.query_times
+    ranks = np.zeros(len(image_ids), np.int64)
+    shortest = image_ids.shape[1]
+    for query, row in enumerate(image_ids):
+        if query_times:
+            row = row[(row < 0) | (database_times[np.maximum(row, 0)] != query_times[query])]
+        if labels.one_per is not None:
+            row = first_of_each_panorama(row, labels.one_per)
+        shortest = min(shortest, len(row))
+        found = np.flatnonzero(np.isin(row, labels.positives[query]))
+        ranks[query] = found[0] + 1 if found.size else 0
+    depths = tuple(depth for depth in DEPTHS if complete or depth <= shortest)
+    if not depths:
+        raise DataError("some query's ranking is empty once what does not count is left out; enlarge the top_k.")
+    return FirstHits(ranks, depths)
+
+
+def first_of_each_panorama(image_ids: np.ndarray, size: int) -> np.ndarray:
+    """The ids (n,) without those whose panorama, of ``size`` consecutive ids, came before; order is kept."""
+    panoramas = np.where(image_ids < 0, image_ids, image_ids // size)
+    _, first = np.unique(panoramas, return_index=True)
+    return image_ids[np.sort(first)]
+
+
+def recalls(hits: FirstHits, conditions: tuple[str, ...] = ()) -> dict[str, float]:
+    """Share of the queries with a hit, as fractions of 1: ``recall@5``, and for each condition ``recall@5_day``.
+
+    Queries go through the conditions in turn. Of three or more, all but the first are taken together as well
+    (``recall@5_sunset_night``). Queries that nothing is right for are counted as missed.
+    """
+    groups = {"": slice(None)} | {f"_{name}": slice(i, None, len(conditions)) for i, name in enumerate(conditions)}
+    ranks = {suffix: hits.ranks[chosen] for suffix, chosen in groups.items()}
+    if len(conditions) > 2:
+        ranks["_" + "_".join(conditions[1:])] = np.delete(hits.ranks, np.s_[:: len(conditions)])
+    return {
+        f"recall@{depth}{suffix}": float(((chosen > 0) & (chosen <= depth)).mean()) if chosen.size else float("nan")
+        for suffix, chosen in ranks.items()
+        for depth in hits.depths
+    }
+
+
+def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) -> list[str]:
+    """What looks like broken labels or weights rather than like a result.
+
+    Args:
+        image_ids, scores: (Q, k) as ranked.
+        hits: of the same ranking.
+    """
+    warnings = []
+    if (hits.ranks == 1).all():
+        warnings.append("recall = 1.0 at every N: check radius and positions, and that queries are no database images")
+    queries, width = image_ids.shape
+    same_ranking = queries > 1 and width > 1 and bool((image_ids == image_ids[0]).all())
+    if same_ranking or (width > 1 and _are_level(scores)):
+        warnings.append("all descriptors equal: every query has the same ranking, or equal scores; check the weights")
+    return warnings
+
+
+def _are_level(scores: np.ndarray) -> bool:
+    """Whether in every row the scores are one, up to rounding; unreadable images (NaN) are passed over."""
+    spread = np.fmax.reduce(scores, axis=1) - np.fmin.reduce(scores, axis=1)
+    return bool((spread <= _ROUNDING).all())

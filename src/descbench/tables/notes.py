@@ -1,0 +1,46 @@
+"""What stands under a table of place recognition: what counts as right on each dataset, and what looks broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from descbench.config.models import Table
+
+Cell = tuple[str, str]
+
+
+def place_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
+    """One line for each dataset of protocol ``places``, then one for each warning in the scores.
+
+    Args:
+        table: whose datasets and methods are meant.
+        scores: scores files by ``(method, dataset)``; cells without a file, and those of other protocols, give
+            no line.
+    """
+    rules: dict[str, None] = {}
+    warnings: dict[str, None] = {}
+    for method, dataset in _cells(table):
+        if (method, dataset) not in scores:
+            continue
+        content = json.loads(scores[method, dataset].read_text(encoding="utf-8"))
+        if content.get("protocol") == "places":
+            rules[_rule(dataset, content)] = None
+            warnings.update({f"Warning, {method} on {dataset}: {text}.": None for text in content["warnings"]})
+    return [*rules, *warnings]
+
+
+def _cells(table: Table) -> Iterable[Cell]:
+    return ((row.method, column.dataset) for row in table.rows for column in table.columns)
+
+
+def _rule(dataset: str, content: Mapping[str, object]) -> str:
+    parts = [f"{dataset}: right is what lies within {content['radius']:g} m"]
+    if content["one_per"] is not None:
+        parts.append(f"only the first hit of each panorama ({content['one_per']} images) counts")
+    if content["other_time"]:
+        parts.append("images of the query's own time stamp are left out")
+    if content["queries_without_positive"]:
+        parts.append(f"{content['queries_without_positive']} of {content['num_queries']} queries have nothing right")
+    return "; ".join(parts) + "."

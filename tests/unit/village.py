@@ -1,0 +1,65 @@
+"""Places small enough for tests: eight of three noisy views each, a query for each, on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from descbench.config.networks import NetVladModel, RandomWeights, TrainedWeights
+from descbench.config.training import NetVladTraining
+from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
+from descbench.datasets.places import PlaceLabels, write_places
+from descbench.models.checkpoints import convert_checkpoint
+from descbench.training.train import TrainingFiles
+from descbench.training.validation import ImageList
+
+MODEL = NetVladModel(
+    architecture="netvlad",
+    backbone="alexnet",
+    clusters=3,
+    weights=TrainedWeights(source="train", start="s", training="t"),
+)
+SETTINGS = NetVladTraining(
+    recipe="netvlad",
+    dataset="village",
+    image_size=64,
+    epochs=2,
+    learning_rate=1e-2,
+    negatives=2,
+    pool=400,
+    batch=2,
+    refresh=4,
+    workers=0,
+)
+PLACES, VIEWS = 8, 3
+
+
+def make_village(folder) -> TrainingFiles:
+    """Images, manifest, labels and a drawn start checkpoint below ``folder``; the last query has no positive."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    database, queries = [], []
+    for place in range(PLACES):
+        scene = rng.integers(0, 255, (6, 8, 3))
+        for view in range(VIEWS + 1):
+            noisy = np.clip(scene + rng.normal(0, 40, scene.shape), 0, 255).astype(np.uint8)
+            name = f"{place}_{view}.png"
+            Image.fromarray(noisy).resize((80, 64), Image.Resampling.BICUBIC).save(folder / "images" / name)
+            role, rows = ("query", queries) if view == VIEWS else ("database", database)
+            rows.append(ManifestRow(len(rows), name, role, easting=50.0 * place, northing=float(view)))
+    write_manifest(Manifest((*queries, *database)), folder / "places.csv")
+    right = [tuple(range(VIEWS * place, VIEWS * (place + 1))) for place in range(PLACES)]
+    write_places(PlaceLabels(25.0, tuple(right), (*right[:-1], ())), folder / "places.json")
+    drawn = MODEL.model_copy(update={"weights": RandomWeights(source="random")})
+    convert_checkpoint(drawn, None, folder / "start.pt")
+    images = ImageList(folder / "places.csv", folder / "images")
+    return TrainingFiles(
+        start=folder / "start.pt",
+        images=images,
+        labels=folder / "places.json",
+        validation=images,
+        ground_truth=folder / "places.json",
+        checkpoint=folder / "trained.pt",
+        history=folder / "history.csv",
+        folder=folder / "work",
+    )

@@ -1,0 +1,100 @@
+# NetVLAD's checkpoints: clusters of local descriptors, the layer set from them, a PCA-whitening behind it.
+rule cluster_descriptors:
+    input:
+        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: layout.manifest(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+        images=lambda wildcards: layout.image_inputs(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+    output:
+        layout.clusters("{model}"),
+    log:
+        "logs/cluster_descriptors/{model}.log",
+    benchmark:
+        "logs/benchmarks/cluster_descriptors/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(layout.models_from(ClusteredWeights)),
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        gpu=gpus,
+        mem_mb=growing(6000),
+        runtime=growing_minutes(120),
+    params:
+        code=CLUSTER_DESCRIPTORS_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+        image_root=lambda wildcards: layout.image_root(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+        device=cfg.device,
+    message:
+        "Cluster the local descriptors of {wildcards.model}"
+    script:
+        "../scripts/cluster_descriptors.py"
+
+
+rule initialise_checkpoint:
+    input:
+        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
+        clusters=layout.clusters("{model}"),
+    output:
+        layout.checkpoint("{model}"),
+    log:
+        "logs/initialise_checkpoint/{model}.log",
+    benchmark:
+        "logs/benchmarks/initialise_checkpoint/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(layout.models_from(ClusteredWeights)),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(10),
+    params:
+        code=INITIALISE_CHECKPOINT_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+    message:
+        "Set the layer of {wildcards.model} from clusters"
+    script:
+        "../scripts/initialise_checkpoint.py"
+
+
+rule pca_checkpoint:
+    input:
+        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: layout.manifest(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+        images=lambda wildcards: layout.image_inputs(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+    output:
+        layout.checkpoint("{model}"),
+    log:
+        "logs/pca_checkpoint/{model}.log",
+    benchmark:
+        "logs/benchmarks/pca_checkpoint/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(layout.models_from(PcaWeights)),
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        gpu=gpus,
+        mem_mb=growing(12000),
+        runtime=growing_minutes(360),
+    params:
+        code=PCA_CHECKPOINT_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+        image_root=lambda wildcards: layout.image_root(
+            cfg.models[wildcards.model].weights.dataset
+        ),
+        device=cfg.device,
+    message:
+        "Whiten the descriptors of {wildcards.model}"
+    script:
+        "../scripts/pca_checkpoint.py"
