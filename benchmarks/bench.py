@@ -44,6 +44,8 @@ GOALS: dict[str, float] = {
     "hdf5_read": 5,
     "extract_how": 1.5,
     "extract_how_torch": 1.15,
+    "extract_netvlad": 1.7,
+    "extract_netvlad_torch": 1.15,
 }
 
 

@@ -1,8 +1,9 @@
-"""Rows of extraction and training: HOW with ResNet-50- and FIRe, one image after the other.
+"""Rows of extraction and training: HOW with ResNet-50-, FIRe and NetVLAD with VGG16, one image after the other.
 
-The plain side is the loop of the fact sheets (``tests/golden/plain_how.py``, ``plain_fire.py``): eager
-modules, BatchNorm of its own, contiguous tensors. Ours is what extraction runs. The pyramid (seven scales,
-1,000 features) and the weights are the same; the weights are drawn, which takes as long as released ones.
+The plain side is the loop of the fact sheets (``tests/golden/plain_how.py`` and its like): eager modules, BatchNorm
+of its own, contiguous tensors, NetVLAD's layer a cluster at a time. Ours is what extraction runs. The pyramid (seven
+scales and 1,000 features, for NetVLAD one scale) and the weights are the same; the weights are drawn, which takes as
+long as released ones.
 """
 
 from __future__ import annotations
@@ -15,29 +16,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tests.golden import plain_fire, plain_how
+from tests.golden import plain_fire, plain_how, plain_netvlad
 
 from benchmarks.cases import Case
 from descbench.config.base import HOW_SCALES
 from descbench.config.models import Backend
-from descbench.config.networks import FireModel, HowModel
+from descbench.config.networks import FireModel, HowModel, NetVladModel
 from descbench.features.images import to_tensor
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.local import LocalDescriptors, LocalNetwork
+from descbench.models.levels import LevelNetwork
+from descbench.models.local import LocalDescriptors
 from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
 
 _DRAWN = {"source": "random", "seed": 0}
 HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": _DRAWN})
 FIRE = FireModel.model_validate({"architecture": "fire", "weights": _DRAWN})
+NETVLAD = NetVladModel.model_validate({"architecture": "netvlad", "weights": _DRAWN})
 FEATURES = 1000
 _OTHERS: tuple[Backend, ...] = ("openvino", "onnxruntime")
 _TOLERANCE = 1e-4
 
 
 def extract_cases(side: int, folder: Path) -> Iterator[Case]:
-    """Rows ``extract_how`` and ``extract_fire`` (the fastest backend installed), both by torch, ``train_step_how``.
+    """Rows ``extract_how``, ``extract_fire`` and ``extract_netvlad`` (the fastest backend installed), each by torch
+    too, and ``train_step_how``.
 
     Args:
         side: longer side of the images in pixels.
@@ -48,7 +52,37 @@ def extract_cases(side: int, folder: Path) -> Iterator[Case]:
         checkpoint = folder / f"{model.architecture}.pt"
         convert_checkpoint(model, None, checkpoint)
         yield from _extraction(model, checkpoint, images, f"{len(images)} images of {side} pixels")
+    yield from netvlad_cases(5 * side // 4, folder)
     yield _training_step(folder / "how.pt", side)
+
+
+def netvlad_cases(side: int, folder: Path) -> Iterator[Case]:
+    """Rows ``extract_netvlad`` (the fastest backend installed) and ``extract_netvlad_torch``: VGG16, 64 clusters.
+
+    Args:
+        side: longer side of the image in pixels; 640 x 480 is Pittsburgh's.
+        folder: where the checkpoint may lie meanwhile.
+    """
+    checkpoint = folder / "netvlad.pt"
+    convert_checkpoint(NETVLAD, None, checkpoint)
+    image = draw_images(side, 3 * side // 4)[0]
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    plain = plain_netvlad.PlainNetVlad(state, NETVLAD.backbone)
+    networks = _networks(checkpoint, NETVLAD)
+
+    @torch.inference_mode()
+    def ours(name: str) -> torch.Tensor:
+        return networks[name].describe(image)
+
+    fastest = min(networks, key=lambda name: _seconds(lambda: ours(name)))
+    for row_name, name in (("extract_netvlad", fastest), ("extract_netvlad_torch", "torch")):
+        yield Case(
+            row_name,
+            lambda: plain_netvlad.describe(plain, image),
+            lambda name=name: ours(name),
+            lambda theirs, found: bool((theirs - found).norm() <= _TOLERANCE),
+            f"an image of {side} x {3 * side // 4} pixels, by {name}; installed: {', '.join(networks)}",
+        )
 
 
 def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torch.Tensor], note: str) -> Iterator[Case]:
@@ -57,9 +91,8 @@ def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torc
         way, plain = plain_fire, plain_fire.PlainFire(state, model.backbone, model.skip_layer, model.iterations)
     else:
         way, plain = plain_how, plain_how.PlainHow(state, model.backbone, model.skip_layer)
-    installed = [name for name in _OTHERS if importlib.util.find_spec("onnx") and importlib.util.find_spec(name)]
-    networks = {name: _network(checkpoint, model, name) for name in ("torch", *installed)}
-    fastest = min(networks, key=lambda name: _seconds(networks[name], images))
+    networks = _networks(checkpoint, model)
+    fastest = min(networks, key=lambda name: _seconds(lambda: _ours(networks[name], images)))
     row = f"extract_{model.architecture}"
     for row_name, name in ((row, fastest), (f"{row}_torch", "torch")):
         yield Case(
@@ -97,33 +130,37 @@ def _training_step(checkpoint: Path, side: int) -> Case:
     )
 
 
-def draw_images(side: int) -> list[torch.Tensor]:
-    """A wide and a high image of smooth random colours: (1, 3, H, W) each."""
-    rng = np.random.default_rng(0)
+def draw_images(side: int, short: int | None = None) -> list[torch.Tensor]:
+    """A wide and a high image of smooth random colours: (1, 3, H, W) each; the shorter side is 9/16 by default."""
+    rng, short = np.random.default_rng(0), short or 9 * side // 16
     images = []
-    for height, width in ((9 * side // 16, side), (side, 9 * side // 16)):
+    for height, width in ((short, side), (side, short)):
         coarse = rng.integers(0, 255, (height // 16 + 1, width // 16 + 1, 3), np.uint8)
         pixels = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
         images.append(to_tensor(pixels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))[None])
     return images
 
 
-def _network(checkpoint: Path, model: HowModel | FireModel, backend: Backend) -> LocalNetwork:
-    network = prepare_for_inference(load_network(checkpoint, model))
-    use_backend(network, backend)
-    return network
+def _networks(checkpoint: Path, model: HowModel | FireModel | NetVladModel) -> dict[str, LevelNetwork]:
+    """The network as extraction runs it, by each backend that is installed."""
+    installed = [name for name in _OTHERS if importlib.util.find_spec("onnx") and importlib.util.find_spec(name)]
+    backends: tuple[Backend, ...] = ("torch", *installed)
+    networks = {name: prepare_for_inference(load_network(checkpoint, model)) for name in backends}
+    for name, network in networks.items():
+        use_backend(network, name)
+    return networks
 
 
 @torch.inference_mode()
-def _ours(network: LocalNetwork, images: list[torch.Tensor]) -> list[LocalDescriptors]:
+def _ours(network: LevelNetwork, images: list[torch.Tensor]) -> list[LocalDescriptors]:
     return [network.local(image, HOW_SCALES, FEATURES) for image in images]
 
 
-def _seconds(network: LocalNetwork, images: list[torch.Tensor]) -> float:
+def _seconds(run: Callable[[], object]) -> float:
     """Time of the second run: the first one may compile."""
-    _ours(network, images)
+    run()
     start = time.perf_counter()
-    _ours(network, images)
+    run()
     return time.perf_counter() - start
 
 

@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import plain_netvlad
 import pytest
 import standin
 import torch
@@ -237,3 +238,16 @@ def test_pca(path):
     out /= np.linalg.norm(out, axis=1, keepdims=True)
     np.testing.assert_allclose(out * signs, golden["test_out"], atol=1e-3)
     np.testing.assert_allclose(out @ out.T, golden["test_gram"], atol=1e-3)
+
+
+@pytest.mark.parametrize("path", cases("descriptor_*.npz"))
+def test_plain_definition(path):
+    """What the benchmark calls the plain way is the original's too."""
+    golden = np.load(path)
+    backbone = path.stem.split("_")[1]
+    network = standin_s(NetVladNet(backbone, clusters=int(golden["K"]), bias="vladv2" in path.stem), 30)
+    assert float(golden["conv_scale"]) == 30
+    plain = plain_netvlad.PlainNetVlad(network.state_dict(), backbone)
+    for seed, height, width in golden["cases"].tolist():
+        found = plain_netvlad.describe(plain, picture(seed, height, width))
+        np.testing.assert_allclose(found[0], golden[f"netvlad_{seed}_{height}x{width}"], atol=1e-5)

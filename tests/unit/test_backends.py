@@ -10,7 +10,7 @@ from PIL import Image
 
 from descbench.config.load import load_config, read_yaml
 from descbench.config.models import LocalFeatures
-from descbench.config.networks import FireModel, GemModel, HowModel
+from descbench.config.networks import FireModel, GemModel, HowModel, NetVladModel
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features
@@ -29,6 +29,10 @@ MODELS = {
     "fire": {"architecture": "fire", "backbone": "resnet18", "templates": 12, "dim_lit": 32, "dim": 16},
     "gem": {"architecture": "gem", "backbone": "vgg16"},
     "gem_whitened": {"architecture": "gem", "backbone": "resnet50", "whitening": "network"},
+    "netvlad": {"architecture": "netvlad", "clusters": 8, "bias": True},
+    "netvlad_whitened": {"architecture": "netvlad", "backbone": "alexnet", "clusters": 4, "whitening": 16},
+    "max": {"architecture": "netvlad", "backbone": "alexnet", "pooling": "max"},
+    "avg": {"architecture": "netvlad", "backbone": "alexnet", "pooling": "avg"},
 }
 
 
@@ -42,7 +46,7 @@ BACKENDS = [backend("onnxruntime"), backend("openvino")]
 
 
 def block(name):
-    kinds = {"how": HowModel, "fire": FireModel, "gem": GemModel}
+    kinds = {"how": HowModel, "fire": FireModel, "gem": GemModel, "netvlad": NetVladModel}
     return kinds[MODELS[name]["architecture"]].model_validate({**MODELS[name], "weights": {"source": "random"}})
 
 
@@ -101,7 +105,7 @@ def test_selection_is_the_same(checkpoints, name):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("model", ["gem", "gem_whitened"])
+@pytest.mark.parametrize("model", ["gem", "gem_whitened", "netvlad", "netvlad_whitened", "max", "avg"])
 @torch.inference_mode()
 def test_global_descriptors(checkpoints, model, name):
     plain, other = network(checkpoints, model), network(checkpoints, model)

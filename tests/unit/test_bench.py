@@ -28,6 +28,8 @@ ROWS = [
     "extract_how_torch",
     "extract_fire",
     "extract_fire_torch",
+    "extract_netvlad",
+    "extract_netvlad_torch",
     "train_step_how",
 ]
 

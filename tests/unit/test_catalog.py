@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from descbench.config.base import Name
-from descbench.config.datasets import Dataset, RevisitopDataset, WithDistractorsDataset
+from descbench.config.datasets import Dataset, DbStructDataset, RevisitopDataset, WithDistractorsDataset
 from descbench.config.load import load_config_files, read_yaml
 from descbench.config.sources import Source
 
@@ -36,6 +36,12 @@ def test_only_sources_and_datasets() -> None:
 def test_sources(name: str) -> None:
     source = SOURCES[name]
     assert source.access == ("request" if name in ON_REQUEST else "free")
+    if source.access == "request":
+        # Never fetched: whoever has been given the files is told what the folder must look like.
+        assert source.mirrors == ()
+        assert source.ask.startswith("https://")
+        assert source.layout
+        return
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
     # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
@@ -63,8 +69,16 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert {dataset.base, dataset.distractors} <= set(DATASETS)
         return
     folders = {SOURCES[s].unpack.to for s in dataset.image_sources}
-    named = {getattr(dataset, key, None) for key in ("images", "queries")} - {None}
-    assert all(any(path == folder or path.startswith(f"{folder}/") for path in named) for folder in folders)
+    if isinstance(dataset, DbStructDataset):
+        folder, _, file = dataset.struct.rpartition("/")
+        assert [f"{SOURCES[s].unpack.to}/datasets" for s in dataset.sources] == [folder]
+        # The folder of the queries may be one inside that of the database.
+        assert folders <= {dataset.images, dataset.queries}
+        assert any(dataset.images == f for f in folders)
+        assert any(f"{dataset.queries}/".startswith(f"{f}/") for f in folders)
+        assert file.lower() == f"{name}.mat"
+        return
+    assert folders <= {getattr(dataset, "images", None)}
     for key in ("ground_truth", "database", "list"):
         if (path := getattr(dataset, key, None)) is not None:
             folder, _, file = path.rpartition("/")
@@ -80,6 +94,32 @@ def test_official_numbers() -> None:
     assert not DATASETS["sfm120k"].counts_verified
     protocols = {name: d.protocol for name, d in DATASETS.items() if isinstance(d, RevisitopDataset)}
     assert protocols == {"roxford5k": "revisited", "rparis6k": "revisited", "oxford5k": "classic", "paris6k": "classic"}
+
+
+def test_numbers_of_place_recognition() -> None:
+    """Fact sheet of vpr_datasets, section 4; what nobody has seen in the lists must not stop a job."""
+    places = {name: d for name, d in DATASETS.items() if isinstance(d, DbStructDataset)}
+    counts = {name: (d.counts["database"], d.counts["query"], d.counts_verified) for name, d in places.items()}
+    assert counts == {
+        "pitts30k_train": (10_000, 7_416, True),
+        "pitts30k_val": (10_000, 7_608, False),
+        "pitts30k_test": (10_000, 6_816, True),
+        "pitts250k_train": (91_464, 7_824, False),
+        "pitts250k_val": (78_648, 7_608, False),
+        "pitts250k_test": (83_952, 8_280, False),
+        "tokyo247": (75_984, 315, True),
+        "tokyotm_train": (49_104, 7_277, False),
+        "tokyotm_val": (49_056, 7_186, False),
+    }
+    assert {name for name, d in places.items() if d.one_per} == {"tokyo247"}
+    assert (places["tokyo247"].one_per, places["tokyo247"].conditions) == (12, ("day", "sunset", "night"))
+    assert {name for name, d in places.items() if d.other_time} == {"tokyotm_val"}
+    assert {name for name, d in places.items() if d.positives == "matlab"} == {"tokyotm_train", "tokyotm_val"}
+
+
+def test_photographs_on_request_have_no_address() -> None:
+    asked = {name for name, source in SOURCES.items() if source.access == "request"}
+    assert asked == {"pittsburgh250k", "tokyo247_database", "tokyo247_queries", "tokyotm"}
 
 
 def test_revisited_and_classic_share_their_images() -> None:
@@ -124,7 +164,7 @@ def test_all_networks_of_netvlad_are_searched_alike(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(CATALOG.parents[2])
     config = load_config_files("config/config.yaml")
     names = [name for name, method in config.methods.items() if "netvlad" in name]
-    assert len(names) > 20
+    assert len(names) >= 20
     for name in names:
         method = config.methods[name]
         features = config.features[method.features]

@@ -125,6 +125,55 @@ def test_codebook_of_another_model(demo):
     assert "learned with model 'how_r50-'" in refusal(demo)
 
 
+NETVLAD = {
+    "start": {"weights": {"source": "random"}},
+    "clustered": {"weights": {"source": "clustered", "start": "start", "dataset": "toytown_sfm", "role": "train"}},
+    "white": {"whitening": 8, "weights": {"source": "pca", "start": "clustered", "dataset": "toytown_sfm"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "expected"),
+    [
+        ("start", {}, None),
+        (
+            "clustered",
+            {"clusters": 8},
+            "models.clustered.weights.start: 'start' is another network; only `weights` may",
+        ),
+        ("clustered", {"pooling": "max"}, "source: clustered: only architecture netvlad with pooling netvlad has"),
+        (
+            "clustered",
+            {"weights": {**NETVLAD["clustered"]["weights"], "dataset": "sfm"}},
+            "there is no 'sfm' in section",
+        ),
+        ("white", {"whitening": None}, "pca: only architecture netvlad has such a whitening; set `whitening`"),
+        ("white", {"bias": True}, "'clustered' is another network; only `weights` may differ, and it has no `whiten"),
+        ("start", {"whitening": 8}, "'start' is another network"),
+        ("start", {"pooling": "avg", "bias": True}, "`bias` belongs to pooling netvlad, not to avg"),
+        (
+            "start",
+            {"weights": {"source": "whitened", "start": "clustered", "dataset": "toytown_sfm"}},
+            "whitened: netvlad has no reduction of local descriptors",
+        ),
+    ],
+)
+def test_weights_of_netvlad(demo, model, changes, expected):
+    blocks = {name: {"architecture": "netvlad", **block} for name, block in NETVLAD.items()}
+    blocks[model] |= changes
+    demo["models"] |= blocks
+    if expected is None:
+        assert load_config(demo).models["white"].whitening == 8
+    else:
+        assert expected in refusal(demo)
+
+
+def test_netvlad_has_no_local_features(demo):
+    demo["models"]["start"] = {"architecture": "netvlad", **NETVLAD["start"]}
+    demo["features"]["how_r18_single"]["model"] = "start"
+    assert "model 'start' (netvlad) has no local features" in refusal(demo)
+
+
 def test_all_problems_are_listed_at_once(demo):
     message = refusal({**demo, "device": "tpu", "shard_size": 0})
     assert "device" in message

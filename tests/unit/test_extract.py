@@ -287,3 +287,16 @@ def test_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == pick_device("cuda") == torch.device("cuda")
     assert pick_device("cpu") == pick_device("auto", "openvino") == torch.device("cpu")
+
+
+def test_images_of_one_size_whatever_their_shape(town, checkpoints):
+    settings = GLOBAL.model_copy(update={"resize": (80, 112)})
+    run(town, checkpoints["gem"], GEM, settings)
+    with ShardReader(town / "s.h5") as reader:
+        found = reader.read().descriptors
+    network = load_network(checkpoints["gem"], GEM)
+    for number, descriptor in enumerate(found):
+        pixels = Image.open(town / f"images/{number}.png").resize((112, 80), Image.Resampling.BILINEAR)
+        image = to_tensor(np.asarray(pixels), network.mean, network.std)[None]
+        with torch.inference_mode():
+            np.testing.assert_allclose(descriptor, network.describe(image)[0], atol=1e-5)

@@ -46,6 +46,23 @@ def test_equal_to_the_whole_matrix(tmp_path, small_blocks, top_k, measure):
     assert np.array_equal(found.scores, scores, equal_nan=True)
 
 
+@pytest.mark.parametrize("measure", ["inner_product", "euclidean"])
+def test_first_dimensions_are_normalised_again(tmp_path, small_blocks, measure):
+    asked, shards, queries, database = drawn_shards(tmp_path)
+    search_flat(asked, shards, tmp_path / "r.h5", measure=measure, top_k=None, dim=3)
+    short = [x[:, :3] / np.maximum(np.linalg.norm(x[:, :3], axis=1, keepdims=True), 1e-12) for x in (queries, database)]
+    expected = short[0].astype(float) @ short[1].T.astype(float)
+    if measure == "euclidean":
+        expected = -((short[0][:, None].astype(float) - short[1]) ** 2).sum(-1)
+    expected[:, 7], expected[3] = np.nan, 0
+    found = read_ranking(tmp_path / "r.h5")
+    scores = np.take_along_axis(expected, found.image_ids, 1)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    assert (np.diff(np.nan_to_num(scores, nan=-9)) < 1e-6).all()
+    with pytest.raises(DataError, match="descriptors have 5 dimensions, `dim` asks for 6"):
+        search_flat(asked, shards, tmp_path / "r.h5", measure=measure, top_k=None, dim=6)
+
+
 def test_bad_shards_are_refused(tmp_path):
     good = write_shard(tmp_path / "good.h5", draw_images([1, 1]), **GLOBAL)
     local = write_shard(tmp_path / "local.h5", draw_images([1, 3]))

@@ -43,6 +43,18 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     np.testing.assert_allclose(pixels[..., 0], values / 257.0, atol=0.51)
 
 
+def test_resize_keeps_no_shape(tmp_path, gradient):
+    """To the very height and width, larger or smaller, of the crop where there is one; the way back by each axis."""
+    Image.fromarray(gradient).save(tmp_path / "a.png")
+    loaded = load_image(tmp_path / "a.png", 10, resize=(90, 40))
+    expected = Image.fromarray(gradient).resize((40, 90), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(loaded.pixels, expected)
+    np.testing.assert_allclose(loaded.to_original(np.array([[40, 90]])), [[80, 60]])
+    cropped = load_image(tmp_path / "a.png", 10, (0, 0, 20, 30), resize=(60, 60))
+    assert cropped.pixels.shape == (60, 60, 3)
+    assert cropped.ratio == pytest.approx((1 / 3, 1 / 2))
+
+
 def test_one_pixel(tmp_path):
     Image.new("RGB", (1, 1), (7, 8, 9)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(load_image(tmp_path / "a.png", 1024).pixels, [[[7, 8, 9]]])

@@ -81,6 +81,15 @@ def test_official_table_plans_offline(workplace):
     assert jobs["download_source"] == 9
 
 
+def test_weights_of_netvlad_are_a_chain(workplace):
+    """Published backbone, clusters of training images, the layer set from them, a whitening behind it."""
+    target = "results/checkpoints/netvlad_vgg16_clustered_pca4096.pt"
+    jobs = workplace.planned(target, config="config/config.yaml")
+    chain = ("convert_checkpoint", "cluster_descriptors", "initialise_checkpoint", "pca_checkpoint")
+    assert [jobs[rule] for rule in chain] == [1, 1, 1, 1]
+    assert jobs["build_manifest"] == 1
+
+
 def test_fire_table_plans_offline_and_without_distractors(workplace):
     jobs = workplace.planned("results/table3.csv", config="config/config.yaml")
     # The released network, its start, and what is made of that: off the shelf, trained here.
@@ -181,3 +190,46 @@ def test_a_bag_of_descriptors_is_read_whole(project, monkeypatch):
     layout = Layout(load_config_files("config/config.yaml"))
     assert layout.codebook_n("how_r18_n1000_released") is None
     assert layout.codebook_n("how_r18_n1000") == 1000
+
+
+def streets(folder, **block):
+    """A dataset of the user's own, whose file names say where each photograph was taken, and a method for it."""
+    for role, steps in (("database", range(0, 120, 10)), ("queries", (3, 52))):
+        (folder / role).mkdir(parents=True)
+        for step in steps:
+            (folder / role / f"@{584291 + step}.5@4476686.25@17@T@@@.jpg").touch()
+    dataset = {"format": "utm_names", "database": str(folder / "database"), "queries": str(folder / "queries")}
+    return {
+        "datasets": {"streets": dataset | block},
+        "models": {"gem": {"architecture": "gem", "backbone": "resnet101", "weights": {"source": "random"}}},
+        "features": {"gem": {"kind": "global", "model": "gem"}},
+        "methods": {"gem": {"search": "euclidean", "features": "gem"}},
+    }
+
+
+def test_photographs_with_positions_in_their_names_need_no_code(workplace, tmp_path):
+    overlay = streets(tmp_path / "streets", radius=10)
+    jobs = workplace.planned("results/scores/gem/streets.json", overlay=overlay)
+    # Twelve database images in shards of ten, and the queries.
+    assert jobs["extract_features"] == 3
+    assert (jobs["build_manifest"], jobs["search_flat"], jobs["score_ranking"]) == (1, 1, 1)
+    assert "download_source" not in jobs
+    manifest = "results/manifests/streets.csv"
+    workplace.run("--cores", "1", manifest, overlay=overlay)
+    lines = (workplace.folder / manifest).read_text().splitlines()
+    assert lines[0] == "image_id,path,role,easting,northing"
+    assert lines[-1] == "1,queries/@584343.5@4476686.25@17@T@@@.jpg,query,584343.5,4476686.25"
+    labels = json.loads((workplace.folder / "results/manifests/streets.gt.json").read_text())
+    assert labels["positives"] == [[0, 1], [5, 6]]
+    assert workplace.planned(manifest, overlay=overlay) == {}
+    # A photograph more is noticed.
+    (tmp_path / "streets/queries/@584299.0@4476686.25@17@T@@@.jpg").touch()
+    assert workplace.planned(manifest, overlay=overlay) == {"build_manifest": 1}
+
+
+def test_pittsburgh_and_tokyo_plan_offline(workplace):
+    """Lists come from one small archive; photographs are a source of their own, which manifests do not need."""
+    config = "config/config.yaml"
+    for name in ("pitts30k_val", "pitts250k_test", "tokyo247", "tokyotm_val"):
+        jobs = workplace.planned(f"results/manifests/{name}.csv", config=config)
+        assert jobs == {"download_source": 1, "unpack_source": 1, "build_manifest": 1}

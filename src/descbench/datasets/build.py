@@ -88,6 +88,13 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
     except DataError as error:
         if dataset.counts_verified:
             raise
+        # Shards of what is searched as a whole are cut by the counts: images beyond them would silently be left out.
+        for role in ("query", "database"):
+            found = len(manifest.of_role(role))
+            if found > dataset.counts.get(role, found):
+                raise DataError(
+                    f"{error} The counts were never verified: set datasets.{name}.counts.{role} to {found}."
+                ) from None
         logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 

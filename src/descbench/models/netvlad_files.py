@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from descbench.config.networks import NetVladModel
 from descbench.config.training import NetVladTraining
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path, write_json
+from descbench.io.matfiles import read_mat
 from descbench.models.netvlad import CHANNELS
 from descbench.models.torch_files import load_torch_file
 
@@ -224,57 +224,54 @@ def _is_matlab(file: Path) -> bool:
 
 def _read_matlab(model: NetVladModel, file: Path) -> NetVladFile:
     """The authors' network (netvlad.md section 9): VGG16, NetVLAD without bias, whitening."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     _compare(model, file, {"backbone": "vgg16", "pooling": "netvlad", "bias": False})
+    net = read_mat(file, "net")
     try:
-        net = loadmat(file, squeeze_me=True, struct_as_record=False, variable_names=["net"])["net"]
-        layers = [_weights(layer) for layer in net.layers]
-        average = np.asarray(net.meta.normalization.averageImage, np.float64)
+        layers = [_arrays(layer) for layer in net["layers"].ravel()]
+        average = np.asarray(net["meta"]["normalization"]["averageImage"], np.float64)
         convolutions = {i: layers[i] for i in _MATLAB_CONVOLUTIONS}
         assignment, minus_centres = layers[_MATLAB_POOLING]
         whitening = layers[_MATLAB_WHITENING] if len(layers) > _MATLAB_WHITENING else None
-    except (KeyError, IndexError, AttributeError, TypeError, ValueError, OSError) as error:
+        state = _encoder(convolutions, file)
+        clusters = assignment.shape[1]
+        if whitening is not None:
+            state |= _cluster_major(*whitening, clusters=clusters, file=file)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{file}: not the network of NetVLAD's authors ({error}); fetch it again.") from error
-    except (NotImplementedError, MatReadError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read as a Matlab file ({error}); fetch it again.") from error
     if assignment.ndim != 2 or assignment.shape != minus_centres.shape:
         raise DataError(f"{file}: clusters of shape {assignment.shape} and {minus_centres.shape}, not D x K both.")
-    if average.size < 3 or average.shape[-1] != 3:
+    if average.size < 3 or 3 not in (average.size, average.shape[-1]):
         raise DataError(f"{file}: averageImage has shape {average.shape}, not a colour or H x W colours.")
-    state = {}
-    for i, (weight, bias) in convolutions.items():
-        if weight.ndim != 4:
-            raise DataError(f"{file}: layer {i} has weights of shape {weight.shape}, not those of a convolution.")
-        state |= {f"encoder.{i}.weight": _tensor(weight.transpose(3, 2, 0, 1)), f"encoder.{i}.bias": _tensor(bias)}
-    state |= {
-        "pool.centroids": _tensor(-minus_centres.T),
-        "pool.conv.weight": _tensor(assignment.T[:, :, None, None]),
-    }
-    _compare(model, file, {"clusters": assignment.shape[1]})
-    if whitening is not None:
-        state |= _cluster_major(*whitening, clusters=assignment.shape[1], file=file)
-    _compare(model, file, {"whitening": _rows(state.get("WPCA.0.weight"))})
+    _compare(model, file, {"clusters": clusters, "whitening": _rows(state.get("WPCA.0.weight"))})
+    state |= {"pool.centroids": _tensor(-minus_centres.T), "pool.conv.weight": _tensor(assignment.T[:, :, None, None])}
     mean = average.reshape(-1, 3).mean(0) / 255
     return NetVladFile(file, state, tuple(mean.tolist()), (1 / 255,) * 3)
 
 
-def _weights(layer: Any) -> tuple[np.ndarray, ...]:
-    """Arrays of a layer; none for one without weights."""
-    found = getattr(layer, "weights", None)
-    if found is None or len(found) == 0:
-        return ()
-    return tuple(np.asarray(array, np.float32) for array in found)
+def _arrays(layer: Any) -> tuple[np.ndarray, ...]:
+    """Weights of a layer; none for one that has no weights."""
+    return tuple(np.asarray(array, np.float32) for array in np.ravel(layer.get("weights", ())))
+
+
+def _encoder(convolutions: Mapping[int, tuple[np.ndarray, ...]], file: Path) -> dict[str, torch.Tensor]:
+    """Weights height x width x in x out and biases (1 x out) under our keys."""
+    state = {}
+    for i, (weight, bias) in convolutions.items():
+        if weight.ndim != 4:
+            raise DataError(f"{file}: layer {i} has weights of shape {weight.shape}, not those of a convolution.")
+        state[f"encoder.{i}.weight"] = _tensor(weight.transpose(3, 2, 0, 1))
+        state[f"encoder.{i}.bias"] = _tensor(bias.ravel())
+    return state
 
 
 def _cluster_major(weight: np.ndarray, bias: np.ndarray, *, clusters: int, file: Path) -> dict[str, torch.Tensor]:
     """Whitening for descriptors with all values of a cluster together; the authors' have (d, k) at d * K + k."""
     channels = CHANNELS["vgg16"]
-    if weight.ndim != 2 or weight.shape[0] != clusters * channels:
-        raise DataError(f"{file}: whitening of shape {weight.shape}, not {clusters * channels} x dimensions.")
-    rows = weight.reshape(channels, clusters, -1).transpose(2, 1, 0).reshape(weight.shape[1], -1)
-    return {"WPCA.0.weight": _tensor(rows[:, :, None, None]), "WPCA.0.bias": _tensor(bias)}
+    if weight.shape[:-1] != (1, 1, clusters * channels):
+        raise DataError(f"{file}: whitening of shape {weight.shape}, not 1 x 1 x {clusters * channels} x dimensions.")
+    dim = weight.shape[-1]
+    rows = weight.reshape(channels, clusters, dim).transpose(2, 1, 0).reshape(dim, -1)
+    return {"WPCA.0.weight": _tensor(rows[:, :, None, None]), "WPCA.0.bias": _tensor(bias.ravel())}
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -109,8 +109,9 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
         out.append("Ours, and in brackets the published figure (released weights where stated, else the paper's).")
     if table.note:
         out.append(table.note)
-    if notes:
-        out += ["", *(f"- {note}" for note in notes)]
+    if notes and out[-1]:
+        out.append("")
+    out += [f"- {note}" for note in notes]
     return "\n".join(out).rstrip() + "\n"
 
 

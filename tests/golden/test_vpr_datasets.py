@@ -1,0 +1,236 @@
+"""Place recognition against what the originals gave: official lists, labels, recall (fact sheet of vpr_datasets)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from goldens import HERE, golden_files
+
+from descbench.config.datasets import DbStructDataset
+from descbench.datasets.build import build_manifest
+from descbench.datasets.manifest import Manifest, read_manifest
+from descbench.datasets.places import PlaceLabels, read_places, write_places
+from descbench.datasets.positions import Positions, label_places
+from descbench.features.store import ShardInfo, ShardWriter
+from descbench.metrics.places import first_of_each_panorama
+from descbench.metrics.score import score_ranking
+from descbench.retrieval.flat import search_flat
+from descbench.retrieval.ranking import read_ranking
+
+SYSTEM = "vpr_datasets"
+PARTS = 3
+
+
+def files(pattern: str) -> list[Any]:
+    return [pytest.param(path, id=path.stem) for path in golden_files(SYSTEM, pattern)]
+
+
+def third_party(name: str) -> Any:
+    """Real ground truth of others, which the project does not ship."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "golden"
+    folders = [Path(os.environ.get("DESCBENCH_GOLDEN_DIR", HERE)), beside]
+    found = next((f / SYSTEM / name for f in folders if (f / SYSTEM / name).is_file()), None)
+    if found is None:
+        pytest.skip(f"third-party ground truth not shipped with the project: no {name} (set DESCBENCH_GOLDEN_DIR)")
+    return np.load(found)
+
+
+def dbstruct(path: Path, **more: Any) -> DbStructDataset:
+    return DbStructDataset(format="dbstruct", struct=path.name, images="all", queries="all/queries_real", **more)
+
+
+def built(path: Path, folder: Path, **more: Any) -> tuple[Manifest, PlaceLabels]:
+    """Manifest and labels of a .mat file, through the stage that writes them."""
+    manifest, labels = folder / "m.csv", folder / "m.gt.json"
+    build_manifest("golden", dbstruct(path, **more), path.parent, manifest, labels)
+    return read_manifest(manifest), read_places(labels)
+
+
+def write_features(folder: Path, name: str, vectors: np.ndarray, parts: int = PARTS) -> list[Path]:
+    paths = []
+    edges = np.linspace(0, len(vectors), parts + 1).astype(int)
+    for number, (start, stop) in enumerate(pairwise(edges.tolist())):
+        paths.append(folder / f"{name}{number}.h5")
+        with ShardWriter(paths[-1], ShardInfo("global", "f" * 64, name, "a" * 64, "cpu"), vectors.shape[1]) as writer:
+            for image in range(start, stop):
+                writer.add(image, vectors[image : image + 1])
+    return paths
+
+
+def scored(
+    folder: Path, database: np.ndarray, queries: np.ndarray, labels: PlaceLabels, top_k: int
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Ranked ids, and the content of the scores file, by the stages of a flat search."""
+    ranking, truth, scores = folder / "r.h5", folder / "gt.json", folder / "s.json"
+    shards = write_features(folder, "q", queries, 1), write_features(folder, "d", database)
+    search_flat(*shards, ranking, measure="euclidean", top_k=top_k)
+    write_places(labels, truth)
+    score_ranking(ranking, truth, scores)
+    return read_ranking(ranking).image_ids, json.loads(scores.read_text())
+
+
+def agree(found: dict[str, float], expected: dict[str, float], queries: int, suffix: str = "") -> None:
+    """Near ties of distances may fall either way for two queries (README of the goldens)."""
+    for depth, value in expected.items():
+        assert found[f"recall@{depth}{suffix}"] == pytest.approx(value, abs=2 / queries + 1e-12)
+
+
+# --- official lists ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", files("pitts*_mini_*.mat"))
+def test_pittsburgh_list(path: Path, tmp_path: Path) -> None:
+    golden = json.loads(path.with_suffix(".json").read_text())
+    manifest, labels = built(path, tmp_path, counts={"database": golden["numDb"], "query": golden["numQ"]})
+    database, queries = (manifest.of_role(role).rows for role in ("database", "query"))
+    assert [row.path for row in database[:3]] == [f"all/{name}" for name in golden["dbImage_first3"]]
+    assert [row.path for row in queries[:3]] == [f"all/queries_real/{name}" for name in golden["qImage_first3"]]
+    assert labels.radius == golden["posDistThr"]
+    assert list(map(list, labels.positives)) == golden["eval_positives"]
+    nontrivial = golden["nontrivial_positives"]
+    usable = [query for query, found in enumerate(labels.training_positives) if found]
+    assert usable == golden["queries_kept"]
+    # The original lists them for the queries it keeps, or for all.
+    chosen = range(len(queries)) if len(nontrivial) == len(queries) else usable
+    assert [list(labels.training_positives[query]) for query in chosen] == nontrivial
+    negatives = [np.delete(np.arange(len(database)), found) for found in labels.positives]
+    assert [len(ids) for ids in negatives] == golden["num_potential_negatives"]
+    assert [int(ids.sum()) for ids in negatives] == golden["potential_negatives_sum"]
+    # Inclusive limits: the first two queries stand at exactly 10 m and 25 m of a panorama.
+    for query, found, limit in ((0, labels.training_positives[0], 10.0), (1, labels.positives[1], 25.0)):
+        here = (queries[query].easting, queries[query].northing)
+        assert limit in [np.hypot(database[i].easting - here[0], database[i].northing - here[1]) for i in found]
+
+
+@pytest.mark.parametrize("path", files("pitts*_mini_*.mat"))
+def test_recall_of_the_small_list(path: Path, tmp_path: Path) -> None:
+    golden = json.loads(path.with_suffix(".json").read_text())
+    features = np.load(path.with_name(f"{path.stem}_features.npz"))
+    _, labels = built(path, tmp_path)
+    expected = np.array(golden["predictions"])
+    ids, scores = scored(tmp_path, features["db"], features["q"], labels, expected.shape[1])
+    assert np.array_equal(ids, expected)
+    assert {f"recall@{n}": value for n, value in golden["recall"].items()} == scores["metrics"]
+    assert scores["queries_without_positive"] == sum(not found for found in golden["eval_positives"])
+
+
+@pytest.mark.parametrize("path", files("tokyoTM_mini_*.mat"))
+def test_tokyo_time_machine_list(path: Path, tmp_path: Path) -> None:
+    golden = json.loads(path.with_suffix(".json").read_text())
+    _, labels = built(path, tmp_path, positives="matlab", other_time=True)
+    assert list(map(list, labels.positives)) == golden["eval_positives_0based"]
+    assert list(map(list, labels.training_positives)) == golden["nontrivial_positives_0based"]
+    assert list(labels.database_times) == golden["dbTimeStamp"]
+    assert list(labels.query_times) == golden["qTimeStamp"]
+    _, without_times = built(path, tmp_path)
+    assert without_times.positives == labels.positives
+    assert without_times.training_positives != labels.training_positives
+    assert without_times.database_times == ()
+
+
+# --- real geometry -----------------------------------------------------------------------------
+
+
+def run_lengths(rows: np.ndarray) -> dict[int, int]:
+    """How many runs of equal consecutive rows have which length."""
+    changes = np.flatnonzero((np.diff(rows, axis=0) != 0).any(1)) + 1
+    lengths, counts = np.unique(np.diff([0, *changes, len(rows)]), return_counts=True)
+    return dict(zip(lengths.tolist(), counts.tolist(), strict=True))
+
+
+def labelled(name: str, **block: Any) -> tuple[Any, PlaceLabels]:
+    truth = third_party(f"{name}_gt.npz")
+    dataset = dbstruct(Path("x.mat"), **block)
+    positions = Positions(truth["utmDb"], truth["utmQ"], name)
+    return truth, label_places(positions, dataset, radius=float(truth["posDistThr"]))
+
+
+def statistics() -> list[Any]:
+    contents = [json.loads(path.read_text()) for path in golden_files(SYSTEM, "gt_statistics*.json")]
+    return [pytest.param(name, expected, id=name) for content in contents for name, expected in content.items()]
+
+
+@pytest.mark.parametrize(("name", "expected"), statistics())
+def test_statistics_of_real_ground_truth(name: str, expected: dict[str, Any]) -> None:
+    truth, labels = labelled(name)
+    assert (len(truth["utmDb"]), len(truth["utmQ"])) == (expected["numDb"], expected["numQ"])
+    assert labels.radius == expected["posDistThr"]
+    assert len(np.unique(truth["utmDb"], axis=0)) == expected["unique_db_positions"]
+    assert len(np.unique(truth["utmQ"], axis=0)) == expected["unique_query_positions"]
+    assert labels.without_positive() == expected["queries_without_positive"]
+    counts = np.array([len(found) for found in labels.positives])
+    found = [counts.min(), np.median(counts), counts.mean(), counts.max()]
+    assert found == pytest.approx(expected["positives_min_median_mean_max"], rel=1e-12)
+    assert counts.sum() == expected["positives_total"]
+    for key, lengths in (("utmDb", "db_run_lengths"), ("utmQ", "q_run_lengths")):
+        assert run_lengths(truth[key]) == {int(length): count for length, count in expected[lengths].items()}
+    assert [truth["utmDb"].min(0).tolist(), truth["utmDb"].max(0).tolist()] == expected["utm_bounds_db"]
+    if "queries_without_positive_within_10m" in expected:
+        without = sum(not found for found in labels.training_positives)
+        assert without == expected["queries_without_positive_within_10m"]
+
+
+def pseudo_features(golden: dict[str, Any], truth: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors that are functions of the position, with noise (README of the goldens)."""
+    random = np.random.RandomState(golden["seed"])
+    weights = random.standard_normal((2, golden["dim"])) / golden["scale"]
+    phases = random.uniform(0, 2 * np.pi, golden["dim"])
+    centre = truth["utmDb"].mean(0)
+    made = []
+    for places in (truth["utmDb"], truth["utmQ"]):
+        waves = np.cos((places - centre) @ weights + phases)
+        waves = waves + golden["noise"] * random.standard_normal((len(places), golden["dim"]))
+        made.append((waves / np.linalg.norm(waves, axis=1, keepdims=True)).astype(np.float32))
+    for key, vectors in zip(("db", "q"), made, strict=True):
+        check = golden["feature_check"]
+        np.testing.assert_allclose(vectors[0, :4], check[f"{key}0_first4"], atol=1e-6)
+        assert vectors.astype(np.float64).sum() == pytest.approx(check[f"{key}_sum"], abs=1e-2)
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize("path", files("*_recall*.json"))
+def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
+    golden = json.loads(path.read_text())
+    top = np.load(path.with_name(f"{path.stem}_top.npz"))
+    panoramas = "recall_pano_nms" in golden
+    truth, labels = labelled(golden["dataset"])
+    database, queries = pseudo_features(golden, truth)
+    depth = max(golden["n_values"])
+    size = 12 if panoramas else 1
+    ids, scores = scored(tmp_path, database, queries, labels, depth * size)
+    shown = top["top_first100"]
+    assert np.array_equal(ids[: len(shown), : shown.shape[1]], shown)
+    agree(scores["metrics"], golden["recall_plain"], len(queries))
+    assert scores["warnings"] == []
+    if not panoramas:
+        return
+    _, labels = labelled(golden["dataset"], one_per=size, conditions=("day", "sunset", "night"))
+    write_places(labels, tmp_path / "gt.json")
+    score_ranking(tmp_path / "r.h5", tmp_path / "gt.json", tmp_path / "s.json")
+    scores = json.loads((tmp_path / "s.json").read_text())
+    shown = top["nms_first100"]
+    kept = [first_of_each_panorama(row, size)[:depth] for row in ids[: len(shown)]]
+    assert np.array_equal(kept, shown)
+    assert golden["lengths_after_pano_nms"] == [depth, depth]
+    agree(scores["metrics"], golden["recall_pano_nms"], len(queries))
+    for key in (key for key in golden if key.startswith("recall_pano_nms_")):
+        agree(scores["metrics"], golden[key], len(queries) // 3, key.removeprefix("recall_pano_nms"))
+
+
+def test_golden_lists_are_the_ones_the_real_files_gave(real_data: Path) -> None:
+    """The recompressed ground truth of the goldens and the original files hold the same numbers."""
+    (path,) = golden_files(SYSTEM, "gt_statistics*.json")
+    for name, expected in json.loads(path.read_text()).items():
+        original = real_data / "vpr_gt" / f"{name}.npz"
+        if not original.is_file():
+            continue
+        assert hashlib.sha256(original.read_bytes()).hexdigest() == expected["npz_sha256"]
+        truth, real = third_party(f"{name}_gt.npz"), np.load(original)
+        assert all(np.array_equal(truth[key], real[key]) for key in ("utmQ", "utmDb", "posDistThr"))
