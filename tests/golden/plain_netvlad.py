@@ -35,7 +35,7 @@ def describe(network, image):
     clusters, dim = network.centroids.shape
     shares = F.softmax(F.conv2d(x, network.weight, network.bias).view(1, clusters, -1), dim=1)
     flat = x.view(1, dim, -1)
-    vlad = torch.zeros(1, clusters, dim)
+    vlad = x.new_zeros(1, clusters, dim)
     for k in range(clusters):
         residual = flat - network.centroids[k].view(1, dim, 1)
         vlad[:, k] = (residual * shares[:, k : k + 1]).sum(dim=-1)
