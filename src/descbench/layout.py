@@ -280,6 +280,10 @@ class Layout(Lineage):
         """Table in the paper's own shape."""
         return f"{self.results}/{table}.md"
 
+    def page(self, method: str, dataset: str) -> str:
+        """Page of pictures: results of one method on one dataset to look at."""
+        return f"{self.results}/pages/{method}/{dataset}.html"
+
     @property
     def report(self) -> str:
         """Page that gathers all tables."""

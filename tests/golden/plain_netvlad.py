@@ -40,3 +40,15 @@ def describe(network, image):
         residual = flat - network.centroids[k].view(1, dim, 1)
         vlad[:, k] = (residual * shares[:, k : k + 1]).sum(dim=-1)
     return F.normalize(F.normalize(vlad, p=2, dim=2).view(1, -1), p=2, dim=1)
+
+
+def pool(layer, x):
+    """(N, D, H, W) -> (N, K*D) with the weights of a ``NetVladPooling``."""
+    x = F.normalize(x)
+    shares = layer.conv(x).flatten(2).softmax(1)
+    cells = x.flatten(2)
+    sums = []
+    for k, centre in enumerate(layer.centroids):
+        differences = (cells - centre[:, None]) * shares[:, k : k + 1]
+        sums.append(differences.sum(-1))
+    return F.normalize(F.normalize(torch.stack(sums, 1), dim=2).flatten(1))

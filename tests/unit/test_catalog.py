@@ -118,8 +118,9 @@ def test_numbers_of_place_recognition() -> None:
 
 
 def test_photographs_on_request_have_no_address() -> None:
-    asked = {name for name, source in SOURCES.items() if source.access == "request"}
+    asked = {name for d in DATASETS.values() if isinstance(d, DbStructDataset) for name in d.image_sources}
     assert asked == {"pittsburgh250k", "tokyo247_database", "tokyo247_queries", "tokyotm"}
+    assert {SOURCES[name].access for name in asked} == {"request"}
 
 
 def test_revisited_and_classic_share_their_images() -> None:

@@ -109,6 +109,15 @@ def test_other_files(tmp_path: Path) -> None:
         read_mat(tmp_path, "wanted")
 
 
+def test_short_elements_hold_four_bytes(tmp_path: Path) -> None:
+    savemat(tmp_path / "x.mat", {"x": 1.0})
+    content = (tmp_path / "x.mat").read_bytes()
+    assert content.count(b"\1\0\1\0x") == 1
+    (tmp_path / "x.mat").write_bytes(content.replace(b"\1\0\1\0x", b"\1\0\5\0x"))
+    with pytest.raises(DataError, match="a short element of 5 bytes"):
+        read_mat(tmp_path / "x.mat", "x")
+
+
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = written(tmp_path, np.zeros((1000, 1000)), do_compression=True)
     assert path.stat().st_size < 20_000

@@ -371,6 +371,13 @@ def test_recall_is_that_of_the_definition(
         assert recalls(hits)[f"recall@{depth}"] == pytest.approx(expected, abs=1e-12)
 
 
+def test_distractors_are_of_no_time() -> None:
+    """Also where there are more of them than database images."""
+    labels = _labels((1,), database_times=(7.0, 8.0), query_times=(7.0,))
+    hits = find_first_hits(np.array([[-5, 0, -1, 1]]), labels, complete=True)
+    assert hits.ranks.tolist() == [3]
+
+
 def test_first_of_each_panorama() -> None:
     assert first_of_each_panorama(np.array([13, 5, 12, 0, 24, 23, -1, -2, 25]), 12).tolist() == [13, 5, 24, -1, -2]
 

@@ -1,26 +1,31 @@
 """Toytown: deterministic, in official layouts, with labels that follow from its geometry."""
 
-import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import loadmat
 
-from descbench.config.models import Toytown
+from descbench.config.datasets import DbStructDataset
+from descbench.config.models import Streets, StreetSplit, Toytown
+from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.sfm120k import image_path
 from descbench.datasets.toytown.draw import draw_toytown
 from descbench.datasets.toytown.geometry import MeshBuilder, look_at
 from descbench.datasets.toytown.render import Atlas, render
 from descbench.datasets.toytown.seeds import rng_for
+from descbench.datasets.toytown.streets import SPLITS, count_buildings, plan_streets
 from descbench.datasets.toytown.textures import plain
 from descbench.datasets.toytown.town import add_box, build_town
 from descbench.datasets.toytown.views import draw_light, take_view
 
+FEW = StreetSplit(panoramas=8, queries=4)
+STREETS = Streets(width=80, height=60, yaws=2, train=FEW, val=FEW, test=StreetSplit(panoramas=9, queries=5))
 SMALL = Toytown(
     width=96, height=72, cities=("ham",), landmarks_per_city=3, database_per_city=12, queries_per_city=3,
-    clusters=6, images_per_cluster=4,
+    clusters=6, images_per_cluster=4, streets=STREETS,
 )  # fmt: skip
 
 
@@ -50,10 +55,12 @@ def test_same_bytes_whatever_the_number_of_processes(town_folder, tmp_path):
 
 
 def test_another_seed_draws_another_town(town_folder, tmp_path):
-    few = SMALL.model_copy(update={"seed": 1})
+    few = SMALL.model_copy(update={"seed": 1, "streets": None})
     draw_toytown(few, tmp_path / "toytown", tmp_path / "toytown.json")
-    digests = [json.loads((f / "toytown.json").read_text())["sha256"] for f in (tmp_path, town_folder)]
-    assert digests[0] != digests[1]
+    drawn = contents(tmp_path)
+    assert not any("streets" in name for name in drawn)
+    assert not set(drawn.values()) & set(contents(town_folder).values())
+    assert plan_streets(STREETS, 0, "val") != plan_streets(STREETS, 1, "val")
 
 
 def test_revisited_layout(town_folder, truth):
@@ -98,8 +105,73 @@ def test_sfm_layout(town_folder):
         assert query not in labels["ok"]
 
 
+def read_split(town_folder, split):
+    dataset = DbStructDataset(
+        format="dbstruct",
+        struct=f"toytown/streets/datasets/toytown_{split}.mat",
+        images="toytown/streets",
+        queries="toytown/streets/queries_real",
+    )
+    return read_dbstruct(dataset, town_folder)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_streets_are_read_as_pittsburgh_is(town_folder, split):
+    manifest, labels = read_split(town_folder, split)
+    sizes = getattr(STREETS, split)
+    assert len(manifest.of_role("database")) == 2 * sizes.panoramas
+    assert len(manifest.of_role("query")) == sizes.queries
+    for row in manifest.rows:
+        with Image.open(town_folder / row.path) as image:
+            assert image.size == (80, 60)
+    assert labels.radius == 25
+    # The last one was taken where the car never was.
+    assert all(labels.training_positives[:-1])
+    assert not labels.positives[-1]
+
+
+def test_the_struct_is_stored_as_in_the_original(town_folder):
+    golden = Path(__file__).parents[1] / "golden/data/vpr_datasets/pitts30k_mini_val.mat"
+    drawn = town_folder / "toytown/streets/datasets/toytown_val.mat"
+    ours, theirs = (loadmat(path, mat_dtype=True)["dbStruct"] for path in (drawn, golden))
+    assert ours.dtype == theirs.dtype
+    assert ours.shape == theirs.shape == (1, 1)
+    for name in ours.dtype.names:
+        a, b = ours[name].item(), theirs[name].item()
+        assert (a.dtype, a.ndim, a.shape[:1] == (2,)) == (b.dtype, b.ndim, b.shape[:1] == (2,)), name
+        if a.dtype == object:
+            assert a.shape[1] == b.shape[1] == 1
+            assert a[0, 0].shape == b[0, 0].shape == (1,)
+    assert ours["whichSet"].item() == "val"
+    assert ours["dbImageFns"].item()[1, 0].item() == "001/001000_pitch1_yaw2.jpg"
+    assert ours["posDistThr"].item() == 25
+    # Neither a date nor a machine, which would make other bytes every time.
+    assert drawn.read_bytes()[:116].rstrip() == b"MATLAB 5.0 MAT-file, drawn by descbench"
+
+
+def test_splits_of_the_streets_share_nothing(town_folder):
+    files = [town_folder / row.path for split in SPLITS for row in read_split(town_folder, split)[0].rows]
+    assert len({path.read_bytes() for path in files}) == len(set(files)) == len(files)
+    towns = [build_town(0, f"streets of {split}", 4) for split in SPLITS]
+    assert len({town.atlas[1].tobytes() for town in towns}) == len(SPLITS)
+
+
+def test_street_cameras_stand_in_the_open_and_within_reach():
+    settings = Streets()
+    for seed in range(2):
+        town = build_town(seed, "streets of test", count_buildings(settings.test.panoramas))
+        database, queries = plan_streets(settings, seed, "test")
+        assert (len(database), len(queries)) == (36 * 4, 40)
+        assert not any(town.inside(point.place, 0.8) for point in (*database, *queries))
+        places = np.array([point.place for point in database])
+        distances = np.array([np.linalg.norm(places - point.place, axis=1) for point in queries])
+        assert (distances.min(axis=1)[:-2] < 10).all()
+        assert (distances.min(axis=1)[-2:] > 25).all()
+        assert 0.05 < (distances <= 25).mean() < 0.15, "share of the database that is right by chance"
+
+
 def test_pictures_are_no_noise(town_folder):
-    for path in sorted((town_folder / "toytown/test/ham/jpg").glob("*.jpg")):
+    for path in sorted((town_folder / "toytown").rglob("*.jpg")):
         grey = np.asarray(Image.open(path).convert("L"), float)
         neighbours = np.corrcoef(grey[:, :-1].ravel(), grey[:, 1:].ravel())[0, 1]
         assert neighbours > 0.7

@@ -207,6 +207,12 @@ def streets(folder, **block):
     }
 
 
+def test_datasets_without_positions_have_no_page_of_places(workplace):
+    result = workplace.run("-n", "results/pages/how_n30/alderford.html", check=False)
+    assert result.returncode != 0
+    assert "results/pages/how_n30/alderford.html" in result.stdout + result.stderr
+
+
 def test_photographs_with_positions_in_their_names_need_no_code(workplace, tmp_path):
     overlay = streets(tmp_path / "streets", radius=10)
     jobs = workplace.planned("results/scores/gem/streets.json", overlay=overlay)
@@ -214,6 +220,7 @@ def test_photographs_with_positions_in_their_names_need_no_code(workplace, tmp_p
     assert jobs["extract_features"] == 3
     assert (jobs["build_manifest"], jobs["search_flat"], jobs["score_ranking"]) == (1, 1, 1)
     assert "download_source" not in jobs
+    assert workplace.planned("results/pages/gem/streets.html", overlay=overlay)["show_places"] == 1
     manifest = "results/manifests/streets.csv"
     workplace.run("--cores", "1", manifest, overlay=overlay)
     lines = (workplace.folder / manifest).read_text().splitlines()

@@ -1,5 +1,6 @@
 """Whole runs: the tiny town, photographs of one's own, killed jobs, no network."""
 
+import copy
 import csv
 import json
 import os
@@ -252,3 +253,41 @@ def test_pairs_of_kapture_folders(finished, workplace, project):
     )
     assert missing.returncode == 1
     assert "codebooks/how_r18_n200.h5: not there yet; `snakemake --cores 8 results/demo/codebooks" in missing.stderr
+
+
+NETVLAD = {
+    "models": {
+        "drawn": {"architecture": "netvlad", "backbone": "alexnet", "clusters": 4, "weights": {"source": "random"}},
+        "clustered": {
+            "architecture": "netvlad",
+            "backbone": "alexnet",
+            "clusters": 4,
+            "weights": {"source": "clustered", "start": "drawn", "dataset": "alderford", "images": 6, "descriptors": 5},
+        },
+        "white": {
+            "architecture": "netvlad",
+            "backbone": "alexnet",
+            "clusters": 4,
+            "whitening": 8,
+            "weights": {"source": "pca", "start": "clustered", "dataset": "alderford"},
+        },
+    },
+    "features": {"white": {"kind": "global", "model": "white", "resize": [64, 96]}},
+    "methods": {"white_4": {"search": "euclidean", "features": "white", "top_k": 10, "dim": 4}},
+}
+
+
+def test_netvlad_from_drawn_weights_to_scores(workplace):
+    """Clusters, the layer set from them, a whitening behind it, and a search by its first dimensions."""
+    scores = "results/scores/white_4/alderford.json"
+    workplace.run("--cores", "2", scores, overlay=NETVLAD)
+    assert 0 < json.loads((workplace.folder / scores).read_text())["metrics"]["map_medium"] <= 1
+    assert (workplace.folder / "results/clusters/clustered.h5").is_file()
+    assert workplace.planned(scores, overlay=NETVLAD) == {}
+    shorter = {**NETVLAD, "methods": {"white_4": {**NETVLAD["methods"]["white_4"], "dim": 3}}}
+    assert workplace.planned(scores, overlay=shorter) == {"search_flat": 1, "score_ranking": 1}
+    changed = copy.deepcopy(NETVLAD)
+    changed["models"]["clustered"]["weights"]["seed"] = 5
+    jobs = workplace.planned(scores, overlay=changed)
+    assert "convert_checkpoint" not in jobs
+    assert {"cluster_descriptors", "initialise_checkpoint", "pca_checkpoint", "extract_features"} <= jobs.keys()

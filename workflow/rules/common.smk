@@ -2,7 +2,11 @@
 from dataclasses import asdict
 
 from descbench.config.load import load_config
-from descbench.config.datasets import KaptureDataset, WithDistractorsDataset
+from descbench.config.datasets import (
+    KaptureDataset,
+    PlaceDataset,
+    WithDistractorsDataset,
+)
 from descbench.config.models import (
     AsmkMethod,
     FlatMethod,
@@ -36,7 +40,11 @@ from descbench.retrieval import (
     SEARCH_INDEX_VERSION,
     TRAIN_CODEBOOK_VERSION,
 )
-from descbench.tables import BUILD_REPORT_VERSION, BUILD_TABLE_VERSION
+from descbench.tables import (
+    BUILD_REPORT_VERSION,
+    BUILD_TABLE_VERSION,
+    SHOW_PLACES_VERSION,
+)
 from descbench.training import (
     CLUSTER_DESCRIPTORS_VERSION,
     INITIALISE_CHECKPOINT_VERSION,
@@ -56,6 +64,11 @@ except DescbenchError as error:
     raise WorkflowError(str(error)) from None
 layout = Layout(cfg)
 ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu.yaml"
+
+
+def has_places(dataset):
+    """Whether positions in metres decide what is right in a dataset."""
+    return isinstance(cfg.datasets[layout.base_dataset(dataset)], PlaceDataset)
 
 
 def any_of(names):

@@ -64,7 +64,7 @@ rule draw_toytown:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(2000),
         runtime=growing_minutes(10),
     params:
         code=DRAW_TOYTOWN_VERSION,

@@ -160,6 +160,28 @@ class Table(Strict):
 # --- toytown and the site ----------------------------------------------------------------------
 
 
+class StreetSplit(Strict):
+    """Sizes of one split of the drawn streets."""
+
+    panoramas: int = Field(
+        40, ge=8, le=1000, description="Points along the streets where the database was photographed."
+    )
+    queries: int = Field(
+        48, ge=4, le=1000, description="Query images; at least one, or one in 20, has no database image near it."
+    )
+
+
+class Streets(Strict):
+    """A drawn place-recognition dataset, in the layout of Pittsburgh: every split is a town of its own."""
+
+    width: int = Field(160, ge=64, description="Image width in pixels.")
+    height: int = Field(120, ge=48, description="Image height in pixels.")
+    yaws: int = Field(4, ge=2, le=12, description="Views of a panorama, evenly spaced all around.")
+    train: StreetSplit = Field(StreetSplit(), description="What networks are trained on.")
+    val: StreetSplit = Field(StreetSplit(panoramas=32, queries=24), description="What training is validated on.")
+    test: StreetSplit = Field(StreetSplit(panoramas=36, queries=40), description="What tables show.")
+
+
 class Toytown(Strict):
     """The drawn town."""
 
@@ -174,6 +196,7 @@ class Toytown(Strict):
     queries_per_city: int = Field(16, ge=1, description="Query images of a city.")
     clusters: int = Field(12, ge=6, description="3-D models (buildings) of the training set.")
     images_per_cluster: int = Field(10, ge=4, description="Training images of each.")
+    streets: Streets | None = Field(None, description="Streets for place recognition; null: none are drawn.")
 
 
 class Config(Strict):

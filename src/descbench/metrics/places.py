@@ -28,10 +28,7 @@ class FirstHits:
 
 
 def find_first_hits(image_ids: np.ndarray, labels: PlaceLabels, *, complete: bool) -> FirstHits:
-    """Rank of the first right image of each query, in the ranking that counts.
-
-    From a ranking are left out, in this order: images of the query's own time stamp, where the labels hold
-    time stamps; and all but the first image of each panorama, where they say how many images one has.
+    """Rank of the first right image of each query, in the ranking that counts (:func:`what_counts`).
 
     Args:
         image_ids: (Q, k) ids, best first; distractors are negative, and each stands for itself.
@@ -42,14 +39,11 @@ def find_first_hits(image_ids: np.ndarray, labels: PlaceLabels, *, complete: boo
     Raises:
         DataError: no depth is reached.
     """
-    database_times, query_times = np.array(labels.database_times), labels.query_times
+    times = np.array(labels.database_times)
     ranks = np.zeros(len(image_ids), np.int64)
     shortest = image_ids.shape[1]
-    for query, row in enumerate(image_ids):
-        if query_times:
-            row = row[(row < 0) | (database_times[np.maximum(row, 0)] != query_times[query])]
-        if labels.one_per is not None:
-            row = first_of_each_panorama(row, labels.one_per)
+    for query, ranked in enumerate(image_ids):
+        row = what_counts(ranked, query, labels, times)
         shortest = min(shortest, len(row))
         found = np.flatnonzero(np.isin(row, labels.positives[query]))
         ranks[query] = found[0] + 1 if found.size else 0
@@ -57,6 +51,24 @@ def find_first_hits(image_ids: np.ndarray, labels: PlaceLabels, *, complete: boo
     if not depths:
         raise DataError("some query's ranking is empty once what does not count is left out; enlarge the top_k.")
     return FirstHits(ranks, depths)
+
+
+def what_counts(image_ids: np.ndarray, query: int, labels: PlaceLabels, database_times: np.ndarray) -> np.ndarray:
+    """The part of a query's ranking that counts, best first.
+
+    Left out are, in this order: images of the query's own time stamp, where the labels hold time stamps; and
+    all but the first image of each panorama, where they say how many images one has.
+
+    Args:
+        image_ids: (k,) ids, best first; distractors are negative, and each stands for itself.
+        query: whose ranking it is.
+        labels: of all queries.
+        database_times: (N,) those of the labels as an array, which takes long to make for every query.
+    """
+    if labels.query_times:
+        other = database_times[np.maximum(image_ids, 0)] != labels.query_times[query]
+        image_ids = image_ids[(image_ids < 0) | other]
+    return image_ids if labels.one_per is None else first_of_each_panorama(image_ids, labels.one_per)
 
 
 def first_of_each_panorama(image_ids: np.ndarray, size: int) -> np.ndarray:

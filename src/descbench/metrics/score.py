@@ -37,12 +37,12 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
         )
     ranked = read_ranking(ranking)
     if isinstance(truth, PlaceLabels):
-        _check(ranked, len(truth.positives), ranking, ground_truth)
+        check_queries(ranked, len(truth.positives), ranking, ground_truth)
         scores = _score_places(ranked, truth, ranking)
         for warning in scores["warnings"]:
             logging.warning("%s: %s", ranking, warning)
     else:
-        _check(ranked, len(truth.queries), ranking, ground_truth)
+        check_queries(ranked, len(truth.queries), ranking, ground_truth)
         scores = _score_labels(ranked, truth)
     write_json(output, scores)
 
@@ -77,7 +77,12 @@ def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[st
     }
 
 
-def _check(ranked: Ranking, num_queries: int, ranking: Path, ground_truth: Path) -> None:
+def check_queries(ranked: Ranking, num_queries: int, ranking: Path, ground_truth: Path) -> None:
+    """Refuse a ranking that is not of queries 0 to ``num_queries`` - 1.
+
+    Raises:
+        DataError: it is of others; the message names both files.
+    """
     if ranked.query_ids.tolist() != list(range(num_queries)):
         raise DataError(
             f"{ranking}: ranks {len(ranked.query_ids)} queries, but {ground_truth} labels queries 0 to "

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from descbench.config.models import Toytown
-from descbench.datasets.toytown.layouts import write_city, write_sfm
+from descbench.datasets.toytown.layouts import write_city, write_sfm, write_streets
 from descbench.datasets.toytown.render import Atlas
 from descbench.datasets.toytown.seeds import rng_for
+from descbench.datasets.toytown.streets import SPLITS, Standpoint, count_buildings, plan_streets, take_street_view
 from descbench.datasets.toytown.town import Town, build_town
 from descbench.datasets.toytown.views import View, take_view
 from descbench.io.atomic import write_json
@@ -23,6 +28,9 @@ _SCHOOL = "school"
 # Share of a city's database that shows one of its landmarks; the rest are streets.
 _LANDMARK_SHARE = 0.8
 _TRIES = 12
+
+_T = TypeVar("_T")
+_P = TypeVar("_P")
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     """Draw the towns and write them below ``out_dir`` in official layouts.
 
     ``test/<city>/`` holds each city in the revisited-Oxford layout, ``train/retrieval-SfM-120k/`` the
-    training images in that of SfM-120k. The same settings give the same bytes, whatever ``processes``.
+    training images in that of SfM-120k, and ``streets/`` the streets, where there are any, in that of
+    Pittsburgh. The same settings give the same bytes, whatever ``processes``.
 
     Args:
         settings: seed and sizes.
@@ -53,14 +62,25 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     lessons = _school_shots(settings)
     everything = [shot for queries, database in cities.values() for shot in (*queries, *database)]
     everything += [shot for cluster in lessons for shot in cluster]
-    taken = dict(zip(everything, _take_all(everything, settings, processes), strict=True))
+    taken = dict(zip(everything, _take_all(_take, everything, settings, processes), strict=True))
     files: list[Path] = []
     for name, (queries, database) in cities.items():
         views = [[taken[shot] for shot in shots] for shots in (queries, database)]
         files += write_city(out_dir / "test" / name, name, *views)
     clusters = [[taken[shot] for shot in cluster] for cluster in lessons]
     files += write_sfm(out_dir / "train" / "retrieval-SfM-120k", clusters, settings.seed)
+    files += _draw_streets(settings, out_dir / "streets", processes)
     write_json(marker, {"files": len(files), "sha256": _digest(files, out_dir), **settings.model_dump(mode="json")})
+
+
+def _draw_streets(settings: Toytown, folder: Path, processes: int) -> list[Path]:
+    """Every split of the streets, none where the settings have none. Returns the files."""
+    if settings.streets is None:
+        return []
+    plans = {split: plan_streets(settings.streets, settings.seed, split) for split in SPLITS}
+    points = [point for plan in plans.values() for role in plan for point in role]
+    taken = dict(zip(points, _take_all(_take_street, points, settings, processes), strict=True))
+    return [file for split, plan in plans.items() for file in write_streets(folder, split, *plan, taken)]
 
 
 def _city_shots(settings: Toytown, name: str) -> tuple[list[_Shot], list[_Shot]]:
@@ -93,24 +113,31 @@ def _school_shots(settings: Toytown) -> list[list[_Shot]]:
     ]
 
 
-def _take_all(shots: Sequence[_Shot], settings: Toytown, processes: int) -> list[View]:
+def _take_all(take: Callable[[_T, Toytown], _P], shots: Sequence[_T], settings: Toytown, processes: int) -> list[_P]:
     if processes <= 1:
-        return [_take(shot, settings) for shot in shots]
+        return [take(shot, settings) for shot in shots]
     # Forked: a spawned process would run the calling script once more.
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
-        return list(pool.map(_take, shots, [settings] * len(shots), chunksize=8))
+        return list(pool.map(take, shots, [settings] * len(shots), chunksize=8))
 
 
-_towns: dict[tuple[int, str, int], tuple[Town, Atlas]] = {}
+# Photographs are taken town by town, and the textures of one take up to 200 MB.
+@lru_cache(maxsize=1)
+def _town(seed: int, name: str, buildings: int) -> tuple[Town, Atlas]:
+    """A town without its textures, which the atlas holds."""
+    town = build_town(seed, name, buildings)
+    return replace(town, atlas=()), Atlas(town.atlas)
+
+
+def _take_street(point: Standpoint, settings: Toytown) -> np.ndarray:
+    buildings = count_buildings(getattr(settings.streets, point.split).panoramas)
+    town, atlas = _town(settings.seed, f"streets of {point.split}", buildings)
+    return take_street_view(point, town, atlas, settings.streets, settings.seed)
 
 
 def _take(shot: _Shot, settings: Toytown) -> View:
     """Take one photograph; of several tries the first that shows its subject well enough, else the best."""
-    key = (settings.seed, shot.town, shot.buildings)
-    if key not in _towns:
-        town = build_town(*key)
-        _towns[key] = (town, Atlas(town.atlas))
-    town, atlas = _towns[key]
+    town, atlas = _town(settings.seed, shot.town, shot.buildings)
     subject = None if shot.subject is None else town.buildings[shot.subject - 1]
     best: View | None = None
     for attempt in range(_TRIES):

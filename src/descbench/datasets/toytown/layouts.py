@@ -1,22 +1,29 @@
-"""Official layouts that toytown is written in: revisited Oxford, and SfM-120k."""
+"""Official layouts that toytown is written in: revisited Oxford, SfM-120k, and Pittsburgh."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 from descbench.datasets.sfm120k import image_path
+from descbench.datasets.toytown.streets import Standpoint
 from descbench.datasets.toytown.views import View
 from descbench.io.atomic import atomic_path
 
 _QUALITY = 90
+# Where the middle of every town lies: metres of UTM (east, north), somewhere in Pittsburgh.
+_ORIGIN = np.array([[584_000.0], [4_476_000.0]])
+_RADIUS, _TRAINING_RADIUS = 25, 10
+# The text that begins a MATLAB file, without the date and machine that scipy puts there.
+_MAT_TEXT = b"MATLAB 5.0 MAT-file, drawn by descbench".ljust(116)
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
@@ -97,6 +104,54 @@ def write_sfm(folder: Path, clusters: Sequence[Sequence[View]], seed: int) -> li
     files.append(_write(folder / "retrieval-SfM-120k.pkl", pickle.dumps(splits, protocol=2)))
     val = _validation_list(splits["val"])
     return [*files, _write(folder / "retrieval-SfM-120k-val-eccv2020.pkl", pickle.dumps(val, protocol=2))]
+
+
+def write_streets(
+    folder: Path,
+    split: str,
+    database: Sequence[Standpoint],
+    queries: Sequence[Standpoint],
+    photographs: Mapping[Standpoint, np.ndarray],
+) -> list[Path]:
+    """Pittsburgh's layout: ``000/`` and so on, ``queries_real/``, ``datasets/toytown_<split>.mat``. Returns the files.
+
+    Args:
+        folder: shared by all splits.
+        split: ``train``, ``val`` or ``test``.
+        database, queries: what was photographed, in the order of the lists.
+        photographs: (H, W, 3) uint8 of each.
+    """
+    roots = {False: folder, True: folder / "queries_real"}
+    files = [
+        _write(roots[point.query] / point.name, encode_jpeg(photographs[point])) for point in (*database, *queries)
+    ]
+    # The order of the fields matters: pytorch-NetVlad reads them by position. Scalars are as small as there.
+    fields = {
+        "whichSet": split,
+        "dbImageFns": _cells(database),
+        "utmDb": _utm(database),
+        "qImageFns": _cells(queries),
+        "utmQ": _utm(queries),
+        "numImages": np.uint16(len(database)),
+        "numQueries": np.uint16(len(queries)),
+        "posDistThr": np.uint8(_RADIUS),
+        "posDistSqThr": np.uint16(_RADIUS**2),
+        "nonTrivPosDistSqThr": np.uint8(_TRAINING_RADIUS**2),
+    }
+    stream = io.BytesIO()
+    savemat(stream, {"dbStruct": fields}, do_compression=True)
+    content = _MAT_TEXT + stream.getvalue()[len(_MAT_TEXT) :]
+    return [*files, _write(folder / "datasets" / f"toytown_{split}.mat", content)]
+
+
+def _cells(points: Sequence[Standpoint]) -> np.ndarray:
+    """File names as a cell column."""
+    return np.array([[point.name] for point in points], dtype=object)
+
+
+def _utm(points: Sequence[Standpoint]) -> np.ndarray:
+    """Places as (2, N) float64 metres: east, north."""
+    return np.array([point.place for point in points], np.float64).T + _ORIGIN
 
 
 def _pairs(views: Sequence[tuple[int, View]]) -> list[tuple[int, int]]:

@@ -13,6 +13,8 @@ from descbench.datasets.toytown.textures import TEXELS
 from descbench.datasets.toytown.town import Building, Town, add_box
 
 _SUPERSAMPLE = 2
+# Metres ahead of a camera within which things stand in the way of no particular building.
+STREET_REACH = 14.0
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,31 @@ def take_view(
         calm: an undemanding view: near the front, by day, little in the way.
     """
     pose = _stand(town, subject, width, height, rng, calm)
-    light = draw_light(rng, pose.dusk)
-    scene = town.mesh.plus(_props(town, pose.camera, subject, rng, calm))
-    picture = render(scene, atlas, pose.camera.scaled(_SUPERSAMPLE), light, rng)
+    reach = STREET_REACH if subject is None else float(np.linalg.norm(subject.centre - pose.camera.centre[:2]))
+    pixels, picture = photograph(town, atlas, pose.camera, rng, reach=reach, dusk=pose.dusk, calm=calm)
     owner = picture.owner[::_SUPERSAMPLE, ::_SUPERSAMPLE]
     covered = int((owner == subject.owner).sum()) if subject else 0
     outline = owner_pixels(town.mesh, pose.camera, subject.owner, atlas) if subject else 0
-    pixels = develop(picture, width, height, pose.dusk, rng)
     return View(pixels, owner, pose, subject.owner if subject else 0, covered / owner.size, covered / max(outline, 1))
+
+
+def photograph(
+    town: Town, atlas: Atlas, camera: Camera, rng: np.random.Generator, *, reach: float, dusk: bool, calm: bool
+) -> tuple[np.ndarray, Picture]:
+    """What a camera sees: (H, W, 3) uint8, and the finer picture that it was developed from.
+
+    Args:
+        town, atlas: what is there.
+        camera: where it stands.
+        rng: decides light, props, clouds and exposure.
+        reach: metres ahead within which things stand in the way.
+        dusk: after sunset.
+        calm: little stands in the way.
+    """
+    light = draw_light(rng, dusk)
+    scene = town.mesh.plus(_props(town, camera, reach, rng, calm))
+    picture = render(scene, atlas, camera.scaled(_SUPERSAMPLE), light, rng)
+    return develop(picture, camera.width, camera.height, dusk, rng), picture
 
 
 def draw_light(rng: np.random.Generator, dusk: bool) -> Light:
@@ -130,13 +149,12 @@ def _stand(town: Town, subject: Building | None, width: int, height: int, rng: n
     return Pose(camera, float(angle), float(distance), dusk)
 
 
-def _props(town: Town, camera: Camera, subject: Building | None, rng: np.random.Generator, calm: bool) -> Mesh:
-    """Trees, people, lamp posts and cars between the camera and what it looks at."""
+def _props(town: Town, camera: Camera, reach: float, rng: np.random.Generator, calm: bool) -> Mesh:
+    """Trees, people, lamp posts and cars between the camera and what it looks at, ``reach`` metres away."""
     builder = MeshBuilder()
     eye = camera.centre
     forward = camera.R[2, :2] / np.linalg.norm(camera.R[2, :2])
     aside = np.array([-forward[1], forward[0]])
-    reach = 14.0 if subject is None else float(np.linalg.norm(np.array(subject.centre) - eye[:2]))
     for number in range(int(rng.integers(1, 4 if calm else 8))):
         near = rng.uniform(0.35, 0.8)
         side = rng.uniform(-0.55, 0.55) * near * reach

@@ -1,0 +1,209 @@
+"""The page of place recognition: verdicts, distances, bins and map follow from ranking and labels."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
+from descbench.datasets.places import PlaceLabels, write_places
+from descbench.errors import DataError
+from descbench.retrieval.ranking import PartInfo, ranking_writer
+from descbench.tables.places_map import BINS, bin_queries, draw_map, thin_out
+from descbench.tables.places_page import choose_spaced, choose_worst, show_places
+
+# Eight database images along a street, 20 m apart; one query beside each of the first four, the last far away.
+DATABASE = [(584000.0 + 20 * i, 4476000.0) for i in range(8)]
+QUERIES = [(584003.0 + 20 * i, 4476004.0) for i in range(3)] + [(589000.0, 4476000.0)]
+RANKINGS = [[0, 1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 1, 0, 2, 3, 4], [7, 6, 5, 4, 0, 2, 1, 3], [0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+class Page(HTMLParser):
+    """Elements and text of a page; refuses tags that are closed wrongly."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def within(query, metres):
+    return tuple(i for i, place in enumerate(DATABASE) if np.hypot(*np.subtract(place, query)) <= metres)
+
+
+def make(folder, *, rankings=RANKINGS, **changes):
+    """A dataset and its ranking in a folder: the arguments of `show_places` but the output."""
+    positives = tuple(within(query, 25) for query in QUERIES)
+    labels = PlaceLabels(25.0, positives, tuple(within(query, 10) for query in QUERIES), **changes)
+    write_places(labels, folder / "gt.json")
+    rows = []
+    for role, places in (("database", DATABASE), ("query", QUERIES)):
+        for i, (east, north) in enumerate(places):
+            path = f"{role}/a & b_{i}.jpg"
+            (folder / role).mkdir(exist_ok=True)
+            Image.new("RGB", (400, 300), (20 * i, 90, 90)).save(folder / path)
+            rows.append(ManifestRow(i, path, role, easting=east, northing=north))
+    write_manifest(Manifest(tuple(rows)), folder / "list.csv")
+    image_ids = np.array(rankings)
+    with ranking_writer(
+        folder / "ranking.h5", PartInfo(0, len(DATABASE), {}), np.arange(len(rankings)), image_ids.shape[1]
+    ) as writer:
+        writer.write(0, image_ids, -np.arange(image_ids.size, dtype=float).reshape(image_ids.shape))
+    return folder / "ranking.h5", folder / "gt.json", folder / "list.csv", folder
+
+
+def show(folder, *, queries=24, **changes):
+    arguments = make(folder, **changes)
+    show_places(*arguments, folder / "page.html", method="m<1>", dataset="town", queries=queries)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+def section(text, query):
+    return re.search(rf'<section id="query-{query}">.*?</section>', text, re.S).group()
+
+
+def verdicts(text, query):
+    return re.findall(r"\d\. <strong>(right|wrong)</strong>, ([\d.]+) m<br/>", section(text, query))
+
+
+def test_verdicts_and_distances(tmp_path):
+    text = show(tmp_path)
+    # Query 0 lies 3 m east and 4 m north of image 0.
+    assert verdicts(text, 0) == [
+        ("right", "5.0"),
+        ("right", "17.5"),
+        ("wrong", "37.2"),
+        ("wrong", "57.1"),
+        ("wrong", "77.1"),
+    ]
+    assert [kind for kind, _ in verdicts(text, 1)] == ["wrong", "wrong", "wrong", "right", "right"]
+    assert "first right image at rank 4" in section(text, 1)
+    assert "first right image at rank 6" in section(text, 2)
+    assert "no database image lies within 25 m" in section(text, 3)
+    assert "Of 4 queries so many have a right image: 1 among the first 1, 2 among the first 5, 3 among" in text
+
+
+def test_page_is_well_formed_and_stands_alone(tmp_path):
+    text = show(tmp_path)
+    page = Page(text)
+    images = page.of("img")
+    assert len(images) == 4 * 6
+    assert all(image["src"].startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
+    assert "m<1> on town" in page.text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    drawing = ElementTree.fromstring(re.search(r"<svg.*</svg>", text, re.S).group())
+    assert drawing.get("role") == "img"
+    assert drawing.get("aria-label").endswith(
+        "1 at rank 1, 1 at rank 2 to 5, 1 at rank 6 to 20, 1 at rank later or none"
+    )
+    assert len(page.of("figcaption")) == len(images) + 1
+
+
+def test_results_are_those_that_scores_count(tmp_path):
+    text = show(tmp_path, one_per=2)
+    names = re.findall(r"database/a &amp; b_(\d)", section(text, 0))
+    assert names == ["0", "2", "4", "6"]
+    assert "Only the first hit of each panorama (2 images) counts." in text
+
+
+def test_images_of_the_same_time_are_left_out(tmp_path):
+    text = show(tmp_path, database_times=(1.0,) * 4 + (2.0,) * 4, query_times=(1.0, 2.0, 1.0, 2.0))
+    assert re.findall(r"database/a &amp; b_(\d)", section(text, 0)) == ["4", "5", "6", "7"]
+    assert "no right image in the ranking" in section(text, 0)
+    assert "first right image at rank 1" in section(text, 1)
+
+
+def test_distractors_are_wrong_and_need_no_picture(tmp_path):
+    text = show(tmp_path, rankings=[[-3, *row[:-1]] for row in RANKINGS])
+    assert "1. <strong>wrong</strong>, distractor 3" in section(text, 0)
+    assert "first right image at rank 2" in section(text, 0)
+    Page(text)
+
+
+def test_a_missing_picture_is_named(tmp_path):
+    arguments = make(tmp_path)
+    (tmp_path / "database/a & b_2.jpg").unlink()
+    with pytest.raises(DataError, match=r"a & b_2\.jpg"):
+        show_places(*arguments, tmp_path / "page.html", method="m", dataset="town")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_ranking_of_another_dataset_is_refused(tmp_path):
+    with pytest.raises(DataError, match="other images"):
+        show(tmp_path, rankings=[[8, 0]] * 4)
+    with pytest.raises(DataError, match="3 queries"):
+        show(tmp_path, rankings=RANKINGS[:3])
+
+
+def test_the_same_inputs_give_the_same_page(tmp_path):
+    assert show(tmp_path, queries=2) == show(tmp_path, queries=2)
+
+
+def test_the_worst_and_evenly_spaced_queries_are_chosen():
+    ranks = np.array([1, 0, 3, 1, 9, 0, 0, 0, 1, 2])
+    assert choose_worst(ranks, 2).tolist() == [1, 7]
+    assert choose_worst(ranks, 5).tolist() == [1, 4, 5, 6, 7]
+    assert choose_worst(ranks, 20).tolist() == [1, 2, 4, 5, 6, 7, 9]
+    assert choose_worst(ranks, 0).tolist() == []
+    assert choose_spaced(np.arange(10, 21), 3).tolist() == [10, 15, 20]
+    assert choose_spaced(np.arange(2), 3).tolist() == [0, 1]
+
+
+def test_bins_of_the_first_right_image():
+    assert bin_queries(np.array([1, 2, 5, 6, 20, 21, 5000, 0])).tolist() == [0, 1, 1, 2, 2, 3, 3, 3]
+    assert len({found.colour for found in BINS}) == len({found.mark for found in BINS}) == 4
+
+
+def test_the_map_of_a_large_dataset_stays_small():
+    rng = np.random.default_rng(0)
+    corner = np.array([584000.0, 4476000.0])
+    database, queries = (rng.uniform(0, 9000, (number, 2)) + corner for number in (84_000, 8000))
+    drawing = draw_map(database, queries, rng.integers(0, 40, 8000))
+    assert len(drawing) < 500_000
+    ElementTree.fromstring(drawing)
+
+
+def test_thinning_keeps_one_of_each_place():
+    places = np.repeat(np.array([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]]), 24, axis=0)
+    assert thin_out(places, 1.0).tolist() == [0, 24, 48]
+
+
+def test_the_map_shows_north_up_and_all_within_the_drawing():
+    drawing = ElementTree.fromstring(
+        draw_map(np.array([[0.0, 0.0], [100.0, 80.0]]), np.array([[50.0, 40.0]]), np.array([1]))
+    )
+    svg = drawing[0]
+    width, height = map(float, svg.get("viewBox").split()[2:])
+    database = next(e for e in svg.iter() if e.get("class") == "database")
+    (x0, y0), (x1, y1) = [tuple(map(float, p.split(","))) for p in re.findall(r"M([\d.]+,[\d.]+)", database.get("d"))]
+    assert 0 < x0 < x1 < width
+    assert 0 < y1 < y0 < height
+    assert (x1 - x0) / (y0 - y1) == pytest.approx(100 / 80, rel=1e-3)
+
+
+def test_a_single_place_can_be_drawn():
+    ElementTree.fromstring(draw_map(np.zeros((1, 2)), np.zeros((1, 2)), np.array([0])))

@@ -1,0 +1,17 @@
+"""Rule show_places: a page with results of place recognition to look at."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.tables.places_page import show_places
+
+with job(snakemake):
+    show_places(
+        Path(snakemake.input.ranking),
+        Path(snakemake.input.ground_truth),
+        Path(snakemake.input.manifest),
+        Path(snakemake.params.image_root),
+        Path(snakemake.output[0]),
+        method=snakemake.wildcards.method,
+        dataset=snakemake.wildcards.dataset,
+    )
