@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
 from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalDescriptors
-from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
+from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
 
 _DRAWN = {"source": "random", "seed": 0}
 HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": _DRAWN})
@@ -53,7 +54,7 @@ def extract_cases(side: int, folder: Path) -> Iterator[Case]:
         convert_checkpoint(model, None, checkpoint)
         yield from _extraction(model, checkpoint, images, f"{len(images)} images of {side} pixels")
     yield from netvlad_cases(5 * side // 4, folder)
-    yield _training_step(folder / "how.pt", side)
+    yield _training_case(folder / "how.pt", side)
 
 
 def netvlad_cases(side: int, folder: Path) -> Iterator[Case]:
@@ -80,7 +81,7 @@ def netvlad_cases(side: int, folder: Path) -> Iterator[Case]:
             row_name,
             lambda: plain_netvlad.describe(plain, image),
             lambda name=name: ours(name),
-            lambda theirs, found: bool((theirs - found).norm() <= _TOLERANCE),
+            same_global,
             f"an image of {side} x {3 * side // 4} pixels, by {name}; installed: {', '.join(networks)}",
         )
 
@@ -99,34 +100,53 @@ def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torc
             row_name,
             lambda: [way.local(plain, image, HOW_SCALES, FEATURES) for image in images],
             lambda name=name: _ours(networks[name], images),
-            _same,
+            same_local,
             f"{note}, {len(HOW_SCALES)} scales, by {name}; installed: {', '.join(networks)}",
         )
 
 
-def _training_step(checkpoint: Path, side: int) -> Case:
+def _training_case(checkpoint: Path, side: int) -> Case:
     """Forward and backward of a tuple: tensors contiguous, and channels last as the loop has them."""
-    tuples = [[image for image in draw_images(side // 2) for _ in range(2)]]
-    labels = torch.tensor([-1, 1, 0, 0])
-
-    def step(layout: torch.memory_format) -> Callable[[], list[float]]:
-        network = load_network(checkpoint, HOW).to(memory_format=layout).train()
-        freeze_batch_norm_statistics(network)
-
-        def run() -> list[float]:
-            network.zero_grad()
-            (loss, _), *_ = accumulate_gradients(network, tuples, labels, margin=2.0)
-            return [loss, *(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)]
-
-        return run
-
+    images = [image for image in draw_images(side // 2) for _ in range(2)]
     return Case(
         "train_step_how",
-        step(torch.contiguous_format),
-        step(torch.channels_last),
+        training_step(checkpoint, images, torch.contiguous_format),
+        training_step(checkpoint, images, torch.channels_last),
         lambda theirs, ours: np.allclose(theirs, ours, rtol=1e-2),
         f"a tuple of 4 images of {side // 2} pixels, forward and backward",
     )
+
+
+def training_step(
+    checkpoint: Path,
+    images: Sequence[torch.Tensor],
+    layout: torch.memory_format,
+    forward: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Callable[[], list[float]]:
+    """Forward and backward of HOW on a tuple.
+
+    Args:
+        checkpoint: of HOW.
+        images: query, positive and two negatives, on the device of the step.
+        layout: of the network.
+        forward: what the forward runs under.
+
+    Returns:
+        What runs a step and gives its loss and the norm of every gradient.
+    """
+    labels = torch.tensor([-1, 1, 0, 0], device=images[0].device)
+    network = load_network(checkpoint, HOW).to(images[0].device, memory_format=layout).train()
+    freeze_batch_norm_statistics(network)
+
+    def run() -> list[float]:
+        network.zero_grad()
+        with forward():
+            loss, _ = tuple_loss(network, images, labels, margin=2.0)
+        loss.backward()
+        norms = [parameter.grad.norm() for parameter in network.parameters() if parameter.grad is not None]
+        return torch.stack([loss.detach(), *norms]).tolist()
+
+    return run
 
 
 def draw_images(side: int, short: int | None = None) -> list[torch.Tensor]:
@@ -163,7 +183,13 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _same(theirs: list[list[np.ndarray]], ours: list[LocalDescriptors]) -> bool:
+def same_global(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
+    """Whether descriptors of unit length agree within 1e-4."""
+    return bool((theirs - ours).norm() <= _TOLERANCE)
+
+
+def same_local(theirs: list[list[np.ndarray]], ours: list[LocalDescriptors]) -> bool:
+    """Whether the plain way's local features of images and ours are the same but for rounding."""
     return len(theirs) == len(ours) and all(map(_same_image, theirs, ours))
 
 
@@ -174,13 +200,8 @@ def _same_image(theirs: list[np.ndarray], ours: LocalDescriptors) -> bool:
     """
     descriptors, strengths, locations, scales = theirs
     expected = dict(zip(_keys(scales, locations), zip(descriptors, strengths, strict=True), strict=True))
-    found = dict(
-        zip(
-            _keys(ours.scales.numpy(), ours.locations.numpy()),
-            zip(ours.descriptors.numpy(), ours.strengths.numpy(), strict=True),
-            strict=True,
-        )
-    )
+    values = zip(ours.descriptors.numpy(), ours.strengths.numpy(), strict=True)
+    found = dict(zip(feature_keys(ours), values, strict=True))
     one_side = found.keys() ^ expected.keys()
     exchanged = [(found.get(key) or expected[key])[1] - strengths[-1] for key in one_side]
     return (
@@ -191,6 +212,11 @@ def _same_image(theirs: list[np.ndarray], ours: LocalDescriptors) -> bool:
             for key in found.keys() & expected.keys()
         )
     )
+
+
+def feature_keys(found: LocalDescriptors) -> list[tuple[float, int, int]]:
+    """Scale and place of each feature, which no other feature of the image has."""
+    return _keys(found.scales.numpy(), found.locations.numpy())
 
 
 def _keys(scales: np.ndarray, locations: np.ndarray) -> list[tuple[float, int, int]]:

@@ -20,7 +20,7 @@ class PlainFire:
         self.features = nn.Sequential(*children[: len(children) - skip_layer])
         prefix = "features."
         self.features.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.features.eval()
+        self.features.eval().to(state["dim_reduction.weight"].device)
         self.lit = {k.removeprefix("lit."): v for k, v in state.items() if k.startswith("lit.")}
         self.weight, self.bias = state["dim_reduction.weight"], state["dim_reduction.bias"]
         self.iterations = iterations
@@ -55,10 +55,10 @@ def local(network, image, scales, n):
         rows = network.superfeatures(network.features(scaled))
         descriptors.append(F.linear(rows, network.weight[:, :, 0, 0], network.bias))
         strengths.append((rows.pow(2).sum(1) + 1e-10).sqrt())
-        templates = torch.arange(len(rows))
+        templates = torch.arange(len(rows), device=rows.device)
         locations.append(torch.stack([torch.zeros_like(templates), templates], 1).to(torch.int16))
-        chosen.append(torch.full((len(rows),), scale, dtype=torch.float16))
+        chosen.append(torch.full((len(rows),), scale, dtype=torch.float16, device=rows.device))
     strengths = torch.cat(strengths)
     order = torch.argsort(strengths, descending=True)[:n]
     columns = (torch.cat(descriptors), strengths, torch.cat(locations), torch.cat(chosen))
-    return [column[order].numpy() for column in columns]
+    return [column[order].cpu().numpy() for column in columns]

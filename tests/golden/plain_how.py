@@ -20,7 +20,7 @@ class PlainHow:
         self.features = nn.Sequential(*children[: len(children) - skip_layer])
         prefix = "features."
         self.features.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.features.eval()
+        self.features.eval().to(state["dim_reduction.weight"].device)
         self.weight, self.bias = state["dim_reduction.weight"], state["dim_reduction.bias"]
 
     def maps(self, image, scale):
@@ -43,11 +43,12 @@ def local(network, image, scales, n):
     for scale, (reduced, attention) in zip(scales, maps, strict=True):
         height, width = attention.shape
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        device = attention.device
         descriptors.append(reduced[0].flatten(1).T)
         strengths.append((attention / strongest).flatten())
-        locations.append(torch.stack([x.flatten(), y.flatten()], 1).to(torch.int16))
-        chosen.append(torch.full((height * width,), scale, dtype=torch.float16))
+        locations.append(torch.stack([x.flatten(), y.flatten()], 1).to(device, torch.int16))
+        chosen.append(torch.full((height * width,), scale, dtype=torch.float16, device=device))
     strengths = torch.cat(strengths)
     order = torch.argsort(strengths, descending=True)[:n]
     columns = (torch.cat(descriptors), strengths, torch.cat(locations), torch.cat(chosen))
-    return [column[order].numpy() for column in columns]
+    return [column[order].cpu().numpy() for column in columns]

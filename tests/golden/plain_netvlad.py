@@ -35,8 +35,20 @@ def describe(network, image):
     clusters, dim = network.centroids.shape
     shares = F.softmax(F.conv2d(x, network.weight, network.bias).view(1, clusters, -1), dim=1)
     flat = x.view(1, dim, -1)
-    vlad = torch.zeros(1, clusters, dim)
+    vlad = x.new_zeros(1, clusters, dim)
     for k in range(clusters):
         residual = flat - network.centroids[k].view(1, dim, 1)
         vlad[:, k] = (residual * shares[:, k : k + 1]).sum(dim=-1)
     return F.normalize(F.normalize(vlad, p=2, dim=2).view(1, -1), p=2, dim=1)
+
+
+def pool(layer, x):
+    """(N, D, H, W) -> (N, K*D) with the weights of a ``NetVladPooling``."""
+    x = F.normalize(x)
+    shares = layer.conv(x).flatten(2).softmax(1)
+    cells = x.flatten(2)
+    sums = []
+    for k, centre in enumerate(layer.centroids):
+        differences = (cells - centre[:, None]) * shares[:, k : k + 1]
+        sums.append(differences.sum(-1))
+    return F.normalize(F.normalize(torch.stack(sums, 1), dim=2).flatten(1))

@@ -20,7 +20,7 @@ from descbench.models.how import HowNet
 from descbench.models.local import resize, select_local, weighted_sum
 from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
 from descbench.training.mining import Pairs, mine_tuples
-from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
+from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
 
 
 def cases(pattern):
@@ -296,10 +296,11 @@ def test_train_steps(path):
             [picture(golden["base"] + 100 * s + 10 * t + j, *size) for j, size in enumerate(golden["sizes"])]
             for t in range(len(step["tuple_losses"]))
         ]
-        results = accumulate_gradients(net, tuples, labels, golden["margin"])
-        np.testing.assert_allclose([loss for loss, _ in results], step["tuple_losses"], rtol=1e-4)
-        for (_, descriptors), expected in zip(results, step["first4_of_descriptors"], strict=True):
-            np.testing.assert_allclose(descriptors.T[:, :4], expected, atol=1e-4)
+        for images, expected, first4 in zip(tuples, step["tuple_losses"], step["first4_of_descriptors"], strict=True):
+            loss, descriptors = tuple_loss(net, images, labels, golden["margin"])
+            loss.backward()
+            np.testing.assert_allclose(loss.item(), expected, rtol=1e-4)
+            np.testing.assert_allclose(descriptors.detach().T[:, :4], first4, atol=1e-4)
         compare_gradients(net, step)
         optimiser.step()
         compare_changes(net, start, step)

@@ -172,11 +172,12 @@ def _step(recipe: NetVladRecipe, recorded: dict) -> float:
         start += 2 + count
     padded = [row + [-1] * (12 - len(row)) for row in rows]
     plan = Plan({"tuples": torch.tensor(padded)}, 1, {})
-    (batch,) = recipe.batches(plan, 0)
+    ((item,),) = recipe.batches(plan, 0)
     recipe.optimiser.zero_grad()
-    (loss,) = recipe.gradients(batch)
+    loss = recipe.loss(item)
+    loss.backward()
     recipe.optimiser.step()
-    return loss
+    return loss.item()
 
 
 def test_a_plan_mines_what_the_original_would(steps):

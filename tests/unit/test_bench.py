@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     "aggregate_db",
@@ -42,6 +45,7 @@ def test_quick_run(tmp_path):
     found = json.loads(output.read_text())
     assert set(found) == {"machine", "rows"}
     assert found["machine"]["cores"] == os.cpu_count()
+    assert found["machine"]["device"] == "cpu"
     assert [row["name"] for row in found["rows"]] == ROWS
     for row in found["rows"]:
         assert set(row) == {"name", "ratio", "goal", "plain_s", "ours_s", "threads", "note"}
@@ -49,18 +53,61 @@ def test_quick_run(tmp_path):
         assert row["name"] in result.stdout
 
 
-def test_sides_that_disagree_fail(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def untouched_environment(monkeypatch):
+    """The benchmark sets numbers of threads for its own process."""
     monkeypatch.syspath_prepend(str(ROOT))
-    environment = dict(os.environ)
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("untouched_environment")
+def test_rows_of_a_device(tmp_path):
+    """What ``--device cuda`` runs, on the CPU: lower precision is near float32, and is not float32."""
+    from benchmarks.device_cases import device_cases, difference
+
+    cases = {case.name: case for case in device_cases(96, tmp_path, torch.device("cpu"))}
+    rows = ["extract_how", "extract_fire", "extract_netvlad", "train_step_how"]
+    assert list(cases) == [f"{row}{precision}" for row in rows for precision in ("", "_bf16")]
+    for case in cases.values():
+        plain, ours = case.plain(), case.ours()
+        assert case.same(plain, ours), case.name
+        if case.name.startswith("extract") and case.name.endswith("bf16"):
+            apart = difference(plain, ours)
+            assert 1e-5 < apart.largest < 0.1
+            assert 0.99 < apart.mean_cosine < 1
+            assert str(apart) in case.note
+
+
+@pytest.mark.usefixtures("untouched_environment")
+def test_features_that_are_no_rounding():
+    from benchmarks.device_cases import difference
+
+    one = torch.eye(3)[:1]
+    assert difference(one, one).bearable
+    assert not difference(one, torch.eye(3)[1:2]).bearable
+    assert not difference(one, torch.full((1, 3), torch.nan)).bearable
+
+
+@pytest.mark.usefixtures("untouched_environment")
+def test_no_gpu_is_one_clear_error(tmp_path, monkeypatch, capsys):
+    from benchmarks import bench
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench.main(["--device", "cuda", "--output", str(tmp_path / "bench.json")]) == 1
+    assert "--device cuda: device: cuda was asked for, but torch sees no CUDA device" in capsys.readouterr().err
+    assert not (tmp_path / "bench.json").exists()
+
+
+@pytest.mark.usefixtures("untouched_environment")
+def test_sides_that_disagree_fail(tmp_path, monkeypatch, capsys):
     from benchmarks import bench
     from benchmarks.cases import Case
 
     wrong = Case("wrong", lambda: 1, lambda: 2, lambda a, b: a == b, "")
     monkeypatch.setattr(bench, "all_cases", lambda sizes, folder: iter([wrong]))
-    try:
-        assert bench.main(["--quick", "--output", str(tmp_path / "bench.json")]) == 1
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
+    assert bench.main(["--quick", "--output", str(tmp_path / "bench.json")]) == 1
     assert "wrong: the plain way and ours give different results" in capsys.readouterr().err
     assert not (tmp_path / "bench.json").exists()

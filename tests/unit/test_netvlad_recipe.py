@@ -15,7 +15,7 @@ from descbench.datasets.places import PlaceLabels, read_places, write_places
 from descbench.errors import DataError
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.training.hard_negatives import mine_place
-from descbench.training.netvlad import Batch, NetVladRecipe
+from descbench.training.netvlad import NetVladRecipe
 from descbench.training.train import train_checkpoint
 
 
@@ -61,16 +61,16 @@ def test_history(through):
 @pytest.mark.parametrize("step", [1, 3, 6])
 def test_a_killed_training_goes_on_to_the_same_bits(through, village, monkeypatch, step):
     """Killed in the first piece, in the second, and in the next epoch."""
-    plain, done = NetVladRecipe.gradients, []
+    plain, done = NetVladRecipe.loss, []
 
-    def gradients(self, batch):
-        done.append(batch)
+    def loss(self, item):
+        done.append(item)
         if len(done) == step:
             raise KeyboardInterrupt
-        return plain(self, batch)
+        return plain(self, item)
 
     with monkeypatch.context() as patch:
-        patch.setattr(NetVladRecipe, "gradients", gradients)
+        patch.setattr(NetVladRecipe, "loss", loss)
         with pytest.raises(KeyboardInterrupt):
             train_checkpoint(village, MODEL, SETTINGS, device="cpu")
     train_checkpoint(village, MODEL, SETTINGS, device="cpu")
@@ -130,22 +130,23 @@ def test_forgetful_training_keeps_no_negatives(village):
     assert (memory(village) == -1).all()
 
 
-def test_a_batch_without_negatives_changes_nothing(village, monkeypatch):
+def test_steps_without_negatives_change_nothing(village, monkeypatch):
     """The momentum of earlier steps, and weight decay, wait too."""
-    recipes = []
-    plain = NetVladRecipe.gradients
-
-    def gradients(self, batch):
-        recipes.append(self)
-        before = {key: value.clone() for key, value in self.network.state_dict().items()}
-        assert plain(self, Batch([], [])) == [0.0]
-        self.optimiser.step()
-        assert same(before, self.network.state_dict())
-        return plain(self, batch)
-
-    monkeypatch.setattr(NetVladRecipe, "gradients", gradients)
     train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
-    assert recipes
+    before = torch.load(village.folder / "state.pt", weights_only=True)["network"]
+    plain = NetVladRecipe.plan
+
+    def plan(self, epoch, piece):
+        found = plain(self, epoch, piece)
+        found.tensors["tuples"][:, 2:] = -1
+        return found
+
+    monkeypatch.setattr(NetVladRecipe, "plan", plan)
+    train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+    assert same(before, torch.load(village.folder / "state.pt", weights_only=True)["network"])
+    with open(village.history, newline="") as stream:
+        losses = [float(row["train_loss"]) for row in csv.DictReader(stream)]
+    assert losses[0] > losses[1] == 0
 
 
 def test_an_easy_query_is_passed_over():
@@ -169,7 +170,8 @@ def test_too_few_candidates_names_the_query(village):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_images(village, monkeypatch):
-    monkeypatch.setattr(NetVladRecipe, "gradients", lambda self, batch: [math.nan])
+    plain = NetVladRecipe.loss
+    monkeypatch.setattr(NetVladRecipe, "loss", lambda self, item: math.nan * plain(self, item))
     with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*\d_3\.png"):
         train_checkpoint(village, MODEL, SETTINGS, device="cpu")
 

@@ -95,10 +95,13 @@ rule train_checkpoint:
         model=any_of(layout.models_from(TrainedWeights)),
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: 8 * cfg.training_gpus
     resources:
-        gpu=gpus,
-        mem_mb=growing(24000),
+        gpu=cfg.training_gpus * gpus(),
+        # A resource and no parameter: the number of processes is no reason to train again.
+        processes=cfg.training_gpus,
+        nodes=1,
+        mem_mb=growing(24000 * cfg.training_gpus),
         runtime=growing_minutes(2880),
     params:
         code=TRAIN_CHECKPOINT_VERSION,

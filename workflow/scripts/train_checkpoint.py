@@ -7,14 +7,15 @@ from pydantic import TypeAdapter
 from descbench.config.networks import Model
 from descbench.config.training import Training
 from descbench.jobs import job
-from descbench.training.train import TrainingFiles, train_checkpoint
+from descbench.training.launch import TrainingJob, train
+from descbench.training.train import TrainingFiles
 from descbench.training.validation import ImageList
 
 with job(snakemake):
     params = snakemake.params
     images = [ImageList(Path(m), Path(r)) for m, r in zip(snakemake.input.manifests, params.roots, strict=True)]
     labels = [Path(path) for path in snakemake.input.labels]
-    train_checkpoint(
+    training = TrainingJob(
         TrainingFiles(
             start=Path(snakemake.input.start),
             images=images[0],
@@ -30,3 +31,4 @@ with job(snakemake):
         seed=params.seed,
         device=params.device,
     )
+    train(training, snakemake.resources.processes)

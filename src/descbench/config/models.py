@@ -209,6 +209,9 @@ class Config(Strict):
     backend: Backend = Field(
         "torch", description="What runs networks on the CPU; the others are in requirements/backends.txt."
     )
+    training_gpus: int = Field(
+        1, gt=0, description="GPUs that share each training, by torchrun on one node (with `device: cpu`: processes)."
+    )
     seed: int = Field(0, description="Seed of everything random that has no seed of its own.")
     shard_size: int = Field(5000, gt=0, description="Images in a shard: the unit of parallel work.")
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")

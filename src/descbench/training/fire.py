@@ -7,7 +7,7 @@ import torch
 from descbench.config.training import FireTraining
 from descbench.losses.decorrelation import decorrelation_loss
 from descbench.losses.superfeatures import superfeature_loss
-from descbench.training.tuples import Batch, TupleRecipe
+from descbench.training.tuples import TupleRecipe
 
 
 class FireRecipe(TupleRecipe):
@@ -15,28 +15,20 @@ class FireRecipe(TupleRecipe):
 
     settings: FireTraining
 
-    def gradients(self, batch: Batch) -> list[float]:
-        """Losses of the tuples, weighted; their gradients add up."""
-        losses = []
-        for images in batch:
-            with self.precision():
-                loss = self._loss(images)
-            loss.backward()
-            losses.append(loss.item())
-        return losses
-
-    def _loss(self, images: list[torch.Tensor]) -> torch.Tensor:
+    def loss(self, item: list[torch.Tensor]) -> torch.Tensor:
+        """Weighted losses of a tuple."""
         settings = self.settings
-        rows, attentions = zip(*map(self.network.superfeatures, images), strict=True)
-        contrast, _ = superfeature_loss(
-            rows[0],
-            rows[1],
-            rows[2:],
-            margin=settings.margin,
-            ratio=settings.ratio,
-            threshold=settings.ratio_threshold,
-        )
-        return settings.superfeature_weight * contrast + settings.attention_weight * decorrelation_loss(attentions)
+        with self.precision():
+            rows, attentions = zip(*map(self.network.superfeatures, item), strict=True)
+            contrast, _ = superfeature_loss(
+                rows[0],
+                rows[1],
+                rows[2:],
+                margin=settings.margin,
+                ratio=settings.ratio,
+                threshold=settings.ratio_threshold,
+            )
+            return settings.superfeature_weight * contrast + settings.attention_weight * decorrelation_loss(attentions)
 
     def flips(self, *shape: int) -> torch.Tensor:
         """Drawn anew for mining and for every tuple; the original draws in its loader, in another order."""

@@ -2,7 +2,8 @@
 
 What differs between methods is a :class:`Recipe`. An epoch is one piece or several, and all randomness of a piece
 is decided in its plan, so that a training that was killed and resumed gives the weights of one that ran through,
-bit for bit.
+bit for bit. With several processes (:mod:`descbench.training.distributed`) all go through the same states; the first
+one validates and writes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
+from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
 from descbench.training.random_state import random_state, restore_random_state
 
 _FORMAT = 2
@@ -60,16 +62,22 @@ class Recipe(Protocol):
     memory: dict[str, torch.Tensor]
 
     def plan(self, epoch: int, piece: int) -> Plan:
-        """Decide everything about a piece (from 0) of an epoch (from 1): seeds, tuples, order, augmentation."""
+        """Decide everything about a piece (from 0) of an epoch (from 1): seeds, tuples, order, augmentation.
 
-    def batches(self, plan: Plan, first: int) -> Iterator[Any]:
-        """The batches of a piece from step ``first`` on."""
-
-    def gradients(self, batch: Any) -> list[float]:
-        """Forward and backward of a batch, in training mode: the losses that are averaged for the history.
-
-        A batch that leaves no gradients changes no weight.
+        Every process plans, for what the recipe shares out in it; the first one's plan counts.
         """
+
+    def batches(self, plan: Plan, first: int) -> Iterator[list[Any]]:
+        """For each step of a piece from ``first`` on this process's share of its items, in training mode.
+
+        A step without items changes no weight.
+        """
+
+    def loss(self, item: Any) -> torch.Tensor:
+        """Scalar loss of an item; gradients of a step add up."""
+
+    def recorded(self, losses: list[float]) -> list[float]:
+        """What the history averages, from the losses of all items of a step."""
 
     def names(self, plan: Plan, step: int) -> list[str]:
         """Images of a step, for messages."""
@@ -143,6 +151,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.epochs, self.folder, self.digest = recipe, epochs, folder, digest
         self._validate, self._patience = validate, patience
+        self._gradients: SharedGradients | None = None
         self._stop = False
 
     def run(self) -> State:
@@ -154,15 +163,19 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         state = self._resumed()
-        # Rows of epochs that a killed run wrote beyond its state are purged.
-        with SummaryWriter(str(self.folder / "events"), purge_step=state.epoch + 1) as events, self._on_sigterm():
+        # Processes wait for each other here, so that none writes a state before all have read theirs.
+        self._gradients = SharedGradients(self.recipe.network, self.recipe.loss)
+        with self._events(state) as events, self._on_sigterm():
             while state.epoch < self.epochs and not self._given_up(state):
                 self._train_epoch(state)
                 self._finish_epoch(state)
-                for name, value in state.history[-1].items():
-                    if name != "epoch" and value is not None:
-                        events.add_scalar(name, value, state.epoch)
+                if events is not None:
+                    _add_row(events, state)
         return state
+
+    def _events(self, state: State) -> AbstractContextManager[SummaryWriter | None]:
+        """TensorBoard's; rows of epochs that a killed run wrote beyond its state are purged."""
+        return SummaryWriter(str(self.folder / "events"), purge_step=state.epoch + 1) if leads() else nullcontext()
 
     def _train_epoch(self, state: State) -> None:
         """The pieces of an epoch that are left."""
@@ -172,7 +185,7 @@ class Trainer:
                     # Planning can be long: what was trained must not wait for it.
                     self._save(state)
                 with self._leaving_at_once():
-                    state.plan = self.recipe.plan(state.epoch + 1, state.piece)
+                    state.plan = agreed(self.recipe.plan(state.epoch + 1, state.piece))
                 state.figures.append(state.plan.figures)
             self._train_piece(state)
             state.piece, state.step, state.plan = state.piece + 1, 0, None
@@ -181,14 +194,14 @@ class Trainer:
         """The steps of a piece that are left, each decided by the plan."""
         for batch in self.recipe.batches(state.plan, state.step):
             self._step(state, batch)
-            if self._stop:
+            if in_any(self._stop):
                 self._save(state)
                 _log.warning("stopped by SIGTERM in epoch %d, step %d; run again to go on", state.epoch + 1, state.step)
                 raise SystemExit(128 + signal.SIGTERM)
 
-    def _step(self, state: State, batch: Any) -> None:
+    def _step(self, state: State, batch: list[Any]) -> None:
         self.recipe.optimiser.zero_grad()
-        losses = self.recipe.gradients(batch)
+        losses = self._gradients(batch)
         if not all(map(math.isfinite, losses)):
             self._save(state)
             names = ", ".join(self.recipe.names(state.plan, state.step))
@@ -199,7 +212,7 @@ class Trainer:
             )
         self.recipe.optimiser.step()
         state.step += 1
-        state.losses += losses
+        state.losses += self.recipe.recorded(losses)
 
     def _finish_epoch(self, state: State) -> None:
         """Validation, schedule, history and state of an epoch whose steps are done."""
@@ -209,7 +222,8 @@ class Trainer:
         epoch = state.epoch + 1
         loss = sum(state.losses) / max(len(state.losses), 1)
         with self._leaving_at_once():
-            score = None if self._validate is None else self._validate(self.recipe.network, epoch)
+            validates = self._validate is not None and leads()
+            score = agreed(self._validate(self.recipe.network, epoch) if validates else None)
         rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
         self.recipe.scheduler.step()
         best = state.best.beaten_by(loss, score)
@@ -232,6 +246,12 @@ class Trainer:
     # --- state on disk ---
 
     def _save(self, state: State) -> None:
+        if leads():
+            self._write(state)
+        # No process ends, and has torchrun end the others, before the state is on disk.
+        meet()
+
+    def _write(self, state: State) -> None:
         content = {
             "format": _FORMAT,
             "digest": self.digest,
@@ -294,6 +314,13 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _add_row(events: SummaryWriter, state: State) -> None:
+    """The last row of the history, for TensorBoard."""
+    for name, value in state.history[-1].items():
+        if name != "epoch" and value is not None:
+            events.add_scalar(name, value, state.epoch)
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:

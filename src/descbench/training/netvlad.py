@@ -15,6 +15,7 @@ from descbench.config.training import NetVladTraining
 from descbench.datasets.places import PlaceLabels
 from descbench.errors import DataError
 from descbench.losses.triplet import triplet_loss
+from descbench.training.distributed import leads, meet, share
 from descbench.training.hard_negatives import mine_place
 from descbench.training.images import TrainingImages
 from descbench.training.loop import Plan
@@ -25,16 +26,18 @@ _NONE = -1
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Images of a step.
+class Triplets:
+    """Images of a step, or of a share of it.
 
     Attributes:
-        counts: negatives of each query that has any.
+        counts: negatives of each query.
         images: queries, positives, then the negatives of the first query, of the second...: (1, 3, H, W) each.
+        part: of the step's negatives that these are.
     """
 
     counts: list[int]
     images: list[torch.Tensor]
+    part: float
 
 
 class NetVladRecipe:
@@ -91,34 +94,43 @@ class NetVladRecipe:
         steps = math.ceil(len(tuples) / self.settings.batch)
         return Plan({"tuples": torch.from_numpy(tuples)}, steps, figures)
 
-    def batches(self, plan: Plan, first: int) -> Iterator[Batch]:
-        """The steps of a piece; the last one may be smaller."""
-        chosen = [self._sets(plan, step) for step in range(first, plan.steps)]
-        loader = self._images.loader([ids for _, ids in chosen], workers=self.settings.workers)
-        self.network.train()
-        for (counts, _), images in zip(chosen, loader, strict=True):
-            yield Batch(counts, [image.to(self.device) for image in images])
+    def batches(self, plan: Plan, first: int) -> Iterator[list[Triplets]]:
+        """The steps of a piece, each a single item, or none where all its queries are passed over.
 
-    def gradients(self, batch: Batch) -> list[float]:
-        """Loss of a step: 0, and no gradients, where all its queries are passed over."""
-        if not batch.counts:
-            return [0.0]
+        The last step may be smaller.
+        """
+        steps = [self._tuples(plan, step) for step in range(first, plan.steps)]
+        loader = self._images.loader([self._ids(step[share()]) for step in steps], workers=self.settings.workers)
+        self.network.train()
+        for step, images in zip(steps, loader, strict=True):
+            counts = [len(row) - 2 for row in step[share()]]
+            part = sum(counts) / max(1, sum(len(row) - 2 for row in step))
+            yield [Triplets(counts, [image.to(self.device) for image in images], part)] if counts else []
+
+    def loss(self, item: Triplets) -> torch.Tensor:
+        """Mean over the negatives of the step, of which an item may hold a part."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp):
-            loss = triplet_loss(_forward(self.network, batch.images), batch.counts, self.settings.margin)
-        loss.backward()
-        return [loss.item()]
+            loss = triplet_loss(_forward(self.network, item.images), item.counts, self.settings.margin)
+        return item.part * loss
+
+    def recorded(self, losses: list[float]) -> list[float]:
+        """The step's: 0 where all its queries are passed over."""
+        return [math.fsum(losses)]
 
     def names(self, plan: Plan, step: int) -> list[str]:
         """Files of the images of a step."""
-        return [str(self._images.paths[image]) for image in dict.fromkeys(self._sets(plan, step)[1])]
+        return [str(self._images.paths[image]) for image in dict.fromkeys(self._ids(self._tuples(plan, step)))]
 
-    def _sets(self, plan: Plan, step: int) -> tuple[list[int], list[int]]:
-        """Numbers of negatives, and image ids in the order of the loss, of a step's queries that have negatives."""
+    def _tuples(self, plan: Plan, step: int) -> list[list[int]]:
+        """Query, positive and negatives of a step's queries that have negatives."""
         size = self.settings.batch
         rows = plan.tensors["tuples"][step * size : (step + 1) * size].tolist()
-        tuples = [[image for image in row if image != _NONE] for row in rows if row[2] != _NONE]
+        return [[image for image in row if image != _NONE] for row in rows if row[2] != _NONE]
+
+    def _ids(self, tuples: list[list[int]]) -> list[int]:
+        """Image ids of tuples in the order of the loss."""
         ids = [self._num_database + row[0] for row in tuples] + [row[1] for row in tuples]
-        return [len(row) - 2 for row in tuples], ids + [image for row in tuples for image in row[2:]]
+        return ids + [image for row in tuples for image in row[2:]]
 
     def _mine(self, queries: np.ndarray, descriptors: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Query, positive and negatives of each query: (n, 2 + negatives) int64, padded with -1."""
@@ -157,16 +169,23 @@ class NetVladRecipe:
             self.memory["negatives"][query] = torch.from_numpy(negatives.copy())
 
     def _describe_all(self, path: Path) -> np.ndarray:
-        """Descriptors of all images, database first, in a file that is mapped: (images, D) float32."""
+        """Descriptors of all images, database first, in a file that is mapped: (images, D) float32.
+
+        Processes fill the file together, chunks in turn.
+        """
         self.network.eval()
         total = len(self._images.paths)
-        chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)]
-        descriptors = np.lib.format.open_memmap(path, "w+", np.float32, (total, self.network.dim))
+        chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)][share()]
+        if leads():
+            np.lib.format.open_memmap(path, "w+", np.float32, (total, self.network.dim))
+        meet()
+        descriptors = np.lib.format.open_memmap(path, "r+")
         loader = self._images.loader(chunks, workers=self.settings.workers)
         with torch.inference_mode():
             for chunk, images in zip(chunks, loader, strict=True):
                 found = _forward(self.network, [image.to(self.device) for image in images])
                 descriptors[chunk.start : chunk.stop] = found.float().cpu().numpy()
+        meet()
         return descriptors
 
 

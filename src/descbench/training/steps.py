@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -17,24 +17,19 @@ def freeze_batch_norm_statistics(network: nn.Module) -> None:
             module.eval()
 
 
-def accumulate_gradients(
-    network: nn.Module, tuples: Iterable[Sequence[torch.Tensor]], labels: torch.Tensor, margin: float
-) -> list[tuple[float, torch.Tensor]]:
-    """Forward and backward of every tuple; gradients add up, nothing is divided.
+def tuple_loss(
+    network: nn.Module, images: Sequence[torch.Tensor], labels: torch.Tensor, margin: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Forward of a tuple. Gradients of the tuples of a step add up, nothing is divided.
 
     Args:
         network: maps (1, 3, H, W) to a (1, D) descriptor.
-        tuples: per tuple its images (1, 3, H, W), query first; sizes may differ.
-        labels: (images of a tuple,) as in :func:`contrastive_loss`.
+        images: (1, 3, H, W) each, query first; sizes may differ.
+        labels: (images,) as in :func:`contrastive_loss`.
         margin: of the loss.
 
     Returns:
-        Per tuple its loss and its (D, images) descriptors, detached.
+        The scalar loss, and the (D, images) descriptors.
     """
-    results = []
-    for images in tuples:
-        descriptors = torch.cat([network(image) for image in images]).T
-        loss = contrastive_loss(descriptors, labels, margin)
-        loss.backward()
-        results.append((loss.item(), descriptors.detach()))
-    return results
+    descriptors = torch.cat([network(image) for image in images]).T
+    return contrastive_loss(descriptors, labels, margin), descriptors

@@ -20,6 +20,7 @@ from descbench.io.digests import digest_of
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.models.netvlad_files import RunState, write_run
 from descbench.training import TRAIN_CHECKPOINT_VERSION
+from descbench.training.distributed import leads
 from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Recipe, State, Trainer, write_history
@@ -94,6 +95,8 @@ def train_checkpoint(
         patience=settings.patience,
     )
     state = trainer.run()
+    if not leads():
+        return
     if isinstance(model, NetVladModel):
         _write_run(files.folder / "run", model, recipe, state, settings)
     network.load_state_dict(state.weights)

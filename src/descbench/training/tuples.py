@@ -10,13 +10,12 @@ from torch import nn
 
 from descbench.config.training import TupleTraining
 from descbench.errors import DataError
+from descbench.training.distributed import share, woven
 from descbench.training.images import TrainingImages
 from descbench.training.loop import Plan
 from descbench.training.mining import Pairs, mine_tuples
 from descbench.training.random_state import seed_everything
-from descbench.training.steps import accumulate_gradients, freeze_batch_norm_statistics
-
-Batch = list[list[torch.Tensor]]
+from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
 
 
 class TupleRecipe:
@@ -39,7 +38,7 @@ class TupleRecipe:
         self.optimiser = torch.optim.Adam(groups, weight_decay=settings.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, settings.gamma)
         self.pieces, self.memory = 1, {}
-        self.labels = torch.tensor([-1, 1] + [0] * settings.negatives)
+        self.labels = torch.tensor([-1, 1] + [0] * settings.negatives, device=device)
 
     def plan(self, epoch: int, piece: int) -> Plan:
         """Mine the tuples of an epoch and shuffle them; tuples that fill no whole step are left out."""
@@ -65,21 +64,26 @@ class TupleRecipe:
         tensors = {"tuples": chosen, "flips": self.flips(*chosen.shape)}
         return Plan(tensors, steps, {"mean_negative_distance": mined.mean_negative_distance})
 
-    def batches(self, plan: Plan, first: int) -> Iterator[Batch]:
+    def batches(self, plan: Plan, first: int) -> Iterator[list[list[torch.Tensor]]]:
         """Lists of tuples, each a list of images (1, 3, H, W)."""
-        size = self.settings.batch
-        sets, flips = (plan.tensors[name][first * size :] for name in ("tuples", "flips"))
+        size = len(range(self.settings.batch)[share()])
+        steps = (plan.tensors[name].unflatten(0, (plan.steps, -1)) for name in ("tuples", "flips"))
+        sets, flips = (tensor[first:, share()].flatten(0, 1) for tensor in steps)
         loaded = iter(self._images.loader(sets.tolist(), flips, workers=self.settings.workers))
         self.network.train()
         freeze_batch_norm_statistics(self.network)
         for _ in range(first, plan.steps):
             yield [[image.to(self.device) for image in next(loaded)] for _ in range(size)]
 
-    def gradients(self, batch: Batch) -> list[float]:
-        """Losses of the tuples; their gradients add up."""
+    def loss(self, item: list[torch.Tensor]) -> torch.Tensor:
+        """Contrastive loss of a tuple."""
         with self.precision():
-            results = accumulate_gradients(self.network, batch, self.labels.to(self.device), self.settings.margin)
-        return [loss for loss, _ in results]
+            loss, _ = tuple_loss(self.network, item, self.labels, self.settings.margin)
+        return loss
+
+    def recorded(self, losses: list[float]) -> list[float]:
+        """Those of the tuples."""
+        return losses
 
     def flips(self, *shape: int) -> torch.Tensor:
         """Which images are mirrored, of a set of this shape: none."""
@@ -98,7 +102,10 @@ class TupleRecipe:
     def describe(self, chosen: Sequence[int]) -> np.ndarray:
         """Global descriptors (len, D) at scale 1 of images, in eval mode."""
         self.network.eval()
+        # Drawn for all images in every process, so that all go on with the same random numbers.
         flips = self.flips(len(chosen), 1)
-        loader = self._images.loader([[image] for image in chosen], flips, workers=self.settings.workers)
+        mine = [[image] for image in chosen[share()]]
+        loader = self._images.loader(mine, flips[share()], workers=self.settings.workers)
         with torch.inference_mode():
-            return np.concatenate([self.network(image.to(self.device)).cpu().numpy() for (image,) in loader])
+            rows = [self.network(image.to(self.device)).cpu().numpy() for (image,) in loader]
+        return np.concatenate(woven(rows))

@@ -1,0 +1,136 @@
+"""Training in several processes: the same as in one, by gloo on the CPU (NCCL on GPUs has the same code)."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_school
+from village import MODEL as NETVLAD
+from village import SETTINGS as NETVLAD_SETTINGS
+from village import make_village
+
+from descbench.errors import ConfigError, DataError, DescbenchError
+from descbench.training.launch import TrainingJob, read_job, train
+
+HERE = Path(__file__).parent
+# Of the three tuples of a step one process has two: sums are in another order than in one process.
+UNEVEN = {"batch": 3, "epochs": 1}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The order of additions, and so the last bit, depends on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+METHODS = {"how": (MODEL, SETTINGS), "fire": (FIRE, FIRE_SETTINGS), "netvlad": (NETVLAD, NETVLAD_SETTINGS)}
+
+
+def job_of(folder, method="how", **changes):
+    model, settings = METHODS[method]
+    files = make_village(folder) if method == "netvlad" else make_school(folder, model)
+    return TrainingJob(files, model, settings.model_copy(update={**UNEVEN, **changes}), device="cpu")
+
+
+def trained(job):
+    return torch.load(job.files.checkpoint, weights_only=True)["state_dict"]
+
+
+def history(job):
+    with open(job.files.history, newline="") as stream:
+        return [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def test_from_inside(tmp_path):
+    """Gradients, NaN in one process, SIGTERM to one process, resume: see the script."""
+    paths = [tmp_path / f"{method}.json" for method in METHODS]
+    for method, path in zip(METHODS, paths, strict=True):
+        job_of(path.with_suffix(""), method).write(path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    result = subprocess.run(
+        [*command, str(HERE / "two_processes.py"), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_go_on_as_one_does(tmp_path, method):
+    """The first epoch in one process; the second in one and in two."""
+    job = job_of(tmp_path / "images", method)
+    job.run()
+    both = []
+    for processes in (1, 2):
+        work = tmp_path / str(processes)
+        work.mkdir()
+        (work / "state.pt").write_bytes((job.files.folder / "state.pt").read_bytes())
+        places = {"folder": work, "checkpoint": work / "trained.pt", "history": work / "history.csv"}
+        more = job.settings.model_copy(update={"epochs": 2})
+        both.append(replace(job, files=replace(job.files, **places), settings=more))
+        train(both[-1], processes)
+    one, two = map(trained, both)
+    for key, value in one.items():
+        # This bias shifts all scores of a softmax alike: its gradient is rounding, which Adam makes whole steps of.
+        if key != "lit.norm_templates.bias":
+            torch.testing.assert_close(
+                two[key], value, rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+            )
+    for row, other in zip(*map(history, both), strict=True):
+        assert row == pytest.approx(other, rel=1e-5, nan_ok=True)
+    left = {path.name for path in both[1].files.folder.iterdir()}
+    assert left - {"run"} == {"events", "history.csv", "state.pt", "trained.pt"}
+
+
+def test_an_error_of_one_process_ends_all_and_is_told(tmp_path):
+    job = job_of(tmp_path / "school")
+    (job.files.images.root / "2_1.png").write_bytes(b"nothing")
+    with pytest.raises(DescbenchError, match=r"DataError: .*2_1\.png"):
+        train(job, 2)
+    assert not job.files.checkpoint.exists()
+
+
+def test_sigterm_to_the_launcher_leaves_a_state(tmp_path):
+    job = job_of(tmp_path / "school", epochs=1000)
+    job.write(tmp_path / "job.json")
+    command = [sys.executable, str(HERE / "stopped_launch.py"), str(tmp_path / "job.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
+        lines = []
+        for line in launcher.stdout:
+            lines.append(line)
+            if "epoch 1 of 1000" in line:
+                launcher.send_signal(signal.SIGTERM)
+        code = launcher.wait()
+    assert code == 128 + signal.SIGTERM, "".join(lines)
+    assert torch.load(job.files.folder / "state.pt", weights_only=True)["state"]["epoch"] >= 1
+    assert not job.files.checkpoint.exists()
+    assert not list(job.files.folder.glob("launch-*"))
+
+
+def test_more_processes_than_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    job = replace(job_of(tmp_path / "school"), device="cuda")
+    with pytest.raises(ConfigError, match="training_gpus: 2 were asked for, but torch sees 1"):
+        train(job, 2)
+
+
+def test_a_job_survives_its_file(tmp_path):
+    job = job_of(tmp_path / "school", "fire")
+    job.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json") == job
+    (tmp_path / "job.json").write_text("{}")
+    with pytest.raises(DataError, match="no training job"):
+        read_job(tmp_path / "job.json")
+    with pytest.raises(DataError, match="no training job"):
+        read_job(tmp_path / "absent.json")
