@@ -14,4 +14,5 @@ with job(snakemake):
         Path(snakemake.output[0]),
         measure=snakemake.params.measure,
         top_k=snakemake.params.top_k,
+        threads=snakemake.threads,
     )
