@@ -48,9 +48,9 @@ cdef extern from "flat.h" namespace "flat" nogil:
         const int32_t *rows
 
     void measure_products(AddProducts add, const PairList &pairs, double *products, int threads) except +
-    cbool improve(AddProducts add, const Side &queries, const Side &images, int64_t dim, float *cosines,
-                  double rounding, cbool by_distance, const int64_t *ids, const Best &best, int64_t most,
-                  int threads) except +
+    int64_t improve(AddProducts add, const Side &queries, const Side &images, int64_t dim, float *cosines,
+                    double rounding, cbool by_distance, const int64_t *ids, const Best &best, int64_t most,
+                    int threads) except +
 
 
 cdef Found _found(arrays):
@@ -156,14 +156,14 @@ def improve_best(kernel, queries, images, float[:, ::1] cosines, double rounding
         most: pairs that may be measured.
 
     Returns:
-        False, and nothing is changed but the cosines, if there are more.
+        How many pairs had to be measured; if there are more than ``most``, only the cosines have changed.
     """
     cdef AddProducts add = find_products(kernel.encode())
     cdef Side asked = _side(queries[0], queries[1]), searched = _side(images[0], images[1])
     cdef Best best
-    cdef int64_t dim = queries[0].shape[1]
-    cdef cbool distance = by_distance, done
+    cdef int64_t measured, dim = queries[0].shape[1]
+    cdef cbool distance = by_distance
     best.scores, best.ids, best.k, best.kept = &scores[0, 0], &best_ids[0, 0], scores.shape[1], kept
     with nogil:
-        done = improve(add, asked, searched, dim, &cosines[0, 0], rounding, distance, &ids[0], best, most, threads)
-    return done
+        measured = improve(add, asked, searched, dim, &cosines[0, 0], rounding, distance, &ids[0], best, most, threads)
+    return measured

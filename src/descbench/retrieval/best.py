@@ -18,6 +18,8 @@ from descbench.retrieval.nearest import kernel_name
 from descbench.retrieval.ranking import rank_scores
 
 _CENTRED = 64  # queries whose mean is the centre
+_TRIED = 256  # images that show whether integers help
+_PART = 4096  # dimensions of one product by BLAS: the more, the looser its bound
 _ROWS = 512  # queries that are measured together: parts of them stay in the cache
 _SPARSE = 8  # integers have not helped if a pair in so many would be measured
 # Norms between which float32 cannot over- or underflow.
@@ -87,27 +89,48 @@ class BestImages:
         self._ids[:, columns], self._scores[:, columns] = ids, scores
 
     def _filter_by_integers(self, images: np.ndarray, ids: np.ndarray) -> None:
-        cosines, found = self._codes.cosines(images, self._threads)
-        _check(found[0])
-        asked = self._found
+        """Try integers on some of the images, then on all; where they leave too much to measure, floats."""
+        blocks = [images[:_TRIED], images[_TRIED:]] if len(images) >= 4 * _TRIED else [images]
+        parts = []
+        for block in blocks:
+            parts.append(self._codes.cosines(block, self._threads))
+            _check(parts[-1][1][0])
+            if len(blocks) > 1 and len(parts) == 1 and self._is_dense(block, *parts[0], len(block) / len(images)):
+                self._filter_by_floats(images, ids, self._norms(images), range(0, len(self._queries), _ROWS))
+                return
+        cosines = np.concatenate([part[0] for part in parts], axis=1)
+        found = tuple(np.concatenate(column) for column in zip(*(part[1] for part in parts), strict=True))
         for start in range(0, len(self._queries), _ROWS):
             rows = slice(start, start + _ROWS)
-            part = cosines[rows]
-            few = part.size // _SPARSE
-            if not self._improve(
-                rows, tuple(a[rows] for a in asked), images, found, ids, part, self._codes.rounding, few
-            ):
+            asked, part, rounding = _rows(self._found, rows), cosines[rows], self._codes.rounding
+            most = part.size // _SPARSE
+            if self._improve(rows, asked, images, found, ids, part, rounding, most) > most:
                 self._filter_by_floats(images, ids, self._norms(images), range(start, start + 1))
 
+    def _is_dense(self, images: np.ndarray, cosines: np.ndarray, found: _Found, share: float) -> bool:
+        """Whether a filter by integers leaves too much of some images, among which that share of the best will be."""
+        rows, k = slice(0, _ROWS), max(1, round(share * self._ids.shape[1]))
+        part = cosines[rows].copy()
+        # Nothing is kept and nothing measured: this only counts.
+        scratch = (np.empty((len(part), k)), np.empty((len(part), k), np.int64))
+        ids = np.arange(len(images))
+        counted = self._improve(
+            rows, _rows(self._found, rows), images, found, ids, part, self._codes.rounding, -1, scratch
+        )
+        return counted > part.size // _SPARSE
+
     def _filter_by_floats(self, images: np.ndarray, ids: np.ndarray, found: _Found, starts: range) -> None:
-        # Any order of summation in float32, and the roundings of what follows.
-        rounding = 1.01 * (images.shape[1] + 8) / (1 << 24)
+        # Any order of summation of a part in float32, sums of parts, and the roundings of what follows.
+        dim = images.shape[1]
+        rounding = 1.01 * (min(dim, _PART) + -(-dim // _PART) + 8) / (1 << 24)
         for start in starts:
             rows = slice(start, start + _ROWS)
             queries = self._queries[rows]
             asked = self._norms(queries)
             with np.errstate(all="ignore"):  # what leaves float32 is replaced
-                cosines = queries @ images.T
+                cosines = queries[:, :_PART] @ images[:, :_PART].T
+                for first in range(_PART, dim, _PART):
+                    cosines += queries[:, first : first + _PART] @ images[:, first : first + _PART].T
                 cosines *= (1 / asked[1]).astype(np.float32)[:, None]
                 cosines *= (1 / found[1]).astype(np.float32)
             cosines[asked[2] > 0] = 0
@@ -124,7 +147,9 @@ class BestImages:
         cosines: np.ndarray,
         rounding: float,
         most: int,
-    ) -> bool:
+        best: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> int:
+        scores, best_ids = best or (self._scores[rows], self._ids[rows])
         return _flat.improve_best(
             self._kernel,
             (self._queries[rows], asked),
@@ -133,9 +158,9 @@ class BestImages:
             rounding,
             self._by_distance,
             np.ascontiguousarray(ids, np.int64),
-            self._scores[rows],
-            self._ids[rows],
-            self._kept,
+            scores,
+            best_ids,
+            0 if best else self._kept,
             most,
             self._threads,
         )
@@ -152,6 +177,10 @@ class BestImages:
         _check(squares)
         norms = np.sqrt(squares)
         return squares, norms, (~((norms >= _NORMS[0]) & (norms <= _NORMS[1]))).astype(np.float32)
+
+
+def _rows(found: _Found, rows: slice) -> _Found:
+    return found[0][rows], found[1][rows], found[2][rows]
 
 
 def _check(squares: np.ndarray) -> None:

@@ -174,18 +174,20 @@ class Search {
 
 } // namespace
 
-bool improve(AddProducts add, const Side &queries, const Side &images, int64_t dim, float *cosines, double rounding,
-             bool by_distance, const int64_t *ids, const Best &best, int64_t most, int threads)
+int64_t improve(AddProducts add, const Side &queries, const Side &images, int64_t dim, float *cosines, double rounding,
+                bool by_distance, const int64_t *ids, const Best &best, int64_t most, int threads)
 {
     Search search(add, queries, images, dim, cosines, by_distance, ids, best, threads);
     search.bound(rounding);
-    if (search.choose() > most) return false;
+    const int64_t likely = search.choose();
+    if (likely > most) return likely;
     search.measure();
     search.set_limits();
     /* What the guess left out by mistake, most often nothing. */
-    if (search.choose() > 0) search.measure();
+    const int64_t missed = search.choose();
+    if (missed > 0) search.measure();
     search.keep_best();
-    return true;
+    return likely + missed;
 }
 
 } // namespace flat

@@ -93,8 +93,8 @@ struct Best {
 
 /* Put the better of some images among the best, which are in order then; kept + images >= k. `cosines` as the filter
    gave them, within both errors and `rounding`; overwritten. `ids` of the images ascend, above those seen before.
-   False, and nothing done: more than `most` pairs would have to be measured. */
-bool improve(AddProducts add, const Side &queries, const Side &images, int64_t dim, float *cosines, double rounding,
-             bool by_distance, const int64_t *ids, const Best &best, int64_t most, int threads);
+   Returns how many pairs had to be measured; if these are more than `most`, nothing is done. */
+int64_t improve(AddProducts add, const Side &queries, const Side &images, int64_t dim, float *cosines, double rounding,
+                bool by_distance, const int64_t *ids, const Best &best, int64_t most, int threads);
 
 } // namespace flat
