@@ -38,6 +38,14 @@ def large(generator, count, dim):
     return normal(generator, count, dim) * np.float32(5e17)
 
 
+def opposite(generator, count, dim):
+    """At the ends of what float32 can square: distances are beyond it, and a few vectors are small."""
+    signs = generator.integers(-1, 2, (count, 1)).astype(np.float32)
+    return (1 + np.float32(0.1) * generator.random((count, dim), np.float32)) * (
+        np.float32(1.6e19 / np.sqrt(dim)) * signs + np.float32(1e-3)
+    )
+
+
 def themes(generator, count, dim):
     """Near a few directions, like global descriptors; the mean is far from zero."""
     centres = 1 + normal(np.random.default_rng(0), 5, dim)
@@ -59,7 +67,7 @@ def check(queries, images, k, block, by_distance):
 
 
 @pytest.mark.parametrize("by_distance", [False, True])
-@pytest.mark.parametrize("kind", [*KINDS, mild, large, themes])
+@pytest.mark.parametrize("kind", [*KINDS, mild, large, opposite, themes])
 @pytest.mark.parametrize("size", SIZES)
 def test_equal_to_the_definition(kernel, kind, size, by_distance):
     generator = np.random.default_rng(size[0] * 1000 + size[1])
@@ -84,6 +92,14 @@ def test_images_that_are_queries(kernel):
     ids, scores = search(vectors[:50], vectors, 1, 100, True)
     assert ids[:, 0].tolist() == list(range(50))
     assert not scores.any()
+
+
+def test_queries_far_from_the_images(kernel):
+    generator = np.random.default_rng(2)
+    queries, images = opposite(generator, 1, 300) - 1, opposite(generator, 90, 300)
+    queries = np.abs(queries).repeat(3, axis=0)
+    for by_distance in (False, True):
+        check(queries, images, 7, 40, by_distance)
 
 
 def test_threads_change_nothing(kernel):

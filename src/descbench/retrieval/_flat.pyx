@@ -36,7 +36,8 @@ cdef extern from "flat.h" namespace "flat" nogil:
                         int threads) except +
     double cosine_rounding(int64_t chunks)
     AddProducts find_products(const char *kernel)
-    void measure_squares(AddProducts add, const float *vectors, int64_t count, int64_t dim, double *squares, int threads)
+    void measure_squares(AddProducts add, const float *vectors, int64_t count, int64_t dim, double *squares,
+                         int threads)
 
     cdef struct PairList:
         const float *queries

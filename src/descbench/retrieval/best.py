@@ -176,7 +176,8 @@ class BestImages:
         squares = _flat.squares(self._kernel, vectors, self._threads)
         _check(squares)
         norms = np.sqrt(squares)
-        return squares, norms, (~((norms >= _NORMS[0]) & (norms <= _NORMS[1]))).astype(np.float32)
+        errors = np.select([norms < _NORMS[0], norms > _NORMS[1]], [1, np.inf], 0).astype(np.float32)
+        return squares, norms, errors
 
 
 def _rows(found: _Found, rows: slice) -> _Found:

@@ -56,15 +56,18 @@ Seen see(const Found &found, int64_t v)
 ASMK_CLONES
 void bound_row(float *cosines, Seen query, const Seen *images, int64_t count, bool by_distance, float *guesses)
 {
+    constexpr float largest = std::numeric_limits<float>::max();
     for (int64_t j = 0; j < count; j++) {
         const Seen image = images[j];
         const double scale = (by_distance ? 2 : 1) * query.norm * image.norm;
         const double known = by_distance ? -(query.norm * query.norm + image.norm * image.norm)
                                          : query.shift + image.shift;
-        const double width = scale * (query.error + (1 + query.error) * image.error) + query.slack + image.slack;
+        const double error = query.error + (1 + query.error) * image.error;
+        const double width = scale * error + query.slack + image.slack;
         const double middle = known + scale * cosines[j], high = middle + width;
-        guesses[j] = (float)(middle - kGuess * width);
-        cosines[j] = (float)(high + std::fabs(high) * 1e-7 + 1e-40);
+        const bool unknown = error == kInfinity; /* then the rest may be NaN */
+        guesses[j] = unknown ? -largest : (float)(middle - kGuess * width);
+        cosines[j] = unknown ? largest : (float)(high + std::fabs(high) * 1e-7 + 1e-40);
     }
 }
 

@@ -16,7 +16,7 @@ using nearest::Lines;
 
 constexpr int64_t kChunk = 256; /* dimensions that share a scale; a chunk of a tile fits the first cache */
 constexpr int64_t kGroup = 192; /* queries that meet two tiles while these are in the second cache */
-/* Vectors at other distances from the centre are not filtered, since float32 could over- or underflow: their error is 1. */
+/* At other distances from the centre float32 could under- or overflow; the error of such vectors is 1 or infinite. */
 constexpr double kSmallest = 1e-10, kLargest = 1e15;
 constexpr int64_t kPart = 256; /* dimensions that are measured at a time */
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace flat {
 namespace {
@@ -131,7 +132,9 @@ void Codes::encode(const float *vectors, int64_t begin, int64_t number, const Fo
         const bool filtered = norm >= kSmallest && norm <= kLargest;
         found.squares[begin + n] = sums[n].square;
         found.norms[begin + n] = norm;
-        found.errors[begin + n] = filtered ? (float)(std::sqrt(sums[n].missing) / norm * kAbove + kSlack) : 1.0f;
+        found.errors[begin + n] = filtered           ? (float)(std::sqrt(sums[n].missing) / norm * kAbove + kSlack)
+                                  : norm < kSmallest ? 1.0f
+                                                     : std::numeric_limits<float>::infinity();
         for (int64_t chunk = 0; chunk < chunks; chunk++) {
             float &relative = scale[(group * chunks + chunk) * together + begin % together + n];
             relative = filtered ? (float)(relative / norm) : 0;
