@@ -35,7 +35,17 @@ extensions = [
         "_nearest",
         [RETRIEVAL / "_nearest.pyx", *KERNELS],
         ["-std=c++17", "-fno-math-errno"],
-        depends=[str(RETRIEVAL / "kernels" / "nearest.h")],
+        depends=[str(RETRIEVAL / "kernels" / name) for name in ("nearest.h", "vnni.h")],
+        language="c++",
+    ),
+    extension(
+        "_flat",
+        [
+            RETRIEVAL / "_flat.pyx",
+            *(RETRIEVAL / "kernels" / name for name in ("flat.cpp", "flat_measures.cpp", "flat_vnni.cpp")),
+        ],
+        ["-std=c++17", "-fno-math-errno"],
+        depends=[str(RETRIEVAL / "kernels" / name) for name in ("flat.h", "nearest.h", "vnni.h")],
         language="c++",
     ),
 ]

@@ -26,6 +26,23 @@ def inner_products(queries, vectors):
     return _add(queries.astype(np.float64)[:, None] * vectors.astype(np.float64))
 
 
+def long_products(queries, vectors):
+    """(N, K) float64: each 256 dimensions as inner_products, and these sums in order."""
+    total = np.zeros((len(queries), len(vectors)))
+    for start in range(0, queries.shape[1], 256):
+        total += inner_products(queries[:, start : start + 256], vectors[:, start : start + 256])
+    return total
+
+
+def scores(queries, vectors, by_distance):
+    """(N, K) float64, larger is better: long_products, or negative squared distances made of them."""
+    products = long_products(queries, vectors)
+    if not by_distance:
+        return products
+    squares = [np.array([long_products(v[None], v[None])[0, 0] for v in side]) for side in (queries, vectors)]
+    return 2 * products - squares[0][:, None] - squares[1]
+
+
 def smallest(measures, k):
     """Ids and measures of the k smallest of each row."""
     order = np.argsort(measures, axis=1, kind="stable")[:, :k]

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from descbench.retrieval._nearest import has_kernel
+
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     "aggregate_db",
@@ -21,6 +23,7 @@ ROWS = [
     "search_two_threads",
     "quantise_k1",
     "quantise_k5",
+    *(f"quantise_k{k}_{name}" for name in ("avx2", "portable") if has_kernel(name) for k in (1, 5)),
     "kmeans_iteration",
     "mnn_2k",
     "mnn_5k",

@@ -15,4 +15,5 @@ with job(snakemake):
         measure=snakemake.params.measure,
         top_k=snakemake.params.top_k,
         dim=snakemake.params.dim,
+        threads=snakemake.threads,
     )

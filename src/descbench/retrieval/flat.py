@@ -1,13 +1,13 @@
 """Stage search_flat: exact search of global descriptors in bounded memory.
 
-Products are made a block of queries and a block of images at a time, both read from mapped files; with a
-limit on the length of rankings only the best of each query are kept from block to block.
+A block of queries meets a block of images at a time, both read from mapped files; with a limit on the length of
+rankings only the best of each query are kept from block to block. What a score is says ``best.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,12 +16,14 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.features.store import ShardReader, check_shard
+from descbench.retrieval.best import BestImages
 from descbench.retrieval.codebook import check_finite
-from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
+from descbench.retrieval.ranking import PartInfo, ranking_writer
 
 Measure = Literal["inner_product", "euclidean"]
 # Descriptors and products that are held at once.
-_IMAGE_BYTES = 64 << 20
+_IMAGE_BYTES = 256 << 20
+_IMAGES = 8192
 _QUERY_BYTES = 256 << 20
 _PRODUCT_BYTES = 256 << 20
 
@@ -34,6 +36,7 @@ def search_flat(
     measure: Measure = "inner_product",
     top_k: int | None,
     dim: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Rank database images by the similarity of their global descriptors with each query's.
 
@@ -46,6 +49,7 @@ def search_flat(
         measure: scores are inner products, or negative squared Euclidean distances.
         top_k: images kept of each query; None = all.
         dim: first dimensions that are used, normalised again (netvlad.md section 9); None = all, as they are.
+        threads: None = all processors. The result does not depend on it.
 
     Raises:
         DataError: shards of local features, gaps in the database, descriptors that are not finite, or shorter
@@ -65,86 +69,77 @@ def search_flat(
         made_from = {"features": info.features, "checkpoint": info.checkpoint, "measure": measure, "dim": dim}
         part = PartInfo(0, total, made_from)
         writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
-        images = _rows(_IMAGE_BYTES, 4 * database[0].dim)
-        # A ranked image takes about four numbers of eight bytes while rows are put in order.
+        images = min(_IMAGES, _rows(_IMAGE_BYTES, 4 * database[0].dim))
+        # A ranked or measured image takes about four numbers of eight bytes.
         step = min(_rows(_QUERY_BYTES, 4 * database[0].dim), _rows(_PRODUCT_BYTES, 32 * (width + images)))
         row = 0
         for block in _blocks(queries, step, dim):
-            ids, scores = _search_block(block, _blocks(database, images, dim), measure, width)
+            ids, scores = _search_block(block, _blocks(database, images, dim), measure, width, total, threads)
             writer.write(row, ids, scores)
-            row += len(block.vectors)
+            row += len(block.present)
 
 
 @dataclass(frozen=True)
-class _Images:
-    """Descriptors (n, D), zeros where an image has none; whether it has one (n,); squared norms (n,) float64."""
+class _Block:
+    """Consecutive images of a shard.
+
+    Attributes:
+        vectors: descriptors (n, D) float32 of the images that have one.
+        present: whether an image has one (images,).
+        reader: the shard.
+        image_ids: (n,) as stored, of the images that have one.
+    """
 
     vectors: np.ndarray
     present: np.ndarray
-    squares: np.ndarray
+    reader: ShardReader
+    image_ids: np.ndarray
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Tell which shard holds what cannot be compared."""
+        try:
+            yield
+        except ValueError as error:
+            check_finite(self.reader.path, self.vectors, self.image_ids)
+            message = f"{self.reader.path}: descriptors too large for products in float32; normalise them."
+            raise DataError(message) from error
 
 
 def _search_block(
-    queries: _Images, database: Iterator[_Images], measure: Measure, width: int
+    queries: _Block, database: Iterator[_Block], measure: Measure, width: int, total: int, threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ids and scores (rows, width) of a block of queries."""
-    best_ids = np.empty((len(queries.vectors), 0), np.int64)
-    best = np.empty((len(queries.vectors), 0))
-    first = 0
+    ids = np.tile(np.arange(width), (len(queries.present), 1))
+    scores = np.zeros(ids.shape)
+    if not len(queries.vectors) or not width:
+        return ids, scores
+    with queries.named():
+        best = BestImages(queries.vectors, width, by_distance=measure == "euclidean", total=total, threads=threads)
+    first, absent = 0, np.empty(0, np.int64)
     for block in database:
-        scores = _scores(queries, block, measure)
-        numbers = np.arange(first, first + len(block.vectors))
-        first += len(numbers)
-        full = best.shape[1] == width
-        # Once a ranking is full, an image enters by a better score only: equal ones are ordered by id.
-        rows = np.flatnonzero(_improves(scores, best[:, -1])) if full else np.arange(len(best))
-        ids = np.concatenate((best_ids[rows], np.broadcast_to(numbers, (len(rows), len(numbers)))), axis=1)
-        scores = np.concatenate((best[rows], scores[rows]), axis=1)
-        if ids.shape[1] >= width:
-            ids, scores = rank_scores(ids, scores, width)
-        if full:
-            best_ids[rows], best[rows] = ids, scores
-        else:
-            best_ids, best = ids, scores
-    return best_ids, best
+        with block.named():
+            best.add(block.vectors, first + np.flatnonzero(block.present))
+        absent = np.concatenate((absent, first + np.flatnonzero(~block.present)))[:width]
+        first += len(block.present)
+    found, found_scores = best.ranked()
+    kept = found.shape[1]
+    ids[queries.present, :kept], scores[queries.present, :kept] = found, found_scores
+    ids[queries.present, kept:], scores[queries.present, kept:] = absent[: width - kept], np.nan
+    return ids, scores
 
 
-def _improves(scores: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Rows in which some score is better than the last one kept; any number is better than NaN."""
-    best = np.nanmax(scores, axis=1, initial=-np.inf)
-    return (best > last) | np.isnan(last)
-
-
-def _scores(queries: _Images, block: _Images, measure: Measure) -> np.ndarray:
-    products = (queries.vectors @ block.vectors.T).astype(np.float64)
-    if measure == "euclidean":
-        products *= 2
-        products -= queries.squares[:, None]
-        products -= block.squares
-    products[:, ~block.present] = np.nan
-    products[~queries.present] = 0
-    return products
-
-
-def _blocks(readers: Sequence[ShardReader], images: int, dim: int | None) -> Iterator[_Images]:
+def _blocks(readers: Sequence[ShardReader], images: int, dim: int | None) -> Iterator[_Block]:
     for reader in readers:
         for start in range(0, reader.num_images, images):
             stop = min(start + images, reader.num_images)
-            present = reader.counts(None, start, stop) > 0
             block = reader.read(start, stop)
             vectors = block.descriptors.astype(np.float32, copy=False)
-            if not present.all():
-                vectors = np.zeros((stop - start, reader.dim), np.float32)
-                vectors[present] = block.descriptors
             if dim is not None:
                 lengths = np.linalg.norm(vectors[:, :dim], axis=1, keepdims=True)
                 vectors = vectors[:, :dim] / np.maximum(lengths, 1e-12)
-            with np.errstate(over="ignore"):  # named just below
-                squares = np.array([vector @ vector for vector in vectors], np.float64)
-            if not np.isfinite(squares).all():
-                check_finite(reader.path, block.descriptors, block.image_ids)
-                raise DataError(f"{reader.path}: descriptors too large for products in float32; normalise them.")
-            yield _Images(vectors, present, squares)
+            present = reader.counts(None, start, stop) > 0
+            yield _Block(vectors, present, reader, block.image_ids)
 
 
 def _rows(limit: int, row_bytes: int) -> int:

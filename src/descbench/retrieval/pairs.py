@@ -52,7 +52,8 @@ def compute_pairs(
     with tempfile.TemporaryDirectory(prefix="pairs-", dir=output.parent) as folder:
         ranking = Path(folder) / "ranking.h5"
         if isinstance(method, FlatMethod):
-            search_flat(query_shards, searched, ranking, measure=method.search, top_k=kept, dim=method.dim)
+            settings = {"measure": method.search, "top_k": kept, "dim": method.dim, "threads": threads}
+            search_flat(query_shards, searched, ranking, **settings)
         else:
             parts = _search_parts(method, query_shards, searched, codebook, Path(folder), kept, threads)
             merge_rankings(parts, ranking, top_k=kept, num_queries=len(queries))
