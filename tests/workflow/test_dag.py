@@ -110,6 +110,24 @@ def test_fire_in_the_demo_is_trained_there(workplace):
     assert jobs["score_ranking"] == 2 * 2
 
 
+def test_netvlad_in_the_demo_is_trained_there(workplace):
+    """Two networks, each as it is drawn (one with clusters) and trained; and a page of results."""
+    targets = ["results/demo/table1.csv", "results/demo/pages/netvlad_alexnet_trained/streets_test.html"]
+    jobs = workplace.planned(*targets, config="config/demo.yaml")
+    chain = ("convert_checkpoint", "cluster_descriptors", "initialise_checkpoint", "train_checkpoint")
+    assert [jobs[rule] for rule in chain] == [2, 1, 1, 2]
+    assert (jobs["extract_features"], jobs["search_flat"], jobs["show_places"]) == (2 * 4, 4, 1)
+
+
+def test_place_recognition_table_plans_offline(workplace):
+    """Off the shelf, trained, whitened and released; dimensions of one whitening share its descriptors."""
+    jobs = workplace.planned("results/table1.csv", config="config/config.yaml")
+    rules = ("cluster_descriptors", "initialise_checkpoint", "train_checkpoint", "pca_checkpoint")
+    assert [jobs[rule] for rule in rules] == [2, 2, 4, 2]
+    assert jobs["score_ranking"] == jobs["search_flat"] == 17 * 4
+    assert jobs["extract_features"] % 15 == 0
+
+
 def test_a_million_distractors_plan_by_shard(workplace):
     """Downloads by archive, features and index by shard, one merge for each method and dataset."""
     jobs = workplace.planned("results/table2_r1m.csv", config="config/config.yaml")

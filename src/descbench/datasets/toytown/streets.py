@@ -68,7 +68,7 @@ def plan_streets(settings: Streets, seed: int, split: str) -> tuple[list[Standpo
     turn = 2 * np.pi / settings.yaws
     panoramas = [_stop(side, number, rng_for(seed, split, "panorama", number)) for number in range(sizes.panoramas)]
     database = [
-        Standpoint(split, first + number, yaw + 1, place, heading + yaw * turn, False)
+        Standpoint(split, first + number, yaw + 1, place, heading + (yaw + 0.5) * turn, False)
         for number, (place, heading) in enumerate(panoramas)
         for yaw in range(settings.yaws)
     ]
@@ -79,7 +79,7 @@ def plan_streets(settings: Streets, seed: int, split: str) -> tuple[list[Standpo
         rng = rng_for(seed, split, "query", number)
         (x, y), heading = panoramas[visits[number % sizes.panoramas]]
         yaw = int(rng.integers(settings.yaws))
-        heading += yaw * turn + float(np.clip(rng.normal(0, 0.08), -0.2, 0.2))
+        heading += (yaw + 0.5) * turn + float(np.clip(rng.normal(0, 0.08), -0.2, 0.2))
         if number < sizes.queries - unmapped:
             place = _place(x + rng.uniform(-4, 4), y + rng.uniform(-1, 1))
         else:
