@@ -21,6 +21,7 @@ from descbench.errors import DataError
 from descbench.models.checkpoints import load_network
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Best
+from descbench.training.mining import Pairs, mine_tuples
 from descbench.training.train import train_checkpoint
 from descbench.training.tuples import TupleRecipe
 from descbench.training.whitening import whiten_checkpoint
@@ -154,6 +155,20 @@ def test_a_start_of_another_architecture(school):
 def test_pairs_that_are_none(pairs, message):
     with pytest.raises(DataError, match=message):
         TrainingPairs(*pairs).check([i // 4 for i in range(24)], "list.pkl")
+
+
+def test_a_cluster_of_one_image_is_no_pair_but_a_negative():
+    clusters = np.array([0, 0, 1])
+    with pytest.raises(DataError, match=r"pair 2, 2 \(clusters 1, 1\) is not of two images of one cluster"):
+        TrainingPairs((0, 2), (1, 2)).check(clusters.tolist(), "list.pkl")
+    mined = mine_tuples(
+        Pairs(clusters, np.array([0]), np.array([1])),
+        lambda images: np.eye(3, dtype=np.float32)[list(images)],
+        negatives=1,
+        query_size=1,
+        pool_size=3,
+    )
+    assert mined.negatives.tolist() == [[2]]
 
 
 def test_pairs_survive_their_file(tmp_path):

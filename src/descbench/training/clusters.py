@@ -78,8 +78,7 @@ def cluster_descriptors(
     network = prepare_for_inference(load_network(start, model)).to(chosen)
     paths = tuple(image_root / row.path for row in images.rows)
     source = TrainingImages(paths, settings.image_size, tuple(network.mean), tuple(network.std))
-    unflipped = torch.zeros((len(visits), 1), dtype=torch.bool)
-    pictures = (image for (image,) in source.loader([[i] for i in visits], unflipped, workers=workers))
+    pictures = (image for (image,) in source.loader([[i] for i in visits], workers=workers))
     names = [images.rows[i].path for i in visits]
     descriptors = sample_descriptors(
         network, (image.to(chosen) for image in pictures), names, settings.descriptors, generator

@@ -58,10 +58,9 @@ def pca_checkpoint(
     prepare_for_inference(network).to(chosen)
     paths = tuple(image_root / row.path for row in rows)
     images = TrainingImages(paths, settings.image_size, tuple(mean), tuple(std))
-    unflipped = torch.zeros((len(paths), 1), dtype=torch.bool)
     descriptors = np.empty((len(paths), network.dim), np.float32)
     with torch.inference_mode():
-        for i, (image,) in enumerate(images.loader([[i] for i in range(len(paths))], unflipped, workers=workers)):
+        for i, (image,) in enumerate(images.loader([[i] for i in range(len(paths))], workers=workers)):
             descriptors[i] = network.describe(image.to(chosen)).cpu().numpy()
     whitening = learn_pca(descriptors, model.whitening)
     logging.info("whitening to %d dimensions learned from %d descriptors", model.whitening, len(paths))
