@@ -195,6 +195,21 @@ def pseudo_features(golden: dict[str, Any], truth: Any) -> tuple[np.ndarray, np.
     return made[0], made[1]
 
 
+def same_up_to_near_ties(ids: np.ndarray, recorded: np.ndarray, database: np.ndarray, queries: np.ndarray) -> None:
+    """Ours is the exact order; the recorded one, of float32 distances, swaps only what their rounding cannot tell."""
+    rows, depth = recorded.shape
+    products = queries[:rows].astype(np.float64) @ database.T.astype(np.float64)
+    norms = (database.astype(np.float64) ** 2).sum(1)
+    distances = 1.0 - 2.0 * products + norms
+    mine = ids[:rows, :depth]
+    assert np.array_equal(mine, np.argsort(distances, axis=1, kind="stable")[:, :depth])
+    swapped = mine != recorded
+    gaps = np.abs(np.take_along_axis(distances, mine, 1) - np.take_along_axis(distances, recorded, 1))
+    # Each of the three float32 terms, all below 2, is off by at most half a unit in the last place.
+    assert gaps[swapped].max(initial=0) < 3 * np.finfo(np.float32).eps
+    assert swapped.sum() <= 0.01 * swapped.size
+
+
 @pytest.mark.parametrize("path", files("*_recall*.json"))
 def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     golden = json.loads(path.read_text())
@@ -205,8 +220,7 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     depth = max(golden["n_values"])
     size = 12 if panoramas else 1
     ids, scores = scored(tmp_path, database, queries, labels, depth * size)
-    shown = top["top_first100"]
-    assert np.array_equal(ids[: len(shown), : shown.shape[1]], shown)
+    same_up_to_near_ties(ids, top["top_first100"], database, queries)
     agree(scores["metrics"], golden["recall_plain"], len(queries))
     assert scores["warnings"] == []
     if not panoramas:
