@@ -95,11 +95,11 @@ def _start(config: Config, path: tuple[Any, ...], name: str, model: Model) -> It
     seen, start = [name], config.models.get(model.weights.start)
     if start is None:
         return
-    wanted = model.model_dump(exclude={"weights"})
+    wanted, only = model.model_dump(exclude={"weights"}), "`weights` may differ"
     if isinstance(model.weights, PcaWeights):
         wanted["whitening"] = None
+        only += ", and it has no `whitening`"
     if start.model_dump(exclude={"weights"}) != wanted:
-        only = "`weights` may differ, and it has no `whitening`" if "whitening" in wanted else "`weights` may differ"
         yield (*path, "start"), f"{model.weights.start!r} is another network; only {only}"
     following = model.weights.start
     while following in config.models:
