@@ -19,6 +19,7 @@ from descbench.config.networks import (
     OfficialWeights,
     PcaWeights,
     TrainedWeights,
+    WeightsFromImages,
     WhitenedWeights,
 )
 
@@ -66,9 +67,9 @@ def _models(config: Config) -> Iterator[Problem]:
         if isinstance(weights, OfficialWeights | ImagenetWeights):
             yield from _missing((*path, "file"), weights.file, "sources", config.sources)
         yield from _fitting_weights(path, model)
-        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights | TrainedWeights):
+        if isinstance(weights, WeightsFromImages | TrainedWeights):
             yield from _start(config, path, name, model)
-        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights):
+        if isinstance(weights, WeightsFromImages):
             yield from _missing((*path, "dataset"), weights.dataset, "datasets", config.datasets)
         if isinstance(weights, TrainedWeights):
             yield from _missing((*path, "training"), weights.training, "training", config.training)
