@@ -158,6 +158,7 @@ def sample_descriptors(
     """
     found = []
     for image, name in zip(images, names, strict=True):
+        # An image too small for a map has no locations: an empty tensor stands for them.
         local = network.local_map(image)[0].flatten(1).T if _large_enough(network, image) else image[0, 0, :0]
         if len(local) < count:
             raise DataError(
