@@ -10,10 +10,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of small third-party data; tests that need it are skipped where it is absent."""
+    """Folder of small third-party data (docs/contributing.md); tests that need it are skipped where it is absent."""
     folder = Path(os.environ.get("DESCBENCH_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"third-party data not shipped with the project: no folder {folder} (set DESCBENCH_REAL_DATA)")
+        pytest.skip(
+            f"no folder {folder}: small real data is of others, under licences of their own, and not shipped with the "
+            "project. To run this test, set DESCBENCH_REAL_DATA to a folder laid out as docs/contributing.md says."
+        )
     return folder
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from descbench.errors import DescbenchError
+from descbench.signals import leave, on_sigterm
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -40,23 +39,21 @@ def job(snakemake: Any, seed: int | None = None) -> Iterator[None]:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=handlers, force=True)
-    previous = signal.signal(signal.SIGTERM, _terminate)
     wildcards = " ".join(f"{key}={value}" for key, value in dict(snakemake.wildcards).items())
     logging.info("%s %s", snakemake.rule, wildcards)
     if seed is not None:
         _seed(seed)
-    try:
-        yield
-    except DescbenchError as error:
-        logging.error("%s", error)
-        for handler in handlers[1:]:
-            handler.handle(logging.LogRecord("", logging.DEBUG, "", 0, "traceback", (), sys.exc_info()))
-        sys.exit(1)
-    except Exception:
-        logging.exception("%s failed", snakemake.rule)
-        sys.exit(1)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with on_sigterm(leave):
+        try:
+            yield
+        except DescbenchError as error:
+            logging.error("%s", error)
+            for handler in handlers[1:]:
+                handler.handle(logging.LogRecord("", logging.DEBUG, "", 0, "traceback", (), sys.exc_info()))
+            sys.exit(1)
+        except Exception:
+            logging.exception("%s failed", snakemake.rule)
+            sys.exit(1)
 
 
 def _seed(seed: int) -> None:
@@ -64,7 +61,3 @@ def _seed(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 - for libraries that still draw from numpy's global state
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -6,14 +6,7 @@ from typing import Any
 
 from descbench.config.datasets import WithDistractorsDataset
 from descbench.config.models import AsmkMethod, Config, ReleasedFeatures
-from descbench.config.networks import (
-    ClusteredWeights,
-    OfficialWeights,
-    OwnModel,
-    PcaWeights,
-    TrainedWeights,
-    WhitenedWeights,
-)
+from descbench.config.networks import OfficialWeights, OwnModel, TrainedWeights, WeightsFromImages
 from descbench.config.training import Training
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
@@ -53,7 +46,7 @@ class Lineage:
     def training_datasets(self, model: str) -> list[str]:
         """Datasets that a model's weights were made from here: none, of a whitening or clusters, or of training."""
         weights = self._get("models", model).weights
-        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights):
+        if isinstance(weights, WeightsFromImages):
             return [weights.dataset]
         if isinstance(weights, TrainedWeights):
             block = self.training_block(model)

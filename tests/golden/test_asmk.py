@@ -33,7 +33,9 @@ DEFAULTS = {"similarity_threshold": 0.0, "alpha": 3.0}
         pytest.param(
             name,
             marks=pytest.mark.skipif(
-                name != "faiss" and not _nearest.has_kernel(name), reason=f"this processor lacks the kernel {name}"
+                name != "faiss" and not _nearest.has_kernel(name),
+                reason=f"kernel {name} needs instructions that this processor or build lacks (vnni: AVX-512 VNNI, "
+                "avx2: AVX2); run the tests on a machine that has them",
             ),
         )
         for name in KERNELS

@@ -124,6 +124,7 @@ def probe(tensor, seed):
     return (tensor * torch.from_numpy(noise)).sum()
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("path", cases("lit_full*.npz"))
 @torch.inference_mode()
 def test_lit_of_full_size(path):

@@ -269,15 +269,7 @@ def test_checkpoint_conversion(path):
     assert upgrade_how_checkpoint(golden["output"]) == golden["output"]
 
 
-@pytest.fixture
-def two_threads():
-    """As the golden was made: Adam makes a whole step of a gradient that is only rounding, so order matters."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
+# Adam makes a whole step of a gradient that is only rounding, so the order of sums matters.
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("path", cases("train_step*.json"))
 def test_train_steps(path):

@@ -33,12 +33,18 @@ def files(pattern: str) -> list[Any]:
 
 
 def third_party(name: str) -> Any:
-    """Real ground truth of others, which the project does not ship."""
+    """Real ground truth of Patch-NetVLAD, which the project does not ship."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "golden"
     folders = [Path(os.environ.get("DESCBENCH_GOLDEN_DIR", HERE)), beside]
     found = next((f / SYSTEM / name for f in folders if (f / SYSTEM / name).is_file()), None)
     if found is None:
-        pytest.skip(f"third-party ground truth not shipped with the project: no {name} (set DESCBENCH_GOLDEN_DIR)")
+        original = name.replace("_gt.npz", ".npz")
+        pytest.skip(
+            f"no {name} in {' or '.join(str(folder / SYSTEM) for folder in folders)}: ground truth published with "
+            "Patch-NetVLAD and not shipped with this project (Nordland's was in no folder at hand when the tests were "
+            f"written). To run this test, put patchnetvlad/dataset_gt_files/{original} of QVPR/Patch-NetVLAD (GitHub) "
+            f"there under the name {name}."
+        )
     return np.load(found)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from scenes import draw_scenes
 
 from descbench.config.networks import FireModel, HowModel, RandomWeights, TrainedWeights
 from descbench.config.training import FireTraining, HowTraining
@@ -38,18 +37,11 @@ FIRE_SETTINGS = FireTraining(**{**SETTINGS.model_dump(), "recipe": "fire", "epoc
 
 def make_school(folder, model=MODEL) -> TrainingFiles:
     """Images, manifests, pairs, labels and a drawn start checkpoint below ``folder``."""
-    rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
     rows, pairs = [], []
-    for cluster in range(6):
-        facade = rng.integers(0, 255, (6, 8, 3))
-        for view in range(4):
-            noisy = np.clip(facade + rng.normal(0, 12, facade.shape), 0, 255).astype(np.uint8)
-            name = f"{cluster}_{view}.png"
-            Image.fromarray(noisy).resize((64, 48), Image.Resampling.BICUBIC).save(folder / "images" / name)
-            rows.append(ManifestRow(len(rows), name, "train", cluster=cluster))
-            if view:
-                pairs.append((4 * cluster, 4 * cluster + view))
+    for cluster, view, name in draw_scenes(folder / "images", 6, 4, noise=12, size=(64, 48)):
+        rows.append(ManifestRow(len(rows), name, "train", cluster=cluster))
+        if view:
+            pairs.append((4 * cluster, 4 * cluster + view))
     write_manifest(Manifest(tuple(rows)), folder / "train.csv")
     write_pairs(TrainingPairs(*zip(*pairs, strict=True)), folder / "train.json")
     names = [row.path for row in rows]

@@ -38,7 +38,10 @@ MODELS = {
 
 def backend(name):
     absent = [package for package in ("onnx", name) if importlib.util.find_spec(package) is None]
-    reason = f"backend {name} is optional and not installed: pip install -r requirements/backends.txt"
+    reason = (
+        f"no package {' and '.join(absent)}: backend {name} is optional, and there may be no build of it for this "
+        "Python. To run this test: pip install -r requirements/backends.txt"
+    )
     return pytest.param(name, marks=pytest.mark.skipif(bool(absent), reason=reason))
 
 

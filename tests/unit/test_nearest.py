@@ -13,7 +13,11 @@ from descbench.retrieval.nearest import NearestCentroids, NearestProducts, kerne
 OURS = [
     pytest.param(
         name,
-        marks=pytest.mark.skipif(not _nearest.has_kernel(name), reason=f"this processor lacks the kernel {name}"),
+        marks=pytest.mark.skipif(
+            not _nearest.has_kernel(name),
+            reason=f"kernel {name} needs instructions that this processor or build lacks (vnni: AVX-512 VNNI, "
+            "avx2: AVX2); run the tests on a machine that has them",
+        ),
     )
     for name in ("vnni", "avx2", "portable")
 ]

@@ -488,16 +488,9 @@ def test_tables_say_what_is_right_and_what_looks_broken(tmp_path: Path) -> None:
 # --- real data ---------------------------------------------------------------------------------
 
 
-def _corridor(real_data: Path) -> Path:
-    folder = real_data / "vpr_corridor"
-    if not folder.is_dir():
-        pytest.skip(f"third-party data not shipped with the project: no folder {folder}")
-    return folder
-
-
 def test_published_recalls_of_the_corridor(real_data: Path, tmp_path: Path) -> None:
     """Score matrices that VPR-Bench publishes give the recalls computed from them elsewhere."""
-    folder = _corridor(real_data)
+    folder = real_data / "vpr_corridor"
     published = json.loads((folder / "full_111_results.json").read_text())
     labels = _labels(*map(tuple, published["full_ground_truth"]))
     matrices = sorted(folder.glob("scores_*.npz"))
@@ -516,8 +509,6 @@ def test_published_recalls_of_the_corridor(real_data: Path, tmp_path: Path) -> N
 def test_real_lists_and_positions_belong_together(real_data: Path, tmp_path: Path, caplog: Any) -> None:
     """Names and positions of Pittsburgh 30k test, as a .mat in the published layout."""
     folder = real_data / "vpr_gt"
-    if not folder.is_dir():
-        pytest.skip(f"third-party data not shipped with the project: no folder {folder}")
     truth = np.load(folder / "pitts30k_test.npz")
     root = "./Pittsburgh250k/"
     lists = {
@@ -554,8 +545,6 @@ def test_real_lists_and_positions_belong_together(real_data: Path, tmp_path: Pat
 def test_query_names_of_tokyo(real_data: Path) -> None:
     """Nine queries of each of 35 places: day, sunset and night in turn."""
     folder = real_data / "vpr_gt"
-    if not folder.is_dir():
-        pytest.skip(f"third-party data not shipped with the project: no folder {folder}")
     names = [line.rsplit("/", 1)[1] for line in (folder / "tokyo247_imageNames_query.txt").read_text().split()]
     truth = np.load(folder / "tokyo247.npz")
     assert names == sorted(names)

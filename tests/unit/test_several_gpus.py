@@ -18,20 +18,10 @@ from village import make_village
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.training.launch import TrainingJob, read_job, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HERE = Path(__file__).parent
 # Of the three tuples of a step one process has two: sums are in another order than in one process.
 UNEVEN = {"batch": 3, "epochs": 1}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The order of additions, and so the last bit, depends on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 METHODS = {"how": (MODEL, SETTINGS), "fire": (FIRE, FIRE_SETTINGS), "netvlad": (NETVLAD, NETVLAD_SETTINGS)}
 
 

@@ -26,6 +26,7 @@ from descbench.training.train import train_checkpoint
 from descbench.training.tuples import TupleRecipe
 from descbench.training.whitening import whiten_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HERE = Path(__file__).parent
 STEPS = SETTINGS.queries // SETTINGS.batch
 
@@ -36,15 +37,6 @@ def weights(files):
 
 def same(one, other):
     return all(torch.equal(value, other[key]) for key, value in one.items())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The order of additions, and so the last bit, depends on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from scenes import draw_scenes
 
 from descbench.config.networks import NetVladModel, RandomWeights, TrainedWeights
 from descbench.config.training import NetVladTraining
@@ -36,17 +35,10 @@ PLACES, VIEWS = 8, 3
 
 def make_village(folder) -> TrainingFiles:
     """Images, manifest, labels and a drawn start checkpoint below ``folder``; the last query has no positive."""
-    rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
     database, queries = [], []
-    for place in range(PLACES):
-        scene = rng.integers(0, 255, (6, 8, 3))
-        for view in range(VIEWS + 1):
-            noisy = np.clip(scene + rng.normal(0, 40, scene.shape), 0, 255).astype(np.uint8)
-            name = f"{place}_{view}.png"
-            Image.fromarray(noisy).resize((80, 64), Image.Resampling.BICUBIC).save(folder / "images" / name)
-            role, rows = ("query", queries) if view == VIEWS else ("database", database)
-            rows.append(ManifestRow(len(rows), name, role, easting=50.0 * place, northing=float(view)))
+    for place, view, name in draw_scenes(folder / "images", PLACES, VIEWS + 1, noise=40, size=(80, 64)):
+        role, rows = ("query", queries) if view == VIEWS else ("database", database)
+        rows.append(ManifestRow(len(rows), name, role, easting=50.0 * place, northing=float(view)))
     write_manifest(Manifest((*queries, *database)), folder / "places.csv")
     right = [tuple(range(VIEWS * place, VIEWS * (place + 1))) for place in range(PLACES)]
     write_places(PlaceLabels(25.0, tuple(right), (*right[:-1], ())), folder / "places.json")

@@ -31,12 +31,20 @@ class ImagenetWeights(Strict):
     file: Name = Field(description="Name of the source that holds the backbone.")
 
 
-class WhitenedWeights(Strict):
+class WeightsFromImages(Strict):
+    """What weights share that are another model's, but for one layer learned from descriptors of images."""
+
+    source: str
+    start: Name = Field(description="Model of the same architecture.")
+    dataset: Name = Field(description="Images that the layer is learned from: of training, never those of a test.")
+    role: Role = Field("database", description="Role of those images.")
+    images: int = Field(gt=0, description="First images of the list that are used.")
+
+
+class WhitenedWeights(WeightsFromImages):
     """Weights of another model with its reduction set to a PCA-whitening: the off-the-shelf network."""
 
     source: Literal["whitened"]
-    start: Name = Field(description="Model of the same architecture.")
-    dataset: Name = Field(description="Training images that the whitening is learned from.")
     role: Role = Field("train", description="Role of those images.")
     images: int = Field(5000, gt=0, description="First images of the list that are used.")
     n: int = Field(1000, gt=0, description="Strongest descriptors of an image.")
@@ -44,13 +52,10 @@ class WhitenedWeights(Strict):
     flip: float = Field(0, ge=0, le=1, description="Probability that an image is mirrored (FIRe: 0.5).")
 
 
-class ClusteredWeights(Strict):
-    """Weights of another model with its NetVLAD layer set from clusters of training descriptors."""
+class ClusteredWeights(WeightsFromImages):
+    """Weights of another model with its NetVLAD layer replaced by one set from clusters of training descriptors."""
 
     source: Literal["clustered"]
-    start: Name = Field(description="Model of the same architecture; its layer is replaced.")
-    dataset: Name = Field(description="Training images that descriptors are drawn from.")
-    role: Role = Field("database", description="Role of those images.")
     images: int = Field(500, gt=0, description="Images that are drawn.")
     descriptors: int = Field(
         100, gt=0, description="Locations drawn in each image; their descriptors are normalised, with bias too."
@@ -65,13 +70,11 @@ class ClusteredWeights(Strict):
     )
 
 
-class PcaWeights(Strict):
+class PcaWeights(WeightsFromImages):
     """Weights of another model with a PCA-whitening of its descriptors behind it."""
 
     source: Literal["pca"]
     start: Name = Field(description="Model of the same architecture without `whitening`.")
-    dataset: Name = Field(description="Images that the whitening is learned from: of training, never those of a test.")
-    role: Role = Field("database", description="Role of those images.")
     images: int = Field(10000, gt=0, description="First images of the list that are used.")
     image_size: int = Field(640, gt=0, description="Longer side in pixels.")
 

@@ -19,6 +19,7 @@ from descbench.config.networks import (
     OfficialWeights,
     PcaWeights,
     TrainedWeights,
+    WeightsFromImages,
     WhitenedWeights,
 )
 
@@ -66,9 +67,9 @@ def _models(config: Config) -> Iterator[Problem]:
         if isinstance(weights, OfficialWeights | ImagenetWeights):
             yield from _missing((*path, "file"), weights.file, "sources", config.sources)
         yield from _fitting_weights(path, model)
-        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights | TrainedWeights):
+        if isinstance(weights, WeightsFromImages | TrainedWeights):
             yield from _start(config, path, name, model)
-        if isinstance(weights, WhitenedWeights | ClusteredWeights | PcaWeights):
+        if isinstance(weights, WeightsFromImages):
             yield from _missing((*path, "dataset"), weights.dataset, "datasets", config.datasets)
         if isinstance(weights, TrainedWeights):
             yield from _missing((*path, "training"), weights.training, "training", config.training)
@@ -95,11 +96,11 @@ def _start(config: Config, path: tuple[Any, ...], name: str, model: Model) -> It
     seen, start = [name], config.models.get(model.weights.start)
     if start is None:
         return
-    wanted = model.model_dump(exclude={"weights"})
+    wanted, only = model.model_dump(exclude={"weights"}), "`weights` may differ"
     if isinstance(model.weights, PcaWeights):
         wanted["whitening"] = None
+        only += ", and it has no `whitening`"
     if start.model_dump(exclude={"weights"}) != wanted:
-        only = "`weights` may differ, and it has no `whitening`" if "whitening" in wanted else "`weights` may differ"
         yield (*path, "start"), f"{model.weights.start!r} is another network; only {only}"
     following = model.weights.start
     while following in config.models:

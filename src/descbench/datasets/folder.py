@@ -14,7 +14,7 @@ from typing import Any
 from descbench.config.datasets import FolderDataset
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels, safe_relative
-from descbench.datasets.manifest import Manifest, ManifestRow
+from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
@@ -76,8 +76,7 @@ def read_folder(dataset: FolderDataset) -> tuple[Manifest, GroundTruth | None]:
     queries = [
         ManifestRow(i, path, "query", box) for i, (path, box) in enumerate(zip(images["query"], boxes, strict=True))
     ]
-    database = [ManifestRow(i, path, "database") for i, path in enumerate(images["database"])]
-    return Manifest((*queries, *database)), labels
+    return Manifest((*queries, *rows_of("database", images["database"]))), labels
 
 
 def _scan(folder: Path, without: Path | None) -> list[str]:

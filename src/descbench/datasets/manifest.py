@@ -53,8 +53,8 @@ class Manifest:
         """The rows of one role, in order."""
         return Manifest(tuple(row for row in self.rows if row.role == role))
 
-    def slice(self, start: int, stop: int) -> Manifest:
-        """Rows ``start:stop``: a shard."""
+    def slice(self, start: int, stop: int | None) -> Manifest:
+        """Rows ``start:stop`` (None: to the end): a shard."""
         return Manifest(self.rows[start:stop])
 
     def digest(self) -> str:

@@ -12,13 +12,15 @@ from descbench.datasets.folder import folder_root, list_images
 from descbench.datasets.kapture import kapture_root, list_records
 from descbench.datasets.utm_names import list_utm_names, utm_root
 
+OwnDataset = FolderDataset | KaptureDataset | UtmNamesDataset
+
 
 def is_own(dataset: Dataset) -> bool:
     """Whether a dataset is a folder of the user's."""
-    return isinstance(dataset, FolderDataset | KaptureDataset | UtmNamesDataset)
+    return isinstance(dataset, OwnDataset)
 
 
-def own_root(dataset: FolderDataset | KaptureDataset | UtmNamesDataset) -> Path:
+def own_root(dataset: OwnDataset) -> Path:
     """Folder that the paths of its manifest are relative to."""
     match dataset:
         case FolderDataset():
@@ -29,7 +31,7 @@ def own_root(dataset: FolderDataset | KaptureDataset | UtmNamesDataset) -> Path:
             return utm_root(dataset)
 
 
-def list_own(dataset: FolderDataset | KaptureDataset | UtmNamesDataset) -> dict[str, list[str]]:
+def list_own(dataset: OwnDataset) -> dict[str, list[str]]:
     """Its images by role, in order, as paths relative to :func:`own_root`.
 
     Raises:

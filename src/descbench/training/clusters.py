@@ -62,27 +62,15 @@ def cluster_descriptors(
     """
     settings: ClusteredWeights = model.weights
     images = training_manifest(manifest, settings.role, image_root)
-    if len(images) < settings.images:
-        raise DataError(
-            f"{manifest}: {len(images)} {settings.role} images, of which {settings.images} cannot be drawn; lower "
-            "`images` of the model's weights."
-        )
-    if settings.images * settings.descriptors < model.clusters:
-        raise DataError(
-            f"{manifest}: {settings.images * settings.descriptors} descriptors are too few for {model.clusters} "
-            "clusters; raise `images` or `descriptors` of the model's weights."
-        )
+    _check_enough(manifest, len(images), model)
     generator = np.random.RandomState(settings.seed)
     visits = visiting_order(draw_images(generator, len(images), settings.images), settings.seed)
     chosen = pick_device(device)
     network = prepare_for_inference(load_network(start, model)).to(chosen)
-    paths = tuple(image_root / row.path for row in images.rows)
-    source = TrainingImages(paths, settings.image_size, tuple(network.mean), tuple(network.std))
-    pictures = (image for (image,) in source.loader([[i] for i in visits], workers=workers))
+    source = TrainingImages.of(images, image_root, settings.image_size, network)
+    pictures = (image.to(chosen) for (image,) in source.loader([[i] for i in visits], workers=workers))
     names = [images.rows[i].path for i in visits]
-    descriptors = sample_descriptors(
-        network, (image.to(chosen) for image in pictures), names, settings.descriptors, generator
-    )
+    descriptors = sample_descriptors(network, pictures, names, settings.descriptors, generator)
     logging.info("%d descriptors of %d images", len(descriptors), len(visits))
     centroids = kmeans(descriptors, model.clusters, iterations=settings.iterations, seed=_KMEANS_SEED, threads=threads)
     attributes = {
@@ -117,6 +105,21 @@ def initialise_checkpoint(start: Path, clusters: Path, model: NetVladModel, outp
     alpha = initialise_pooling(network.pool, centroids, descriptors, model.weights.alpha)
     logging.info("alpha %.6g from %d descriptors", alpha, len(descriptors))
     save_network(network, model, output, {"start": digest, "alpha": alpha, **model.weights.model_dump(mode="json")})
+
+
+def _check_enough(manifest: Path, images: int, model: NetVladModel) -> None:
+    """Refuse to draw more images than there are, or fewer descriptors than there will be clusters."""
+    settings: ClusteredWeights = model.weights
+    if images < settings.images:
+        raise DataError(
+            f"{manifest}: {images} {settings.role} images, of which {settings.images} cannot be drawn; lower "
+            "`images` of the model's weights."
+        )
+    if settings.images * settings.descriptors < model.clusters:
+        raise DataError(
+            f"{manifest}: {settings.images * settings.descriptors} descriptors are too few for {model.clusters} "
+            "clusters; raise `images` or `descriptors` of the model's weights."
+        )
 
 
 def draw_images(generator: np.random.RandomState, total: int, count: int) -> np.ndarray:
@@ -155,6 +158,7 @@ def sample_descriptors(
     """
     found = []
     for image, name in zip(images, names, strict=True):
+        # An image too small for a map has no locations: an empty tensor stands for them.
         local = network.local_map(image)[0].flatten(1).T if _large_enough(network, image) else image[0, 0, :0]
         if len(local) < count:
             raise DataError(

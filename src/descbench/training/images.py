@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from descbench.datasets.manifest import Manifest, missing_files, read_manifest
@@ -28,6 +29,12 @@ class TrainingImages:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, root: Path, image_size: int, network: nn.Module) -> TrainingImages:
+        """The images of a manifest below ``root``, normalised as the network wants them."""
+        paths = tuple(root / row.path for row in manifest.rows)
+        return cls(paths, image_size, tuple(network.mean), tuple(network.std))
 
     def load(self, image: int, flip: bool = False) -> torch.Tensor:
         """One image: (1, 3, H, W) float32, mirrored left to right if ``flip``."""

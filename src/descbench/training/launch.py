@@ -22,6 +22,7 @@ from descbench.config.networks import Model
 from descbench.config.training import Training
 from descbench.device import pick_device
 from descbench.errors import ConfigError, DataError, DescbenchError
+from descbench.signals import on_sigterm
 from descbench.training.train import TrainingFiles, train_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -122,11 +123,8 @@ def _passing_on_sigterm(process: subprocess.Popen) -> Iterator[list[int]]:
         came.append(number)
         process.send_signal(number)
 
-    previous = signal.signal(signal.SIGTERM, pass_on)
-    try:
+    with on_sigterm(pass_on):
         yield came
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _first_error(path: Path, code: int) -> str:

@@ -13,10 +13,11 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
+from descbench.signals import leave, on_sigterm
 from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
 from descbench.training.random_state import random_state, restore_random_state
 
@@ -165,7 +167,7 @@ class Trainer:
         state = self._resumed()
         # Processes wait for each other here, so that none writes a state before all have read theirs.
         self._gradients = SharedGradients(self.recipe.network, self.recipe.loss)
-        with self._events(state) as events, self._on_sigterm():
+        with self._events(state) as events, on_sigterm(self._wish_to_stop):
             while state.epoch < self.epochs and not self._given_up(state):
                 self._train_epoch(state)
                 self._finish_epoch(state)
@@ -184,7 +186,8 @@ class Trainer:
                 if state.piece:
                     # Planning can be long: what was trained must not wait for it.
                     self._save(state)
-                with self._leaving_at_once():
+                # The state on disk is whole, so that SIGTERM may end the job at once.
+                with on_sigterm(leave):
                     state.plan = agreed(self.recipe.plan(state.epoch + 1, state.piece))
                 state.figures.append(state.plan.figures)
             self._train_piece(state)
@@ -221,7 +224,8 @@ class Trainer:
             self._save(state)
         epoch = state.epoch + 1
         loss = sum(state.losses) / max(len(state.losses), 1)
-        with self._leaving_at_once():
+        # As while a plan is made: the state on disk is whole.
+        with on_sigterm(leave):
             validates = self._validate is not None and leads()
             score = agreed(self._validate(self.recipe.network, epoch) if validates else None)
         rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
@@ -242,6 +246,10 @@ class Trainer:
         scored = [row["epoch"] for row in state.history if row["score"] is not None]
         since = sum(epoch > state.best.epoch for epoch in scored)
         return self._patience is not None and since >= self._patience
+
+    def _wish_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        """Handler of SIGTERM between steps: the step under way is finished first."""
+        self._stop = True
 
     # --- state on disk ---
 
@@ -286,34 +294,6 @@ class Trainer:
         state = State(**{**values, "plan": plan, "best": Best(**values["best"])})
         _log.info("resumed after epoch %d, step %d", state.epoch, state.step)
         return state
-
-    # --- signals ---
-
-    @contextmanager
-    def _on_sigterm(self) -> Iterator[None]:
-        """Between steps SIGTERM is a wish to stop: the step under way is finished first."""
-
-        def wish(_number: int, _frame: Any) -> None:
-            self._stop = True
-
-        previous = signal.signal(signal.SIGTERM, wish)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-
-    @contextmanager
-    def _leaving_at_once(self) -> Iterator[None]:
-        """While tuples are mined or a validation runs, SIGTERM ends the job: the state on disk is whole."""
-
-        def leave(number: int, _frame: Any) -> None:
-            raise SystemExit(128 + number)
-
-        previous = signal.signal(signal.SIGTERM, leave)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, previous)
 
 
 def _add_row(events: SummaryWriter, state: State) -> None:

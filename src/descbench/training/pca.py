@@ -45,29 +45,27 @@ def pca_checkpoint(
     """
     settings: PcaWeights = model.weights
     plain = model.model_copy(update={"whitening": None})
-    rows = training_manifest(manifest, settings.role, image_root, settings.images).rows
+    listed = training_manifest(manifest, settings.role, image_root, settings.images)
     chosen = pick_device(device)
     network = load_network(start, plain)
-    if model.whitening > min(network.dim, len(rows) - 1):
+    if model.whitening > min(network.dim, len(listed) - 1):
         raise DataError(
-            f"{manifest}: {len(rows)} descriptors of {network.dim} dimensions are too few for a whitening to "
+            f"{manifest}: {len(listed)} descriptors of {network.dim} dimensions are too few for a whitening to "
             f"{model.whitening}; raise `images` of the model's weights, or lower `whitening`."
         )
-    state, mean, std = dict(network.state_dict()), network.mean, network.std
-    state = {key: value.clone() for key, value in state.items()}
+    state = {key: value.clone() for key, value in network.state_dict().items()}
     prepare_for_inference(network).to(chosen)
-    paths = tuple(image_root / row.path for row in rows)
-    images = TrainingImages(paths, settings.image_size, tuple(mean), tuple(std))
-    descriptors = np.empty((len(paths), network.dim), np.float32)
+    images = TrainingImages.of(listed, image_root, settings.image_size, network)
+    descriptors = np.empty((len(listed), network.dim), np.float32)
     with torch.inference_mode():
-        for i, (image,) in enumerate(images.loader([[i] for i in range(len(paths))], workers=workers)):
+        for i, (image,) in enumerate(images.loader([[i] for i in range(len(listed))], workers=workers)):
             descriptors[i] = network.describe(image.to(chosen)).cpu().numpy()
     whitening = learn_pca(descriptors, model.whitening)
-    logging.info("whitening to %d dimensions learned from %d descriptors", model.whitening, len(paths))
+    logging.info("whitening to %d dimensions learned from %d descriptors", model.whitening, len(listed))
     state["WPCA.0.weight"] = torch.from_numpy(whitening.weight)[:, :, None, None]
     state["WPCA.0.bias"] = torch.from_numpy(whitening.bias)
     whitened = build_empty_network(model)
     load_state(whitened, state, start)
-    whitened.mean, whitened.std = mean, std
+    whitened.mean, whitened.std = network.mean, network.std
     source = {"start": checkpoint_digest(start), **settings.model_dump(mode="json")}
     save_network(whitened, model, output, source)

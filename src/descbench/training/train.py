@@ -77,12 +77,7 @@ def train_checkpoint(
     # Channels last is what convolutions run fastest on, backwards too.
     network = load_network(files.start, model).to(chosen, memory_format=torch.channels_last)
     rows = _training_rows(files.images, settings)
-    images = TrainingImages(
-        tuple(files.images.root / row.path for row in rows.rows),
-        settings.image_size,
-        tuple(network.mean),
-        tuple(network.std),
-    )
+    images = TrainingImages.of(rows, files.images.root, settings.image_size, network)
     recipe = _recipe(network, images, rows, files, settings, chosen)
     start = checkpoint_digest(files.start)
     decisive = settings.model_dump(mode="json", exclude={"epochs", "patience", "workers"})

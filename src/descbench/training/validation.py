@@ -23,7 +23,8 @@ from descbench.retrieval.index import build_index
 from descbench.retrieval.ranking import merge_rankings
 from descbench.retrieval.search import search_index
 
-_DIGEST = "validation"
+# Stands where a digest or the name of a model is wanted: nothing outlives a validation that could be mixed up.
+_NO_NAME = "validation"
 # Enough for 20 places of 12 views each.
 _PLACES = 240
 
@@ -80,7 +81,7 @@ class Validator(ABC):
         """Features of the (first) images of a role; returns ``output``."""
         chosen = (images.manifest, role, 0, stop, images.root)
         machine = {"device": self.device, "workers": self.workers}
-        extract_features(*chosen, checkpoint, self.model, features, _DIGEST, output, **machine)
+        extract_features(*chosen, checkpoint, self.model, features, _NO_NAME, output, **machine)
         return output
 
 
@@ -113,7 +114,7 @@ class AsmkValidator(Validator):
 
     def _features(self, scales: tuple[float, ...]) -> LocalFeatures:
         size, n = self.settings.image_size, self.settings.n
-        return LocalFeatures(kind="local", model=_DIGEST, image_size=size, scales=scales, max_features=n)
+        return LocalFeatures(kind="local", model=_NO_NAME, image_size=size, scales=scales, max_features=n)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class PlaceValidator(Validator):
 
     def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:
         """Extraction and search, in one shard."""
-        features = GlobalFeatures(kind="global", model=_DIGEST, image_size=self.image_size)
+        features = GlobalFeatures(kind="global", model=_NO_NAME, image_size=self.image_size)
         database, queries = (
             self.extract(checkpoint, features, self.images, role, folder / f"{role}.h5")
             for role in ("database", "query")

@@ -44,23 +44,22 @@ def whiten_checkpoint(
         DataError: missing images, or fewer descriptors than the reduction has dimensions.
     """
     settings: WhitenedWeights = model.weights
-    rows = training_manifest(manifest, settings.role, image_root, settings.images).rows
+    listed = training_manifest(manifest, settings.role, image_root, settings.images)
     chosen = pick_device(device)
     network = load_network(start, model).to(chosen)
-    paths = tuple(image_root / row.path for row in rows)
-    images = TrainingImages(paths, settings.image_size, tuple(network.mean), tuple(network.std))
+    images = TrainingImages.of(listed, image_root, settings.image_size, network)
     weight = network.dim_reduction.weight
     moments = StreamedMoments(weight.shape[1])
-    flips = torch.rand((len(paths), 1), generator=torch.Generator().manual_seed(seed)) < settings.flip
+    flips = torch.rand((len(listed), 1), generator=torch.Generator().manual_seed(seed)) < settings.flip
     with torch.inference_mode():
-        for (image,) in images.loader([[i] for i in range(len(paths))], flips, workers=workers):
+        for (image,) in images.loader([[i] for i in range(len(listed))], flips, workers=workers):
             moments.add(network.unreduced(image.to(chosen), settings.n).cpu().numpy())
     if moments.count < weight.shape[0]:
         raise DataError(
-            f"{manifest}: {moments.count} descriptors of {len(paths)} images are too few for a whitening to "
+            f"{manifest}: {moments.count} descriptors of {len(listed)} images are too few for a whitening to "
             f"{weight.shape[0]} dimensions; raise `images` or `n` of the model's weights."
         )
-    logging.info("whitening learned from %d descriptors of %d images", moments.count, len(paths))
+    logging.info("whitening learned from %d descriptors of %d images", moments.count, len(listed))
     whitening = whitening_convolution(*pca_whitening(moments), weight.shape[0])
     with torch.no_grad():
         for parameter, value in zip((weight, network.dim_reduction.bias), whitening, strict=True):
