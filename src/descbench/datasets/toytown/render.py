@@ -82,6 +82,7 @@ def render(mesh: Mesh, atlas: Atlas, camera: Camera, light: Light, clouds: np.ra
     facing = np.einsum("fd,fd->f", normals, corners[:, 0]) < -1e-9
     ahead = corners[..., 2].max(1) > _NEAR
     visible = np.flatnonzero(facing & ahead)
+    visible = visible[_in_frame(corners[visible], camera)]
     for face in visible[np.argsort(corners[visible, :, 2].min(1), kind="stable")]:
         canvas.draw(mesh, int(face), corners[face], normals[face], atlas)
     return canvas.shade(mesh, light, clouds)
@@ -121,23 +122,26 @@ class _Canvas:
         x1, y1 = np.minimum(np.ceil(points.max(0)).astype(int), [w, h])
         if x0 >= x1 or y0 >= y1:
             return
-        xs, ys = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
-        inside = _inside(points, xs, ys)
+        # Faces come from near to far, so most are hidden; rounding of z is far below the allowance.
+        ahead = self.depth[y0:y1, x0:x1] > polygon[:, 2].min() * (1 - 1e-5)
+        if not ahead.any():
+            return
+        rows, columns = np.nonzero(ahead & _inside(points, np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]))
+        rows, columns = rows + y0, columns + x0
         principal = self.camera.K[:2, 2]
-        rx, ry = (xs - principal[0]) / self.focal, (ys - principal[1]) / self.focal
+        rx, ry = (columns + 0.5 - principal[0]) / self.focal, (rows + 0.5 - principal[1]) / self.focal
         facing = normal[0] * rx + normal[1] * ry + normal[2]
         with np.errstate(divide="ignore", invalid="ignore"):
             z = (normal @ corners[0]) / facing
-        window = slice(y0, y1), slice(x0, x1)
-        rows, columns = np.nonzero(inside & (z > _NEAR) & (z < self.depth[window]))
-        if not len(rows):
+        seen = (z > _NEAR) & (z < self.depth[rows, columns])
+        if not seen.any():
             return
-        z, facing, rx, ry = z[rows, columns], facing[rows, columns], rx[columns], ry[rows, 0]
+        rows, columns, z, facing, rx, ry = (array[seen] for array in (rows, columns, z, facing, rx, ry))
         u, v = (self._along(m, rx, ry, z) for m in (mesh.u[face], mesh.v[face]))
         slant = np.maximum(np.abs(facing) / np.sqrt(rx**2 + ry**2 + 1), 0.25)
         texel = atlas.sample(int(mesh.texture[face]), u, v, TEXELS * z / self.focal / slant)
         solid = texel[:, 4] > 0.5
-        rows, columns = rows[solid] + y0, columns[solid] + x0
+        rows, columns = rows[solid], columns[solid]
         self.depth[rows, columns] = z[solid]
         self.face[rows, columns] = face
         self.texel[rows, columns] = texel[solid]
@@ -181,7 +185,7 @@ def _face_light(mesh: Mesh, light: Light) -> np.ndarray:
 
 def _inside(points: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     """Pixel centres inside a convex polygon of either orientation."""
-    following = np.roll(points, -1, 0)
+    following = _following(points)
     area = np.sum(points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0])
     sign = 1.0 if area >= 0 else -1.0
     mask = np.ones((len(ys), len(xs)), bool)
@@ -190,15 +194,32 @@ def _inside(points: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     return mask
 
 
+def _in_frame(corners: np.ndarray, camera: Camera) -> np.ndarray:
+    """Which faces (F, 4, 3) may be in the picture; those that reach behind the camera always may."""
+    projected = corners @ camera.K.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        points = projected[..., :2] / projected[..., 2:]
+    lowest, highest = points.min(1), points.max(1)
+    inside = (highest > -1).all(1) & (lowest < [camera.width + 1, camera.height + 1]).all(1)
+    return inside | (corners[..., 2].min(1) < _NEAR)
+
+
 def _clip_near(corners: np.ndarray) -> np.ndarray:
     """The part of a polygon in front of the near plane (Sutherland and Hodgman)."""
+    if corners[:, 2].min() >= _NEAR:
+        return corners
     kept: list[np.ndarray] = []
-    for a, b in zip(corners, np.roll(corners, -1, 0), strict=True):
+    for a, b in zip(corners, _following(corners), strict=True):
         if a[2] >= _NEAR:
             kept.append(a)
         if (a[2] >= _NEAR) != (b[2] >= _NEAR):
             kept.append(a + (b - a) * (_NEAR - a[2]) / (b[2] - a[2]))
     return np.array(kept).reshape(-1, 3)
+
+
+def _following(points: np.ndarray) -> np.ndarray:
+    """The corner after each corner of a polygon."""
+    return np.concatenate([points[1:], points[:1]])
 
 
 def _sky(camera: Camera, light: Light, clouds: np.random.Generator) -> np.ndarray:
