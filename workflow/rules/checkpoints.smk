@@ -17,6 +17,7 @@ rule convert_checkpoint:
     conda:
         ENVIRONMENT
     threads: 1
+    priority: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(10),
@@ -51,6 +52,7 @@ rule whiten_checkpoint:
     conda:
         ENVIRONMENT
     threads: 2
+    priority: 1
     resources:
         gpu=gpus,
         mem_mb=growing(6000),
@@ -96,6 +98,8 @@ rule train_checkpoint:
     conda:
         ENVIRONMENT
     threads: 8 * cfg.training_gpus
+    # The longest chains begin first, and what they wait for.
+    priority: 2
     resources:
         gpu=cfg.training_gpus * gpus(),
         # A resource and no parameter: the number of processes is no reason to train again.

@@ -19,6 +19,7 @@ rule cluster_descriptors:
     conda:
         ENVIRONMENT
     threads: 4
+    priority: 1
     resources:
         gpu=gpus,
         mem_mb=growing(6000),
@@ -51,6 +52,7 @@ rule initialise_checkpoint:
     conda:
         ENVIRONMENT
     threads: 1
+    priority: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing_minutes(10),

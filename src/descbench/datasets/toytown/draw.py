@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -116,9 +117,10 @@ def _school_shots(settings: Toytown) -> list[list[_Shot]]:
 def _take_all(take: Callable[[_T, Toytown], _P], shots: Sequence[_T], settings: Toytown, processes: int) -> list[_P]:
     if processes <= 1:
         return [take(shot, settings) for shot in shots]
-    # Forked: a spawned process would run the calling script once more.
+    # Forked: a spawned process would run the calling script once more. Each takes one run of photographs, so
+    # that it builds few towns.
     with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
-        return list(pool.map(take, shots, [settings] * len(shots), chunksize=8))
+        return list(pool.map(take, shots, [settings] * len(shots), chunksize=math.ceil(len(shots) / processes)))
 
 
 # Photographs are taken town by town, and the textures of one take up to 200 MB.

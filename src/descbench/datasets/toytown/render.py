@@ -122,26 +122,29 @@ class _Canvas:
         x1, y1 = np.minimum(np.ceil(points.max(0)).astype(int), [w, h])
         if x0 >= x1 or y0 >= y1:
             return
+        window = slice(y0, y1), slice(x0, x1)
         # Faces come from near to far, so most are hidden; rounding of z is far below the allowance.
-        ahead = self.depth[y0:y1, x0:x1] > polygon[:, 2].min() * (1 - 1e-5)
+        ahead = self.depth[window] > polygon[:, 2].min() * (1 - 1e-5)
         if not ahead.any():
             return
-        rows, columns = np.nonzero(ahead & _inside(points, np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]))
-        rows, columns = rows + y0, columns + x0
+        xs, ys = np.arange(x0, x1) + 0.5, (np.arange(y0, y1) + 0.5)[:, None]
+        ahead &= _inside(points, xs, ys)
+        if not ahead.any():
+            return
         principal = self.camera.K[:2, 2]
-        rx, ry = (columns + 0.5 - principal[0]) / self.focal, (rows + 0.5 - principal[1]) / self.focal
+        rx, ry = (xs - principal[0]) / self.focal, (ys - principal[1]) / self.focal
         facing = normal[0] * rx + normal[1] * ry + normal[2]
         with np.errstate(divide="ignore", invalid="ignore"):
             z = (normal @ corners[0]) / facing
-        seen = (z > _NEAR) & (z < self.depth[rows, columns])
-        if not seen.any():
+        rows, columns = np.nonzero(ahead & (z > _NEAR) & (z < self.depth[window]))
+        if not len(rows):
             return
-        rows, columns, z, facing, rx, ry = (array[seen] for array in (rows, columns, z, facing, rx, ry))
+        z, facing, rx, ry = z[rows, columns], facing[rows, columns], rx[columns], ry[rows, 0]
         u, v = (self._along(m, rx, ry, z) for m in (mesh.u[face], mesh.v[face]))
         slant = np.maximum(np.abs(facing) / np.sqrt(rx**2 + ry**2 + 1), 0.25)
         texel = atlas.sample(int(mesh.texture[face]), u, v, TEXELS * z / self.focal / slant)
         solid = texel[:, 4] > 0.5
-        rows, columns = rows[solid], columns[solid]
+        rows, columns = rows[solid] + y0, columns[solid] + x0
         self.depth[rows, columns] = z[solid]
         self.face[rows, columns] = face
         self.texel[rows, columns] = texel[solid]

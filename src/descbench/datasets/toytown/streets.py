@@ -1,8 +1,8 @@
 """Streets of a drawn town, for place recognition: where cameras stand, and what they see.
 
-A car drove along parallel streets and photographed all around at even steps (the database). Queries were taken
-near those points at another time, in the same directions up to a small turn; a few come from the street at
-the edge, where the car never was, so that nothing in the database is right for them.
+A car drove along parallel streets and photographed all around, or behind itself, at even steps (the database).
+Queries were taken near those points at another time, in the same directions up to a small turn; a few come from
+the street at the edge, where the car never was, so that nothing in the database is right for them.
 """
 
 from __future__ import annotations
