@@ -19,7 +19,7 @@ from descbench.retrieval.asmk import (
     words_to_codes,
 )
 from descbench.retrieval.kmeans import kmeans, subsample
-from descbench.retrieval.nearest import KERNELS, NearestCentroids
+from descbench.retrieval.nearest import COMPILED, KERNELS, NearestCentroids
 from descbench.retrieval.partitions import partition_bounds, partition_suffix
 from descbench.retrieval.ranking import rank_scores
 from descbench.retrieval.statistics import compute_idf
@@ -33,7 +33,7 @@ DEFAULTS = {"similarity_threshold": 0.0, "alpha": 3.0}
         pytest.param(
             name,
             marks=pytest.mark.skipif(
-                name != "faiss" and not _nearest.has_kernel(name),
+                name in COMPILED and not _nearest.has_kernel(name),
                 reason=f"kernel {name} needs instructions that this processor or build lacks (vnni: AVX-512 VNNI, "
                 "avx2: AVX2); run the tests on a machine that has them",
             ),

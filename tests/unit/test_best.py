@@ -3,7 +3,7 @@
 import numpy as np
 import plain_nearest as plain
 import pytest
-from test_nearest import KINDS, OURS, huge, mixed, normal
+from test_nearest import HERE, KINDS, huge, mixed, normal
 
 from descbench.retrieval import best as best_module
 from descbench.retrieval.best import BestImages
@@ -22,7 +22,7 @@ SIZES = [
 ]
 
 
-@pytest.fixture(params=OURS)
+@pytest.fixture(params=HERE)
 def kernel(request, monkeypatch):
     monkeypatch.setenv("DESCBENCH_KERNEL", request.param)
     return request.param

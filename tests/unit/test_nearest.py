@@ -8,9 +8,9 @@ import pytest
 from descbench.errors import DataError, DescbenchError
 from descbench.matching.mutual_nearest import mutual_nearest_neighbours
 from descbench.retrieval import _nearest
-from descbench.retrieval.nearest import NearestCentroids, NearestProducts, kernel_name
+from descbench.retrieval.nearest import COMPILED, NearestCentroids, NearestProducts, kernel_name
 
-OURS = [
+HERE = [
     pytest.param(
         name,
         marks=pytest.mark.skipif(
@@ -19,8 +19,9 @@ OURS = [
             "avx2: AVX2); run the tests on a machine that has them",
         ),
     )
-    for name in ("vnni", "avx2", "portable")
+    for name in COMPILED
 ]
+OURS = [*HERE, "torch"]
 # Queries, vectors, dimensions, neighbours.
 SIZES = [
     (1, 1, 1, 1),

@@ -176,7 +176,7 @@ class Streets(Strict):
 
     width: int = Field(160, ge=64, description="Image width in pixels.")
     height: int = Field(120, ge=48, description="Image height in pixels.")
-    yaws: int = Field(4, ge=1, le=12, description="Views of a panorama, evenly spaced all around; one: back along the street.")
+    yaws: int = Field(4, ge=1, le=12, description="Views of a panorama, all around; one looks back along the street.")
     train: StreetSplit = Field(StreetSplit(), description="What networks are trained on.")
     val: StreetSplit = Field(StreetSplit(panoramas=32, queries=24), description="What training is validated on.")
     test: StreetSplit = Field(StreetSplit(panoramas=36, queries=40), description="What tables show.")

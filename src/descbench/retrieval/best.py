@@ -14,7 +14,7 @@ import numpy as np
 
 from descbench.retrieval import _flat
 from descbench.retrieval.asmk import num_threads
-from descbench.retrieval.nearest import kernel_name
+from descbench.retrieval.nearest import COMPILED, kernel_name
 from descbench.retrieval.ranking import rank_scores
 
 _CENTRED = 64  # queries whose mean is the centre
@@ -48,7 +48,7 @@ class BestImages:
         self, queries: np.ndarray, width: int, *, by_distance: bool, total: int, threads: int | None = None
     ) -> None:
         name = kernel_name()
-        self._kernel = "portable" if name == "faiss" else name
+        self._kernel = name if name in COMPILED else "portable"
         self._queries = np.ascontiguousarray(queries, np.float32)
         self._by_distance, self._threads = by_distance, num_threads(threads)
         self._codes = self._encode() if name == "vnni" and width < total else None

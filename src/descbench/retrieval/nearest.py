@@ -7,7 +7,8 @@ original's faiss computes in float32, so that its order of near ties depends on 
 Kernels (``retrieval/kernels``) compare integers first, keep what a proven bound on their error cannot
 exclude, and measure that. Which one runs is decided when it is first needed: ``vnni`` (AVX-512), ``avx2``,
 ``portable`` (any processor: products by NumPy's BLAS). The environment variable DESCBENCH_KERNEL forces
-one of these, or ``faiss``: faiss itself, with its rounding.
+one of these, or ``torch``: the same on a GPU, where there is one (``nearest_torch.py``); or ``faiss``: faiss itself,
+with its rounding. A GPU is never taken unasked: a cluster gives one only to the jobs that request it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from descbench.errors import DataError, DescbenchError
 from descbench.retrieval import _nearest
 from descbench.retrieval.asmk import num_threads
 
-KERNELS = ("vnni", "avx2", "portable", "faiss")
+KERNELS = ("vnni", "avx2", "portable", "torch", "faiss")
+COMPILED = KERNELS[:3]
 
 
 def kernel_name() -> str:
@@ -31,7 +33,7 @@ def kernel_name() -> str:
     Raises:
         DescbenchError: DESCBENCH_KERNEL is unknown, or this processor or build lacks it.
     """
-    available = [name for name in KERNELS if name == "faiss" or _nearest.has_kernel(name)]
+    available = [name for name in KERNELS if name not in COMPILED or _nearest.has_kernel(name)]
     name = os.environ.get("DESCBENCH_KERNEL", "") or available[0]
     if name not in available:
         problem = "not available on this machine" if name in KERNELS else "unknown"
@@ -52,6 +54,11 @@ class _Nearest:
         if self._kernel == "faiss":
             self._index = (faiss.IndexFlatL2 if self._by_distance else faiss.IndexFlatIP)(vectors.shape[1])
             self._index.add(vectors)
+        elif self._kernel == "torch":
+            # Importing torch takes seconds, which no other kernel needs.
+            from descbench.retrieval.nearest_torch import TorchDatabase
+
+            self._index = TorchDatabase(vectors, self._by_distance)
         else:
             self._index = _nearest.Database(self._kernel, vectors, self._by_distance, num_threads(threads))
 
@@ -62,8 +69,10 @@ class _Nearest:
         queries = self._checked(queries)
         if not 1 <= k <= len(self):
             raise ValueError(f"{k} nearest of {len(self)}")
-        if self._kernel != "faiss":
+        if self._kernel in COMPILED:
             return self._index.search(queries, k, num_threads(threads))
+        if self._kernel == "torch":
+            return self._index.search(queries, k)
         with _faiss_threads(threads):
             measures, ids = self._index.search(queries, k)
         return ids, measures.astype(np.float64) * (1 if self._by_distance else -1)
@@ -129,7 +138,7 @@ class NearestProducts(_Nearest):
             Most similar vector of each query (N,) int64 and their product (N,) float64; most similar query of
             each vector (K,) int64, -1 for vectors that are no query's. None where this takes two searches.
         """
-        if self._kernel == "faiss":
+        if self._kernel not in COMPILED:
             return None
         found = self._index.search_mutual(self._checked(queries), num_threads(threads))
         return None if found is None else (found[0], -found[1], found[2])
