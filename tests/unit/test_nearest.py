@@ -217,7 +217,7 @@ def test_descriptors_of_another_shape():
 
 def test_unknown_kernel(monkeypatch):
     monkeypatch.setenv("DESCBENCH_KERNEL", "quick")
-    with pytest.raises(DescbenchError, match=r"DESCBENCH_KERNEL=quick is unknown; use one of .*portable, faiss"):
+    with pytest.raises(DescbenchError, match=r"DESCBENCH_KERNEL=quick is unknown; use one of .*portable, torch, faiss"):
         kernel_name()
 
 

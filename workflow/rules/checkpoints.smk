@@ -14,10 +14,10 @@ rule convert_checkpoint:
                 OfficialWeights, ImagenetWeights, OwnWeights, RandomWeights
             )
         ),
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 1
-    priority: 1
     resources:
         mem_mb=growing(2000),
         runtime=growing_minutes(10),
@@ -49,10 +49,10 @@ rule whiten_checkpoint:
         "logs/benchmarks/whiten_checkpoint/{model}.tsv"
     wildcard_constraints:
         model=any_of(layout.models_from(WhitenedWeights)),
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 2
-    priority: 1
     resources:
         gpu=gpus,
         mem_mb=growing(6000),
@@ -95,11 +95,11 @@ rule train_checkpoint:
         "logs/benchmarks/train_checkpoint/{model}.tsv"
     wildcard_constraints:
         model=any_of(layout.models_from(TrainedWeights)),
+    # The longest chains begin first, and what they wait for.
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 8 * cfg.training_gpus
-    # The longest chains begin first, and what they wait for.
-    priority: 2
     resources:
         gpu=cfg.training_gpus * gpus(),
         # A resource and no parameter: the number of processes is no reason to train again.

@@ -16,10 +16,10 @@ rule cluster_descriptors:
         "logs/benchmarks/cluster_descriptors/{model}.tsv"
     wildcard_constraints:
         model=any_of(layout.models_from(ClusteredWeights)),
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 4
-    priority: 1
     resources:
         gpu=gpus,
         mem_mb=growing(6000),
@@ -49,10 +49,10 @@ rule initialise_checkpoint:
         "logs/benchmarks/initialise_checkpoint/{model}.tsv"
     wildcard_constraints:
         model=any_of(layout.models_from(ClusteredWeights)),
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 1
-    priority: 1
     resources:
         mem_mb=growing(4000),
         runtime=growing_minutes(10),
