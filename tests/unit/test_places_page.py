@@ -159,6 +159,12 @@ def test_a_ranking_of_another_dataset_is_refused(tmp_path):
         show(tmp_path, rankings=RANKINGS[:3])
 
 
+def test_queries_that_nothing_is_right_for_are_not_the_worst(tmp_path):
+    worst, _, spaced = show(tmp_path, queries=4).partition("even steps")
+    shown = [re.findall(r'<section id="query-(\d)">', part) for part in (worst, spaced)]
+    assert shown == [["1", "2"], ["0", "3"]]
+
+
 def test_the_same_inputs_give_the_same_page(tmp_path):
     assert show(tmp_path, queries=2) == show(tmp_path, queries=2)
 

@@ -63,8 +63,8 @@ def show_places(
 ) -> None:
     """Write a page that needs no other file: a map of all queries, and results of some with small pictures.
 
-    Half of the queries shown are those with the worst rank of the first right image, the others lie evenly
-    spaced in the list. Results are those that scores count.
+    Half of the queries shown are those with the worst rank of the first right image, where there is one to be
+    found; the others lie evenly spaced in the list. Results are those that scores count.
 
     Args:
         ranking: of the dataset's queries.
@@ -120,7 +120,8 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path) -> _Outcome:
 
 
 def _page(result: _Outcome, title: str, queries: int, picture: Callable[[str], str]) -> str:
-    worst = choose_worst(result.ranks, queries // 2)
+    hopeless = np.array([not ids for ids in result.labels.positives], bool)
+    worst = choose_worst(np.where(hopeless, 1, result.ranks), queries // 2)
     spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
     groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
     times = np.array(result.labels.database_times)
