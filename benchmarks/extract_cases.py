@@ -36,7 +36,7 @@ HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "s
 FIRE = FireModel.model_validate({"architecture": "fire", "weights": _DRAWN})
 NETVLAD = NetVladModel.model_validate({"architecture": "netvlad", "weights": _DRAWN})
 FEATURES = 1000
-_OTHERS: tuple[Backend, ...] = ("openvino", "onnxruntime")
+_OPTIONAL: tuple[Backend, ...] = ("openvino", "onnxruntime")
 _TOLERANCE = 1e-4
 
 
@@ -162,8 +162,8 @@ def draw_images(side: int, short: int | None = None) -> list[torch.Tensor]:
 
 def _networks(checkpoint: Path, model: HowModel | FireModel | NetVladModel) -> dict[str, LevelNetwork]:
     """The network as extraction runs it, by each backend that is installed."""
-    installed = [name for name in _OTHERS if importlib.util.find_spec("onnx") and importlib.util.find_spec(name)]
-    backends: tuple[Backend, ...] = ("torch", *installed)
+    installed = [name for name in _OPTIONAL if importlib.util.find_spec("onnx") and importlib.util.find_spec(name)]
+    backends: tuple[Backend, ...] = ("torch", "winograd", *installed)
     networks = {name: prepare_for_inference(load_network(checkpoint, model)) for name in backends}
     for name, network in networks.items():
         use_backend(network, name)

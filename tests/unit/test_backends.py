@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from descbench.config.load import load_config, read_yaml
-from descbench.config.models import LocalFeatures
+from descbench.config.models import Backend, LocalFeatures
 from descbench.config.networks import FireModel, GemModel, HowModel, NetVladModel
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
@@ -45,7 +46,8 @@ def backend(name):
     return pytest.param(name, marks=pytest.mark.skipif(bool(absent), reason=reason))
 
 
-BACKENDS = [backend("onnxruntime"), backend("openvino")]
+EXPORTED = [backend("onnxruntime"), backend("openvino")]
+BACKENDS = ["winograd", *EXPORTED]
 
 
 def block(name):
@@ -174,7 +176,7 @@ def test_absent_onnx(monkeypatch):
         use_backend(build_empty_network(block("how")), "onnxruntime")
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_export_names_its_axes(checkpoints, name):
     import onnx
 
@@ -227,11 +229,8 @@ def test_another_backend_is_another_digest(project):
     """Features of two backends are never mixed: readers ask for the digest, and rules pass it on."""
     values = {**read_yaml(project / "config/config.yaml"), **read_yaml(project / "config/demo.yaml")}
     name = next(iter(values["features"]))
-    digests = {
-        Layout(load_config({**values, "backend": chosen})).features_digest(name)
-        for chosen in ("torch", "onnxruntime", "openvino")
-    }
-    assert len(digests) == 3
+    digests = {Layout(load_config({**values, "backend": chosen})).features_digest(name) for chosen in get_args(Backend)}
+    assert len(digests) == 4
 
 
 def test_backend_beside_cuda_is_refused(project):

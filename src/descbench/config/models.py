@@ -18,7 +18,7 @@ from descbench.config.search import IdfSettings, IndexSettings, QuerySettings
 from descbench.config.sources import Source
 from descbench.config.training import Training
 
-Backend = Literal["torch", "onnxruntime", "openvino"]
+Backend = Literal["torch", "winograd", "onnxruntime", "openvino"]
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -207,7 +207,9 @@ class Config(Strict):
     catalog: tuple[Path, ...] = Field((), description="Catalogue files, later ones overlay earlier ones.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto = CUDA when present.")
     backend: Backend = Field(
-        "torch", description="What runs networks on the CPU; the others are in requirements/backends.txt."
+        "torch",
+        description="What runs networks on the CPU; winograd: torch with another convolution, faster for VGG16; the "
+        "last two are in requirements/backends.txt.",
     )
     training_gpus: int = Field(
         1, gt=0, description="GPUs that share each training, by torchrun on one node (with `device: cpu`: processes)."

@@ -1,6 +1,6 @@
-"""Backends: what runs a network on the CPU - torch itself, ONNX Runtime or OpenVINO.
+"""Backends: what runs a network on the CPU - torch, torch with another convolution, ONNX Runtime or OpenVINO.
 
-Only :meth:`~descbench.models.levels.LevelNetwork.level` is handed over, the part that runs once for
+The last two get only :meth:`~descbench.models.levels.LevelNetwork.level`, the part that runs once for
 each level of the pyramid: resizing, selection and sums stay in torch, the same code for all. The
 network is exported once, with dynamic height and width, when a job starts (under a second for a
 ResNet-50). The export stays in memory: nothing is left on disk that could grow stale.
@@ -21,6 +21,7 @@ from torch import nn
 from descbench.config.models import Backend
 from descbench.errors import ConfigError
 from descbench.models.levels import LevelNetwork, Tensors
+from descbench.models.winograd import use_winograd
 
 _OPSET = 17
 _EXAMPLE_SIDE = 128  # of the image that is traced; every other size works as well
@@ -33,7 +34,7 @@ def use_backend(network: LevelNetwork, backend: Backend) -> str:
 
     Args:
         network: on the CPU, ready for inference; changed in place.
-        backend: ``torch``, ``onnxruntime`` or ``openvino``.
+        backend: one of ``Backend``.
 
     Returns:
         Backend and version, for the record: ``onnxruntime 1.31.1``.
@@ -44,6 +45,9 @@ def use_backend(network: LevelNetwork, backend: Backend) -> str:
     if backend == "torch":
         network.runner = None
         return f"torch {torch.__version__}"
+    if backend == "winograd":
+        use_winograd(network)
+        return f"winograd by torch {torch.__version__}"
     make = {"onnxruntime": _onnxruntime, "openvino": _openvino}[backend]
     package = _import(backend, backend)
     _import("onnx", backend)
