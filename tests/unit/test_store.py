@@ -143,6 +143,16 @@ def test_not_finite(tmp_path, value):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_huge_values_are_finite(tmp_path):
+    """Also those whose squares are not, and denormal ones."""
+    arrays = draw(np.random.default_rng(0), 4, 8)
+    arrays["descriptors"][1:3, :4] = [[3e38, -3e38, 1e-45, 1e30]]
+    write(tmp_path / "s.h5", {7: arrays}, 8)
+    with ShardReader(tmp_path / "s.h5") as reader:
+        np.testing.assert_array_equal(reader.read().descriptors, arrays["descriptors"])
+
+
 def test_overflow_of_float16(tmp_path):
     with (
         pytest.raises(DataError, match="image 0 descriptors hold NaN or infinity as float16"),

@@ -26,6 +26,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _START = 4096  # offset of the streamed rows; what HDF5 writes before them takes about 3,000 bytes
 _ALIGNED_BYTES = 1 << 16  # arrays from this size on begin at multiples of _START; HDF5's own blocks are smaller
 _BUFFER_BYTES = 1 << 17  # images smaller than this are collected
+_CHECKED = 1 << 20  # values looked at together
 _ADVANCE_BYTES = 1 << 24  # written between two requests to start moving it to the disk
 
 
@@ -125,6 +126,21 @@ def named_errors(path: Path) -> Iterator[None]:
         full = getattr(error, "errno", None) in _DISK_FULL or any(f"errno = {e}," in str(error) for e in _DISK_FULL)
         advice = "disk full; free some space and rerun" if full else "see whether its folder can be written to"
         raise DataError(f"{path}: could not be written: {advice} ({error}).") from error
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite."""
+    values = np.ravel(values)  # not copied if in one piece
+    # By pieces: released descriptors come as one image of 10 GB.
+    return all(_finite(values[i : i + _CHECKED]) for i in range(0, len(values), _CHECKED))
+
+
+def _finite(values: np.ndarray) -> bool:
+    # A sum is the fastest way to look at all; finite values that overflow it are looked at again.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(values.sum()):
+            return True
+    return bool(np.isfinite(values).all())
 
 
 def put(file: h5py.File, name: str, values: np.ndarray) -> None:

@@ -31,10 +31,9 @@ import numpy as np
 from descbench import __version__
 from descbench.errors import DataError, StaleFileError
 from descbench.features import FORMAT_VERSION
-from descbench.features.columns import RowStream, StoredRows, decode_text, encode_texts, named_errors, put
+from descbench.features.columns import RowStream, StoredRows, all_finite, decode_text, encode_texts, named_errors, put
 from descbench.io.atomic import atomic_path
 
-_PIECE_ROWS = 1 << 16  # rows checked at a time
 _EXTRAS = {"keypoints": (2,), "scales": (), "strengths": ()}
 _TEXTS = ("kind", "features", "images", "checkpoint", "device", "version", "backend")
 
@@ -109,7 +108,7 @@ class ShardWriter:
         self._image_ids: list[int] = []
         self._counts: list[int] = []
         self._skipped: list[tuple[int, str]] = []
-        self._extras: dict[str, bytearray] | None = None
+        self._extras: dict[str, list[bytes]] | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -149,7 +148,7 @@ class ShardWriter:
         extras = self._checked_extras(image_id, {k: v for k, v in given.items() if v is not None}, len(rows))
         self._start_image(image_id, len(rows))
         for name, values in extras.items():
-            self._extras[name] += values.tobytes()
+            self._extras[name].append(values.tobytes())
         with named_errors(self.path):
             self._rows.append(rows)
 
@@ -173,8 +172,7 @@ class ShardWriter:
             self._refuse(image_id, f"has {shape[0]} global descriptors, not 1")
         with np.errstate(over="ignore"):  # an overflow of float16 is found and named just below
             stored = np.asarray(descriptors).astype(self.dtype, copy=False)
-        # By pieces: released descriptors come as one image of 10 GB.
-        if not all(np.isfinite(stored[i : i + _PIECE_ROWS]).all() for i in range(0, len(stored), _PIECE_ROWS)):
+        if not all_finite(stored):
             self._refuse(image_id, f"descriptors hold NaN or infinity as {self.dtype.name}")
         return stored
 
@@ -182,7 +180,7 @@ class ShardWriter:
         if count == 0:
             return {}
         if self._extras is None:
-            self._extras = {name: bytearray() for name in given}
+            self._extras = {name: [] for name in given}
         if list(given) != list(self._extras):
             self._refuse(
                 image_id, f"has {list(given) or 'no'} extra arrays, but earlier images have {list(self._extras)}"
@@ -190,7 +188,7 @@ class ShardWriter:
         for name, values in given.items():
             if np.shape(values) != (count, *_EXTRAS[name]):
                 self._refuse(image_id, f"{name} have shape {np.shape(values)}, not {(count, *_EXTRAS[name])}")
-            if not np.isfinite(values).all():
+            if not all_finite(values):
                 self._refuse(image_id, f"{name} hold NaN or infinity")
         strengths = given.get("strengths")
         if strengths is not None and np.any(strengths[:-1] < strengths[1:]):
@@ -203,7 +201,7 @@ class ShardWriter:
     def _finish(self) -> None:
         with self._rows.into_dataset("descriptors") as file:
             for name, values in (self._extras or {}).items():
-                put(file, name, np.frombuffer(values, "<f4").reshape(-1, *_EXTRAS[name]))
+                put(file, name, np.frombuffer(b"".join(values), "<f4").reshape(-1, *_EXTRAS[name]))
             offsets = np.concatenate([[0], np.cumsum(self._counts, dtype="<i8")])
             put(file, "offsets", offsets.astype("<i8"))
             put(file, "image_ids", np.asarray(self._image_ids, "<i8"))
