@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 namespace nearest {
 namespace {
@@ -41,30 +42,21 @@ int32_t nearest_integer(double value) { return (int32_t)std::lrint(value); }
 Database::Database(const Kernel &chosen, const float *array, int64_t count, int64_t dimensions, bool distance,
                    int threads)
     : kernel(chosen), vectors(array), size(count), dim(dimensions), steps((dimensions + 3) / 4),
-      tiles((count + kTile - 1) / kTile), by_distance(distance), bias(tiles * kTile), tile_norm(tiles),
+      tiles((count + kTile - 1) / kTile), by_distance(distance), order(count), bias(tiles * kTile), tile_norm(tiles),
       tile_residual(tiles)
 {
-    double norm_found = 0;
+    std::vector<double> norms(size);
     float value_found = 0;
     int64_t bad_found = 0;
-#pragma omp parallel for num_threads(threads) reduction(max : norm_found, value_found) reduction(+ : bad_found)
-    for (int64_t tile = 0; tile < tiles; tile++) {
-        double in_tile = 0;
-        for (int64_t j = tile * kTile; j < (tile + 1) * kTile; j++) {
-            double length = 0;
-            if (j < size) {
-                length = norm_of(vectors + j * dim, dim, &bad_found);
-                value_found = std::max(value_found, largest(vectors + j * dim, dim));
-            }
-            in_tile = std::max(in_tile, length);
-            bias[j] = j >= size ? std::numeric_limits<float>::infinity() : distance ? (float)(length * length) : 0.0f;
-        }
-        tile_norm[tile] = (float)(in_tile * kAbove);
-        norm_found = std::max(norm_found, in_tile);
+#pragma omp parallel for num_threads(threads) reduction(max : value_found) reduction(+ : bad_found)
+    for (int64_t id = 0; id < size; id++) {
+        norms[id] = norm_of(vectors + id * dim, dim, &bad_found);
+        value_found = std::max(value_found, largest(vectors + id * dim, dim));
     }
     bad = bad_found;
-    norm = norm_found;
-    usable = norm >= kSmallest && norm <= kLargest && dim <= 60000;
+    norm = *std::max_element(norms.begin(), norms.end());
+    usable = bad == 0 && norm >= kSmallest && norm <= kLargest && dim <= 60000;
+    arrange(norms);
     if (!usable || kernel.filter == nullptr) return;
     scale = value_found / kernel.levels;
     packed.resize(tiles * steps * kTile * 4);
@@ -77,6 +69,20 @@ Database::Database(const Kernel &chosen, const float *array, int64_t count, int6
     residual = residual_found;
 }
 
+void Database::arrange(const std::vector<double> &norms)
+{
+    std::iota(order.begin(), order.end(), 0);
+    if (usable && by_distance && kernel.filter != nullptr)
+        std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return norms[a] < norms[b]; });
+    std::fill(bias.get(), bias.get() + tiles * kTile, std::numeric_limits<float>::infinity());
+    for (int64_t place = 0; place < size; place++) {
+        const double length = norms[order[place]];
+        float &in_tile = tile_norm[place / kTile];
+        in_tile = std::max(in_tile, (float)(length * kAbove));
+        bias[place] = by_distance ? (float)(length * length) : 0.0f;
+    }
+}
+
 void Database::pack(int64_t tile)
 {
     uint8_t *out = packed.get() + tile * steps * kTile * 4;
@@ -84,7 +90,7 @@ void Database::pack(int64_t tile)
     const double inverse = 1 / scale;
     double in_tile = 0;
     for (int64_t j = 0; j < std::min(kTile, size - tile * kTile); j++) {
-        const float *vector = vectors + (tile * kTile + j) * dim;
+        const float *vector = vectors + order[tile * kTile + j] * dim;
         double sum = 0;
         for (int64_t d = 0; d < dim; d++) {
             const int32_t code = nearest_integer(vector[d] * inverse);
@@ -215,7 +221,7 @@ void Block::take(int64_t tile, int64_t i, uint64_t found, const float *row)
     for (; found != 0; found &= found - 1) {
         const int64_t j = __builtin_ctzll(found);
         const float low = row[j] - error[i];
-        if (low <= kth_[i]) keep(i, low, row[j] + error[i], tile * kTile + j);
+        if (low <= kth_[i]) keep(i, low, row[j] + error[i], database.order[tile * kTile + j]);
     }
 }
 

@@ -25,6 +25,7 @@ constexpr float kFar = 1e37f;   /* above every value that passes the filter, bel
 /* One tile against one block of queries.
    tile:    for each 4 dimensions, those of each of the 64 vectors, plus an offset: unsigned.
    queries: (count, 4 * steps) signed; count is a multiple of 6.
+   bias:    of each vector, ascending.
    The value of vector j for query i is bias[j] - scale[i] * (start[i] + dot product of the integers).
    hits[i]: bit j is set if that value is at most limit[i]; then values[64 * i + j] is written for all j.
    If column_upper is given, the roles are also exchanged: column_upper[j] becomes the least of itself and
@@ -99,6 +100,9 @@ class Database {
     bool by_distance;
     bool usable;                      /* false: norms that float32 cannot square; everything is measured */
     double scale = 0, norm = 0, residual = 0; /* of an integer; largest |c| and |s| */
+    /* Id of each packed vector. By distance: in order of the norms, so that the near ones, which are mostly short, come
+       early, and one limit serves a whole tile. By inner product, and for the portable kernel: 0, 1, 2... */
+    std::vector<int32_t> order;
     Lines<uint8_t> packed;            /* (tiles, steps, 64, 4) */
     Lines<float> bias;                /* (tiles, 64) */
     std::vector<float> tile_norm, tile_residual;
@@ -107,6 +111,7 @@ class Database {
     double measure(const float *query, int64_t id) const; /* smaller is nearer */
 
   private:
+    void arrange(const std::vector<double> &norms); /* set order, bias and tile_norm */
     void pack(int64_t tile);
 };
 

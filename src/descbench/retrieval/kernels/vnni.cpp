@@ -2,6 +2,8 @@
 #include "nearest.h"
 #include "vnni.h"
 
+#include <algorithm>
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 namespace nearest {
@@ -49,9 +51,32 @@ template <bool columns> INLINE void judge(const TileTask &t, int64_t i, const in
     t.hits[i] = hits;
 }
 
+INLINE bool reaches(const int32_t *sums, int32_t least)
+{
+    const __m512i low = _mm512_max_epi32(_mm512_load_si512(sums), _mm512_load_si512(sums + 16));
+    const __m512i high = _mm512_max_epi32(_mm512_load_si512(sums + 32), _mm512_load_si512(sums + 48));
+    return _mm512_cmpge_epi32_mask(_mm512_max_epi32(low, high), _mm512_set1_epi32(least)) != 0;
+}
+
+/* The least sum with which a vector of the tile, whose bias is at least the first one, can be near enough to each
+   query: bias - scale * sum <= limit, with a margin for all roundings. Comparing sums is cheaper than their values. */
+TARGET void least_sums(const TileTask &t, int32_t *least)
+{
+    const __m512 lowest = _mm512_set1_ps(t.bias[0]), largest = _mm512_set1_ps(2147483520.0f);
+    for (int64_t i = 0; i < t.count; i += 16) {
+        const __m512 rest = _mm512_sub_ps(lowest, _mm512_loadu_ps(t.limit + i));
+        /* Without a scale that is infinite, or 0 / 0, which min leaves: integers have their lowest value for it. */
+        const __m512 sum = _mm512_min_ps(largest, _mm512_div_ps(rest, _mm512_loadu_ps(t.scale + i)));
+        const __m512 margin = _mm512_fmadd_ps(_mm512_abs_ps(sum), _mm512_set1_ps(1.0f / (1 << 20)), _mm512_set1_ps(2));
+        _mm512_storeu_si512(least + i, _mm512_cvtps_epi32(_mm512_sub_ps(sum, margin)));
+    }
+}
+
 template <bool columns> TARGET void filter_all(const TileTask &t)
 {
-    alignas(64) int32_t sums[6 * kTile];
+    alignas(64) int32_t sums[6 * kTile], least[kBlock];
+    if (!columns) least_sums(t, least);
+    std::fill(t.hits, t.hits + t.count, 0);
     const int64_t bytes = 4 * kTile * t.steps;
     const uint8_t *ahead = t.tile + bytes, *end = ahead + bytes;
     for (int64_t i = 0; i < t.count; i += 6) {
@@ -59,7 +84,8 @@ template <bool columns> TARGET void filter_all(const TileTask &t)
         for (int64_t line = 0; line < bytes / 16 && ahead < end; line += 64, ahead += 64)
             _mm_prefetch((const char *)ahead, _MM_HINT_T0);
         multiply_six(t.tile, t.queries + i * 4 * t.steps, t.steps, t.start + i, sums);
-        for (int64_t q = 0; q < 6; q++) judge<columns>(t, i + q, sums + kTile * q);
+        for (int64_t q = 0; q < 6; q++)
+            if (columns || reaches(sums + kTile * q, least[i + q])) judge<columns>(t, i + q, sums + kTile * q);
     }
 }
 
