@@ -35,6 +35,13 @@ float largest(const float *values, int64_t count)
     return found;
 }
 
+bool any_at_most(const float *bias, const float *products, float limit)
+{
+    unsigned any = 0;
+    for (int64_t j = 0; j < kTile; j++) any |= bias[j] + products[j] <= limit;
+    return any != 0;
+}
+
 int32_t nearest_integer(double value) { return (int32_t)std::lrint(value); }
 
 } // namespace
@@ -253,19 +260,15 @@ void Block::tighten(int64_t i)
 
 void Block::take_products(int64_t i, const float *products, int64_t first, int64_t number)
 {
-    float sums[kTile];
     for (int64_t start = 0; start < number; start += kTile) {
         const int64_t tile = (first + start) / kTile, width = std::min(kTile, number - start);
-        const float *bias = database.bias.get() + tile * kTile;
-        const float wide = by_norm_[i] * database.tile_norm[tile] + slack_[i], limit = kth_[i] + wide;
-        unsigned any = 0;
+        const float *bias = database.bias.get() + tile * kTile, *here = products + start;
+        const float wide = by_norm_[i] * database.tile_norm[tile] + slack_[i];
+        if (width == kTile && !any_at_most(bias, here, kth_[i] + wide)) continue;
         for (int64_t j = 0; j < width; j++) {
-            sums[j] = bias[j] + products[start + j];
-            any |= sums[j] <= limit;
+            const float sum = bias[j] + here[j];
+            if (sum - wide <= kth_[i]) keep(i, sum - wide, sum + wide, tile * kTile + j);
         }
-        if (!any) continue;
-        for (int64_t j = 0; j < width; j++)
-            if (sums[j] - wide <= kth_[i]) keep(i, sums[j] - wide, sums[j] + wide, tile * kTile + j);
     }
 }
 
