@@ -100,10 +100,10 @@ def measure(case: Case, repeats: int, goal: float | None = None, seconds: float 
 
     Args:
         case: the row.
-        repeats: measurements of each side; up to ten times as many while they take less than ``seconds`` together,
-            so that the moment is longer than a busy one.
+        repeats: measurements of each side, at least.
         goal: for the record.
-        seconds: see there.
+        seconds: quick sides are measured until so long has passed, up to ten times ``repeats``: a busy moment of the
+            machine may outlast a few measurements.
     """
     times: tuple[list[float], list[float]] = ([], [])
     while len(times[1]) < repeats or (sum(map(sum, times)) < seconds and len(times[1]) < 10 * repeats):

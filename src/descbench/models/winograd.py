@@ -4,9 +4,9 @@ Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks
 4 x 4 results comes from 6 x 6 values d and the weights g as A'[(G g G') * (B' d B)]A: transforms around products that
 are one matrix multiplication over the channels for each of the 36 places. It pays where there are many channels.
 
-The matrices multiply polynomials by their values at five points and infinity. The usual points 0, +-1, +-2 lose twice
-as many digits as these, the best of the symmetric ones tried that float32 holds exactly (see B. Barabasz and others,
-"Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020).
+The matrices multiply polynomials by their values at five points and infinity. The usual points 0, +-1, +-2 have twice
+the error of these, the best of the symmetric ones tried that float32 holds exactly (see B. Barabasz and others, "Error
+Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020).
 """
 
 from __future__ import annotations

@@ -93,11 +93,11 @@ cdef class Database:
 
     cdef int64_t _search_products(self, const float[:, ::1] queries, int64_t k, int64_t[:, ::1] ids,
                                   double[:, ::1] measures, int threads):
-        """The filter over products that BLAS makes, 768 queries and 1024 vectors at a time."""
-        cdef int64_t start, first, stop, count, part, i, bad = 0, parts = 8
+        """The filter over products that BLAS makes, 96 queries of each part and ``width`` vectors at a time."""
+        cdef int64_t start, first, stop, count, part, i, bad = 0, parts = 8, width = 1024
         cdef vector[Block *] blocks
         cdef float[:, ::1] products
-        buffer = np.empty((parts * kBlock, 1024), np.float32)
+        buffer = np.empty((parts * kBlock, width), np.float32)
         transposed, total = self.array.T, self.vectors.shape[0]
         try:
             for part in range(parts):
@@ -111,9 +111,9 @@ cdef class Database:
                         bad += blocks[part].begin(&queries[start + part * kBlock, 0], count)
                 if bad:
                     return bad
-                for first in range(0, total if self.database.usable else 0, 1024):
-                    count = min(1024, total - first)
-                    block = buffer[:stop - start, :count] if count == 1024 else np.empty((stop - start, count), np.float32)
+                for first in range(0, total if self.database.usable else 0, width):
+                    count = min(width, total - first)
+                    block = buffer[:stop - start, :count] if count == width else np.empty((stop - start, count), np.float32)
                     np.matmul(scaled, transposed[:, first:first + count], out=block)
                     products = block
                     with nogil:

@@ -2,9 +2,9 @@
 #include "nearest.h"
 #include "vnni.h"
 
-#include <algorithm>
-
 #if defined(__x86_64__) && defined(__GNUC__)
+
+#include <algorithm>
 
 namespace nearest {
 namespace {
