@@ -72,7 +72,8 @@ def test_report_holds_each_table_under_its_id(tmp_path):
     table = make_table()
     build(tmp_path, table, METRICS)
     (tmp_path / "history.csv").write_text("epoch,train_loss,score,best\n1,0.9,,1\n2,0.5,0.3,1\n3,0.4,0.2,0\n")
-    build_report({"t": table}, [tmp_path / "t.csv"], {"how": tmp_path / "history.csv"}, tmp_path / "report.html")
+    scores = {("m", "town"): tmp_path / "scores.json"}
+    build_report({"t": table}, scores, {"how": tmp_path / "history.csv"}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert '<table id="t">' in page
     assert "ours &amp; theirs" in page
@@ -91,7 +92,7 @@ def test_columns_shown_when_asked_may_be_empty(tmp_path):
     lines, markdown = build(tmp_path, table, METRICS)
     assert [(line["ours"], line["provenance"]) for line in lines] == [("75.49", "provenance/m/town.json"), ("", "")]
     assert "| ours | 75.5 | - |" in markdown
-    build_report({"t": table}, [tmp_path / "t.csv"], {}, tmp_path / "report.html")
+    build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
     assert "<td>–</td>" in (tmp_path / "report.html").read_text()
 
 
@@ -99,3 +100,55 @@ def test_other_columns_may_not(tmp_path):
     columns = [{"dataset": "far", "metric": "map_medium", "label": "Far (M)"}]
     with pytest.raises(KeyError):
         build(tmp_path, make_table(columns=columns, rows=[{"label": "ours", "method": "m"}]), METRICS)
+
+
+HOSTILE = [
+    '=HYPERLINK("http://x","y")',
+    "+1+cmd|' /C calc'!A0",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+1)",
+    "\tname",
+    "<img src=x onerror=alert(1)>",
+    "a | b",
+    "a\\| b",
+    "[text](javascript:alert(1))",
+    "two\n\n# lines",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_labels_stay_text_wherever_they_are_shown(tmp_path, text):
+    """In spreadsheets, in Markdown and in the report: labels, titles, notes and sources of figures."""
+    column = {"dataset": "town", "metric": "map_medium", "label": text}
+    figure = {"dataset": "town", "metric": "map_medium", "paper": 70.0, "source": text}
+    table = make_table(
+        title=text, note=text, columns=[column], rows=[{"label": text, "method": "m", "figures": [figure]}]
+    )
+    (line,), markdown = build(tmp_path, table, METRICS)
+    assert line["row"].removeprefix("'") == text
+    assert line["row"][0] not in "=+@\t"
+    assert not line["row"].startswith("-2")
+    assert len([row for row in markdown.splitlines() if row.startswith("|")]) == 3
+    assert {row.count("|") for row in markdown.splitlines() if row.startswith("|")} == {3}
+    assert "<img" not in markdown
+    assert "](javascript" not in markdown
+    assert not any(row.startswith("# ") for row in markdown.splitlines())
+    build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
+    assert "<img" not in (tmp_path / "report.html").read_text()
+
+
+def test_harmless_labels_are_written_as_they_are(tmp_path):
+    rows = [{"label": "-R50_how n=400", "method": "m"}]
+    (line, *_), markdown = build(tmp_path, make_table(rows=rows), METRICS)
+    assert line["row"] == "-R50_how n=400"
+    assert "| -R50_how n=400 |" in markdown
+
+
+def test_the_report_does_not_take_figures_from_the_csv(tmp_path):
+    """What somebody writes into the CSV, a program on the page for example, is not on the page."""
+    table = make_table()
+    build(tmp_path, table, METRICS)
+    (tmp_path / "t.csv").write_text((tmp_path / "t.csv").read_text().replace("75.1", "<script>alert(1)</script>"))
+    build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
+    assert "<script>" not in (tmp_path / "report.html").read_text()
+    assert '<span class="reference">75.1</span>' in (tmp_path / "report.html").read_text()

@@ -41,7 +41,6 @@ rule build_table:
 
 rule build_report:
     input:
-        tables=[layout.table(name) for name in layout.usual_tables()],
         scores=[layout.scores(*cell) for cell in layout.report_cells()],
         histories=[layout.training_history(model) for model in layout.trained_models()],
     output:
@@ -61,6 +60,11 @@ rule build_report:
         code=BUILD_REPORT_VERSION,
         tables={name: block("tables", name) for name in layout.usual_tables()},
         cells=layout.report_cells(),
+        extra=lambda wildcards: [
+            asdict(cell)
+            for name in layout.usual_tables()
+            for cell in layout.extra_cells(name)
+        ],
         trained=layout.trained_models(),
     message:
         "Write the report page"

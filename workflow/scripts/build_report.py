@@ -9,7 +9,6 @@ from descbench.tables.report import build_report
 with job(snakemake):
     tables = {name: Table.model_validate(block) for name, block in snakemake.params.tables.items()}
     histories = {m: Path(h) for m, h in zip(snakemake.params.trained, snakemake.input.histories, strict=True)}
-    csv_files = [Path(path) for path in snakemake.input.tables]
-    cells = [tuple(cell) for cell in snakemake.params.cells]
-    scores = {cell: Path(path) for cell, path in zip(cells, snakemake.input.scores, strict=True)}
-    build_report(tables, csv_files, histories, Path(snakemake.output[0]), scores=scores)
+    scores = dict(zip(map(tuple, snakemake.params.cells), map(Path, snakemake.input.scores), strict=True))
+    scores |= {(cell["method"], cell["dataset"]): Path(cell["scores"]) for cell in snakemake.params.extra}
+    build_report(tables, scores, histories, Path(snakemake.output[0]))

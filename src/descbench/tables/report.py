@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -11,6 +10,7 @@ from descbench.config.models import Table
 from descbench.io.atomic import write_text
 from descbench.tables.curves import learning_curve
 from descbench.tables.notes import Cell, place_notes
+from descbench.tables.table import Line, table_lines
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -25,25 +25,24 @@ figure { margin: 1rem 0 }
 
 
 def build_report(
-    tables: Mapping[str, Table],
-    csv_files: Sequence[Path],
-    histories: Mapping[str, Path],
-    output: Path,
-    *,
-    scores: Mapping[Cell, Path] | None = None,
+    tables: Mapping[str, Table], scores: Mapping[Cell, Path], histories: Mapping[str, Path], output: Path
 ) -> None:
     """Write ``report.html``: every table as an element ``<table id="table2">`` and so on, then learning curves.
 
     Args:
         tables: blocks of the configuration, by name.
-        csv_files: the tidy CSV of each, in the same order.
+        scores: scores file of every ``(method, dataset)`` the tables show; those of a `when_asked` column may be
+            absent.
         histories: history of every training behind the tables, by model.
         output: the page.
-        scores: scores files by ``(method, dataset)``, for the notes under tables of place recognition.
+
+    Raises:
+        DataError: as of :func:`descbench.tables.table.build_table`.
     """
-    notes = {name: place_notes(table, scores or {}) for name, table in tables.items()}
-    blocks = zip(tables.items(), csv_files, strict=True)
-    sections = [_section(name, table, path, notes[name]) for (name, table), path in blocks]
+    sections = [
+        _section(name, table, table_lines(name, table, scores), place_notes(table, scores))
+        for name, table in tables.items()
+    ]
     page = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8"><title>descbench report</title>',
@@ -56,9 +55,8 @@ def build_report(
     write_text(output, "\n".join(page) + "\n")
 
 
-def _section(name: str, table: Table, csv_file: Path, notes: Sequence[str]) -> str:
-    with open(csv_file, newline="", encoding="utf-8") as stream:
-        cells = {(r["row"], r["dataset"], r["metric"]): r for r in csv.DictReader(stream)}
+def _section(name: str, table: Table, lines: Sequence[Line], notes: Sequence[str]) -> str:
+    cells = {(line.row, line.dataset, line.metric): line for line in lines}
     head = "".join(f"<th>{escape(column.label)}</th>" for column in table.columns)
     body = []
     for row in table.rows:
@@ -73,9 +71,8 @@ def _section(name: str, table: Table, csv_file: Path, notes: Sequence[str]) -> s
     )
 
 
-def _cell(line: Mapping[str, str]) -> str:
-    ours = f"{float(line['ours']):.1f}" if line["ours"] else "–"
-    reference = line.get("released") or line.get("paper")
-    if not reference:
+def _cell(line: Line) -> str:
+    ours = "–" if line.ours is None else f"{line.ours:.1f}"
+    if line.reference is None:
         return f"<td>{ours}</td>"
-    return f'<td><span class="{escape(line["verdict"])}">{ours}</span> <span class="reference">{reference}</span></td>'
+    return f'<td><span class="{line.verdict}">{ours}</span> <span class="reference">{line.reference:.1f}</span></td>'

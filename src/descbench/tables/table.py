@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import pandas as pd
+
 from descbench.config.models import Column, Figure, Table, TableRow
 from descbench.errors import DataError
-from descbench.io.atomic import atomic_path, write_text
+from descbench.io.atomic import write_text
 from descbench.tables.notes import Cell, place_notes
+from descbench.tables.text import csv_text, markdown_text
 
 COLUMNS = (
     "table",
@@ -86,32 +88,39 @@ def build_table(
     Raises:
         DataError: a scores file lacks a metric that the table shows.
     """
-    lines = [
-        _line(name, table, row, column, _of(scores, row, column), _of(provenance, row, column))
+    lines = table_lines(name, table, scores, provenance)
+    _write_csv(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
+    write_text(markdown_path, render_markdown(name, table, lines, place_notes(table, scores)))
+
+
+def table_lines(
+    name: str, table: Table, scores: Mapping[Cell, Path], provenance: Mapping[Cell, str] | None = None
+) -> list[Line]:
+    """All cells of a table, row by row; arguments and errors as of :func:`build_table`."""
+    return [
+        _line(name, table, row, column, _of(scores, row, column), (provenance or {}).get((row.method, column.dataset)))
         for row in table.rows
         for column in table.columns
     ]
-    _write_csv(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
-    write_text(markdown_path, render_markdown(name, table, lines, place_notes(table, scores)))
 
 
 def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[str] = ()) -> str:
     """The table in the paper's shape: one row a method, ours with the reference in brackets, then the notes."""
     by_cell = {(line.row, line.dataset, line.metric): line for line in lines}
-    out = [f"## {name}: {table.title}", ""]
-    out.append("| method | " + " | ".join(column.label for column in table.columns) + " |")
+    out = [f"## {name}: {markdown_text(table.title)}", ""]
+    out.append("| method | " + " | ".join(markdown_text(column.label) for column in table.columns) + " |")
     out.append("|---|" + "---:|" * len(table.columns))
     for row in table.rows:
         cells = [_text(by_cell[row.label, column.dataset, column.metric]) for column in table.columns]
-        out.append(f"| {row.label} | " + " | ".join(cells) + " |")
+        out.append(f"| {markdown_text(row.label)} | " + " | ".join(cells) + " |")
     out.append("")
     if not table.synthetic:
         out.append("Ours, and in brackets the published figure (released weights where stated, else the paper's).")
     if table.note:
-        out.append(table.note)
+        out.append(markdown_text(table.note))
     if notes and out[-1]:
         out.append("")
-    out += [f"- {note}" for note in notes]
+    out += [f"- {markdown_text(note)}" for note in notes]
     return "\n".join(out).rstrip() + "\n"
 
 
@@ -148,12 +157,11 @@ def _points(scores: Path, metric: str) -> float | None:
     return None if metrics[metric] is None else round(100 * metrics[metric], 2)
 
 
-def _write_csv(lines: list[Line], columns: tuple[str, ...], path: Path) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for line in lines:
-            writer.writerow(["" if getattr(line, c) is None else getattr(line, c) for c in columns])
+def _write_csv(lines: Sequence[Line], columns: Sequence[str], path: Path) -> None:
+    cells = [[getattr(line, column) for column in columns] for line in lines]
+    frame = pd.DataFrame(cells, columns=list(columns), dtype=object)
+    frame = frame.map(lambda value: csv_text(value) if isinstance(value, str) else value)
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _text(line: Line) -> str:
