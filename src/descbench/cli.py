@@ -12,7 +12,7 @@ from pathlib import Path
 
 from descbench.config.datasets import KaptureDataset
 from descbench.config.load import load_config_files
-from descbench.config.models import Config, FlatMethod, ReleasedFeatures
+from descbench.config.models import AsmkMethod, Config, FlatMethod, ReleasedFeatures
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.errors import ConfigError, DataError, DescbenchError
@@ -22,6 +22,7 @@ from descbench.layout import Layout
 from descbench.models.checkpoints import checkpoint_digest
 from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
+from descbench.retrieval.statistics import collect_statistics
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,13 +78,24 @@ def _write_pairs(config: Config, options: argparse.Namespace, work: Path) -> Non
     codebook = None if flat else _made(Path(layout.codebook(options.method)))
     images, searched = extraction.run("map", options.map)
     queries, asked = (images, searched) if options.query is None else extraction.run("query", options.query)
+    statistics = None
     if not flat:
-        indexes = [shard.with_suffix(".index.h5") for shard in searched]
-        for shard, index in zip(searched, indexes, strict=True):
-            build_index(shard, codebook, index, n=method.n, **method.index.model_dump())
-        searched = indexes
+        searched, statistics = _indexed(method, searched, codebook, work)
     top_k = options.top_k or config.pairs_top_k
-    compute_pairs(method, asked, searched, codebook, (queries, images), options.output, top_k=top_k)
+    names = (queries, images)
+    compute_pairs(method, asked, searched, codebook, names, options.output, top_k=top_k, statistics=statistics)
+
+
+def _indexed(method: AsmkMethod, shards: Sequence[Path], codebook: Path, work: Path) -> tuple[list[Path], Path | None]:
+    """Index shards of a map, and its statistics where the method weights words by idf."""
+    indexes = [shard.with_suffix(".index.h5") for shard in shards]
+    for shard, index in zip(shards, indexes, strict=True):
+        build_index(shard, codebook, index, n=method.n, **method.index.model_dump())
+    if not method.idf.use_idf:
+        return indexes, None
+    statistics = work / "map.statistics.h5"
+    collect_statistics(indexes, statistics, stale=method.idf.stale)
+    return indexes, statistics
 
 
 @dataclass(frozen=True)

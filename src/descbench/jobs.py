@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,17 @@ def job(snakemake: Any, seed: int | None = None) -> Iterator[None]:
         except Exception:
             logging.exception("%s failed", snakemake.rule)
             sys.exit(1)
+
+
+def optional(files: str | Sequence[str]) -> Path | None:
+    """The file of an input that a rule has or has not.
+
+    Snakemake hands over one file as text, and what an input function gave as a list (of one file, or of none)
+    as a list.
+    """
+    if isinstance(files, str):
+        return Path(files)
+    return Path(files[0]) if files else None
 
 
 def _seed(seed: int) -> None:

@@ -68,15 +68,25 @@ class Lineage:
         trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
         seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
         blocks = [part.model_dump(mode="json") for part in (block, *models, *trainings)]
-        code = [self.own_code(name) for name in self.ancestry(block.model)]
-        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *filter(None, code)])
+        own = [digest for name in self.ancestry(block.model) for digest in self.own_files(name).values()]
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
 
-    def own_code(self, model: str) -> str:
-        """SHA-256 of the file behind a network of the user's own, whose edits are to be noticed; else empty."""
+    def own_files(self, model: str) -> dict[str, str]:
+        """SHA-256 of the user's own files that a model is made of, whose changes are to be noticed: code and weights.
+
+        A file that is not there is left out; the job that reads it names it.
+        """
         block = self._get("models", model)
-        if not isinstance(block, OwnModel):
-            return ""
-        return sha256_file(find_module(block.factory))
+        code = (find_module(block.factory),) if isinstance(block, OwnModel) else ()
+        files = [path for path in (*code, *block.weights.own_files) if path.is_file()]
+        return {path.as_posix(): sha256_file(path) for path in files}
+
+    def own_files_behind(self, method: str) -> dict[str, str]:
+        """SHA-256 of the user's own files that the networks behind a method are made of."""
+        block = self._get("methods", method)
+        features = [block.features, *([block.codebook.features] if isinstance(block, AsmkMethod) else [])]
+        models = dict.fromkeys(model for name in features for model in self._models_behind(name))
+        return {path: digest for model in models for path, digest in self.own_files(model).items()}
 
     def sources_behind(self, method: str, dataset: str) -> list[str]:
         """Names of all sources that the scores of a method on a dataset rest on."""
@@ -124,8 +134,8 @@ class Lineage:
         shown = [self._get("datasets", d) for d in datasets]
         images = [source for dataset in (*shown, *learned) for source in dataset.image_sources]
         lists = [source for dataset in learned for source in dataset.sources]
-        files = [getattr(self._get("models", m).weights, "file", None) for m in models]
-        return [*images, *lists, *filter(None, files)]
+        files = [source for m in models for source in self._get("models", m).weights.named_sources]
+        return [*images, *lists, *files]
 
     def _models_behind(self, features: str) -> list[str]:
         """The model that features are extracted with, and those that its weights started from."""

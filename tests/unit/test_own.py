@@ -5,13 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from descbench.config.load import load_config_files
+from descbench.config.load import load_config, load_config_files
 from descbench.config.models import GlobalFeatures, LocalFeatures
 from descbench.config.networks import OwnModel
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError, DataError
 from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
+from descbench.io.digests import sha256_file
 from descbench.layout import Layout
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.own import OwnGlobalNet, OwnLocalNet, build_own
@@ -145,6 +146,32 @@ def test_the_example(project, monkeypatch):
     before = Layout(config).features_digest("colour_net")
     monkeypatch.setattr("descbench.lineage.sha256_file", lambda path: "0" * 64)
     assert Layout(config).features_digest("colour_net") != before
+
+
+def test_replaced_weights_and_code_are_noticed(here, project):
+    """By their content, which features and provenance name."""
+    torch.save({}, here / "w.pth")
+    overlay = {
+        "models": {"mine": own("Global", weights={"source": "own", "file": "w.pth"}).model_dump(mode="json")},
+        "features": {"mine": {"kind": "global", "model": "mine"}},
+        "methods": {"mine": {"search": "inner_product", "features": "mine"}},
+        "datasets": {"photos": {"format": "folder", "database": "photos"}},
+    }
+
+    def state():
+        layout = Layout(load_config(overlay))
+        return layout.features_digest("mine"), layout.own_files_behind("mine")
+
+    first = state()
+    assert first[1]["w.pth"] == sha256_file(here / "w.pth")
+    assert state() == first
+    torch.save({"a": torch.zeros(1)}, here / "w.pth")
+    second = state()
+    assert second[0] != first[0]
+    assert second[1] != first[1]
+    (here / "my_networks.py").write_text(MODULE + "\n")
+    assert state()[0] != second[0]
+    assert Layout(load_config(overlay)).sources_behind("mine", "photos") == []
 
 
 def test_the_file_of_a_module_is_found_without_running_it(here):

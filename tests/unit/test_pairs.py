@@ -9,6 +9,7 @@ from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import DataError
 from descbench.retrieval.pairs import compute_pairs, write_pairs_file
 from descbench.retrieval.ranking import Ranking
+from descbench.retrieval.statistics import collect_statistics
 
 GLOBAL = {"kind": "global"}
 IMAGES = ["a.png", "b.png", "c/d.png", "a.png"]
@@ -66,6 +67,23 @@ def test_asmk_of_a_map_against_itself(tmp_path):
     assert [query for query, _, _ in found] == list("aabbccdd")
     assert all(query != image for query, image, _ in found)
     assert not list(tmp_path.glob("pairs-*"))
+
+
+def test_words_are_weighted_by_idf(tmp_path):
+    images = draw_images([5, 7, 6, 4])
+    shard = write_shard(tmp_path / "map.h5", images)
+    codebook = make_codebook(tmp_path / "codebook.h5")
+    indexes = make_index([shard], codebook, tmp_path)
+    collect_statistics(indexes, tmp_path / "idf.h5", stale=False)
+    manifest = names(tmp_path / "map.csv", ["a", "b", "c", "d"])
+    method = AsmkMethod(search="asmk", features="f", n=6, codebook={"features": "f", "dataset": "d"})
+    for statistics in (None, tmp_path / "idf.h5"):
+        output = tmp_path / f"{statistics is None}.txt"
+        searched = ([shard], indexes, codebook, (manifest, manifest), output)
+        compute_pairs(method, *searched, top_k=3, statistics=statistics, threads=1)
+    plain, weighted = ({(q, i): s for q, i, s in read(tmp_path / f"{name}.txt")} for name in (True, False))
+    assert plain.keys() == weighted.keys()
+    assert plain != weighted
 
 
 def test_no_queries(tmp_path):

@@ -24,7 +24,7 @@ rule convert_checkpoint:
     params:
         code=CONVERT_CHECKPOINT_VERSION,
         seed=cfg.seed,
-        own=lambda wildcards: layout.own_code(wildcards.model),
+        own=lambda wildcards: list(layout.own_files(wildcards.model).values()),
         model=lambda wildcards: block("models", wildcards.model),
     message:
         "Make the checkpoint of {wildcards.model}"

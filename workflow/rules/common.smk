@@ -117,11 +117,12 @@ def get_shard(wildcards):
     return layout.shard(wildcards.dataset, wildcards.role, wildcards.shard)
 
 
-def get_statistics(wildcards):
+def get_statistics(method, dataset):
     """Document frequencies, where the method weights words by idf."""
-    if not cfg.methods[wildcards.method].idf.use_idf:
+    block = cfg.methods[method]
+    if not isinstance(block, AsmkMethod) or not block.idf.use_idf:
         return []
-    return [layout.statistics(wildcards.method, wildcards.dataset)]
+    return [layout.statistics(method, dataset)]
 
 
 def get_searched(wildcards):

@@ -6,6 +6,7 @@ rule compute_pairs:
         ),
         searched=get_searched,
         codebook=get_codebook,
+        statistics=lambda wildcards: get_statistics(wildcards.method, wildcards.images),
         query_names=lambda wildcards: layout.manifest(wildcards.queries),
         image_names=lambda wildcards: layout.manifest(wildcards.images),
     output:

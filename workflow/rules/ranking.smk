@@ -6,7 +6,7 @@ rule search_index:
         ),
         codebook=layout.codebook("{method}"),
         index=layout.index_shard("{method}", "{searched}", "{shard}"),
-        statistics=get_statistics,
+        statistics=lambda wildcards: get_statistics(wildcards.method, wildcards.dataset),
     output:
         layout.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
     log:

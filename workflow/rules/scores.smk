@@ -29,6 +29,7 @@ rule score_ranking:
         sources=lambda wildcards: layout.source_records(
             wildcards.method, wildcards.dataset
         ),
+        own_files=lambda wildcards: layout.own_files_behind(wildcards.method),
     message:
         "Score {wildcards.method} on {wildcards.dataset}"
     script:

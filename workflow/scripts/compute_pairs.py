@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from descbench.config.models import Method
 from descbench.features.checks import check_shard_files
-from descbench.jobs import job
+from descbench.jobs import job, optional
 from descbench.retrieval.pairs import compute_pairs
 
 with job(snakemake):
@@ -15,9 +15,10 @@ with job(snakemake):
         TypeAdapter(Method).validate_python(snakemake.params.method),
         [Path(shard) for shard in snakemake.input.queries],
         [Path(shard) for shard in snakemake.input.searched],
-        Path(snakemake.input.codebook[0]) if snakemake.input.codebook else None,
+        optional(snakemake.input.codebook),
         (Path(snakemake.input.query_names), Path(snakemake.input.image_names)),
         Path(snakemake.output[0]),
+        statistics=optional(snakemake.input.statistics),
         top_k=snakemake.params.top_k,
         threads=snakemake.threads,
     )

@@ -5,14 +5,13 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from descbench.config.networks import Model
-from descbench.jobs import job
+from descbench.jobs import job, optional
 from descbench.models.checkpoints import convert_checkpoint
 
 with job(snakemake):
-    weights = snakemake.input.weights
     convert_checkpoint(
         TypeAdapter(Model).validate_python(snakemake.params.model),
-        Path(weights[0] if isinstance(weights, list) else weights) if weights else None,
+        optional(snakemake.input.weights),
         Path(snakemake.output[0]),
         seed=snakemake.params.seed,
     )

@@ -12,5 +12,6 @@ with job(snakemake):
         Path(snakemake.output.provenance),
         blocks=snakemake.params.blocks,
         sources=snakemake.params.sources,
+        own_files=snakemake.params.own_files,
         features=Path(snakemake.input.features),
     )

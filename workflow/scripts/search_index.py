@@ -3,19 +3,18 @@
 from pathlib import Path
 
 from descbench.features.checks import check_shard_files
-from descbench.jobs import job
+from descbench.jobs import job, optional
 from descbench.retrieval.search import search_index
 
 with job(snakemake):
     check_shard_files(snakemake.input.queries, snakemake.params.digest)
-    statistics = snakemake.input.get("statistics")
     search_index(
         [Path(shard) for shard in snakemake.input.queries],
         Path(snakemake.input.codebook),
         Path(snakemake.input.index),
         Path(snakemake.output[0]),
         n=snakemake.params.n,
-        statistics=Path(statistics) if statistics else None,
+        statistics=optional(snakemake.input.statistics),
         num_distractors=snakemake.params.num_distractors,
         threads=snakemake.threads,
         **snakemake.params.query,

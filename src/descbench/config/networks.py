@@ -10,28 +10,53 @@ from pydantic import Field, model_validator
 from descbench.config.base import Name, Role, Strict
 
 
-class OfficialWeights(Strict):
+class WeightsBase(Strict):
+    """What all weights answer: which files they are read from."""
+
+    @property
+    def named_sources(self) -> tuple[str, ...]:
+        """Sources of the catalogue that hold them."""
+        return ()
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Files of the user's that hold them."""
+        return ()
+
+
+class PublishedWeights(WeightsBase):
+    """Weights in a file of the catalogue."""
+
+    file: Name
+
+    @property
+    def named_sources(self) -> tuple[str, ...]:
+        """The source that holds them."""
+        return (self.file,)
+
+
+class OfficialWeights(PublishedWeights):
     """Weights published by the authors."""
 
     source: Literal["official"]
     file: Name = Field(description="Name of the source that holds them.")
 
 
-class RandomWeights(Strict):
+class RandomWeights(WeightsBase):
     """Untrained weights drawn from a seed: for tests and toytown."""
 
     source: Literal["random"]
     seed: int | None = Field(None, description="Seed of the draw; null = the site's.")
 
 
-class ImagenetWeights(Strict):
+class ImagenetWeights(PublishedWeights):
     """A backbone learned on ImageNet; the layers beyond it are drawn, for whitening or training to replace."""
 
     source: Literal["imagenet"]
     file: Name = Field(description="Name of the source that holds the backbone.")
 
 
-class WeightsFromImages(Strict):
+class WeightsFromImages(WeightsBase):
     """What weights share that are another model's, but for one layer learned from descriptors of images."""
 
     source: str
@@ -79,7 +104,7 @@ class PcaWeights(WeightsFromImages):
     image_size: int = Field(640, gt=0, description="Longer side in pixels.")
 
 
-class TrainedWeights(Strict):
+class TrainedWeights(WeightsBase):
     """Weights trained here, from those of another model."""
 
     source: Literal["train"]
@@ -153,11 +178,16 @@ class NetVladModel(Strict):
         return self
 
 
-class OwnWeights(Strict):
+class OwnWeights(WeightsBase):
     """Weights that come with a network of your own."""
 
     source: Literal["own"]
     file: Path | None = Field(None, description="torch file of a state dict; null: as the factory gives the network.")
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The file, if there is one."""
+        return () if self.file is None else (self.file,)
 
 
 class OwnModel(Strict):

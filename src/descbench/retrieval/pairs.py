@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from descbench.config.models import AsmkMethod, FlatMethod, Method
 from descbench.datasets.manifest import read_manifest
@@ -27,6 +28,7 @@ def compute_pairs(
     output: Path,
     *,
     top_k: int,
+    statistics: Path | None = None,
     threads: int | None = None,
 ) -> None:
     """Write the pairs file of a query set and a map.
@@ -39,10 +41,11 @@ def compute_pairs(
         names: manifests of the queries and of the map; all their images are of role database.
         output: the pairs file.
         top_k: pairs of each query.
+        statistics: idf of the map; None for a search without idf.
         threads: None = all processors.
 
     Raises:
-        DataError: a query set without images, a method with idf, or damaged files.
+        DataError: a query set without images, or damaged files.
         StaleFileError: codebook, index and features do not belong together.
     """
     queries, images = (_names(path) for path in names)
@@ -55,7 +58,8 @@ def compute_pairs(
             settings = {"measure": method.search, "top_k": kept, "dim": method.dim, "threads": threads}
             search_flat(query_shards, searched, ranking, **settings)
         else:
-            parts = _search_parts(method, query_shards, searched, codebook, Path(folder), kept, threads)
+            settings = {"statistics": statistics, "top_k": kept, "threads": threads}
+            parts = _search_parts(method, query_shards, searched, codebook, Path(folder), settings)
             merge_rankings(parts, ranking, top_k=kept, num_queries=len(queries))
         write_pairs_file(read_ranking(ranking), queries, images, output, top_k=top_k)
 
@@ -66,16 +70,13 @@ def _search_parts(
     indexes: Sequence[Path],
     codebook: Path,
     folder: Path,
-    kept: int,
-    threads: int | None,
+    settings: dict[str, Any],
 ) -> list[Path]:
     """Partial rankings, one for each index shard."""
-    if method.idf.use_idf:
-        raise DataError("image pairs are searched without idf; set `idf: {use_idf: false}` of the method.")
     parts = [folder / f"{number:05d}.h5" for number in range(len(indexes))]
-    settings = {**method.query.model_dump(), "n": method.n, "top_k": kept}
+    settings = {**method.query.model_dump(), "n": method.n, **settings}
     for index, part in zip(indexes, parts, strict=True):
-        search_index(query_shards, codebook, index, part, **settings, threads=threads)
+        search_index(query_shards, codebook, index, part, **settings)
     return parts
 
 

@@ -19,7 +19,12 @@ _PACKAGES = ("torch", "torchvision", "faiss-cpu", "faiss-gpu-cu12", "numpy", "pi
 
 
 def write_provenance(
-    output: Path, *, blocks: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]], features: Path
+    output: Path,
+    *,
+    blocks: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, Any]],
+    own_files: Mapping[str, str],
+    features: Path,
 ) -> None:
     """Write the provenance JSON of one scores file.
 
@@ -27,6 +32,7 @@ def write_provenance(
         output: the JSON file.
         blocks: configuration blocks behind the score, by section and name.
         sources: per source its ``note`` and the ``records`` (provenance files) of its downloads.
+        own_files: path -> SHA-256 of the user's own files behind the networks.
         features: a feature shard of the queries; its attributes name checkpoint and device.
     """
     with ShardReader(features) as shard:
@@ -37,6 +43,7 @@ def write_provenance(
             "configuration": blocks,
             "features": info,
             "sources": {name: _source(entry) for name, entry in sources.items()},
+            "own_files": dict(own_files),
             "versions": _versions(),
             "git_revision": _git_revision(),
         },
