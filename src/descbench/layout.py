@@ -245,7 +245,7 @@ class Layout(Lineage):
         return self.features(self._get("methods", method).features, self.base_dataset(dataset), "database")
 
     def ranking_parts(self, method: str, dataset: str) -> list[str]:
-        """Partial rankings, one for each index shard."""
+        """Partial rankings, one for each shard that is searched."""
         return [
             self.ranking_part(method, dataset, searched, shard.name)
             for searched in self.searched_datasets(dataset)
@@ -253,7 +253,7 @@ class Layout(Lineage):
         ]
 
     def ranking_part(self, method: str, dataset: str, searched: str, shard: str) -> str:
-        """Ranking of a dataset's queries over one index shard."""
+        """Ranking of a dataset's queries over one shard of an index or of global features."""
         return f"{self.results}/rankings/{method}/{dataset}/{searched}/{shard}.h5"
 
     def ranking(self, method: str, dataset: str) -> str:

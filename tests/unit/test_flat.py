@@ -5,8 +5,9 @@ import pytest
 from retrieval_data import draw_images, poison, write_shard, write_shards
 
 from descbench.errors import DataError, StaleFileError
+from descbench.features.store import ShardReader
 from descbench.retrieval.flat import search_flat
-from descbench.retrieval.ranking import rank_scores, read_ranking
+from descbench.retrieval.ranking import merge_rankings, rank_scores, read_ranking
 
 GLOBAL = {"kind": "global"}
 
@@ -63,6 +64,49 @@ def test_first_dimensions_are_normalised_again(tmp_path, small_blocks, measure):
         search_flat(asked, shards, tmp_path / "r.h5", measure=measure, top_k=None, dim=6)
 
 
+def real_shards(folder, sizes, images, **options):
+    """Shards of real numbers, whose scores are rounded, with two images that are the same and one that is absent."""
+    folder.mkdir()
+    vectors = [np.random.default_rng(images).standard_normal((1, 40)).astype(np.float32) for _ in range(images)]
+    vectors[-2] = vectors[1]
+    return write_shards(folder, vectors, sizes, **options, **GLOBAL)
+
+
+@pytest.mark.parametrize("measure", ["inner_product", "euclidean"])
+@pytest.mark.parametrize(("top_k", "dim"), [(None, None), (6, None), (1, 12), (None, 12)])
+def test_merged_parts_are_the_ranking_of_everything(tmp_path, measure, top_k, dim):
+    asked = real_shards(tmp_path / "q", [3], 8, skip=(2,))
+    database = real_shards(tmp_path / "d", [4, 9], 15, skip=(5,))
+    settings = {"measure": measure, "dim": dim}
+    search_flat(asked, database, tmp_path / "whole.h5", top_k=top_k, **settings)
+    parts = [tmp_path / f"part{number}.h5" for number in range(len(database))]
+    for shard, part in zip(database, parts, strict=True):
+        search_flat(asked, [shard], part, top_k=top_k, **settings)
+    merge_rankings(parts, tmp_path / "merged.h5", top_k=top_k, num_queries=8)
+    assert (tmp_path / "merged.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_distractors_have_negative_ids(tmp_path, top_k):
+    """Distractors and a database are ranked as one list of images whose first ones are the distractors."""
+    asked = real_shards(tmp_path / "q", [], 4)
+    distractors = real_shards(tmp_path / "n", [4], 10, skip=(6,))
+    database = real_shards(tmp_path / "d", [], 6)
+    vectors = []
+    for path in (*distractors, *database):
+        with ShardReader(path) as reader:
+            vectors += np.split(reader.read().descriptors, np.cumsum(reader.counts())[:-1])
+    together = write_shard(tmp_path / "all.h5", vectors, skip=(6,), **GLOBAL)
+    search_flat(asked, [together], tmp_path / "all_ranking.h5", top_k=top_k)
+    parts = [tmp_path / f"part{number}.h5" for number in range(3)]
+    for shard, part, count in zip((*distractors, *database), parts, (10, 10, 0), strict=True):
+        search_flat(asked, [shard], part, top_k=top_k, num_distractors=count)
+    merge_rankings(parts, tmp_path / "merged.h5", top_k=top_k, num_queries=4)
+    merged, expected = read_ranking(tmp_path / "merged.h5"), read_ranking(tmp_path / "all_ranking.h5")
+    assert np.array_equal(merged.image_ids, expected.image_ids - 10)
+    assert np.array_equal(merged.scores, expected.scores, equal_nan=True)
+
+
 def test_bad_shards_are_refused(tmp_path):
     good = write_shard(tmp_path / "good.h5", draw_images([1, 1]), **GLOBAL)
     local = write_shard(tmp_path / "local.h5", draw_images([1, 3]))
@@ -74,7 +118,7 @@ def test_bad_shards_are_refused(tmp_path):
         search_flat([local], [good], target, top_k=None)
     with pytest.raises(StaleFileError, match=r"other\.h5"):
         search_flat([other], [good], target, top_k=None)
-    with pytest.raises(DataError, match="do not hold images 0 to 2"):
+    with pytest.raises(DataError, match="do not hold images 0 to 2 in order"):
         search_flat([good], [good, later], target, top_k=None)
     with pytest.raises(DataError, match=r"nan\.h5: descriptors of image 1"):
         search_flat([nan], [good], target, top_k=None)

@@ -124,7 +124,7 @@ def test_place_recognition_table_plans_offline(workplace):
     jobs = workplace.planned("results/table1.csv", config="config/config.yaml")
     rules = ("cluster_descriptors", "initialise_checkpoint", "train_checkpoint", "pca_checkpoint")
     assert [jobs[rule] for rule in rules] == [2, 2, 4, 2]
-    assert jobs["score_ranking"] == jobs["search_flat"] == 17 * 4
+    assert jobs["score_ranking"] == jobs["merge_rankings"] == 17 * 4
     assert jobs["extract_features"] % 15 == 0
 
 
@@ -188,8 +188,14 @@ def test_released_descriptors_need_neither_network_nor_images(workplace):
 
 def test_global_rows_are_searched_flat(workplace):
     jobs = workplace.planned("results/table2_global.csv", config="config/config.yaml")
-    assert jobs["search_flat"] == 16
+    # One shard of ROxford, two of RParis.
+    assert (jobs["search_flat"], jobs["merge_rankings"]) == (8 * 3, 16)
     assert "train_codebook" not in jobs
+
+
+def test_global_rows_are_searched_among_distractors_by_shard(workplace):
+    jobs = workplace.planned("results/scores/gem_sfm120k_vgg16/rparis6k_r1m.json", config="config/config.yaml")
+    assert (jobs["search_flat"], jobs["merge_rankings"]) == (201 + 2, 1)
 
 
 def test_distractors_are_indexed_and_searched_by_shard(workplace):
@@ -245,7 +251,7 @@ def test_photographs_with_positions_in_their_names_need_no_code(workplace, tmp_p
     jobs = workplace.planned("results/scores/gem/streets.json", overlay=overlay)
     # Twelve database images in shards of ten, and the queries.
     assert jobs["extract_features"] == 3
-    assert (jobs["build_manifest"], jobs["search_flat"], jobs["score_ranking"]) == (1, 1, 1)
+    assert (jobs["build_manifest"], jobs["search_flat"], jobs["merge_rankings"]) == (1, 2, 1)
     assert "download_source" not in jobs
     assert workplace.planned("results/pages/gem/streets.html", overlay=overlay)["show_places"] == 1
     manifest = "results/manifests/streets.csv"

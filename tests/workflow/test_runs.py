@@ -285,7 +285,7 @@ def test_netvlad_from_drawn_weights_to_scores(workplace):
     assert (workplace.folder / "results/clusters/clustered.h5").is_file()
     assert workplace.planned(scores, overlay=NETVLAD) == {}
     shorter = {**NETVLAD, "methods": {"white_4": {**NETVLAD["methods"]["white_4"], "dim": 3}}}
-    assert workplace.planned(scores, overlay=shorter) == {"search_flat": 1, "score_ranking": 1}
+    assert workplace.planned(scores, overlay=shorter) == {"search_flat": 2, "merge_rankings": 1, "score_ranking": 1}
     changed = copy.deepcopy(NETVLAD)
     changed["models"]["clustered"]["weights"]["seed"] = 5
     jobs = workplace.planned(scores, overlay=changed)

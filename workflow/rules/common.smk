@@ -139,13 +139,15 @@ def get_codebook(wildcards):
     return []
 
 
-def is_distractor(wildcards):
-    """Whether the searched shard holds distractors, whose ids come out negative."""
+def get_num_distractors(wildcards):
+    """Images of the distractor set that is searched, whose ids come out negative; 0 of a database."""
     dataset = cfg.datasets[wildcards.dataset]
-    return (
+    if (
         isinstance(dataset, WithDistractorsDataset)
         and dataset.distractors == wildcards.searched
-    )
+    ):
+        return layout.count(wildcards.searched, "database")
+    return 0
 
 
 wildcard_constraints:

@@ -1,4 +1,4 @@
-# Queries against every shard of the index, then one merged ranking.
+# Queries against every shard of the index or of global features, then one merged ranking.
 rule search_index:
     input:
         queries=lambda wildcards: layout.query_features(
@@ -28,46 +28,11 @@ rule search_index:
         ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"],
-        num_distractors=lambda wildcards: (
-            layout.count(wildcards.searched, "database")
-            if is_distractor(wildcards)
-            else 0
-        ),
+        num_distractors=get_num_distractors,
     message:
         "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} ({wildcards.method})"
     script:
         "../scripts/search_index.py"
-
-
-rule merge_rankings:
-    input:
-        parts=lambda wildcards: layout.ranking_parts(
-            wildcards.method, wildcards.dataset
-        ),
-        manifest=lambda wildcards: layout.manifest(
-            layout.base_dataset(wildcards.dataset)
-        ),
-    output:
-        layout.ranking("{method}", "{dataset}"),
-    log:
-        "logs/merge_rankings/{method}/{dataset}.log",
-    benchmark:
-        "logs/benchmarks/merge_rankings/{method}/{dataset}.tsv"
-    wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing_minutes(30),
-    params:
-        code=MERGE_RANKINGS_VERSION,
-        top_k=lambda wildcards: cfg.methods[wildcards.method].query.top_k,
-    message:
-        "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
-    script:
-        "../scripts/merge_rankings.py"
 
 
 rule search_flat:
@@ -75,15 +40,18 @@ rule search_flat:
         queries=lambda wildcards: layout.query_features(
             wildcards.method, wildcards.dataset
         ),
-        database=lambda wildcards: layout.database_features(
-            wildcards.method, wildcards.dataset
+        database=lambda wildcards: layout.feature_shard(
+            cfg.methods[wildcards.method].features,
+            wildcards.searched,
+            "database",
+            wildcards.shard,
         ),
     output:
-        layout.ranking("{method}", "{dataset}"),
+        layout.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
     log:
-        "logs/search_flat/{method}/{dataset}.log",
+        "logs/search_flat/{method}/{dataset}/{searched}/{shard}.log",
     benchmark:
-        "logs/benchmarks/search_flat/{method}/{dataset}.tsv"
+        "logs/benchmarks/search_flat/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
         method=any_of(layout.names("methods", FlatMethod)),
     conda:
@@ -100,7 +68,37 @@ rule search_flat:
         measure=lambda wildcards: cfg.methods[wildcards.method].search,
         top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
         dim=lambda wildcards: cfg.methods[wildcards.method].dim,
+        num_distractors=get_num_distractors,
     message:
-        "Rank {wildcards.dataset} by {params.measure} ({wildcards.method})"
+        "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} by {params.measure} ({wildcards.method})"
     script:
         "../scripts/search_flat.py"
+
+
+rule merge_rankings:
+    input:
+        parts=lambda wildcards: layout.ranking_parts(
+            wildcards.method, wildcards.dataset
+        ),
+        manifest=lambda wildcards: layout.manifest(
+            layout.base_dataset(wildcards.dataset)
+        ),
+    output:
+        layout.ranking("{method}", "{dataset}"),
+    log:
+        "logs/merge_rankings/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/merge_rankings/{method}/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(30),
+    params:
+        code=MERGE_RANKINGS_VERSION,
+        top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
+    message:
+        "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
+    script:
+        "../scripts/merge_rankings.py"

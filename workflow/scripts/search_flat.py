@@ -1,4 +1,4 @@
-"""Rule search_flat: queries against a database of global descriptors."""
+"""Rule search_flat: all queries against one shard of global descriptors."""
 
 from pathlib import Path
 
@@ -7,13 +7,14 @@ from descbench.jobs import job
 from descbench.retrieval.flat import search_flat
 
 with job(snakemake):
-    check_shard_files([*snakemake.input.queries, *snakemake.input.database], snakemake.params.digest)
+    check_shard_files([*snakemake.input.queries, snakemake.input.database], snakemake.params.digest)
     search_flat(
         [Path(shard) for shard in snakemake.input.queries],
-        [Path(shard) for shard in snakemake.input.database],
+        [Path(snakemake.input.database)],
         Path(snakemake.output[0]),
         measure=snakemake.params.measure,
         top_k=snakemake.params.top_k,
         dim=snakemake.params.dim,
+        num_distractors=snakemake.params.num_distractors,
         threads=snakemake.threads,
     )

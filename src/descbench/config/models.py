@@ -93,6 +93,11 @@ class AsmkMethod(Strict):
     idf: IdfSettings = IdfSettings()
     query: QuerySettings = QuerySettings()
 
+    @property
+    def top_k(self) -> int | None:
+        """Length of the ranking; None = all images."""
+        return self.query.top_k
+
 
 class FlatMethod(Strict):
     """Exact search over global features."""

@@ -1,7 +1,9 @@
 """Stage search_flat: exact search of global descriptors in bounded memory.
 
-A block of queries meets a block of images at a time, both read from mapped files; with a limit on the length of
-rankings only the best of each query are kept from block to block. What a score is says ``best.py``.
+A search covers one shard of a database, or several that follow one another; ``merge_rankings`` makes one ranking of
+parts, the same to the bit. A block of queries meets a block of images at a time, both read from mapped files; with a
+limit on the length of rankings only the best of each query are kept from block to block. What a score is says
+``best.py``.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ def search_flat(
     measure: Measure = "inner_product",
     top_k: int | None,
     dim: int | None = None,
+    num_distractors: int = 0,
     threads: int | None = None,
 ) -> None:
     """Rank database images by the similarity of their global descriptors with each query's.
@@ -44,11 +47,14 @@ def search_flat(
     image without descriptor has score NaN, and so comes last.
 
     Args:
-        query_shards, database_shards: feature shards of kind global, in order.
-        output: the ranking to write.
+        query_shards, database_shards: feature shards of kind global, in order; those of the database may begin
+            with any image.
+        output: the ranking to write, or a part of one.
         measure: scores are inner products, or negative squared Euclidean distances.
         top_k: images kept of each query; None = all.
         dim: first dimensions that are used, normalised again (netvlad.md section 9); None = all, as they are.
+        num_distractors: for shards of a distractor set, the number of images of that set, as in
+            :func:`descbench.retrieval.search.search_index`.
         threads: None = all processors. The result does not depend on it.
 
     Raises:
@@ -59,7 +65,7 @@ def search_flat(
     with ExitStack() as stack:
         queries = [stack.enter_context(ShardReader(path)) for path in query_shards]
         database = [stack.enter_context(ShardReader(path)) for path in database_shards]
-        _check(queries, database, output)
+        first = _first_image(queries, database, output)
         if dim is not None and dim > database[0].dim:
             raise DataError(f"{database[0].path}: descriptors have {database[0].dim} dimensions, `dim` asks for {dim}.")
         query_ids = np.concatenate([reader.image_ids for reader in queries])
@@ -67,7 +73,7 @@ def search_flat(
         width = total if top_k is None else min(top_k, total)
         info = database[0].info
         made_from = {"features": info.features, "checkpoint": info.checkpoint, "measure": measure, "dim": dim}
-        part = PartInfo(0, total, made_from)
+        part = PartInfo(first - num_distractors, total, made_from)
         writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
         images = min(_IMAGES, _rows(_IMAGE_BYTES, 4 * database[0].dim))
         # A ranked or measured image takes about four numbers of eight bytes.
@@ -75,7 +81,7 @@ def search_flat(
         row = 0
         for block in _blocks(queries, step, dim):
             ids, scores = _search_block(block, _blocks(database, images, dim), measure, width, total, threads)
-            writer.write(row, ids, scores)
+            writer.write(row, part.first_image + ids, scores)
             row += len(block.present)
 
 
@@ -109,7 +115,7 @@ class _Block:
 def _search_block(
     queries: _Block, database: Iterator[_Block], measure: Measure, width: int, total: int, threads: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and scores (rows, width) of a block of queries."""
+    """Positions in the database and scores (rows, width) of a block of queries."""
     ids = np.tile(np.arange(width), (len(queries.present), 1))
     scores = np.zeros(ids.shape)
     if not len(queries.vectors) or not width:
@@ -146,7 +152,8 @@ def _rows(limit: int, row_bytes: int) -> int:
     return max(1, limit // max(row_bytes, 1))
 
 
-def _check(queries: Sequence[ShardReader], database: Sequence[ShardReader], output: Path) -> None:
+def _first_image(queries: Sequence[ShardReader], database: Sequence[ShardReader], output: Path) -> int:
+    """Id of the first image of a database whose shards fit each other and the queries."""
     if not queries or not database:
         raise DataError(f"{output}: needs at least one shard of queries and one of the database.")
     info = database[0].info
@@ -155,5 +162,9 @@ def _check(queries: Sequence[ShardReader], database: Sequence[ShardReader], outp
             raise DataError(f"{reader.path}: holds local features; flat search needs global ones.")
         check_shard(reader, features=info.features, checkpoint=info.checkpoint)
     ids = np.concatenate([reader.image_ids for reader in database])
-    if not np.array_equal(ids, np.arange(len(ids))):
-        raise DataError(f"{database[0].path}: the database shards do not hold images 0 to {len(ids) - 1} in order.")
+    first = int(ids[0]) if len(ids) else 0
+    if not np.array_equal(ids, np.arange(first, first + len(ids))):
+        raise DataError(
+            f"{database[0].path}: the database shards do not hold images {first} to {first + len(ids) - 1} in order."
+        )
+    return first
