@@ -6,13 +6,15 @@ BIN := .venv/bin
 REQUIREMENTS ?= requirements/cpu.txt
 SETUP := .venv/.ready
 KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
+FUZZ ?= 6000
 
-.PHONY: help setup demo test bench bench-scale sanitize lint clean
+.PHONY: help setup demo test fuzz bench bench-scale sanitize lint clean
 
 help:
 	@echo "make setup   the environment in .venv, with the compiled kernel"
 	@echo "make demo    a drawn town through the whole workflow: results/demo/table1.csv to table3.csv"
 	@echo "make test    all tests"
+	@echo "make fuzz    every reader on damaged files; FUZZ=number of them"
 	@echo "make bench-scale  one million drawn images: about 15.5 GB of disk"
 	@echo "make sanitize     tests of the kernels under AddressSanitizer"
 	@echo "make bench   speed against plain implementations: results/bench.json"
@@ -37,6 +39,9 @@ demo: $(SETUP)
 
 test: $(SETUP)
 	$(BIN)/python -m pytest
+
+fuzz: $(SETUP)
+	$(BIN)/python tests/fuzz --inputs $(FUZZ) --processes $(CORES)
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks.bench
