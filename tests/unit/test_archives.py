@@ -301,7 +301,10 @@ def test_a_disk_that_fills_up(datasets: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_configuration_that_cannot_be_followed(datasets: Path, tmp_path: Path) -> None:
     archive = _tar(datasets.parent / "town.tgz", FILES)
-    _refused(datasets, archive, match="is not below", to="../elsewhere")
+    source = Source(mirrors=["http://example.org/a"], unpack={"to": TO})
+    elsewhere = source.model_copy(update={"unpack": source.unpack.model_copy(update={"to": "../elsewhere"})})
+    with pytest.raises(DataError, match="is not below"):
+        unpack_source("a", elsewhere, [archive], datasets, datasets / "marker")
     _refused(datasets, match="is no folder", local_copy=tmp_path / "none")
     with pytest.raises(DataError, match="no `unpack`"):
         unpack_source("a", Source(mirrors=["http://example.org/a"]), [archive], datasets, datasets / "marker")

@@ -128,7 +128,10 @@ def test_codebook_of_another_model(demo):
 NETVLAD = {
     "start": {"weights": {"source": "random"}},
     "clustered": {"weights": {"source": "clustered", "start": "start", "dataset": "toytown_sfm", "role": "train"}},
-    "white": {"whitening": 8, "weights": {"source": "pca", "start": "clustered", "dataset": "toytown_sfm"}},
+    "white": {
+        "whitening": 8,
+        "weights": {"source": "pca", "start": "clustered", "dataset": "toytown_sfm", "role": "train"},
+    },
 }
 
 

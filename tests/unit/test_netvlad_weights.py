@@ -214,7 +214,8 @@ def test_clusters_of_other_weights_or_settings(tmp_path, town, starts):
     ],
 )
 def test_too_little_to_cluster(tmp_path, town, starts, changes, message):
-    block = model({**CLUSTERED, **changes})
+    block = model(CLUSTERED)
+    block = block.model_copy(update={"weights": block.weights.model_copy(update=changes)})
     with pytest.raises(DataError, match=message):
         cluster_descriptors(starts(), town / "town.csv", town, block, tmp_path / "c.h5", device="cpu", workers=0)
     assert not (tmp_path / "c.h5").exists()
@@ -246,8 +247,9 @@ def test_pca_checkpoint(tmp_path, town, starts, pooling):
 
 
 def test_too_few_images_for_a_whitening(tmp_path, town, starts):
+    block = model(PCA, whitening=11).model_copy(update={"whitening": 12})
     with pytest.raises(DataError, match=r"12 descriptors of 1024 dimensions are too few for a whitening to 12"):
-        pca_checkpoint(starts(), town / "town.csv", town, model(PCA, whitening=12), tmp_path / "o.pt", device="cpu")
+        pca_checkpoint(starts(), town / "town.csv", town, block, tmp_path / "o.pt", device="cpu")
     with pytest.raises(ValueError, match="no 4 principal ones"):
         learn_pca(np.ones((4, 9), np.float32), 4)
 

@@ -290,7 +290,7 @@ def test_folders_that_cannot_be_scored(tmp_path: Path) -> None:
 def test_blocks_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="time stamps are not read from names"):
         UtmNamesDataset(**_utm(tmp_path), other_time=True)
-    with pytest.raises(ValidationError, match="`conditions` is written twice"):
+    with pytest.raises(ValidationError, match="'day' is written twice"):
         UtmNamesDataset(**_utm(tmp_path), conditions=("day", "night", "day"))
 
 

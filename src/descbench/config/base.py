@@ -2,27 +2,92 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="A name used in file names.")]
-Role = Literal["query", "database", "train", "val"]
+# Control characters would end a line of a log or of a table, or hide what a name is.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Path of a key, and what is wrong there.
+Problem = tuple[tuple[Any, ...], str]
 HOW_SCALES = (2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25)
 
 
 class Strict(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _parse_count(value: Any) -> Any:
     """Read "64k" as 65536 and "1M" as 1048576, as the original asmk package does."""
     units = {"k": 1024, "M": 1024**2}
-    if isinstance(value, str) and value[-1:] in units and value[:-1].isdigit():
+    if isinstance(value, str) and value[-1:] in units and re.fullmatch("[0-9]{1,9}", value[:-1]):
         return int(value[:-1]) * units[value[-1]]
     return value
 
 
-Count = Annotated[int, BeforeValidator(_parse_count), Field(gt=0)]
+def _one_line(text: str) -> str:
+    if found := _CONTROL.search(text):
+        raise ValueError(f"holds the control character {found[0]!r}; it must be one line of plain text")
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _plain_text(text: str) -> str:
+    if found := _CONTROL_IN_TEXT.search(text):
+        raise ValueError(f"holds the control character {found[0]!r}; it must be plain text")
+    return text
+
+
+def _user_path(path: Path) -> Path:
+    """A path of the user's, with ``~`` as the shell has it."""
+    _one_line(str(path) if path != Path() else "")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"`~` leads nowhere: {error}") from None
+
+
+def _workflow_path(path: Path) -> Path:
+    if "{" in str(path) or "}" in str(path):
+        raise ValueError("must not hold { or }, which mark wildcards in Snakemake's paths")
+    return path
+
+
+def _inside(path: str) -> str:
+    """A path below a folder of the project's, in normal form."""
+    _one_line(path)
+    if path.startswith(("/", "~")) or ".." in path.split("/"):
+        raise ValueError("must be a path inside that folder: without a leading / or ~, and without ..")
+    return path
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = [value for position, value in enumerate(values) if value in values[:position]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is written twice")
+    return values
+
+
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100, description="A name used in file names.")
+]
+Label = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
+Text = Annotated[str, Field(max_length=100_000), AfterValidator(_plain_text)]
+Role = Literal["query", "database", "train", "val"]
+Count = Annotated[int, BeforeValidator(_parse_count), Field(gt=0, le=2**24)]
+# numpy takes no other seeds.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ImageSize = Annotated[int, Field(ge=8, le=100_000)]
+Scale = Annotated[float, Field(ge=0.01, le=16)]
+Scales = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=64), AfterValidator(_distinct)]
+Several = Annotated[int, Field(gt=0, le=2**31 - 1)]
+UserPath = Annotated[Path, AfterValidator(_user_path)]
+WorkflowPath = Annotated[UserPath, AfterValidator(_workflow_path)]
+Below = Annotated[str, Field(max_length=1000), AfterValidator(_inside)]
+Names = Annotated[tuple[Name, ...], AfterValidator(_distinct)]

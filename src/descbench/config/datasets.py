@@ -2,83 +2,152 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Name, Role, Strict
+from descbench.config.base import Below, Name, Names, Role, Several, Strict, Text, UserPath
+
+# Depths of recall@N, and those of the mean precision.
+RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
+KAPPAS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the scores on a dataset hold.
+
+    Attributes:
+        names: keys of the scores; none: there is nothing to score with.
+        why: what the dataset's protocol is, or why there are none.
+    """
+
+    names: tuple[str, ...] = ()
+    why: str = "it has no ground truth"
+
+
+def _precisions(suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for s in suffixes for name in (f"map{s}", *(f"mp@{kappa}{s}" for kappa in KAPPAS)))
+
+
+REVISITED = Metrics(_precisions(("_easy", "_medium", "_hard")), "the revisited protocol")
+CLASSIC = Metrics(_precisions(("",)), "the classic protocol")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(names) or "none"
 
 
 class DatasetBase(Strict):
     """What all datasets share."""
 
-    sources: tuple[Name, ...] = Field((), description="Sources of lists and ground truth, needed by the manifest.")
-    image_sources: tuple[Name, ...] = Field((), description="Sources of the images, needed by extraction only.")
+    ROLES: ClassVar[tuple[Role, ...]] = ("database", "query")
+
+    sources: Names = Field((), description="Sources of lists and ground truth, needed by the manifest.")
+    image_sources: Names = Field((), description="Sources of the images, needed by extraction only.")
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
-    counts: dict[Role, int] = Field(
+    counts: dict[Role, Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
         {}, description="Number of images of each role; a role that is left out makes one shard."
     )
     counts_verified: bool = Field(True, description="false: the counts are hearsay, and other ones only a warning.")
-    shard_size: int | None = Field(None, gt=0, description="Images in a shard; null = the site's `shard_size`.")
-    note: str | None = Field(None, description="What a reader of the results must know about this dataset.")
+    shard_size: Several | None = Field(None, description="Images in a shard; null = the site's `shard_size`.")
+    note: Text | None = Field(None, description="What a reader of the results must know about this dataset.")
+
+    @model_validator(mode="after")
+    def _counts_of_roles(self) -> DatasetBase:
+        for role in self.counts:
+            if self.roles() and role not in self.roles():
+                raise ValueError(f"`counts` of {role}: format {self.format} has {_listed(self.roles())} only")
+        return self
+
+    def roles(self) -> tuple[Role, ...]:
+        """Roles that the images of this dataset have; those of another block for ``with_distractors``."""
+        return self.ROLES
+
+    def metrics(self) -> Metrics:
+        """Keys that scores on this dataset have."""
+        return Metrics()
 
 
 class RevisitopDataset(DatasetBase):
     """Oxford / Paris in the revisited or the classic protocol: a jpg folder and a ground-truth pickle."""
 
     format: Literal["revisitop"]
-    images: str = Field(description="Image folder below <data_dir>/datasets.")
-    ground_truth: str = Field(description="Ground-truth pickle below <data_dir>/datasets.")
+    images: Below = Field(description="Image folder below <data_dir>/datasets.")
+    ground_truth: Below = Field(description="Ground-truth pickle below <data_dir>/datasets.")
     protocol: Literal["revisited", "classic"] = Field("revisited", description="easy/hard/junk, or ok/junk.")
+
+    def metrics(self) -> Metrics:
+        """By protocol."""
+        return REVISITED if self.protocol == "revisited" else CLASSIC
 
 
 class Sfm120kDataset(DatasetBase):
     """SfM-120k training images: an ims tree and the db pickle with cids, cluster, qidxs, pidxs."""
 
     format: Literal["sfm120k"]
-    images: str = Field(description="The `ims` folder below <data_dir>/datasets.")
-    database: str = Field(description="The db pickle below <data_dir>/datasets.")
+    images: Below = Field(description="The `ims` folder below <data_dir>/datasets.")
+    database: Below = Field(description="The db pickle below <data_dir>/datasets.")
     split: Literal["train", "val"] = Field("train", description="Which half of the db pickle.")
+
+    def roles(self) -> tuple[Role, ...]:
+        """The split is the role."""
+        return (self.split,)
 
 
 class SfmValDataset(DatasetBase):
     """Validation list of HOW (val_eccv20): a pickle with cids, qidx, gnd over the ims tree."""
 
     format: Literal["sfm_val"]
-    images: str = Field(description="The `ims` folder below <data_dir>/datasets.")
-    ground_truth: str = Field(description="The pickle below <data_dir>/datasets.")
+    images: Below = Field(description="The `ims` folder below <data_dir>/datasets.")
+    ground_truth: Below = Field(description="The pickle below <data_dir>/datasets.")
+
+    def metrics(self) -> Metrics:
+        """The classic protocol."""
+        return CLASSIC
 
 
 class ImageListDataset(DatasetBase):
     """Images named by a text file, one path a line (R1M): database only, no ground truth."""
 
+    ROLES = ("database",)
     format: Literal["image_list"]
-    images: str = Field(description="Image folder below <data_dir>/datasets.")
-    list: str = Field(description="Text file below <data_dir>/datasets.")
+    images: Below = Field(description="Image folder below <data_dir>/datasets.")
+    list: Below = Field(description="Text file below <data_dir>/datasets.")
 
 
 class FolderDataset(DatasetBase):
     """Your own photographs: a folder of database images, with or without queries and ground truth."""
 
     format: Literal["folder"]
-    database: Path = Field(description="Folder of database images (searched in depth).")
-    queries: Path | None = Field(None, description="Folder of query images; null = every database image queries.")
-    ground_truth: Path | None = Field(
+    database: UserPath = Field(description="Folder of database images (searched in depth).")
+    queries: UserPath | None = Field(None, description="Folder of query images; null = every database image queries.")
+    ground_truth: UserPath | None = Field(
         None,
         description="gnd.json as in ROxford (imlist, qimlist, gnd with bbx/easy/hard/junk or ok/junk).",
     )
+
+    def metrics(self) -> Metrics:
+        """Those of both protocols: which one it is, stands in the ground truth."""
+        if self.ground_truth is None:
+            return Metrics(why="it names no `ground_truth`")
+        return Metrics(REVISITED.names + CLASSIC.names, "the revisited or the classic protocol")
 
 
 class PlaceDataset(DatasetBase):
     """What place-recognition datasets share: positions in metres decide what is right."""
 
     radius: float | None = Field(
-        None, gt=0, description="Metres within which an image is right (inclusive); null: what the lists say, or 25."
+        None,
+        gt=0,
+        le=1e7,
+        description="Metres within which an image is right (inclusive); null: what the lists say, or 25.",
     )
     training_radius: float | None = Field(
         None,
         gt=0,
+        le=1e7,
         description="Metres within which training takes an image as positive; null: what the lists say, or 10.",
     )
     positives: Literal["pytorch", "matlab"] = Field(
@@ -87,17 +156,27 @@ class PlaceDataset(DatasetBase):
         "another time stamp.",
     )
     one_per: int | None = Field(
-        None, gt=1, description="Consecutive database images of a panorama, of which only the first hit counts."
+        None,
+        gt=1,
+        le=10_000,
+        description="Consecutive database images of a panorama, of which only the first hit counts.",
     )
     other_time: bool = Field(False, description="Database images of the query's own time stamp are left out.")
-    conditions: tuple[Name, ...] = Field(
+    conditions: Names = Field(
         (), description="Conditions that the queries go through in turn (Tokyo 24/7: day, sunset, night)."
     )
 
+    def metrics(self) -> Metrics:
+        """Recall at each depth: of all queries, of each condition, and of all conditions but the first together."""
+        suffixes = ["", *(f"_{name}" for name in self.conditions)]
+        if len(self.conditions) > 2:
+            suffixes.append("_" + "_".join(self.conditions[1:]))
+        return Metrics(tuple(f"recall@{n}{suffix}" for suffix in suffixes for n in RECALL_DEPTHS), "place recognition")
+
     @model_validator(mode="after")
-    def _distinct_conditions(self) -> PlaceDataset:
-        if len(set(self.conditions)) < len(self.conditions):
-            raise ValueError("a name in `conditions` is written twice")
+    def _radii(self) -> PlaceDataset:
+        if self.radius and self.training_radius and self.training_radius > self.radius:
+            raise ValueError("`training_radius` is more than `radius`: training would take wrong images as right")
         return self
 
 
@@ -105,9 +184,9 @@ class DbStructDataset(PlaceDataset):
     """Pittsburgh or Tokyo as published with NetVLAD: a .mat with `dbStruct`, and image folders."""
 
     format: Literal["dbstruct"]
-    struct: str = Field(description="The .mat file below <data_dir>/datasets.")
-    images: str = Field(description="Folder of the database images below <data_dir>/datasets.")
-    queries: str = Field(description="Folder of the query images below <data_dir>/datasets.")
+    struct: Below = Field(description="The .mat file below <data_dir>/datasets.")
+    images: Below = Field(description="Folder of the database images below <data_dir>/datasets.")
+    queries: Below = Field(description="Folder of the query images below <data_dir>/datasets.")
     suffix: str | None = Field(
         None,
         pattern=r"^\.[A-Za-z0-9]+$",
@@ -119,8 +198,8 @@ class UtmNamesDataset(PlaceDataset):
     """Images that carry their position in their names: `@utm_east@utm_north@...@.jpg`."""
 
     format: Literal["utm_names"]
-    database: Path = Field(description="Folder of database images (searched in depth).")
-    queries: Path = Field(description="Folder of query images (searched in depth).")
+    database: UserPath = Field(description="Folder of database images (searched in depth).")
+    queries: UserPath = Field(description="Folder of query images (searched in depth).")
 
     @model_validator(mode="after")
     def _no_times(self) -> UtmNamesDataset:
@@ -132,22 +211,34 @@ class UtmNamesDataset(PlaceDataset):
 class KaptureDataset(DatasetBase):
     """The camera records of a kapture folder: a map, or the queries to one, for image pairs."""
 
+    ROLES = ("database",)
     format: Literal["kapture"]
-    folder: Path = Field(description="Kapture folder, with sensors/sensors.txt and sensors/records_camera.txt.")
+    folder: UserPath = Field(description="Kapture folder, with sensors/sensors.txt and sensors/records_camera.txt.")
 
 
 class DescriptorBagDataset(DatasetBase):
     """Descriptors without images (the released SfM-120k subset): serves a codebook, nothing else."""
 
+    ROLES = ("train",)
     format: Literal["descriptor_bag"]
 
 
 class WithDistractorsDataset(DatasetBase):
     """A dataset searched together with distractor images, whose ids come out negative."""
 
+    ROLES = ()
     format: Literal["with_distractors"]
     base: Name = Field(description="The dataset that has queries and ground truth.")
     distractors: Name = Field(description="The dataset whose database images are added as distractors.")
+
+    @model_validator(mode="after")
+    def _nothing_of_its_own(self) -> WithDistractorsDataset:
+        own = sorted(self.model_fields_set - {"format", "base", "distractors", "note"})
+        if own:
+            raise ValueError(f"{', '.join(own)} belong to the two datasets that this one joins")
+        if self.base == self.distractors:
+            raise ValueError("`base` and `distractors` are the same dataset")
+        return self
 
 
 Dataset = Annotated[

@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from descbench.config.base import Problem
+from descbench.config.explain import explain, is_index
+from descbench.config.fits import check_fits
 from descbench.config.models import Config
-from descbench.config.references import Problem, check_references
+from descbench.config.references import check_references
+from descbench.config.yaml_files import read_yaml
 from descbench.errors import ConfigError
 
 Layer = tuple[str, Mapping[str, Any]]
 _COMMAND_LINE = "--config (command line)"
 
 
-def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = ()) -> Config:
+def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), home: str | Path = ".") -> Config:
     """Merge the catalogue files under ``values``, validate everything, and resolve every name.
 
     Args:
         values: the merged mapping that Snakemake hands over (config files, then ``--config``).
         files: the config files ``values`` was merged from, first to last; used to name the file of
             a wrong key.
+        home: folder in which a catalogue file is looked for that is not in the working directory.
 
     Raises:
         ConfigError: one message that lists every problem as ``file: path.of.key: what is wrong``.
     """
-    layers: list[Layer] = [(str(path), read_yaml(path)) for path in values.get("catalog", ())]
+    # Read again before anything else: what Snakemake read may hold more than can be walked through.
+    written: list[Layer] = [(str(path), read_yaml(path)) for path in files]
+    written.append((_COMMAND_LINE, values))
+    layers = [(str(path), read_yaml(path)) for path in _catalog(values, written, Path(home))] + written
     merged: dict[str, Any] = {}
-    for _, content in layers:
+    for _, content in (*layers[: len(layers) - len(written)], ("", values)):
         _overlay(merged, content)
-    _overlay(merged, values)
-    layers += [(str(path), read_yaml(path)) for path in files]
-    layers.append((_COMMAND_LINE, values))
+    problems = list(_not_finite(merged))
+    if problems:
+        raise _refusal(problems, layers)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems = [_explain(detail, merged) for detail in error.errors()]
+        problems = [explain(detail, merged) for detail in error.errors()]
         raise _refusal(problems, layers) from None
-    problems = list(check_references(config))
+    problems = list(check_references(config)) or list(check_fits(config))
     if problems:
         raise _refusal(problems, layers)
     return config
+
+
+def _catalog(values: Mapping[str, Any], layers: Sequence[Layer], home: Path) -> list[Path]:
+    """The catalogue files, where they are."""
+    named = values.get("catalog", ())
+    if not isinstance(named, list | tuple) or not all(isinstance(path, str | Path) and str(path) for path in named):
+        wanted = "must be a list of files, such as [config/catalog/datasets.yaml]; [] for none"
+        raise _refusal([(("catalog",), f"{wanted}, not {named!r:.80}")], layers)
+    paths = [Path(path).expanduser() if str(path).startswith("~/") else Path(path) for path in named]
+    return [home / path if not path.exists() and (home / path).exists() else path for path in paths]
+
+
+def _not_finite(content: Any, path: tuple[Any, ...] = ()) -> Iterator[Problem]:
+    """Numbers that are none, wherever they stand."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _not_finite(value, (*path, key))
+    elif isinstance(content, list | tuple):
+        for number, value in enumerate(content):
+            yield from _not_finite(value, (*path, number))
+    elif isinstance(content, float) and not math.isfinite(content):
+        yield path, f"{content} is no finite number"
 
 
 def load_config_files(*files: str | Path) -> Config:
@@ -53,37 +82,6 @@ def load_config_files(*files: str | Path) -> Config:
     for path in files:
         _overlay(merged, read_yaml(path))
     return load_config(merged, files)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        ConfigError: the file is absent, no YAML, no mapping, or names a key twice.
-    """
-    path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file; check `catalog:` and --configfile.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must be a mapping of sections, is a {type(content).__name__}.")
-    return content
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML loader that refuses a key written twice, where PyYAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.YAMLError(f"key {', '.join(twice)} is written twice in the mapping at{node.start_mark}")
-        return super().construct_mapping(node, deep)
 
 
 def _overlay(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -117,64 +115,8 @@ def _origin(path: Sequence[Any], layers: Sequence[Layer]) -> str:
 
 def _depth(content: Any, path: Sequence[Any]) -> int:
     for depth, key in enumerate(path):
-        present = key in content if isinstance(content, Mapping) else _is_index(content, key)
+        present = key in content if isinstance(content, Mapping) else is_index(content, key)
         if not present:
             return depth
         content = content[key]
     return len(path)
-
-
-def _is_index(content: Any, key: Any) -> bool:
-    return isinstance(content, list | tuple) and isinstance(key, int) and key < len(content)
-
-
-def _explain(detail: Mapping[str, Any], merged: Mapping[str, Any]) -> Problem:
-    """A pydantic error as (path, message); the tags pydantic puts into the path of a union are dropped."""
-    path = _real_path(detail["loc"], merged)
-    if detail["type"] == "extra_forbidden":
-        allowed = _allowed_keys(detail["loc"][:-1])
-        close = difflib.get_close_matches(str(path[-1]), allowed, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        return path, f"unknown key{hint}; allowed here: {', '.join(allowed)}"
-    if detail["type"] == "missing":
-        return path, "this key is required"
-    if detail["type"] == "union_tag_not_found":
-        return path, f"key {detail['ctx']['discriminator']} is required: it says what kind of block this is"
-    if detail["type"] == "union_tag_invalid":
-        context = detail["ctx"]
-        return path, f"{context['discriminator']} is {context['tag']!r}, allowed: {context['expected_tags']}"
-    return path, f"{detail['msg']}, not {detail['input']!r}" if detail["input"] is not None else detail["msg"]
-
-
-def _real_path(location: Sequence[Any], merged: Any) -> tuple[Any, ...]:
-    path: list[Any] = []
-    current = merged
-    for position, key in enumerate(location):
-        if (isinstance(current, Mapping) and key in current) or _is_index(current, key):
-            current = current[key]
-        elif position + 1 < len(location) or not isinstance(current, Mapping):
-            continue
-        path.append(key)
-    return tuple(path)
-
-
-def _allowed_keys(location: Sequence[Any]) -> list[str]:
-    """Field names of the model that sits at a pydantic location."""
-    candidates: list[Any] = [Config]
-    for key in location:
-        models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        fields = [m.model_fields[key].annotation for m in models if key in m.model_fields]
-        tagged = [m for m in models if any(key in get_args(f.annotation) for f in m.model_fields.values())]
-        if fields:
-            candidates = [leaf for annotation in fields for leaf in _leaves(annotation)]
-        elif tagged:
-            candidates = tagged
-    return sorted({name for c in candidates if hasattr(c, "model_fields") for name in c.model_fields})
-
-
-def _leaves(annotation: Any) -> list[Any]:
-    """The classes inside Optional, Annotated, tuple, dict and union annotations."""
-    arguments = get_args(annotation)
-    if not arguments:
-        return [annotation]
-    return [leaf for argument in arguments for leaf in _leaves(argument)]

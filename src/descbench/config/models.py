@@ -9,9 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from descbench.config.base import HOW_SCALES, Count, Name, Role, Strict
+from descbench.config.base import (
+    HOW_SCALES,
+    Count,
+    ImageSize,
+    Label,
+    Name,
+    Names,
+    Role,
+    Scales,
+    Seed,
+    Several,
+    Strict,
+    Text,
+    UserPath,
+    WorkflowPath,
+)
 from descbench.config.datasets import Dataset
 from descbench.config.networks import Model
 from descbench.config.search import IdfSettings, IndexSettings, QuerySettings
@@ -29,9 +44,9 @@ class LocalFeatures(Strict):
 
     kind: Literal["local"]
     model: Name = Field(description="Model of the catalogue.")
-    image_size: int = Field(1024, gt=0, description="Longer side in pixels that images are reduced to.")
-    scales: tuple[float, ...] = Field(HOW_SCALES, min_length=1, description="Pyramid, in the order of evaluation.")
-    max_features: int = Field(1000, gt=0, description="Strongest features kept per image; methods read a prefix.")
+    image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
+    scales: Scales = Field(HOW_SCALES, description="Pyramid, in the order of evaluation.")
+    max_features: Several = Field(1000, description="Strongest features kept per image; methods read a prefix.")
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
 
@@ -41,11 +56,11 @@ class GlobalFeatures(Strict):
 
     kind: Literal["global"]
     model: Name = Field(description="Model of the catalogue.")
-    image_size: int = Field(1024, gt=0, description="Longer side in pixels that images are reduced to.")
-    resize: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
+    image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
+    resize: tuple[ImageSize, ImageSize] | None = Field(
         None, description="Height and width that every image is brought to, whatever its shape, instead of image_size."
     )
-    scales: tuple[float, ...] = Field((1.0,), min_length=1, description="Pyramid.")
+    scales: Scales = Field((1.0,), description="Pyramid.")
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
 
@@ -55,7 +70,7 @@ class ReleasedFeatures(Strict):
 
     kind: Literal["released"]
     files: dict[Name, Name] = Field(
-        description="Dataset -> source with keys vecs, imids, qvecs, qimids (or vecs alone)."
+        min_length=1, description="Dataset -> source with keys vecs, imids, qvecs, qimids (or vecs alone)."
     )
 
 
@@ -71,11 +86,11 @@ class Codebook(Strict):
     features: Name = Field(description="Features block of the training descriptors.")
     dataset: Name = Field(description="Dataset of the training images.")
     role: Role = Field("train", description="Role of the training images.")
-    images: int | None = Field(20000, gt=0, description="First images of the list that are used; null = all.")
-    n: int | None = Field(None, gt=0, description="Strongest descriptors per image; null = the method's n.")
+    images: Several | None = Field(20000, description="First images of the list that are used; null = all.")
+    n: Several | None = Field(None, description="Strongest descriptors per image; null = the method's n.")
     size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
-    iterations: int = Field(10, gt=0, description="k-means iterations.")
-    seed: int = Field(1234, description="Seed of the subsample and of the initial centroids.")
+    iterations: Several = Field(10, description="k-means iterations.")
+    seed: Seed = Field(1234, description="Seed of the subsample and of the initial centroids.")
     assignment: Literal["exact", "two_level"] = Field(
         "exact",
         description="`two_level` is approximate: a point sees the words of its 8 nearest cells of words only.",
@@ -87,7 +102,7 @@ class AsmkMethod(Strict):
 
     search: Literal["asmk"]
     features: Name = Field(description="Features block.")
-    n: int = Field(1000, gt=0, description="Strongest features used per image; at most the block's max_features.")
+    n: Several = Field(1000, description="Strongest features used per image; at most the block's max_features.")
     codebook: Codebook
     index: IndexSettings = IndexSettings()
     idf: IdfSettings = IdfSettings()
@@ -98,15 +113,25 @@ class AsmkMethod(Strict):
         """Length of the ranking; None = all images."""
         return self.query.top_k
 
+    @model_validator(mode="after")
+    def _enough_words(self) -> AsmkMethod:
+        for key, part in (("index", self.index), ("query", self.query)):
+            if part.multiple_assignment > self.codebook.size:
+                raise ValueError(
+                    f"{key}.multiple_assignment {part.multiple_assignment} is more than the "
+                    f"{self.codebook.size} words of the codebook"
+                )
+        return self
+
 
 class FlatMethod(Strict):
     """Exact search over global features."""
 
     search: Literal["inner_product", "euclidean"]
     features: Name = Field(description="Features block of kind `global`.")
-    top_k: int | None = Field(None, gt=0, description="Length of the ranking; null = all images.")
-    dim: int | None = Field(
-        None, gt=0, description="First dimensions of the descriptors that are used, normalised again; null = all."
+    top_k: Several | None = Field(None, description="Length of the ranking; null = all images.")
+    dim: Several | None = Field(
+        None, description="First dimensions of the descriptors that are used, normalised again; null = all."
     )
 
 
@@ -120,17 +145,17 @@ class Figure(Strict):
     """One published figure, with where it was read."""
 
     dataset: Name
-    metric: str
+    metric: Label
     paper: float | None = Field(None, description="Figure printed in the paper.")
     released: float | None = Field(None, description="Figure stated by the authors for the released weights.")
-    source: str = Field(description="Where the figure was read.")
+    source: Label = Field(description="Where the figure was read.")
     tolerance: float | None = Field(None, ge=0, description="Largest difference called a match; null = the table's.")
 
 
 class TableRow(Strict):
     """One method of a table."""
 
-    label: str = Field(description="Name of the row as the paper writes it.")
+    label: Label = Field(description="Name of the row as the paper writes it.")
     method: Name
     figures: tuple[Figure, ...] = ()
 
@@ -139,8 +164,8 @@ class Column(Strict):
     """One column of a table: a metric of a dataset."""
 
     dataset: Name
-    metric: str = Field(description="Key of the scores file, such as map_medium.")
-    label: str = Field(description="Heading as the paper writes it.")
+    metric: Label = Field(description="Key of the scores file, such as map_medium.")
+    label: Label = Field(description="Heading as the paper writes it.")
     when_asked: bool = Field(
         False, description="Shown where its scores are there already, else empty; this table never has them computed."
     )
@@ -149,14 +174,14 @@ class Column(Strict):
 class Table(Strict):
     """One table: rows of methods, columns of metrics, published figures beside ours."""
 
-    title: str
+    title: Label
     columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[TableRow, ...] = Field(min_length=1)
     tolerance: float = Field(
         0.5, ge=0, description="Largest difference from the published figure called a match, in points."
     )
     synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
-    note: str | None = Field(None, description="Printed under the table.")
+    note: Text | None = Field(None, description="Printed under the table.")
     when_asked: bool = Field(
         False, description="Built only when its own file is asked for: no part of `all` and of the report."
     )
@@ -179,8 +204,8 @@ class StreetSplit(Strict):
 class Streets(Strict):
     """A drawn place-recognition dataset, in the layout of Pittsburgh: every split is a town of its own."""
 
-    width: int = Field(160, ge=64, description="Image width in pixels.")
-    height: int = Field(120, ge=48, description="Image height in pixels.")
+    width: int = Field(160, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(120, ge=48, le=4096, description="Image height in pixels.")
     yaws: int = Field(4, ge=1, le=12, description="Views of a panorama, all around; one looks back along the street.")
     train: StreetSplit = Field(StreetSplit(), description="What networks are trained on.")
     val: StreetSplit = Field(StreetSplit(panoramas=32, queries=24), description="What training is validated on.")
@@ -190,26 +215,24 @@ class Streets(Strict):
 class Toytown(Strict):
     """The drawn town."""
 
-    seed: int = Field(0, description="Everything follows from it: the same seed draws the same bytes.")
-    width: int = Field(320, ge=64, description="Image width in pixels.")
-    height: int = Field(240, ge=64, description="Image height in pixels.")
-    cities: tuple[Name, ...] = Field(
-        ("alderford", "brackwell"), min_length=1, description="Names of the retrieval cities."
-    )
-    landmarks_per_city: int = Field(8, ge=2, description="Buildings that are asked for.")
-    database_per_city: int = Field(72, ge=8, description="Database images of a city.")
-    queries_per_city: int = Field(16, ge=1, description="Query images of a city.")
-    clusters: int = Field(12, ge=6, description="3-D models (buildings) of the training set.")
-    images_per_cluster: int = Field(10, ge=4, description="Training images of each.")
+    seed: Seed = Field(0, description="Everything follows from it: the same seed draws the same bytes.")
+    width: int = Field(320, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(240, ge=64, le=4096, description="Image height in pixels.")
+    cities: Names = Field(("alderford", "brackwell"), min_length=1, description="Names of the retrieval cities.")
+    landmarks_per_city: int = Field(8, ge=2, le=100, description="Buildings that are asked for.")
+    database_per_city: int = Field(72, ge=8, le=10_000, description="Database images of a city.")
+    queries_per_city: int = Field(16, ge=1, le=10_000, description="Query images of a city.")
+    clusters: int = Field(12, ge=6, le=1000, description="3-D models (buildings) of the training set.")
+    images_per_cluster: int = Field(10, ge=4, le=1000, description="Training images of each.")
     streets: Streets | None = Field(None, description="Streets for place recognition; null: none are drawn.")
 
 
 class Config(Strict):
     """Everything: the site's own settings and the catalogue."""
 
-    data_dir: Path = Field(Path("data"), description="Downloads and datasets.")
-    results_dir: Path = Field(Path("results"), description="All that is computed.")
-    catalog: tuple[Path, ...] = Field((), description="Catalogue files, later ones overlay earlier ones.")
+    data_dir: WorkflowPath = Field(Path("data"), description="Downloads and datasets.")
+    results_dir: WorkflowPath = Field(Path("results"), description="All that is computed.")
+    catalog: tuple[UserPath, ...] = Field((), description="Catalogue files, later ones overlay earlier ones.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto = CUDA when present.")
     backend: Backend = Field(
         "torch",
@@ -217,14 +240,17 @@ class Config(Strict):
         "last two are in requirements/backends.txt.",
     )
     training_gpus: int = Field(
-        1, gt=0, description="GPUs that share each training, by torchrun on one node (with `device: cpu`: processes)."
+        1,
+        gt=0,
+        le=1024,
+        description="GPUs that share each training, by torchrun on one node (with `device: cpu`: processes).",
     )
-    seed: int = Field(0, description="Seed of everything random that has no seed of its own.")
-    shard_size: int = Field(5000, gt=0, description="Images in a shard: the unit of parallel work.")
+    seed: Seed = Field(0, description="Seed of everything random that has no seed of its own.")
+    shard_size: Several = Field(5000, description="Images in a shard: the unit of parallel work.")
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")
-    mirrors: dict[str, str] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")
+    mirrors: dict[Label, Label] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")
     keep_raw: bool = Field(True, description="Keep archives after unpacking.")
-    pairs_top_k: int = Field(50, gt=0, description="Pairs of each query in a pairs file.")
+    pairs_top_k: Several = Field(50, description="Pairs of each query in a pairs file.")
     toytown: Toytown = Field(Toytown(), description="The drawn town.")
     sources: dict[Name, Source] = Field({}, description="Files on the internet, by file name.")
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")

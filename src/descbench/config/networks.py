@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from descbench.config.base import Name, Role, Strict
+from descbench.config.base import ImageSize, Label, Name, Role, Seed, Several, Strict, UserPath
 
 
 class WeightsBase(Strict):
@@ -46,7 +47,7 @@ class RandomWeights(WeightsBase):
     """Untrained weights drawn from a seed: for tests and toytown."""
 
     source: Literal["random"]
-    seed: int | None = Field(None, description="Seed of the draw; null = the site's.")
+    seed: Seed | None = Field(None, description="Seed of the draw; null = the site's.")
 
 
 class ImagenetWeights(PublishedWeights):
@@ -63,7 +64,7 @@ class WeightsFromImages(WeightsBase):
     start: Name = Field(description="Model of the same architecture.")
     dataset: Name = Field(description="Images that the layer is learned from: of training, never those of a test.")
     role: Role = Field("database", description="Role of those images.")
-    images: int = Field(gt=0, description="First images of the list that are used.")
+    images: Several = Field(description="First images of the list that are used.")
 
 
 class WhitenedWeights(WeightsFromImages):
@@ -71,9 +72,9 @@ class WhitenedWeights(WeightsFromImages):
 
     source: Literal["whitened"]
     role: Role = Field("train", description="Role of those images.")
-    images: int = Field(5000, gt=0, description="First images of the list that are used.")
-    n: int = Field(1000, gt=0, description="Strongest descriptors of an image.")
-    image_size: int = Field(1024, gt=0, description="Longer side in pixels.")
+    images: Several = Field(5000, description="First images of the list that are used.")
+    n: Several = Field(1000, description="Strongest descriptors of an image.")
+    image_size: ImageSize = Field(1024, description="Longer side in pixels.")
     flip: float = Field(0, ge=0, le=1, description="Probability that an image is mirrored (FIRe: 0.5).")
 
 
@@ -81,13 +82,13 @@ class ClusteredWeights(WeightsFromImages):
     """Weights of another model with its NetVLAD layer replaced by one set from clusters of training descriptors."""
 
     source: Literal["clustered"]
-    images: int = Field(500, gt=0, description="Images that are drawn.")
-    descriptors: int = Field(
-        100, gt=0, description="Locations drawn in each image; their descriptors are normalised, with bias too."
+    images: Several = Field(500, description="Images that are drawn.")
+    descriptors: Several = Field(
+        100, description="Locations drawn in each image; their descriptors are normalised, with bias too."
     )
-    iterations: int = Field(100, gt=0, description="k-means iterations.")
-    seed: int = Field(123, description="Seed of the drawn images and locations.")
-    image_size: int = Field(640, gt=0, description="Longer side in pixels.")
+    iterations: Several = Field(100, description="k-means iterations.")
+    seed: Seed = Field(123, description="Seed of the drawn images and locations.")
+    image_size: ImageSize = Field(640, description="Longer side in pixels.")
     alpha: Literal["paper", "pytorch"] = Field(
         "paper",
         description="Sharpness and bias of a layer with bias (vladv2): the paper's, or as pytorch-NetVlad has them "
@@ -100,8 +101,8 @@ class PcaWeights(WeightsFromImages):
 
     source: Literal["pca"]
     start: Name = Field(description="Model of the same architecture without `whitening`.")
-    images: int = Field(10000, gt=0, description="First images of the list that are used.")
-    image_size: int = Field(640, gt=0, description="Longer side in pixels.")
+    images: Several = Field(10000, description="First images of the list that are used.")
+    image_size: ImageSize = Field(640, description="Longer side in pixels.")
 
 
 class TrainedWeights(WeightsBase):
@@ -124,15 +125,26 @@ Weights = Annotated[
 ]
 
 
+_RESNETS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
+_CHANNELS = {**_RESNETS, "vgg16": 512, "alexnet": 256}
+
+
 class HowModel(Strict):
     """HOW network: ResNet, attention by feature norm, smoothing, 1x1 reduction."""
 
     architecture: Literal["how"]
     backbone: Literal["resnet18", "resnet50", "resnet101"] = Field(description="torchvision ResNet.")
     skip_layer: int = Field(0, ge=0, le=2, description="Stages cut from the end of the backbone.")
-    dim: int = Field(128, gt=0, description="Dimensions after the reduction.")
-    smoothing: int = Field(3, ge=0, description="Side of the average pooling; 0 = none.")
+    dim: int = Field(128, gt=0, le=2**20, description="Dimensions after the reduction.")
+    smoothing: int = Field(3, ge=0, le=31, description="Side of the average pooling, odd; 0 = none.")
     weights: Weights = Field(description="Where the weights come from.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> HowModel:
+        if self.smoothing and self.smoothing % 2 == 0:
+            raise ValueError(f"smoothing {self.smoothing}: an even window shifts the map; take an odd number, or 0")
+        _check_reduction(self.dim, _RESNETS[self.backbone] // 2**self.skip_layer, self.weights)
+        return self
 
 
 class FireModel(Strict):
@@ -142,10 +154,15 @@ class FireModel(Strict):
     backbone: Literal["resnet18", "resnet50", "resnet101"] = Field("resnet50", description="torchvision ResNet.")
     skip_layer: int = Field(1, ge=0, le=2, description="Stages cut from the end of the backbone.")
     templates: int = Field(256, gt=0, le=32767, description="Super-features of each scale (N).")
-    iterations: int = Field(6, gt=0, description="Iterations of LIT (T).")
-    dim_lit: int = Field(1024, gt=1, description="Dimensions of a super-feature before the reduction.")
-    dim: int = Field(128, gt=0, description="Dimensions after the reduction.")
+    iterations: int = Field(6, gt=0, le=1000, description="Iterations of LIT (T).")
+    dim_lit: int = Field(1024, gt=1, le=2**20, description="Dimensions of a super-feature before the reduction.")
+    dim: int = Field(128, gt=0, le=2**20, description="Dimensions after the reduction.")
     weights: Weights = Field(description="Where the weights come from.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> FireModel:
+        _check_reduction(self.dim, self.dim_lit, self.weights)
+        return self
 
 
 class GemModel(Strict):
@@ -159,6 +176,16 @@ class GemModel(Strict):
     )
     weights: Weights = Field(description="Where the weights come from.")
 
+    @model_validator(mode="after")
+    def _fitting(self) -> GemModel:
+        if self.whitening == "learned" and not isinstance(self.weights, OfficialWeights):
+            raise ValueError("whitening `learned` is in published checkpoints (weights of source official) only")
+        return self
+
+    def most_dimensions(self) -> int:
+        """Dimensions of a descriptor, or more than it has."""
+        return _CHANNELS[self.backbone]
+
 
 class NetVladModel(Strict):
     """NetVLAD: a convolutional part cut before its last ReLU and pooling, and one pooled descriptor."""
@@ -166,28 +193,70 @@ class NetVladModel(Strict):
     architecture: Literal["netvlad"]
     backbone: Literal["vgg16", "alexnet"] = Field("vgg16", description="torchvision network, up to conv5.")
     pooling: Literal["netvlad", "max", "avg"] = Field("netvlad", description="How the map becomes one descriptor.")
-    clusters: int = Field(64, gt=0, description="Clusters of the NetVLAD layer (K).")
+    clusters: int = Field(64, ge=2, le=2**16, description="Clusters of the NetVLAD layer (K).")
     bias: bool = Field(False, description="Whether the soft assignment has a bias (`vladv2`).")
-    whitening: int | None = Field(None, gt=0, description="Dimensions of a PCA-whitening of the descriptor.")
+    whitening: Several | None = Field(None, description="Dimensions of a PCA-whitening of the descriptor.")
     weights: Weights = Field(description="Where the weights come from.")
 
     @model_validator(mode="after")
     def _fitting(self) -> NetVladModel:
         if self.pooling != "netvlad" and self.bias:
             raise ValueError(f"`bias` belongs to pooling netvlad, not to {self.pooling}")
+        if self.whitening and self.whitening > self._pooled():
+            raise ValueError(f"whitening {self.whitening}: the descriptor has {self._pooled()} dimensions")
+        weights = self.weights
+        if isinstance(weights, PcaWeights) and self.whitening and weights.images <= self.whitening:
+            raise ValueError(
+                f"a whitening of {self.whitening} dimensions needs more than {self.whitening} images, "
+                f"weights.images is {weights.images}"
+            )
+        if isinstance(weights, ClusteredWeights) and weights.images * weights.descriptors < self.clusters:
+            raise ValueError(f"{self.clusters} clusters need at least as many descriptors (images x descriptors)")
         return self
+
+    def _pooled(self) -> int:
+        return _CHANNELS[self.backbone] * (self.clusters if self.pooling == "netvlad" else 1)
+
+    def most_dimensions(self) -> int:
+        """Dimensions of a descriptor."""
+        return self.whitening or self._pooled()
+
+
+def _check_reduction(dim: int, found: int, weights: Weights) -> None:
+    if isinstance(weights, WhitenedWeights) and dim > found:
+        raise ValueError(f"dim {dim}: a whitening of the {found} dimensions before it gives no more than {found}")
 
 
 class OwnWeights(WeightsBase):
     """Weights that come with a network of your own."""
 
     source: Literal["own"]
-    file: Path | None = Field(None, description="torch file of a state dict; null: as the factory gives the network.")
+    file: UserPath | None = Field(
+        None, description="torch file of a state dict; null: as the factory gives the network."
+    )
 
     @property
     def own_files(self) -> tuple[Path, ...]:
         """The file, if there is one."""
         return () if self.file is None else (self.file,)
+
+
+def _plain_values(value: Any) -> Any:
+    """What a factory is called with: plain YAML, as JSON has it too."""
+    if isinstance(value, dict):
+        for item in value.values():
+            _plain_values(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _plain_values(item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no finite number")
+    elif not isinstance(value, str | bool | int | float | None):
+        raise ValueError(f"{value} was read as a {type(value).__name__}; put it in quotes")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class OwnModel(Strict):
@@ -197,9 +266,13 @@ class OwnModel(Strict):
     factory: str = Field(
         pattern=r"^\w+(\.\w+)*:\w+$", description="`module:callable`; modules of the folder you are in too."
     )
-    arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
+    arguments: Annotated[dict[Label, Any], AfterValidator(_plain_values)] = Field(
+        {}, description="Keyword arguments of the factory."
+    )
     mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="Subtracted from pixels in 0..1.")
-    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="What pixels are then divided by.")
+    std: tuple[Positive, Positive, Positive] = Field(
+        (0.229, 0.224, 0.225), description="What pixels are then divided by."
+    )
     weights: OwnWeights = Field(OwnWeights(source="own"), description="Where the weights come from.")
 
 

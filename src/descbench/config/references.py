@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from descbench.config.base import Problem
 from descbench.config.datasets import WithDistractorsDataset
 from descbench.config.models import AsmkMethod, Config, GlobalFeatures, LocalFeatures, ReleasedFeatures
 from descbench.config.networks import (
@@ -22,8 +23,6 @@ from descbench.config.networks import (
     WeightsFromImages,
     WhitenedWeights,
 )
-
-Problem = tuple[tuple[Any, ...], str]
 
 
 def check_references(config: Config) -> Iterator[Problem]:
@@ -84,6 +83,8 @@ def _fitting_weights(path: tuple[Any, ...], model: Model) -> Iterator[Problem]:
     match model.weights:
         case WhitenedWeights() if not isinstance(model, HowModel | FireModel):
             yield (*path, "source"), f"whitened: {model.architecture} has no reduction of local descriptors"
+        case ImagenetWeights() if isinstance(model, GemModel):
+            yield (*path, "source"), "imagenet: gem has its own published checkpoints; use source official or random"
         case ClusteredWeights() if not netvlad or model.pooling != "netvlad":
             yield (*path, "source"), "clustered: only architecture netvlad with pooling netvlad has clusters"
         case PcaWeights() if not netvlad or model.whitening is None:
@@ -187,7 +188,10 @@ def _tables(config: Config) -> Iterator[Problem]:
             yield from _missing((*path, "method"), row.method, "methods", config.methods)
             if labels.count(row.label) > 1:
                 yield (*path, "label"), f"two rows are called {row.label!r}"
+            cells = [(figure.dataset, figure.metric) for figure in row.figures]
             for index, figure in enumerate(row.figures):
+                if cells.index(cells[index]) < index:
+                    yield (*path, "figures", index), f"a second figure for {figure.metric} of {figure.dataset}"
                 if (figure.dataset, figure.metric) not in shown:
                     yield (
                         (*path, "figures", index),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from descbench.config.base import Strict
+from descbench.config.base import Several, Strict
 
 
 class IndexSettings(Strict):
     """Inverted file: how database images are aggregated."""
 
     binary: bool = Field(True, description="Binarise aggregated residuals (ASMK*).")
-    multiple_assignment: int = Field(1, gt=0, description="Words per database descriptor.")
+    multiple_assignment: Several = Field(1, description="Words per database descriptor.")
 
 
 class IdfSettings(Strict):
@@ -27,7 +27,16 @@ class IdfSettings(Strict):
 class QuerySettings(Strict):
     """Search: query aggregation and the similarity of two aggregated vectors."""
 
-    multiple_assignment: int = Field(5, gt=0, description="Words per query descriptor.")
-    similarity_threshold: float = Field(0.0, description="Entries below it do not vote (inclusive).")
-    alpha: float = Field(3.0, description="Power of the similarity.")
-    top_k: int | None = Field(None, gt=0, description="Length of the ranking; null = all images.")
+    multiple_assignment: Several = Field(5, description="Words per query descriptor.")
+    similarity_threshold: float = Field(0.0, ge=-1, le=1, description="Entries below it do not vote (inclusive).")
+    alpha: float = Field(3.0, ge=0, le=100, description="Power of the similarity.")
+    top_k: Several | None = Field(None, description="Length of the ranking; null = all images.")
+
+    @model_validator(mode="after")
+    def _real_votes(self) -> QuerySettings:
+        if self.similarity_threshold < 0 and self.alpha != int(self.alpha):
+            raise ValueError(
+                f"alpha {self.alpha} of a negative similarity is no number: take a whole alpha, or a "
+                "similarity_threshold of 0 or more"
+            )
+        return self

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Strict
+from descbench.config.base import Below, Label, Several, Strict, Text, UserPath
+
+Address = Annotated[Label, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^/\s]")]
 
 
 class Unpack(Strict):
     """Where a downloaded file goes below ``<data_dir>/datasets``."""
 
-    to: str = Field(description="Folder below <data_dir>/datasets; a file that is no archive is placed there as it is.")
+    to: Below = Field(
+        description="Folder below <data_dir>/datasets; a file that is no archive is placed there as it is."
+    )
     flatten: bool = Field(False, description="Drop the archive's own folders and put every file straight into `to`.")
-    files: int | None = Field(None, description="Number of files the archive must hold; null if unknown.")
+    files: Several | None = Field(None, description="Number of files the archive must hold; null if unknown.")
 
 
 class Source(Strict):
@@ -24,10 +27,12 @@ class Source(Strict):
     The key of a source in the catalogue is its file name below ``<data_dir>/raw``.
     """
 
-    mirrors: tuple[str, ...] = Field(
+    mirrors: tuple[Address, ...] = Field(
         (), description="Addresses, tried in this order; `{part}` stands for the part number."
     )
-    parts: int | None = Field(None, gt=0, description="Number of files `{part}` = 1..parts that make up this source.")
+    parts: int | None = Field(
+        None, gt=0, le=999, description="Number of files `{part}` = 1..parts that make up this source."
+    )
     size: int | None = Field(None, gt=0, description="Size in bytes, if published.")
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{1,64}$", description="SHA-256 in hex, or its published beginning."
@@ -38,12 +43,14 @@ class Source(Strict):
     access: Literal["free", "request"] = Field(
         "free", description="`request`: never fetched, the owners must be asked."
     )
-    ask: str | None = Field(None, description="Page that explains how to get a `request` source.")
-    layout: str | None = Field(None, description="What the folder of a `request` source must look like.")
-    local_copy: Path | None = Field(None, description="Your own copy (the file, or a folder of its unpacked content).")
+    ask: Label | None = Field(None, description="Page that explains how to get a `request` source.")
+    layout: Text | None = Field(None, description="What the folder of a `request` source must look like.")
+    local_copy: UserPath | None = Field(
+        None, description="Your own copy (the file, or a folder of its unpacked content)."
+    )
     unpack: Unpack | None = Field(None, description="Where the content goes; null for files used as they are.")
-    licence: str | None = Field(None, description="Licence as stated by the owners.")
-    note: str | None = Field(None, description="What a reader of the results must know about this file.")
+    licence: Text | None = Field(None, description="Licence as stated by the owners.")
+    note: Text | None = Field(None, description="What a reader of the results must know about this file.")
 
     @model_validator(mode="after")
     def _reachable(self) -> Source:

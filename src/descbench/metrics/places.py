@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from descbench.config.datasets import RECALL_DEPTHS as DEPTHS
 from descbench.datasets.places import PlaceLabels
 from descbench.errors import DataError
 
-DEPTHS = (1, 5, 10, 20, 50, 100)
 # Scores of descriptors of length 1 that are the same differ by rounding only.
 _ROUNDING = 1e-6
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KAPPAS = (1, 5, 10)
+from descbench.config.datasets import KAPPAS
 
 # Protocol -> (labels that are positives, labels that are ignored).
 SETUPS = {

@@ -1,0 +1,152 @@
+"""Whether blocks that use each other fit: roles, metrics, counts and dimensions. All names lead somewhere by now."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from descbench.config.base import Problem
+from descbench.config.datasets import (
+    Dataset,
+    DescriptorBagDataset,
+    FolderDataset,
+    Metrics,
+    UtmNamesDataset,
+    WithDistractorsDataset,
+)
+from descbench.config.models import AsmkMethod, Config, FlatMethod, ReleasedFeatures
+from descbench.config.networks import GemModel, NetVladModel, WeightsFromImages
+
+Path = tuple[Any, ...]
+# More jobs than Snakemake can plan.
+_MOST_SHARDS = 100_000
+
+
+def check_fits(config: Config) -> Iterator[Problem]:
+    """Yield ``(path, message)`` for every block that cannot do what another wants of it."""
+    for name, dataset in config.datasets.items():
+        yield from _dataset(config, name, dataset)
+    for name, model in config.models.items():
+        if isinstance(model.weights, WeightsFromImages):
+            path, weights = ("models", name, "weights"), model.weights
+            yield from _images(config, path, weights.dataset, weights.role)
+    for name, training in config.training.items():
+        yield from _training(config, ("training", name), training)
+    for name, method in config.methods.items():
+        if isinstance(method, AsmkMethod):
+            yield from _codebook(config, ("methods", name, "codebook"), method)
+        else:
+            yield from _dimensions(config, ("methods", name, "dim"), method)
+    for name, table in config.tables.items():
+        for number, column in enumerate(table.columns):
+            path = ("tables", name, "columns", number)
+            yield from _metric((*path, "metric"), column.metric, column.dataset, _metrics(config, column.dataset))
+
+
+def _dataset(config: Config, name: str, dataset: Dataset) -> Iterator[Problem]:
+    path = ("datasets", name)
+    if f"{name}.h5" in config.datasets:
+        yield path, f"files of {name!r} and {name + '.h5'!r} would have the same names; rename one"
+    for key in ("sources", "image_sources"):
+        for source in getattr(dataset, key):
+            if config.sources[source].unpack is None:
+                yield (*path, key), f"source {source!r} has no `unpack`, which says where it belongs"
+    for role, count in dataset.counts.items():
+        shards = -(-count // (dataset.shard_size or config.shard_size))
+        if shards > _MOST_SHARDS:
+            yield (*path, "counts", role), f"{shards} shards are more than {_MOST_SHARDS}; raise `shard_size`"
+    if isinstance(dataset, WithDistractorsDataset):
+        yield from _distractors(config, path, dataset)
+    if dataset.generator is not None:
+        yield from _drawn(config, path, dataset)
+
+
+def _distractors(config: Config, path: Path, dataset: WithDistractorsDataset) -> Iterator[Problem]:
+    for key, role in (("base", "query"), ("base", "database"), ("distractors", "database")):
+        name = getattr(dataset, key)
+        if isinstance(config.datasets[name], WithDistractorsDataset):
+            yield (*path, key), f"{name!r} has distractors itself; name a dataset of its own images"
+            return
+        yield from _images(config, path, name, role, key)
+    added = config.datasets[dataset.distractors]
+    if "database" not in added.counts and not isinstance(added, FolderDataset | UtmNamesDataset):
+        yield (
+            (*path, "distractors"),
+            f"{dataset.distractors!r} needs `counts: {{database: ...}}`: distractors are numbered from their end",
+        )
+
+
+def _drawn(config: Config, path: Path, dataset: Dataset) -> Iterator[Problem]:
+    """Files of the drawn town that the settings of the town do not give."""
+    towns = config.toytown
+    for key in ("images", "ground_truth", "database", "struct", "queries"):
+        parts = str(getattr(dataset, key, "")).split("/")
+        if parts[:2] == ["toytown", "streets"] and towns.streets is None:
+            yield (*path, key), "no streets are drawn: `toytown.streets` is null"
+        if parts[:2] == ["toytown", "test"] and parts[2:] and parts[2] not in towns.cities:
+            yield (*path, key), f"no city {parts[2]!r} is drawn: `toytown.cities` are {', '.join(towns.cities)}"
+
+
+def _images(config: Config, path: Path, name: str, role: str, key: str = "dataset") -> Iterator[Problem]:
+    """A dataset must have images of a role."""
+    dataset = config.datasets[name]
+    where = (*path, key)
+    if isinstance(dataset, WithDistractorsDataset):
+        yield where, f"{name!r} has no images of its own; name its base, {dataset.base!r}"
+    elif isinstance(dataset, DescriptorBagDataset):
+        yield where, f"{name!r} is a bag of descriptors without images"
+    elif role not in dataset.roles():
+        yield (where if key != "dataset" else (*path, "role")), _no_role(name, dataset, role)
+
+
+def _no_role(name: str, dataset: Dataset, role: str) -> str:
+    return f"{name!r} (format {dataset.format}) has no images of role {role}, only {' and '.join(dataset.roles())}"
+
+
+def _training(config: Config, path: Path, training: Any) -> Iterator[Problem]:
+    dataset = config.datasets[training.dataset]
+    if training.recipe != "netvlad" and "train" not in dataset.roles():
+        yield (*path, "dataset"), _no_role(training.dataset, dataset, "train")
+    if training.validation is None:
+        return
+    name, where = training.validation.dataset, (*path, "validation")
+    if isinstance(config.datasets[name], WithDistractorsDataset):
+        yield (*where, "dataset"), f"{name!r} has no images of its own; name its base"
+    else:
+        yield from _metric((*where, "metric"), training.validation.metric, name, config.datasets[name].metrics())
+
+
+def _codebook(config: Config, path: Path, method: AsmkMethod) -> Iterator[Problem]:
+    name, role = method.codebook.dataset, method.codebook.role
+    dataset, features = config.datasets[name], config.features[method.codebook.features]
+    if isinstance(features, ReleasedFeatures):
+        if name not in features.files:
+            yield (*path, "dataset"), f"features {method.codebook.features!r} have no released file for {name!r}"
+        if role not in dataset.roles():
+            yield (*path, "role"), _no_role(name, dataset, role)
+    else:
+        yield from _images(config, path, name, role)
+
+
+def _dimensions(config: Config, path: Path, method: FlatMethod) -> Iterator[Problem]:
+    model = config.models.get(getattr(config.features[method.features], "model", ""))
+    if method.dim is not None and isinstance(model, GemModel | NetVladModel) and method.dim > model.most_dimensions():
+        yield path, f"{method.dim} is more than the {model.most_dimensions()} dimensions of {method.features!r}"
+
+
+def _metrics(config: Config, name: str) -> Metrics:
+    dataset = config.datasets[name]
+    base = dataset.base if isinstance(dataset, WithDistractorsDataset) else name
+    return config.datasets[base].metrics()
+
+
+def _metric(path: Path, metric: str, dataset: str, found: Metrics) -> Iterator[Problem]:
+    if metric in found.names:
+        return
+    if not found.names:
+        yield path, f"nothing on {dataset!r} can be scored: {found.why}"
+        return
+    close = difflib.get_close_matches(metric, found.names, n=3)
+    hint = f"close names: {', '.join(close)}" if close else f"there are {', '.join(found.names)}"
+    yield path, f"scores on {dataset!r} ({found.why}) have no {metric!r}; {hint}"

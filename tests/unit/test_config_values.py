@@ -1,0 +1,343 @@
+"""What the configuration refuses, key by key: a value, and the sentence it is answered with."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from descbench.config.load import load_config, load_config_files, read_yaml
+from descbench.config.models import Config
+from descbench.errors import ConfigError
+
+HERE = Path(__file__).parent
+NAN, INF = float("nan"), float("inf")
+EXTRA = {
+    "sources": {"bag.pkl": {"local_copy": "bag.pkl"}, "w.pth": {"mirrors": ["https://example.org/w.pth"]}},
+    "datasets": {
+        "mine": {"format": "folder", "database": "photographs"},
+        "judged": {"format": "folder", "database": "photographs", "ground_truth": "gnd.json"},
+        "listed": {"format": "image_list", "images": "r1m/jpg", "list": "r1m/list.txt"},
+        "uncounted": {"format": "image_list", "images": "r1m/jpg", "list": "r1m/list.txt"},
+        "joined": {"format": "with_distractors", "base": "alderford", "distractors": "listed"},
+        "bag": {"format": "descriptor_bag", "counts": {"train": 1}},
+        "room": {"format": "kapture", "folder": "room"},
+        "places": {
+            "format": "utm_names",
+            "database": "d",
+            "queries": "q",
+            "radius": 25,
+            "conditions": ["day", "night"],
+        },
+    },
+    "models": {
+        "gem": {"architecture": "gem", "backbone": "vgg16", "weights": {"source": "random"}},
+        "mine": {"architecture": "own", "factory": "module:make"},
+        "pca": {
+            "architecture": "netvlad",
+            "backbone": "alexnet",
+            "clusters": 16,
+            "whitening": 64,
+            "weights": {"source": "pca", "start": "netvlad_alexnet", "dataset": "streets_train", "images": 100},
+        },
+    },
+    "features": {
+        "gem": {"kind": "global", "model": "gem"},
+        "pca": {"kind": "global", "model": "pca", "resize": [48, 64]},
+        "released": {"kind": "released", "files": {"bag": "bag.pkl"}},
+    },
+    "methods": {
+        "gem": {"search": "euclidean", "features": "gem"},
+        "pca": {"search": "euclidean", "features": "pca"},
+        "released": {
+            "search": "asmk",
+            "features": "released",
+            "codebook": {"features": "released", "dataset": "bag"},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """The demo's configuration and a block of every other kind."""
+    project = HERE.parents[1] / "config"
+    values = {**read_yaml(project / "config.yaml"), **read_yaml(project / "demo.yaml")}
+    for section, blocks in EXTRA.items():
+        values[section] = {**values.get(section, {}), **blocks}
+    values["datasets"]["listed"]["counts"] = {"database": 100}
+    values["training"]["how_r18"]["validation"] = {"dataset": "alderford", "metric": "map_hard", "every": 1}
+    return values
+
+
+def spoil(values, path, value):
+    """A copy with one key set (or, for `...`, removed)."""
+    spoilt = copy.deepcopy(values)
+    *way, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    target = spoilt
+    for key in way:
+        target = target.setdefault(key, {}) if isinstance(target, dict) else target[key]
+    target[last] = value
+    return spoilt
+
+
+def test_what_is_spoilt_below_is_sound(sound):
+    config = load_config(sound)
+    assert EXTRA["datasets"].keys() <= config.datasets.keys()
+
+
+HOW = "methods.how_r18_n200"
+NETVLAD = "models.netvlad_alexnet"
+FITS = [
+    # Numbers that are none, wherever they stand.
+    ("models.mine.arguments", {"a": [1, {"b": NAN}]}, "models.mine.arguments.a.1.b: nan is no finite number"),
+    (f"{HOW}.query.alpha", INF, f"{HOW}.query.alpha: inf is no finite number"),
+    ("tables.table2.tolerance", NAN, "tables.table2.tolerance: nan is no finite number"),
+    ("seed", INF, "seed: inf is no finite number"),
+    ("toytown.width", -INF, "toytown.width: -inf is no finite number"),
+    # The site.
+    ("catalog", "config/catalog/datasets.yaml", "catalog: must be a list of files"),
+    ("catalog", None, "catalog: must be a list of files"),
+    ("catalog", [None], "catalog: must be a list of files"),
+    ("catalog", {"a": 1}, "catalog: must be a list of files"),
+    ("results_dir", "", "results_dir: must not be empty"),
+    ("results_dir", "results/{table}", "results_dir: must not hold { or }, which mark wildcards"),
+    ("data_dir", "a\nb", "data_dir: holds the control character"),
+    ("data_dir", "~nobody-of-that-name/x", "data_dir: `~` leads nowhere"),
+    ("seed", -1, "seed: Input should be greater than or equal to 0"),
+    ("seed", 2**32, "seed: Input should be less than 4294967296"),
+    ("shard_size", 10**30, "shard_size: Input should be less than or equal to"),
+    ("training_gpus", 10**6, "training_gpus: Input should be less than or equal to 1024"),
+    ("mirrors", {"": "https://example.org"}, "must not be empty"),
+    ("datasets", None, "datasets: Input should be a valid dictionary, but it is empty (null)"),
+    ("methods", [], "methods: Input should be a valid dictionary, not []"),
+    # Sources.
+    ("sources.w.pth.mirrors", ["example.org/w"], "String should match pattern"),
+    ("sources.w.pth.mirrors", "https://example.org/w", "Input should be a valid tuple"),
+    ("sources.w.pth.unpack", {"to": "../elsewhere"}, "must be a path inside that folder"),
+    ("sources.w.pth.parts", 10**9, "Input should be less than or equal to 999"),
+    # Datasets.
+    (
+        "datasets.mine.databse",
+        "x",
+        "datasets.mine.databse: unknown key (did you mean 'database'?); allowed here: counts",
+    ),
+    ("datasets.mine.format", "foldr", "datasets.mine: format is 'foldr' (did you mean 'folder'?)"),
+    ("datasets.mine.counts", {"database": 0}, "datasets.mine.counts.database: Input should be greater than 0"),
+    ("datasets.mine.counts", {"train": 5}, "`counts` of train: format folder has database and query only"),
+    ("datasets.alderford.counts", {"database": 10**8}, None),
+    ("datasets.alderford.shard_size", 0, "Input should be greater than 0"),
+    ("datasets.alderford.images", "/jpg", "must be a path inside that folder"),
+    ("datasets.alderford.images", "toytown/test/atlantis/jpg", "no city 'atlantis' is drawn: `toytown.cities` are"),
+    ("datasets.streets_val.sources", ["bag.pkl"], "source 'bag.pkl' has no `unpack`"),
+    ("datasets.streets_val.sources", ["bag.pkl", "bag.pkl"], "'bag.pkl' is written twice"),
+    ("toytown.streets", None, "datasets.streets_train.images: no streets are drawn: `toytown.streets` is null"),
+    ("toytown.cities", ["alderford", "alderford"], "toytown.cities: 'alderford' is written twice"),
+    ("toytown.database_per_city", 10**9, "toytown.database_per_city: Input should be less than"),
+    ("datasets.places.training_radius", 30, "`training_radius` is more than `radius`"),
+    ("datasets.places.conditions", ["day", "day"], "'day' is written twice"),
+    ("datasets.places.radius", 0, "datasets.places.radius: Input should be greater than 0"),
+    ("datasets.joined.distractors", "uncounted", "'uncounted' needs `counts: {database: ...}`"),
+    ("datasets.joined.distractors", "alderford", "`base` and `distractors` are the same dataset"),
+    ("datasets.joined.distractors", "bag", "datasets.joined.distractors: 'bag' is a bag of descriptors without images"),
+    ("datasets.joined.distractors", "toytown_sfm", "has no images of role database, only train"),
+    ("datasets.joined.base", "listed", "`base` and `distractors` are the same dataset"),
+    ("datasets.joined.base", "room", "datasets.joined.base: 'room' (format kapture) has no images of role query"),
+    ("datasets.joined.counts", {"database": 3}, "counts belong to the two datasets that this one joins"),
+    (
+        "datasets.twice",
+        {"format": "with_distractors", "base": "joined", "distractors": "listed"},
+        "has distractors itself",
+    ),
+    ("datasets.mine.h5", {"format": "folder", "database": "x"}, "would have the same names; rename one"),
+    # Models.
+    (f"{NETVLAD}.clusters", 1, f"{NETVLAD}.clusters: Input should be greater than or equal to 2"),
+    (f"{NETVLAD}.weights.images", 10**12, "images: Input should be less than or equal to"),
+    (f"{NETVLAD}.weights.role", "train", "'streets_train' (format dbstruct) has no images of role train"),
+    (f"{NETVLAD}.weights.dataset", "joined", "'joined' has no images of its own; name its base, 'alderford'"),
+    (f"{NETVLAD}.weights.dataset", "bag", "'bag' is a bag of descriptors without images"),
+    (
+        f"{NETVLAD}.weights",
+        {
+            **{"source": "clustered", "start": "netvlad_alexnet_drawn", "dataset": "streets_train"},
+            "images": 1,
+            "descriptors": 3,
+        },
+        "16 clusters need at least as many descriptors",
+    ),
+    ("models.pca.whitening", 100_000, "whitening 100000: the descriptor has 4096 dimensions"),
+    ("models.pca.weights.images", 64, "a whitening of 64 dimensions needs more than 64 images"),
+    ("models.how_r18.smoothing", 2, "smoothing 2: an even window shifts the map"),
+    ("models.how_r18.smoothing", -1, "models.how_r18.smoothing: Input should be greater than or equal to 0"),
+    ("models.how_r18.dim", 513, "dim 513: a whitening of the 512 dimensions before it gives no more than 512"),
+    ("models.how_r18.weights.role", "query", "has no images of role query, only train"),
+    ("models.how_r18.weights.imge_size", 3, "weights.imge_size: unknown key (did you mean 'image_size'?)"),
+    ("models.fire_r18.dim", 300, "dim 300: a whitening of the 256 dimensions"),
+    ("models.gem.whitening", "learned", "whitening `learned` is in published checkpoints"),
+    ("models.gem.weights", {"source": "imagenet", "file": "w.pth"}, "imagenet: gem has its own published checkpoints"),
+    ("models.mine.std", [0.2, 0, 0.2], "models.mine.std.1: Input should be greater than 0"),
+    ("models.mine.factory", "make", "models.mine.factory: String should match pattern"),
+    # Features.
+    ("features.gem.scales", [0], "features.gem.scales.0: Input should be greater than or equal to 0.01"),
+    ("features.gem.scales", [-1.0], "features.gem.scales.0: Input should be greater"),
+    ("features.gem.scales", [], "features.gem.scales: Tuple should have at least 1 item"),
+    ("features.gem.scales", [1e6], "features.gem.scales.0: Input should be less than or equal to 16"),
+    ("features.gem.scales", [1.0, 1.0], "features.gem.scales: 1.0 is written twice"),
+    ("features.gem.scales", 1.0, "features.gem.scales: Input should be a valid tuple"),
+    ("features.gem.image_size", 1, "features.gem.image_size: Input should be greater than or equal to 8"),
+    ("features.gem.image_size", 10**9, "features.gem.image_size: Input should be less than"),
+    ("features.pca.resize", [0, 64], "features.pca.resize.0: Input should be greater"),
+    ("features.released.files", {}, "files: Dictionary should have at least 1 item"),
+    # Methods.
+    ("methods.on air", {}, "a name must begin with a letter or digit"),
+    ("methods." + "x" * 101, {}, "String should have at most 100 characters"),
+    (f"{HOW}.query.alpha", -1, f"{HOW}.query.alpha: Input should be greater than or equal to 0"),
+    (f"{HOW}.query", {"alpha": 2.5, "similarity_threshold": -0.1}, "alpha 2.5 of a negative similarity is no number"),
+    (f"{HOW}.query", {"alpha": 2.0, "similarity_threshold": -0.1}, None),
+    (f"{HOW}.query.similarity_threshold", 3, "Input should be less than or equal to 1"),
+    (f"{HOW}.query.multiple_assignment", 257, "query.multiple_assignment 257 is more than the 256 words"),
+    (f"{HOW}.index.multiple_assignment", 257, "index.multiple_assignment 257 is more than the 256 words"),
+    (f"{HOW}.codebook.size", "100000000k", "codebook.size: Input should be less than"),
+    (f"{HOW}.codebook.size", "64K", "codebook.size: Input should be a valid integer"),
+    (f"{HOW}.codebook.role", "val", "'toytown_sfm' (format sfm120k) has no images of role val, only train"),
+    (f"{HOW}.codebook.dataset", "joined", "'joined' has no images of its own"),
+    (f"{HOW}.codebook.dataset", "bag", "'bag' is a bag of descriptors without images"),
+    (f"{HOW}.codebook.images", 0, "codebook.images: Input should be greater than 0"),
+    (f"{HOW}.codebook.seed", -1, "codebook.seed: Input should be greater than or equal to 0"),
+    ("methods.released.codebook.dataset", "toytown_sfm", "have no released file for 'toytown_sfm'"),
+    ("methods.released.codebook.role", "query", "has no images of role query, only train"),
+    ("methods.gem.dim", 513, "513 is more than the 512 dimensions of 'gem'"),
+    ("methods.pca.dim", 65, "65 is more than the 64 dimensions of 'pca'"),
+    # Training.
+    (
+        "training.how_r18.validation.metric",
+        "map",
+        "scores on 'alderford' (the revisited protocol) have no 'map'; there",
+    ),
+    ("training.how_r18.validation.dataset", "joined", "'joined' has no images of its own; name its base"),
+    ("training.how_r18.validation.dataset", "mine", "nothing on 'mine' can be scored: it names no `ground_truth`"),
+    ("training.how_r18.validation.dataset", "toytown_sfm", "nothing on 'toytown_sfm' can be scored"),
+    ("training.how_r18.validation.every", 5, "validation.every 5 is more than the 4 epochs"),
+    ("training.how_r18.validation.codebook_size", 4, "multiple_assignment 5 is more than the 4 words"),
+    ("training.netvlad_alexnet.validation.metric", "recall@7", "metric: Input should be 'recall@1', 'recall@5'"),
+    (
+        "training.netvlad_alexnet.validation.dataset",
+        "alderford",
+        "scores on 'alderford' (the revisited protocol) have no",
+    ),
+    ("training.netvlad_alexnet.pool", 19, "a pool of 19 is too small for 2 negatives"),
+    ("training.netvlad_alexnet.momentum", 1, "momentum: Input should be less than 1"),
+    ("training.netvlad_alexnet.validation", None, None),
+    ("training.fire_r18.patience", 3, "`patience` counts validations, and there is no `validation`"),
+    ("training.fire_r18.pool", 2, "a pool of 2 is too small for 3 negatives"),
+    ("training.fire_r18.workers", 10**6, "workers: Input should be less than or equal to 256"),
+    ("training.fire_r18.learning_rate", 0, "learning_rate: Input should be greater than 0"),
+    # Tables.
+    ("tables.table2.title", "a\x1b[31m", "tables.table2.title: holds the control character '\\x1b'"),
+    ("tables.table2.rows.0.label", "two\nlines", "tables.table2.rows.0.label: holds the control character '\\n'"),
+    ("tables.table2.rows.0.label", " ", "tables.table2.rows.0.label: must not be empty"),
+    ("tables.table2.rows.0.label", True, "Input should be a valid string, not True (YAML reads yes, no, on, off"),
+    ("tables.table2.rows.0.lable", "x", "tables.table2.rows.0.lable: unknown key (did you mean 'label'?)"),
+    ("tables.table2.columns.0.label", "a\x00", "holds the control character"),
+    ("tables.table2.columns.0.metric", "map_mediun", "have no 'map_mediun'; close names: map_medium"),
+    ("tables.table2.columns.0.dataset", "mine", "nothing on 'mine' can be scored: it names no `ground_truth`"),
+    ("tables.table2.columns.0.dataset", "judged", None),
+    ("tables.table2.columns.0.dataset", "joined", None),
+    ("tables.table2.columns.0.dataset", "listed", "nothing on 'listed' can be scored"),
+    ("tables.table1.columns.0.metric", "recall@7", "scores on 'streets_test' (place recognition) have no 'recall@7'"),
+    ("tables.table2.note", "two\nlines", None),
+    ("tables.table2.rows", [], "tables.table2.rows: Tuple should have at least 1 item"),
+]
+
+
+def named(path):
+    """The keys of ``path``, with names that hold dots kept whole."""
+    return path.replace("w.pth", "w%pth").replace("mine.h5", "mine%h5")
+
+
+@pytest.mark.parametrize(("path", "value", "expected"), FITS, ids=[f"{p}={v!r:.40}" for p, v, _ in FITS])
+def test_value(sound, path, value, expected):
+    values = spoil(sound, path, value) if named(path) == path else _dotted(sound, path, value)
+    if expected is None:
+        load_config(values)
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_config(values)
+    message = str(caught.value)
+    assert message.startswith("The configuration is refused:\n  --config (command line): ")
+    assert expected in message
+    assert max(map(len, message.splitlines())) < 700
+
+
+def _dotted(values, path, value):
+    spoilt = copy.deepcopy(values)
+    *way, last = [key.replace("%", ".") for key in named(path).split(".")]
+    target = spoilt
+    for key in way:
+        target = target[key]
+    target[last] = value
+    return spoilt
+
+
+def test_too_many_shards(sound):
+    values = spoil(spoil(sound, "datasets.alderford.counts", {"database": 10**8}), "datasets.alderford.shard_size", 10)
+    with pytest.raises(ConfigError, match="10000000 shards are more than 100000; raise `shard_size`"):
+        load_config(values)
+
+
+def test_tilde_is_expanded_in_every_path(sound, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "more.yaml").write_text("seed: 7\n")
+    values = copy.deepcopy(sound)
+    values |= {"data_dir": "~/data", "catalog": ["~/more.yaml"]}
+    del values["seed"]
+    values["datasets"]["mine"] = {"format": "folder", "database": "~/a", "queries": "~/b", "ground_truth": "~/g.json"}
+    values["sources"]["w.pth"] = {"local_copy": "~/w.pth"}
+    values["models"]["mine"]["weights"] = {"source": "own", "file": "~/own.pt"}
+    config = load_config(values)
+    mine = config.datasets["mine"]
+    found = (config.data_dir, mine.database, mine.queries, mine.ground_truth)
+    found += (config.sources["w.pth"].local_copy, config.models["mine"].weights.file)
+    assert found == tuple(tmp_path / name for name in ("data", "a", "b", "g.json", "w.pth", "own.pt"))
+    assert config.seed == 7
+
+
+def test_environment_variables_are_not_expanded(sound, monkeypatch):
+    monkeypatch.setenv("DATA", "/elsewhere")
+    assert load_config(spoil(sound, "data_dir", "$DATA/x")).data_dir == Path("$DATA/x")
+
+
+def models(model: type[BaseModel] = BaseModel):
+    for child in model.__subclasses__():
+        if child.__module__.startswith("descbench.config"):
+            yield child
+        yield from models(child)
+
+
+def test_no_number_or_text_is_unbounded():
+    """A new key must say what it takes: finite numbers, bounded whole numbers, text without control characters."""
+    free = []
+    for model in models():
+        assert model.model_config["allow_inf_nan"] is False, model
+        for name, field in model.model_fields.items():
+            annotation = str(field.annotation)
+            if annotation in ("<class 'int'>", "<class 'str'>") and not field.metadata:
+                free.append(f"{model.__name__}.{name}")
+    # The kinds of blocks are abstract: their subclasses name the one text that is allowed.
+    assert free == ["WeightsFromImages.source"]
+
+
+def test_catalogue_relative_to_the_home_of_the_workflow(tmp_path, monkeypatch):
+    (tmp_path / "home/config").mkdir(parents=True)
+    (tmp_path / "home/config/more.yaml").write_text("seed: 7\n")
+    monkeypatch.chdir(tmp_path)
+    values = {"catalog": ["config/more.yaml"]}
+    assert load_config(values, home=tmp_path / "home").seed == 7
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/more.yaml").write_text("seed: 8\n")
+    assert load_config(values, home=tmp_path / "home").seed == 8
+
+
+def test_the_catalogue_itself_fits(monkeypatch):
+    monkeypatch.chdir(HERE.parents[1])
+    assert isinstance(load_config_files("config/config.yaml"), Config)
