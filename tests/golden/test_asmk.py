@@ -1,6 +1,7 @@
 """ASMK against what the original package gave; definition: fact sheet of asmk."""
 
 import json
+import re
 
 import faiss
 import numpy as np
@@ -20,7 +21,6 @@ from descbench.retrieval.asmk import (
 )
 from descbench.retrieval.kmeans import kmeans, subsample
 from descbench.retrieval.nearest import COMPILED, KERNELS, NearestCentroids
-from descbench.retrieval.partitions import partition_bounds, partition_suffix
 from descbench.retrieval.ranking import rank_scores
 from descbench.retrieval.statistics import compute_idf
 
@@ -68,11 +68,20 @@ def queries_of(vectors, image_ids, centroids, assignments, binary):
     return aggregated(vectors, renumbered, centroids, assignments, binary)
 
 
-def close_scores(found, expected):
-    """Within 1e-6 of the largest score of each row, with NaN in the same places."""
+def close_scores(found, expected, tolerance=1e-6):
+    """Within a part of the largest score of each row, with NaN in the same places."""
     assert np.array_equal(np.isnan(found), np.isnan(expected))
     largest = np.nanmax(np.abs(expected), axis=1, keepdims=True, initial=0)
-    assert (np.nan_to_num(np.abs(found - expected)) <= 1e-6 * largest).all()
+    assert (np.nan_to_num(np.abs(found - expected)) <= tolerance * largest).all()
+
+
+def exact_votes(combo, bits):
+    """Whether float32 holds every vote of binary codes exactly, whatever computes the power.
+
+    The similarity is a multiple of 2 / bits; its square and cube have few digits where bits is a power of two. Such
+    scores leave rounding no freedom: not in a vote, not in the roots, and sums go by ascending word.
+    """
+    return combo["binary"] and not combo["use_idf"] and combo["alpha"] in (1, 2, 3) and bits & (bits - 1) == 0
 
 
 def check_lists(lists: InvertedFile, golden, prefix, idf=None):
@@ -145,12 +154,13 @@ def test_quantise_and_aggregate(path):
     golden = np.load(path)
     centroids, quantiser = golden["centroids"], NearestCentroids(golden["centroids"])
     assert np.array_equal(quantiser.search(golden["vecs"], 1), golden["words_ma1"])
-    ours = np.sort(quantiser.search(golden["qvecs"], 5))
-    assert np.array_equal(ours, np.sort(golden["qwords_ma5"]))
+    assignments = query_assignments(golden)
+    ours = np.sort(quantiser.search(golden["qvecs"], assignments))
+    assert np.array_equal(ours, np.sort(golden[f"qwords_ma{assignments}"]))
     first = golden["qimids"] == golden["qimids"].min()
     cases = [
         ("agg", golden["vecs"], golden["imids"], 1),
-        ("q0_agg", golden["qvecs"][first], golden["qimids"][first], 5),
+        ("q0_agg", golden["qvecs"][first], golden["qimids"][first], assignments),
     ]
     for prefix, vectors, image_ids, assignments in cases:
         start = int(image_ids.min()) if prefix == "q0_agg" else 0
@@ -164,6 +174,12 @@ def test_quantise_and_aggregate(path):
             assert np.array_equal(images, golden[f"{prefix}_imids"])
         sums = residual_sums(vectors, image_ids, centroids, assignments)
         check_bits(binary, sums, golden[f"{prefix}_vecs_bin"])
+
+
+def query_assignments(golden):
+    """Words of a query descriptor, from the name of the array that holds them."""
+    (found,) = (int(match[1]) for name in golden.files if (match := re.fullmatch(r"qwords_ma(\d+)", name)))
+    return found
 
 
 def check_bits(images, sums, words):
@@ -201,14 +217,22 @@ def test_search(path):
         settings = {name: combo[name] for name in DEFAULTS}
         scores = Searcher(lists, idf=idf, **settings).search(queries)
         expected = golden[f"scores_by_image_{number}"]
-        close_scores(scores, expected)
+        close_scores(scores, expected, 1e-12 if exact_votes(combo, 8 * lists.rows.shape[1]) else 1e-6)
         if f"ranks_{number}" in golden:
             in_their_order = np.take_along_axis(scores, golden[f"ranks_{number}"], 1)
             close_scores(in_their_order, rank_scores(np.arange(scores.shape[1]), scores, None)[1])
-        if combo == {"binary": True, "use_idf": False, "db_ma": 1, "q_ma": 5, **DEFAULTS} and "topk10_ranks" in golden:
-            ranks, best = rank_scores(np.arange(scores.shape[1]), scores, golden["topk10_ranks"].shape[1])
-            close_scores(best, golden["topk10_scores"])
-            close_scores(np.take_along_axis(scores, ranks, 1), np.take_along_axis(scores, golden["topk10_ranks"], 1))
+        first_best = {"binary": True, "use_idf": False, "db_ma": 1, "q_ma": query_assignments(inputs), **DEFAULTS}
+        if combo == first_best:
+            check_first_best(golden, scores)
+
+
+def check_first_best(golden, scores):
+    """The first of a ranking, if the file holds them: topk10_ranks and the like."""
+    for name in (name for name in golden.files if re.fullmatch(r"topk\d+_ranks", name)):
+        theirs = golden[name]
+        ranks, best = rank_scores(np.arange(scores.shape[1]), scores, theirs.shape[1])
+        close_scores(best, golden[name.replace("ranks", "scores")])
+        close_scores(np.take_along_axis(scores, ranks, 1), np.take_along_axis(scores, theirs, 1))
 
 
 def test_every_search_file_has_its_inputs():
@@ -261,7 +285,7 @@ def check_search(golden, prefix, chunks, known, inputs, use_idf):
         np.testing.assert_allclose(idf, golden[f"{prefix}_idf"], rtol=1e-6)
     norms = np.concatenate([chunk.image_norms(idf) for chunk in chunks])
     np.testing.assert_allclose(norms, golden[f"{prefix}_norm_factor"], rtol=1e-6)
-    queries = queries_of(inputs["qvecs"], inputs["qimids"], inputs["centroids"], 5, True)
+    queries = queries_of(inputs["qvecs"], inputs["qimids"], inputs["centroids"], query_assignments(inputs), True)
     scores = np.concatenate([Searcher(chunk, idf=idf, **DEFAULTS).search(queries) for chunk in chunks], axis=1)
     name = f"{prefix}_scores_by_image"
     close_scores(scores, golden[name if name in golden else f"{prefix}_scores_by_internal_id"])
@@ -286,13 +310,3 @@ def test_edge_cases(path, kind, use_idf):
     ends = np.isnan(best)
     assert (np.diff(ends.astype(int), axis=1) >= 0).all()
     assert np.array_equal(np.sort(ids), np.tile(np.arange(scores.shape[1]), (len(scores), 1)))
-
-
-@each("partitions*.json")
-def test_partitions(path):
-    partitions = json.loads(path.read_text())["partitions"]
-    total = next(int(parts[-1][2]) for count, parts in partitions.items() if len(parts) == int(count))
-    for count, parts in partitions.items():
-        for index, (suffix, start, end) in enumerate(parts):
-            assert partition_suffix(int(count), index) == suffix
-            assert partition_bounds(total, int(count), index) == (start, end)

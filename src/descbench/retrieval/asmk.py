@@ -256,8 +256,8 @@ def _divide_by_query_norms(scores: np.ndarray, queries: Aggregated, idf: np.ndar
     for query, (low, high) in enumerate(zip(queries.offsets[:-1], queries.offsets[1:], strict=True)):
         if high == low:
             continue
-        # With idf the original sums, and takes the root, in float32.
-        norm = float(high - low) if idf is None else np.cumsum(idf[queries.words[low:high]], dtype=np.float32)[-1]
+        # The original sums the idf, or ones, in float32, and takes the root of that in float32.
+        norm = np.float32(high - low) if idf is None else np.cumsum(idf[queries.words[low:high]], dtype=np.float32)[-1]
         with np.errstate(invalid="ignore", divide="ignore"):
             scores[query] /= np.sqrt(norm)
 
