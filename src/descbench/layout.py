@@ -111,6 +111,21 @@ class Layout(Lineage):
         """Ground-truth JSON of a dataset."""
         return f"{self.results}/manifests/{dataset}.gt.json"
 
+    def labels(self, name: str) -> str:
+        """Ground-truth JSON that rankings of a dataset are scored with.
+
+        Raises:
+            ConfigError: the dataset has no labels.
+        """
+        base = self.base_dataset(name)
+        metrics = self._get("datasets", base).metrics()
+        if not metrics.names:
+            raise ConfigError(
+                f"dataset {name!r}: rankings of it cannot be scored, {metrics.why}. Ask for "
+                f"{self.results}/rankings/<method>/{name}.h5 instead of its scores."
+            )
+        return self.ground_truth(base)
+
     def image_root(self, name: str) -> str:
         """Folder that the paths of a manifest are relative to."""
         dataset = self._get("datasets", self.base_dataset(name))

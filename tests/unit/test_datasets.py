@@ -145,6 +145,14 @@ def test_counts_are_checked(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert "3 database images, but this dataset has 4993" in caplog.text
 
 
+def test_names_of_a_list_with_and_without_suffix(tmp_path: Path) -> None:
+    content = GND | {"imlist": ["a.jpg", "b", "c.JPG"], "qimlist": ["q.jpeg", "b_0"]}
+    _dump(tmp_path, "test/town/gnd.pkl", content)
+    manifest, _ = _build(tmp_path, **REVISITOP)
+    names = [row.path.rsplit("/", 1)[1] for row in manifest.rows]
+    assert names == ["q.jpeg", "b_0.jpg", "a.jpg", "b.jpg", "c.JPG"]
+
+
 def test_absent_ground_truth(tmp_path: Path) -> None:
     _refused(tmp_path, r"gnd\.pkl: no such file", **REVISITOP)
 

@@ -84,5 +84,40 @@ def test_refused(folder, sensors, records, message):
         list_records(folder(sensors, records))
 
 
+@pytest.mark.parametrize("table", ["sensors", "records_camera"])
+def test_tables_of_other_editors_are_read(folder, table):
+    """A byte order mark, CRLF, blanks behind the fields: what editors leave in a table says nothing."""
+    dataset = folder()
+    path = dataset.folder / "sensors" / f"{table}.txt"
+    text = path.read_text().replace("\n", "  \r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert list_records(dataset) == ["001.png", "c1/001.png", "000.png", "c1/000.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (RECORDS.encode() + b"30, cam0, caf\xe9.png\n", r"records_camera\.txt: line 7: byte 0xe9 is not UTF-8"),
+        (RECORDS.encode("utf-16"), r"records_camera\.txt: line 1: text in UTF-16"),
+    ],
+)
+def test_other_encodings_are_refused_by_line(folder, content, message):
+    dataset = folder()
+    (dataset.folder / "sensors/records_camera.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list_records(dataset)
+
+
+def test_files_in_the_place_of_folders(folder, tmp_path):
+    dataset = folder()
+    (tmp_path / "a_file").touch()
+    with pytest.raises(DataError, match=r"sensors\.txt: cannot be read, a folder of its path is a file"):
+        list_records(KaptureDataset(format="kapture", folder=tmp_path / "a_file"))
+    (dataset.folder / "sensors/records_camera.txt").unlink()
+    (dataset.folder / "sensors/records_camera.txt").mkdir()
+    with pytest.raises(DataError, match=r"records_camera\.txt: is a folder"):
+        list_records(dataset)
+
+
 def test_older_formats_are_read(folder):
     assert len(list_records(folder(SENSORS.replace("1.1", "1.0")))) == 4

@@ -139,6 +139,14 @@ def get_codebook(wildcards):
     return []
 
 
+def get_labels(wildcards):
+    """Ground truth that a ranking is scored with; a dataset without it is refused while planning."""
+    try:
+        return layout.labels(wildcards.dataset)
+    except DescbenchError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def get_num_distractors(wildcards):
     """Images of the distractor set that is searched, whose ids come out negative; 0 of a database."""
     dataset = cfg.datasets[wildcards.dataset]

@@ -2,9 +2,7 @@
 rule score_ranking:
     input:
         ranking=layout.ranking("{method}", "{dataset}"),
-        ground_truth=lambda wildcards: layout.ground_truth(
-            layout.base_dataset(wildcards.dataset)
-        ),
+        ground_truth=get_labels,
         features=lambda wildcards: layout.query_features(
             wildcards.method, wildcards.dataset
         )[0],

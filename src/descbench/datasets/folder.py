@@ -16,6 +16,7 @@ from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels, safe_relative
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.errors import DataError
+from descbench.io.texts import read_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -127,9 +128,9 @@ def _pick(wanted: Sequence[str], present: Sequence[str], folder: Path, ground_tr
 
 def _read_ground_truth(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+        content = json.loads(read_text(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such ground truth; correct the path or set `ground_truth: null`.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (DataError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}).") from None
     return check_benchmark(content, path)

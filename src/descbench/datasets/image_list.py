@@ -8,6 +8,7 @@ from descbench.config.datasets import ImageListDataset
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError
+from descbench.io.texts import read_lines
 
 
 def read_image_list(dataset: ImageListDataset, datasets_dir: Path) -> tuple[Manifest, None]:
@@ -18,13 +19,11 @@ def read_image_list(dataset: ImageListDataset, datasets_dir: Path) -> tuple[Mani
     """
     path = datasets_dir / dataset.list
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+        lines = [line.strip() for line in read_lines(path)]
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such list of images; unpack its source again.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a list of images ({error}); fetch it again.") from None
-    # Not splitlines(): that would also cut names at rarer separators.
-    lines = (line.strip() for line in text.split("\n"))
+    except DataError as error:
+        raise DataError(f"{error} As it is, it is not a list of images.") from None
     names = [f"{dataset.images}/{safe_relative(line, path)}" for line in lines if line]
     if not names:
         raise DataError(f"{path}: the list names no image; fetch it again.")

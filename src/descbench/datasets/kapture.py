@@ -12,6 +12,7 @@ from descbench.config.datasets import KaptureDataset
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError
+from descbench.io.texts import read_lines
 
 _VERSION = re.compile(r"#\s*kapture format:\s*(\d+)\.(\d+)")
 _NEWEST = (1, 1)
@@ -83,8 +84,8 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return read_lines(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; a kapture folder has sensors/{path.name}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from None
+    except NotADirectoryError:
+        raise DataError(f"{path}: cannot be read, a folder of its path is a file; name the kapture folder.") from None

@@ -20,9 +20,14 @@ def read_revisitop(dataset: RevisitopDataset, datasets_dir: Path) -> tuple[Manif
     path = datasets_dir / dataset.ground_truth
     content = check_benchmark(load_pickle(path), path)
     labels = parse_labels(content["gnd"], dataset.protocol, path)
-    names = {key: [f"{dataset.images}/{name}.jpg" for name in content[key]] for key in ("qimlist", "imlist")}
+    names = {key: [f"{dataset.images}/{_file_name(name)}" for name in content[key]] for key in ("qimlist", "imlist")}
     queries = [
         ManifestRow(i, image, "query", parse_box(entry, i, path))
         for i, (image, entry) in enumerate(zip(names["qimlist"], content["gnd"], strict=True))
     ]
     return Manifest((*queries, *rows_of("database", names["imlist"]))), labels
+
+
+def _file_name(name: str) -> str:
+    """The file of an image: official lists leave out `.jpg`, lists of one's own often do not."""
+    return name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg"
