@@ -23,6 +23,7 @@ from descbench.models.checkpoints import checkpoint_digest
 from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.statistics import collect_statistics
+from descbench.signals import leave, on_stop
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        options.run(options)
+        with on_stop(leave):
+            options.run(options)
     except DescbenchError as error:
         print(f"descbench: {error}", file=sys.stderr)
         return 1

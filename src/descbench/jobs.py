@@ -13,37 +13,38 @@ from typing import Any
 import numpy as np
 
 from descbench.errors import DescbenchError
-from descbench.signals import leave, on_sigterm
+from descbench.signals import leave, on_stop
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 @contextmanager
-def job(snakemake: Any, seed: int | None = None) -> Iterator[None]:
+def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> Iterator[None]:
     """Run the body of a workflow script as one job.
 
     Messages go to stderr and to the rule's log file. A :class:`DescbenchError` ends the job with its
     message alone (the traceback goes to the log file); anything else ends it with a traceback in both.
-    SIGTERM, which clusters send before they kill, ends the job in order, so that nothing half-written
-    stays behind.
+    SIGTERM, which clusters send before they kill, and Ctrl-C end the job in order and with one line, so that
+    nothing half-written stays behind.
 
     Args:
         snakemake: the object that Snakemake injects into scripts; only ``rule``, ``wildcards`` and
             ``log`` are used.
         seed: of the random numbers of Python, numpy and (where it is imported already) torch; None
             leaves them alone.
+        goes_on: the job takes up what an earlier one left, and so does its log.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if snakemake.log:
         log_file = Path(snakemake.log[0])
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
+        handlers.append(logging.FileHandler(log_file, mode="a" if goes_on else "w", encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=handlers, force=True)
     wildcards = " ".join(f"{key}={value}" for key, value in dict(snakemake.wildcards).items())
     logging.info("%s %s", snakemake.rule, wildcards)
     if seed is not None:
         _seed(seed)
-    with on_sigterm(leave):
+    with on_stop(leave):
         try:
             yield
         except DescbenchError as error:

@@ -21,7 +21,7 @@ from descbench.io.atomic import atomic_path
 from descbench.jobs import job
 
 snakemake = SimpleNamespace(rule="train_codebook", wildcards={{"method": "how", "shard": "00001"}}, log={log})
-with job(snakemake):
+with job(snakemake{options}):
     logging.info("at work")
     with atomic_path("out.txt") as temporary:
         temporary.write_text("half")
@@ -29,9 +29,9 @@ with job(snakemake):
 """
 
 
-def start(folder, body, log="['logs/deep/rule.log']"):
+def start(folder, body, log="['logs/deep/rule.log']", options=""):
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(body=body, log=log)],
+        [sys.executable, "-c", SCRIPT.format(body=body, log=log, options=options)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -86,15 +86,25 @@ def test_unexpected(tmp_path):
     assert outputs(tmp_path) == []
 
 
-def test_terminated(tmp_path):
-    """A cluster's SIGTERM ends the job in order: its half-written file is taken away."""
+def test_a_job_that_goes_on_appends_to_its_log(tmp_path):
+    for options in ("", ", goes_on=True", ""):
+        run(tmp_path, f"logging.info('attempt{options}')", options=options)
+        log = (tmp_path / "logs/deep/rule.log").read_text()
+        assert log.count("INFO attempt") == (2 if options else 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_terminated(tmp_path, number):
+    """A cluster's SIGTERM and Ctrl-C end the job in order, with one line: its half-written file is taken away."""
     process = start(tmp_path, "print('ready', flush=True) or time.sleep(60)")
     assert process.stdout.readline() == "ready\n"
     assert any(name.startswith("out.txt.tmp-") for name in outputs(tmp_path))
     began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}; run again to go on" in err
+    assert "Traceback" not in err
     assert time.monotonic() - began < 20
     assert outputs(tmp_path) == []
 

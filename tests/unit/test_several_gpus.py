@@ -98,7 +98,7 @@ def test_sigterm_to_the_launcher_leaves_a_state(tmp_path):
         lines = []
         for line in launcher.stdout:
             lines.append(line)
-            if "epoch 1 of 1000" in line:
+            if "epoch 1 of 1000: training loss" in line:
                 launcher.send_signal(signal.SIGTERM)
         code = launcher.wait()
     assert code == 128 + signal.SIGTERM, "".join(lines)

@@ -1,7 +1,9 @@
 """Training: resume to the bit, the best epoch, and what it refuses."""
 
 import csv
+import logging
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -70,7 +72,9 @@ def test_history(through):
     assert list(through.folder.glob("events/events*"))
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 128 + signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 128 + signal.SIGTERM), ("SIGINT", 128 + signal.SIGINT)]
+)
 def test_a_killed_training_goes_on_to_the_same_bits(through, tmp_path, name, code):
     folder = tmp_path / "school"
     command = [sys.executable, str(HERE / "killed_training.py"), str(folder), name, str(STEPS + 2)]
@@ -79,11 +83,22 @@ def test_a_killed_training_goes_on_to_the_same_bits(through, tmp_path, name, cod
     files = replace(through, checkpoint=tmp_path / "trained.pt", history=tmp_path / "h.csv", folder=folder / "work")
     assert not (folder / "trained.pt").exists()
     state = torch.load(files.folder / "state.pt", weights_only=True)["state"]
-    # SIGKILL leaves the last whole epoch; SIGTERM the step that was under way, finished.
-    assert (state["epoch"], state["step"]) == (1, 2 if name == "SIGTERM" else 0)
+    # SIGKILL leaves the last whole epoch; the others the step that was under way, finished.
+    assert (state["epoch"], state["step"]) == (1, 0 if name == "SIGKILL" else 2)
+    assert "Traceback" not in killed.stderr
     train_checkpoint(files, MODEL, SETTINGS, device="cpu")
     assert same(weights(files), weights(through))
     assert files.history.read_text() == through.history.read_text()
+
+
+def test_the_log_of_an_epoch_is_a_sentence(school, caplog):
+    with caplog.at_level(logging.INFO):
+        train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
+    with open(school.history, newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    (line,) = [message for message in caplog.messages if message.startswith("epoch 1 of 1: ")]
+    assert f"training loss {float(row['train_loss']):.4f} (the best so far), learning rate 0.001" in line
+    assert re.search(r"mean negative distance [0-9.]+, \d+ s$", line)
 
 
 def test_a_state_of_other_settings_is_not_resumed(through, tmp_path):

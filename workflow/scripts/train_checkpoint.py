@@ -11,8 +11,8 @@ from descbench.training.launch import TrainingJob, train
 from descbench.training.train import TrainingFiles
 from descbench.training.validation import ImageList
 
-with job(snakemake):
-    params = snakemake.params
+params = snakemake.params
+with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
     images = [ImageList(Path(m), Path(r)) for m, r in zip(snakemake.input.manifests, params.roots, strict=True)]
     labels = [Path(path) for path in snakemake.input.labels]
     training = TrainingJob(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from descbench.config.models import Backend, GlobalFeatures, LocalFeatures
 from descbench.config.networks import Model
@@ -26,9 +23,10 @@ from descbench.models.checkpoints import checkpoint_digest, load_network
 from descbench.models.folding import prepare_for_inference
 from descbench.models.levels import ImageTooSmallError, LevelNetwork
 from descbench.models.local import LocalNetwork
+from descbench.progress import progress
+from descbench.signals import ignore_interrupts
 
 Settings = LocalFeatures | GlobalFeatures
-_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -120,27 +118,15 @@ def extract_features(
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_is,
+        worker_init_fn=ignore_interrupts,
     )
     with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
-        for item in _progress(loader, len(images), f"{role} {start}-{start + len(images)}"):
+        for item in progress(loader, len(images), f"{role} {start}-{start + len(images)}"):
             _extract_one(item, network, settings, chosen, writer)
 
 
 def _as_is(item: _Item) -> _Item:
     return item
-
-
-def _progress(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
-    """A bar on a terminal; in a log file a line now and then."""
-    if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=label)
-        return
-    told = time.monotonic()
-    for done, item in enumerate(items):
-        if time.monotonic() - told >= _LOG_SECONDS:
-            told = time.monotonic()
-            logging.info("%s: %d of %d images", label, done, total)
-        yield item
 
 
 def _check_files(images: Manifest, root: Path, settings: Settings, manifest: Path) -> None:

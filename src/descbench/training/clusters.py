@@ -68,7 +68,8 @@ def cluster_descriptors(
     chosen = pick_device(device)
     network = prepare_for_inference(load_network(start, model)).to(chosen)
     source = TrainingImages.of(images, image_root, settings.image_size, network)
-    pictures = (image.to(chosen) for (image,) in source.loader([[i] for i in visits], workers=workers))
+    loader = source.loader([[i] for i in visits], workers=workers, label="local descriptors")
+    pictures = (image.to(chosen) for (image,) in loader)
     names = [images.rows[i].path for i in visits]
     descriptors = sample_descriptors(network, pictures, names, settings.descriptors, generator)
     logging.info("%d descriptors of %d images", len(descriptors), len(visits))

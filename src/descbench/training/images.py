@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from descbench.datasets.manifest import Manifest, missing_files, read_manifest
 from descbench.errors import DataError
 from descbench.features.images import load_image, to_tensor
+from descbench.progress import progress
+from descbench.signals import ignore_interrupts
+from descbench.training.distributed import leads
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,30 @@ class TrainingImages:
         tensor = to_tensor(load_image(self.paths[image], self.image_size).pixels, self.mean, self.std)[None]
         return tensor.flip(-1) if flip else tensor
 
-    def loader(self, sets: Sequence[Sequence[int]], flips: torch.Tensor | None = None, *, workers: int) -> DataLoader:
+    def loader(
+        self,
+        sets: Sequence[Sequence[int]],
+        flips: torch.Tensor | None = None,
+        *,
+        workers: int,
+        label: str | None = None,
+    ) -> Iterable[list[torch.Tensor]]:
         """Load sets of images one after the other.
 
         Args:
             sets: image ids of each set.
             flips: bool, of the same shape: which images are mirrored; None: none of them.
             workers: processes; no effect on what comes out.
+            label: what they are loaded for, to be told with how many are done; None: nothing is told.
 
         Returns:
             Iterable over lists of (1, 3, H, W) tensors.
         """
-        return DataLoader(_Sets(self, sets, flips), batch_size=None, num_workers=workers, collate_fn=_as_is)
+        found = _Sets(self, sets, flips)
+        loader = DataLoader(
+            found, batch_size=None, num_workers=workers, collate_fn=_as_is, worker_init_fn=ignore_interrupts
+        )
+        return progress(loader, len(sets), label, unit="sets of images") if label and leads() else loader
 
 
 class _Sets(Dataset):

@@ -22,7 +22,7 @@ from descbench.config.networks import Model
 from descbench.config.training import Training
 from descbench.device import pick_device
 from descbench.errors import ConfigError, DataError, DescbenchError
-from descbench.signals import on_sigterm
+from descbench.signals import on_stop
 from descbench.training.train import TrainingFiles, train_checkpoint
 
 _log = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ def read_job(path: Path) -> TrainingJob:
 def train(job: TrainingJob, processes: int = 1) -> None:
     """Train with so many processes on this machine, each on a GPU of its own (on the CPU: side by side).
 
-    SIGTERM goes on to the processes, which finish the step under way and leave their state on disk.
+    SIGTERM and SIGINT go on to the processes, which finish the step under way and leave their state on disk.
 
     Raises:
         ConfigError: fewer GPUs than processes.
         DescbenchError: what the first process that failed says.
-        SystemExit: SIGTERM came.
+        SystemExit: SIGTERM or SIGINT came.
     """
     if processes == 1:
         job.run()
@@ -79,7 +79,7 @@ def train(job: TrainingJob, processes: int = 1) -> None:
         job.write(path)
         code, stopped = _torchrun(path, error, processes)
         if stopped:
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(128 + stopped)
         if code:
             raise DescbenchError(_first_error(error, code))
 
@@ -91,8 +91,8 @@ def _check_gpus(device: str, processes: int) -> None:
         )
 
 
-def _torchrun(job: Path, error: Path, processes: int) -> tuple[int, bool]:
-    """Exit code of torchrun, whose output goes to our log, and whether SIGTERM came."""
+def _torchrun(job: Path, error: Path, processes: int) -> tuple[int, int]:
+    """Exit code of torchrun, whose output goes to our log, and the signal that came, or 0."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     threads = max(1, torch.get_num_threads() // processes)
     # torchrun leaves there what the first process that failed raised.
@@ -106,24 +106,24 @@ def _torchrun(job: Path, error: Path, processes: int) -> tuple[int, bool]:
             text=True,
             errors="replace",
         ) as torchrun,
-        _passing_on_sigterm(torchrun) as came,
+        _passing_on_signals(torchrun) as came,
     ):
         for line in torchrun.stdout:
             _log.info("%s", line.rstrip())
         code = torchrun.wait()
-    return code, bool(came)
+    return code, came[-1] if came else 0
 
 
 @contextmanager
-def _passing_on_sigterm(process: subprocess.Popen) -> Iterator[list[int]]:
-    """Send SIGTERM on to a process; yields a list of those that came."""
+def _passing_on_signals(process: subprocess.Popen) -> Iterator[list[int]]:
+    """Send SIGTERM on to a process, at SIGINT too; yields a list of the signals that came."""
     came: list[int] = []
 
     def pass_on(number: int, _frame: Any) -> None:
         came.append(number)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
 
-    with on_sigterm(pass_on):
+    with on_stop(pass_on):
         yield came
 
 

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
+from time import monotonic
 from types import FrameType
 from typing import Any, Protocol
 
@@ -26,7 +27,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
-from descbench.signals import leave, on_sigterm
+from descbench.progress import duration, progress
+from descbench.signals import leave, on_stop
 from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
 from descbench.training.random_state import random_state, restore_random_state
 
@@ -154,23 +156,24 @@ class Trainer:
         self.recipe, self.epochs, self.folder, self.digest = recipe, epochs, folder, digest
         self._validate, self._patience = validate, patience
         self._gradients: SharedGradients | None = None
-        self._stop = False
+        self._stop = 0
 
     def run(self) -> State:
         """Train, from the state on disk if there is one; returns the final state with the best weights.
 
         Raises:
             DataError: a loss is not finite; the state before that step is on disk.
-            SystemExit: SIGTERM came; the state is on disk.
+            SystemExit: SIGTERM or SIGINT came; the state is on disk.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         state = self._resumed()
         # Processes wait for each other here, so that none writes a state before all have read theirs.
         self._gradients = SharedGradients(self.recipe.network, self.recipe.loss)
-        with self._events(state) as events, on_sigterm(self._wish_to_stop):
+        with self._events(state) as events, on_stop(self._wish_to_stop):
             while state.epoch < self.epochs and not self._given_up(state):
+                begun = monotonic()
                 self._train_epoch(state)
-                self._finish_epoch(state)
+                self._finish_epoch(state, begun)
                 if events is not None:
                     _add_row(events, state)
         return state
@@ -186,8 +189,8 @@ class Trainer:
                 if state.piece:
                     # Planning can be long: what was trained must not wait for it.
                     self._save(state)
-                # The state on disk is whole, so that SIGTERM may end the job at once.
-                with on_sigterm(leave):
+                # The state on disk is whole, so that a signal may end the job at once.
+                with on_stop(leave):
                     state.plan = agreed(self.recipe.plan(state.epoch + 1, state.piece))
                 state.figures.append(state.plan.figures)
             self._train_piece(state)
@@ -195,12 +198,21 @@ class Trainer:
 
     def _train_piece(self, state: State) -> None:
         """The steps of a piece that are left, each decided by the plan."""
-        for batch in self.recipe.batches(state.plan, state.step):
+        batches = self.recipe.batches(state.plan, state.step)
+        if leads():
+            label = f"epoch {state.epoch + 1} of {self.epochs}"
+            if self.recipe.pieces > 1:
+                label += f", piece {state.piece + 1} of {self.recipe.pieces}"
+            batches = progress(batches, state.plan.steps, label, done=state.step, unit="steps")
+        for batch in batches:
             self._step(state, batch)
-            if in_any(self._stop):
+            if in_any(bool(self._stop)):
                 self._save(state)
-                _log.warning("stopped by SIGTERM in epoch %d, step %d; run again to go on", state.epoch + 1, state.step)
-                raise SystemExit(128 + signal.SIGTERM)
+                place = f"epoch {state.epoch + 1}, step {state.step}"
+                # Where another process was told, this one does not know by what.
+                number = self._stop or signal.SIGTERM
+                _log.warning("stopped by %s in %s; run again to go on", signal.Signals(number).name, place)
+                raise SystemExit(128 + number)
 
     def _step(self, state: State, batch: list[Any]) -> None:
         self.recipe.optimiser.zero_grad()
@@ -217,15 +229,15 @@ class Trainer:
         state.step += 1
         state.losses += self.recipe.recorded(losses)
 
-    def _finish_epoch(self, state: State) -> None:
-        """Validation, schedule, history and state of an epoch whose steps are done."""
+    def _finish_epoch(self, state: State, begun: float) -> None:
+        """Validation, schedule, history and state of an epoch whose steps are done; ``begun`` is for the log."""
         if self._validate is not None:
             # A validation can be long: what was trained must not wait for it.
             self._save(state)
         epoch = state.epoch + 1
         loss = sum(state.losses) / max(len(state.losses), 1)
         # As while a plan is made: the state on disk is whole.
-        with on_sigterm(leave):
+        with on_stop(leave):
             validates = self._validate is not None and leads()
             score = agreed(self._validate(self.recipe.network, epoch) if validates else None)
         rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
@@ -238,7 +250,7 @@ class Trainer:
         figures = {name: fmean(figures[name] for figures in state.figures) for name in state.figures[0]}
         row = {"epoch": epoch, "train_loss": loss, "score": score, "learning_rate": rate, **figures}
         state.history.append({**row, "best": int(best)})
-        _log.info("epoch %d of %d: %s", epoch, self.epochs, state.history[-1])
+        _log.info("epoch %d of %d: %s, %s", epoch, self.epochs, _told(state.history[-1]), duration(monotonic() - begun))
         state.epoch, state.piece, state.losses, state.figures = epoch, 0, [], []
         self._save(state)
 
@@ -247,9 +259,9 @@ class Trainer:
         since = sum(epoch > state.best.epoch for epoch in scored)
         return self._patience is not None and since >= self._patience
 
-    def _wish_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        """Handler of SIGTERM between steps: the step under way is finished first."""
-        self._stop = True
+    def _wish_to_stop(self, number: int, _frame: FrameType | None) -> None:
+        """Handler of SIGTERM and SIGINT between steps: the step under way is finished first."""
+        self._stop = number
 
     # --- state on disk ---
 
@@ -294,6 +306,15 @@ class Trainer:
         state = State(**{**values, "plan": plan, "best": Best(**values["best"])})
         _log.info("resumed after epoch %d, step %d", state.epoch, state.step)
         return state
+
+
+def _told(row: dict[str, Any]) -> str:
+    """A row of the history as a sentence of the log."""
+    score = "" if row["score"] is None else f", validation score {row['score']:.4f}"
+    best = " (the best so far)" if row["best"] else ""
+    others = {name: value for name, value in row.items() if name not in ("epoch", "train_loss", "score", "best")}
+    rest = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in others.items())
+    return f"training loss {row['train_loss']:.4f}{score}{best}, {rest}"
 
 
 def _add_row(events: SummaryWriter, state: State) -> None:

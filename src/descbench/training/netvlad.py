@@ -180,7 +180,7 @@ class NetVladRecipe:
             np.lib.format.open_memmap(path, "w+", np.float32, (total, self.network.dim))
         meet()
         descriptors = np.lib.format.open_memmap(path, "r+")
-        loader = self._images.loader(chunks, workers=self.settings.workers)
+        loader = self._images.loader(chunks, workers=self.settings.workers, label="mining")
         with torch.inference_mode():
             for chunk, images in zip(chunks, loader, strict=True):
                 found = _forward(self.network, [image.to(self.device) for image in images])

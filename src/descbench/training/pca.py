@@ -58,7 +58,8 @@ def pca_checkpoint(
     images = TrainingImages.of(listed, image_root, settings.image_size, network)
     descriptors = np.empty((len(listed), network.dim), np.float32)
     with torch.inference_mode():
-        for i, (image,) in enumerate(images.loader([[i] for i in range(len(listed))], workers=workers)):
+        loader = images.loader([[i] for i in range(len(listed))], workers=workers, label="descriptors")
+        for i, (image,) in enumerate(loader):
             descriptors[i] = network.describe(image.to(chosen)).cpu().numpy()
     whitening = learn_pca(descriptors, model.whitening)
     logging.info("whitening to %d dimensions learned from %d descriptors", model.whitening, len(listed))

@@ -105,7 +105,7 @@ class TupleRecipe:
         # Drawn for all images in every process, so that all go on with the same random numbers.
         flips = self.flips(len(chosen), 1)
         mine = [[image] for image in chosen[share()]]
-        loader = self._images.loader(mine, flips[share()], workers=self.settings.workers)
+        loader = self._images.loader(mine, flips[share()], workers=self.settings.workers, label="mining")
         with torch.inference_mode():
             rows = [self.network(image.to(self.device)).cpu().numpy() for (image,) in loader]
         return np.concatenate(woven(rows))

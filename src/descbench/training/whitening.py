@@ -52,7 +52,8 @@ def whiten_checkpoint(
     moments = StreamedMoments(weight.shape[1])
     flips = torch.rand((len(listed), 1), generator=torch.Generator().manual_seed(seed)) < settings.flip
     with torch.inference_mode():
-        for (image,) in images.loader([[i] for i in range(len(listed))], flips, workers=workers):
+        loader = images.loader([[i] for i in range(len(listed))], flips, workers=workers, label="descriptors")
+        for (image,) in loader:
             moments.add(network.unreduced(image.to(chosen), settings.n).cpu().numpy())
     if moments.count < weight.shape[0]:
         raise DataError(
