@@ -130,7 +130,7 @@ class Hostile:
 
 def test_hostile_checkpoint_runs_nothing(tmp_path, state):
     torch.save({**new_format(state), "extra": Hostile(tmp_path / "ran")}, tmp_path / "how.pth")
-    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
+    with pytest.raises(DataError, match=r"posix\.system, which is not plain data.*torch\.save\(model\.state_dict"):
         convert_checkpoint(how(), tmp_path / "how.pth", tmp_path / "out.pt")
     assert not (tmp_path / "ran").exists()
 
