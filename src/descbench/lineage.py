@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from descbench.config.base import ENDING, SPEED, decisive
 from descbench.config.datasets import WithDistractorsDataset
 from descbench.config.models import AsmkMethod, Config, ReleasedFeatures
 from descbench.config.networks import OfficialWeights, OwnModel, TrainedWeights, WeightsFromImages
@@ -60,14 +61,18 @@ class Lineage:
     # --- results ---
 
     def features_digest(self, name: str) -> str:
-        """Digest of all configuration that decides the content of a features block."""
+        """Digest of all configuration that decides the content of a features block.
+
+        When a training ends is left out: the shards name the weights themselves, and training again makes
+        the checkpoint a newer one.
+        """
         block = self._get("features", name)
         if isinstance(block, ReleasedFeatures):
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
         models = [self._get("models", name) for name in self.ancestry(block.model)]
         trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
         seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
-        blocks = [part.model_dump(mode="json") for part in (block, *models, *trainings)]
+        blocks = [decisive(part, SPEED, ENDING) for part in (block, *models, *trainings)]
         own = [digest for name in self.ancestry(block.model) for digest in self.own_files(name).values()]
         return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
 
@@ -121,7 +126,7 @@ class Lineage:
             "datasets": datasets,
         }
         return {
-            section: {name: self._get(section, name).model_dump(mode="json") for name in names}
+            section: {name: decisive(self._get(section, name), SPEED) for name in names}
             for section, names in wanted.items()
         }
 

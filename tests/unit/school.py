@@ -51,6 +51,11 @@ def make_school(folder, model=MODEL) -> TrainingFiles:
     write_ground_truth(GroundTruth("classic", tuple(labels)), folder / "val.json")
     drawn = model.model_copy(update={"weights": RandomWeights(source="random")})
     convert_checkpoint(drawn, None, folder / "start.pt")
+    return make_files(folder)
+
+
+def make_files(folder) -> TrainingFiles:
+    """The files of a school that is there."""
     return TrainingFiles(
         start=folder / "start.pt",
         images=ImageList(folder / "train.csv", folder / "images"),

@@ -4,23 +4,27 @@ import csv
 import logging
 import math
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_school
+from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_files, make_school
 
-from descbench.config.networks import WhitenedWeights
+from descbench.config.networks import RandomWeights, WhitenedWeights
 from descbench.config.search import QuerySettings
 from descbench.config.training import Validation
+from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
+from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
 from descbench.errors import DataError
-from descbench.models.checkpoints import load_network
+from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Best
 from descbench.training.mining import Pairs, mine_tuples
@@ -119,6 +123,130 @@ def test_more_epochs_go_on_from_the_state(through, tmp_path, monkeypatch):
     assert planned == [(4, 0)]
 
 
+BRIEF = {"image_size": 32, "epochs": 3, "negatives": 1, "queries": 2, "pool": 12, "patience": 3}
+VALIDATION = Validation(dataset="val", every=1)
+PATIENT = SETTINGS.model_copy(update={**BRIEF, "validation": VALIDATION})
+
+
+def other_pairs(files, model, settings):
+    write_pairs(TrainingPairs((0, 4, 8), (1, 6, 10)), files.labels)
+
+
+def other_clusters(files, model, settings):
+    manifest = read_manifest(files.images.manifest)
+    last = replace(manifest.rows[-1], cluster=99)
+    write_manifest(Manifest((*manifest.rows[:-1], last)), files.images.manifest)
+
+
+def other_truth(files, model, settings):
+    write_ground_truth(GroundTruth("classic", ({"ok": (2,), "junk": ()},) * 3), files.ground_truth)
+
+
+def other_validation_images(files, model, settings):
+    names = [row.path for row in read_manifest(files.validation.manifest).of_role("database").rows]
+    rows = (*rows_of("query", names[1:4]), *rows_of("database", names))
+    write_manifest(Manifest(rows), files.validation.manifest)
+
+
+def other_start(files, model, settings):
+    drawn = model.model_copy(update={"weights": RandomWeights(source="random", seed=5)})
+    convert_checkpoint(drawn, None, files.start)
+
+
+def other_network(files, model, settings):
+    """The same weights, averaged over another window."""
+    model = model.model_copy(update={"smoothing": 0})
+    convert_checkpoint(model.model_copy(update={"weights": RandomWeights(source="random")}), None, files.start)
+    return model, settings
+
+
+def settings_of(**changes):
+    return lambda files, model, settings: (model, settings.model_copy(update=changes))
+
+
+def validated(**changes):
+    return settings_of(validation=VALIDATION.model_copy(update=changes))
+
+
+ANEW = [(1, 0)]
+PLAN = TupleRecipe.plan
+# What is changed after a training, and what is planned when it runs again. Scores fall from epoch to epoch.
+RESUMED = {
+    "nothing": (lambda *_: None, []),
+    "workers": (settings_of(workers=1), []),
+    "more epochs": (settings_of(epochs=4), [(4, 0)]),
+    "less epochs": (settings_of(epochs=2), ANEW),
+    "more patience": (settings_of(patience=9), []),
+    "less patience": (settings_of(patience=1), ANEW),
+    "another cadence": (validated(every=2), ANEW),
+    "no validation": (settings_of(validation=None), ANEW),
+    "another size in validation": (validated(image_size=48), ANEW),
+    "another margin": (settings_of(margin=0.5), ANEW),
+    "pairs": (other_pairs, ANEW),
+    "clusters": (other_clusters, ANEW),
+    "labels of the validation": (other_truth, ANEW),
+    "images of the validation": (other_validation_images, ANEW),
+    "start": (other_start, ANEW),
+    "network": (other_network, ANEW),
+}
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """A training of three epochs, each validated; a score falls from epoch to epoch, without any search."""
+    files = make_school(tmp_path_factory.mktemp("patient") / "school")
+    with pytest.MonkeyPatch.context() as patch:
+        scores = iter(np.linspace(1, 0, 60).tolist())
+        patch.setattr("descbench.training.train.Validator.__call__", lambda self, network: next(scores))
+        train_checkpoint(files, MODEL, PATIENT, device="cpu")
+        yield files
+
+
+class BegunAnew(Exception):
+    """Ends a training that begins with its first epoch."""
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """Pieces of epochs that are planned, and so trained; the first epoch is not."""
+    found = []
+
+    def look(self, *which):
+        found.append(which)
+        if which in ANEW:
+            raise BegunAnew
+        return PLAN(self, *which)
+
+    monkeypatch.setattr(TupleRecipe, "plan", look)
+    return found
+
+
+@pytest.mark.parametrize("change", RESUMED)
+def test_what_a_state_is_resumed_for(patient, tmp_path, planned, change):
+    """A state goes on where training anew would come by it, and nowhere else."""
+    folder = tmp_path / "school"
+    shutil.copytree(patient.start.parent, folder)
+    files, (edit, expected) = make_files(folder), RESUMED[change]
+    model, settings = edit(files, MODEL, PATIENT) or (MODEL, PATIENT)
+    with pytest.raises(BegunAnew) if expected == ANEW else nullcontext():
+        train_checkpoint(files, model, settings, device="cpu")
+    assert planned == expected
+    if expected != ANEW:
+        # The best epoch is the first, whatever comes after.
+        assert files.checkpoint.read_bytes() == patient.checkpoint.read_bytes()
+
+
+def test_a_cadence_that_validates_the_same_epochs_goes_on(school, planned):
+    first, second = (
+        PATIENT.model_copy(update={"validation": VALIDATION.model_copy(update={"every": every})}) for every in (8, 9)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TupleRecipe, "plan", PLAN)
+        train_checkpoint(school, MODEL, first, device="cpu")
+    train_checkpoint(school, MODEL, second, device="cpu")
+    assert planned == []
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_images(school, monkeypatch):
     plain = TupleRecipe.loss
     monkeypatch.setattr(TupleRecipe, "loss", lambda self, item: math.nan * plain(self, item))
@@ -205,7 +333,7 @@ def test_patience_ends_a_training(school, monkeypatch):
     validation = Validation(dataset="val", every=1)
     settings = SETTINGS.model_copy(update={"validation": validation, "patience": 2, "epochs": 9})
     scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
-    monkeypatch.setattr("descbench.training.train.Validator.__call__", lambda self, network, epoch: next(scores))
+    monkeypatch.setattr("descbench.training.train.Validator.__call__", lambda self, network: next(scores))
     train_checkpoint(school, MODEL, settings, device="cpu")
     assert len(school.history.read_text().splitlines()) == 1 + 4
     assert torch.load(school.checkpoint, weights_only=True)["source"]["epoch"] == 2

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from descbench.features.store import ShardReader
+from descbench.models.checkpoints import checkpoint_digest
 
 TABLE = "results/table2.csv"
 
@@ -122,16 +123,27 @@ def test_whitened_and_trained_checkpoints(workplace):
         "features": {"how": {"model": "trained"}, "how_single": {"model": "trained"}},
     }
     assert workplace.planned("results/report.html", overlay=overlay)["train_checkpoint"] == 1
-    workplace.run("--cores", "2", "results/training/trained/history.csv", overlay=overlay)
+    features = "results/features/how/alderford/query/00000.h5"
+    workplace.run("--cores", "2", "results/training/trained/history.csv", features, overlay=overlay)
     with open(workplace.folder / "results/training/trained/history.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(0 < float(row["score"]) <= 1 for row in rows)
     assert (workplace.folder / "results/checkpoints/trained.pt").is_file()
+    # How many processes load images decides nothing; one epoch more goes on from the state.
+    brief = overlay["training"]["brief"]
+    more = [{**overlay, "training": {"brief": {**brief, **change}}} for change in ({"workers": 2}, {"epochs": 3})]
+    assert workplace.planned(features, overlay=more[0]) == {}
+    assert workplace.planned(features, overlay=more[1]) == {"train_checkpoint": 1, "extract_features": 1}
     # A deleted checkpoint comes back from the state, without training again.
     (workplace.folder / "results/checkpoints/trained.pt").unlink()
     again = workplace.run("--cores", "2", "results/checkpoints/trained.pt", overlay=overlay)
     assert "epoch 2 of 2" not in again.stdout + again.stderr
+    longer = workplace.run("--cores", "2", features, overlay=more[1])
+    assert "epoch 3 of 3" in longer.stdout + longer.stderr
+    assert "epoch 2 of 3" not in longer.stdout + longer.stderr
+    with ShardReader(workplace.folder / features) as shard:
+        assert shard.info.checkpoint == checkpoint_digest(workplace.folder / "results/checkpoints/trained.pt")
 
 
 def test_photographs_of_ones_own(workplace, real_data):

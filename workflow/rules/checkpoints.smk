@@ -102,16 +102,17 @@ rule train_checkpoint:
     threads: 8 * cfg.training_gpus
     resources:
         gpu=cfg.training_gpus * gpus(),
-        # A resource and no parameter: the number of processes is no reason to train again.
+        # Resources and no parameters: the number of processes is no reason to train again.
         processes=cfg.training_gpus,
+        workers=lambda wildcards: layout.training_block(wildcards.model).workers,
         nodes=1,
         mem_mb=growing(24000 * cfg.training_gpus),
         runtime=growing_minutes(2880),
     params:
         code=TRAIN_CHECKPOINT_VERSION,
         model=lambda wildcards: block("models", wildcards.model),
-        training=lambda wildcards: layout.training_block(wildcards.model).model_dump(
-            mode="json"
+        training=lambda wildcards: block(
+            "training", cfg.models[wildcards.model].weights.training
         ),
         roots=lambda wildcards: [
             layout.image_root(name)

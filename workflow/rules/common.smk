@@ -1,6 +1,7 @@
 # What the rules share: the validated configuration, the plan of files, and names for wildcards.
 from dataclasses import asdict
 
+from descbench.config.base import NOTE, SPEED, decisive
 from descbench.config.load import load_config
 from descbench.config.datasets import (
     KaptureDataset,
@@ -77,8 +78,8 @@ def any_of(names):
 
 
 def block(section, name):
-    """One block of the configuration as plain values, to be passed as a parameter."""
-    return getattr(cfg, section)[name].model_dump(mode="json")
+    """What decides in a block of the configuration, as plain values, to be passed as a parameter."""
+    return decisive(getattr(cfg, section)[name], SPEED, NOTE)
 
 
 def gpus(wildcards=None):

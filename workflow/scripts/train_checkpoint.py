@@ -27,7 +27,7 @@ with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
             folder=Path(params.folder),
         ),
         TypeAdapter(Model).validate_python(params.model),
-        TypeAdapter(Training).validate_python(params.training),
+        TypeAdapter(Training).validate_python({**params.training, "workers": snakemake.resources.workers}),
         seed=params.seed,
         device=params.device,
     )

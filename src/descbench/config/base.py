@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,34 @@ class Strict(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mark of a key that does not decide a result as other keys do: ``Annotated[int, SPEED] = Field(...)``."""
+
+    name: str
+
+
+SPEED = Effect("how fast a result comes, nothing else")
+ENDING = Effect("when a training ends and which of its epochs are validated, not what an epoch gives")
+NOTE = Effect("what a reader is told, nothing else")
+
+
+def decisive(block: BaseModel, *without: Effect) -> dict[str, Any]:
+    """A block as plain values, without its keys, and those of the blocks in it, that have such an effect.
+
+    What results are compared by (digests, the parameters of rules) is made of this, so that a key that decides
+    nothing makes nothing anew.
+    """
+    values = block.model_dump(mode="json")
+    for name, field in type(block).model_fields.items():
+        value = getattr(block, name)
+        if any(effect in field.metadata for effect in without):
+            del values[name]
+        elif isinstance(value, BaseModel):
+            values[name] = decisive(value, *without)
+    return values
 
 
 def _parse_count(value: Any) -> Any:

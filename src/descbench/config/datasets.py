@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Below, Name, Names, Role, Several, Strict, Text, UserPath
+from descbench.config.base import NOTE, Below, Name, Names, Role, Several, Strict, Text, UserPath
 
 # Depths of recall@N, and those of the mean precision.
 RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
@@ -52,7 +52,9 @@ class DatasetBase(Strict):
     )
     counts_verified: bool = Field(True, description="false: the counts are hearsay, and other ones only a warning.")
     shard_size: Several | None = Field(None, description="Images in a shard; null = the site's `shard_size`.")
-    note: Text | None = Field(None, description="What a reader of the results must know about this dataset.")
+    note: Annotated[Text | None, NOTE] = Field(
+        None, description="What a reader of the results must know about this dataset."
+    )
 
     @model_validator(mode="after")
     def _counts_of_roles(self) -> DatasetBase:

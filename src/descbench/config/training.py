@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import HOW_SCALES, Count, ImageSize, Label, Name, Scales, Seed, Several, Strict
+from descbench.config.base import (
+    ENDING,
+    HOW_SCALES,
+    SPEED,
+    Count,
+    ImageSize,
+    Label,
+    Name,
+    Scales,
+    Seed,
+    Several,
+    Strict,
+)
 from descbench.config.search import IndexSettings, QuerySettings
 
 
@@ -15,7 +27,7 @@ class Validation(Strict):
 
     dataset: Name = Field(description="Dataset with queries and ground truth.")
     metric: Label = Field("map", description="Key of the scores that decides which epoch is the best.")
-    every: Several = Field(5, description="Epochs between two validations.")
+    every: Annotated[Several, ENDING] = Field(5, description="Epochs between two validations.")
     image_size: ImageSize = Field(1024, description="Longer side in pixels.")
     scales: Scales = Field(HOW_SCALES, description="Pyramid of queries and database.")
     n: Several = Field(1000, description="Strongest features of an image.")
@@ -59,7 +71,7 @@ class TupleTraining(TrainingBase):
 
     dataset: Name = Field(description="Training images and pairs (format sfm120k).")
     image_size: ImageSize = Field(1024, description="Longer side in pixels.")
-    epochs: Several = Field(20, description="Passes; each mines its own tuples.")
+    epochs: Annotated[Several, ENDING] = Field(20, description="Passes; each mines its own tuples.")
     learning_rate: float = Field(gt=0, le=10, description="Of Adam; the reduction has 0.")
     weight_decay: float = Field(1e-4, ge=0, le=10, description="Coupled L2 of Adam.")
     gamma: float = Field(0.99, gt=0, le=10, description="Factor of the learning rate after each epoch.")
@@ -69,9 +81,13 @@ class TupleTraining(TrainingBase):
     pool: Several = Field(20000, description="Images drawn for an epoch, among which negatives are sought.")
     batch: Several = Field(5, description="Tuples of a step; their gradients add up.")
     validation: Validation | None = Field(None, description="null: the epoch of the smallest training loss is kept.")
-    patience: Several | None = Field(None, description="End after so many validations in a row without a gain.")
+    patience: Annotated[Several | None, ENDING] = Field(
+        None, description="End after so many validations in a row without a gain."
+    )
     amp: bool = Field(False, description="Mixed precision (bfloat16) on a GPU; on the CPU it has no effect.")
-    workers: int = Field(6, ge=0, le=256, description="Processes that load images; no effect on the result.")
+    workers: Annotated[int, SPEED] = Field(
+        6, ge=0, le=256, description="Processes that load images; no effect on the result."
+    )
 
 
 class HowTraining(TupleTraining):
@@ -84,7 +100,7 @@ class FireTraining(TupleTraining):
     """FIRe: contrastive loss on matched super-features, decorrelation of attention maps, mirrored images."""
 
     recipe: Literal["fire"]
-    epochs: Several = Field(200, description="Passes; each mines its own tuples.")
+    epochs: Annotated[Several, ENDING] = Field(200, description="Passes; each mines its own tuples.")
     learning_rate: float = Field(3e-5, gt=0, le=10, description="Of Adam; the reduction has 0.")
     margin: float = Field(1.1, gt=0, le=1e6, description="Distance beyond which a negative costs nothing.")
     superfeature_weight: float = Field(0.02, ge=0, le=1e6, description="Weight of the loss on super-features.")
@@ -104,7 +120,7 @@ class PlaceValidation(Strict):
     metric: Literal["recall@1", "recall@5", "recall@10", "recall@20", "recall@50", "recall@100"] = Field(
         "recall@5", description="Key of the scores that decides which epoch is the best."
     )
-    every: Several = Field(1, description="Epochs between two validations.")
+    every: Annotated[Several, ENDING] = Field(1, description="Epochs between two validations.")
     image_size: ImageSize = Field(640, description="Longer side in pixels.")
 
 
@@ -117,7 +133,7 @@ class NetVladTraining(TrainingBase):
     first_layer: Literal["conv1", "conv2", "conv3", "conv4", "conv5", "pool"] = Field(
         "conv5", description="Lowest block of layers that is trained, up to the pooling."
     )
-    epochs: Several = Field(30, description="Passes over the queries.")
+    epochs: Annotated[Several, ENDING] = Field(30, description="Passes over the queries.")
     optimiser: Literal["sgd", "adam"] = Field("sgd", description="adam: without weight decay, momentum and schedule.")
     learning_rate: float = Field(1e-4, gt=0, le=10, description="Before the first step of the schedule.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
@@ -138,9 +154,13 @@ class NetVladTraining(TrainingBase):
     batch: Several = Field(4, description="Queries of a step.")
     seed: Seed = Field(123, description="Of what is drawn.")
     validation: PlaceValidation | None = Field(None, description="null: the epoch of the smallest loss is kept.")
-    patience: Several | None = Field(None, description="End after so many validations in a row without a gain.")
+    patience: Annotated[Several | None, ENDING] = Field(
+        None, description="End after so many validations in a row without a gain."
+    )
     amp: bool = Field(False, description="Mixed precision (bfloat16) on a GPU; on the CPU it has no effect.")
-    workers: int = Field(8, ge=0, le=256, description="Processes that load images; no effect on the result.")
+    workers: Annotated[int, SPEED] = Field(
+        8, ge=0, le=256, description="Processes that load images; no effect on the result."
+    )
 
     def least_pool(self) -> int:
         """Ten times the negatives are looked at (:mod:`descbench.training.hard_negatives`)."""

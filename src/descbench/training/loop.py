@@ -12,7 +12,7 @@ import csv
 import logging
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -127,7 +127,7 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-Validate = Callable[[nn.Module, int], float | None]
+Validate = Callable[[nn.Module], float]
 
 
 class Trainer:
@@ -137,9 +137,9 @@ class Trainer:
         recipe: network, optimiser, schedule and steps.
         epochs: how many in all.
         folder: where ``state.pt`` and the TensorBoard events lie.
-        digest: of everything that decides the result, apart from ``epochs``: a state of another one is
-            not resumed.
-        validate: network and epoch -> score (larger is better), or None for an epoch without validation.
+        digest: of everything that decides what an epoch gives: a state of another one is not resumed.
+        validate: network -> score (larger is better).
+        every: epochs between two validations.
         patience: end after so many validations in a row that were not the best.
     """
 
@@ -151,10 +151,11 @@ class Trainer:
         folder: Path,
         digest: str,
         validate: Validate | None = None,
+        every: int = 1,
         patience: int | None = None,
     ) -> None:
         self.recipe, self.epochs, self.folder, self.digest = recipe, epochs, folder, digest
-        self._validate, self._patience = validate, patience
+        self._validate, self._every, self._patience = validate, every, patience
         self._gradients: SharedGradients | None = None
         self._stop = 0
 
@@ -170,7 +171,7 @@ class Trainer:
         # Processes wait for each other here, so that none writes a state before all have read theirs.
         self._gradients = SharedGradients(self.recipe.network, self.recipe.loss)
         with self._events(state) as events, on_stop(self._wish_to_stop):
-            while state.epoch < self.epochs and not self._given_up(state):
+            while state.epoch < self.epochs and not self._given_up(state.history):
                 begun = monotonic()
                 self._train_epoch(state)
                 self._finish_epoch(state, begun)
@@ -231,15 +232,15 @@ class Trainer:
 
     def _finish_epoch(self, state: State, begun: float) -> None:
         """Validation, schedule, history and state of an epoch whose steps are done; ``begun`` is for the log."""
-        if self._validate is not None:
+        epoch = state.epoch + 1
+        if self._is_validated(epoch):
             # A validation can be long: what was trained must not wait for it.
             self._save(state)
-        epoch = state.epoch + 1
         loss = sum(state.losses) / max(len(state.losses), 1)
         # As while a plan is made: the state on disk is whole.
         with on_stop(leave):
-            validates = self._validate is not None and leads()
-            score = agreed(self._validate(self.recipe.network, epoch) if validates else None)
+            validates = self._is_validated(epoch) and leads()
+            score = agreed(self._validate(self.recipe.network) if validates else None)
         rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
         self.recipe.scheduler.step()
         best = state.best.beaten_by(loss, score)
@@ -254,9 +255,12 @@ class Trainer:
         state.epoch, state.piece, state.losses, state.figures = epoch, 0, [], []
         self._save(state)
 
-    def _given_up(self, state: State) -> bool:
-        scored = [row["epoch"] for row in state.history if row["score"] is not None]
-        since = sum(epoch > state.best.epoch for epoch in scored)
+    def _is_validated(self, epoch: int) -> bool:
+        return self._validate is not None and epoch % self._every == 0
+
+    def _given_up(self, history: Sequence[dict[str, Any]]) -> bool:
+        best = max((row["epoch"] for row in history if row["best"]), default=0)
+        since = sum(epoch > best for epoch in _scored(history))
         return self._patience is not None and since >= self._patience
 
     def _wish_to_stop(self, number: int, _frame: FrameType | None) -> None:
@@ -285,17 +289,27 @@ class Trainer:
         with atomic_path(self.folder / "state.pt") as temporary:
             torch.save(content, temporary)
 
+    def _left_behind(self, history: Sequence[dict[str, Any]]) -> str:
+        """Why a training with the present epochs, validations and patience would not come by a state; else empty."""
+        if len(history) > self.epochs:
+            return f"is {len(history)} epochs old, {self.epochs} are wanted"
+        if _scored(history) != [row["epoch"] for row in history if self._is_validated(row["epoch"])]:
+            return f"was not validated every {self._every} epochs"
+        if any(self._given_up(history[:epochs]) for epochs in range(1, len(history))):
+            return f"is {len(history)} epochs old, with a patience of {self._patience} training ends before"
+        return ""
+
     def _resumed(self) -> State:
         path = self.folder / "state.pt"
         if not path.is_file():
             return State()
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.get("format") != _FORMAT or content["digest"] != self.digest:
-            _log.warning("%s belongs to another configuration: training starts anew", path)
+            _log.warning("%s belongs to another configuration, or to other labels: training starts anew", path)
             return State()
         values = content["state"]
-        if values["epoch"] > self.epochs:
-            _log.warning("%s is %d epochs old, %d are wanted: training starts anew", path, values["epoch"], self.epochs)
+        if reason := self._left_behind(values["history"]):
+            _log.warning("%s %s: training starts anew", path, reason)
             return State()
         self.recipe.network.load_state_dict(content["network"])
         self.recipe.optimiser.load_state_dict(content["optimiser"])
@@ -315,6 +329,11 @@ def _told(row: dict[str, Any]) -> str:
     others = {name: value for name, value in row.items() if name not in ("epoch", "train_loss", "score", "best")}
     rest = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in others.items())
     return f"training loss {row['train_loss']:.4f}{score}{best}, {rest}"
+
+
+def _scored(history: Sequence[dict[str, Any]]) -> list[int]:
+    """Epochs that were validated."""
+    return [row["epoch"] for row in history if row["score"] is not None]
 
 
 def _add_row(events: SummaryWriter, state: State) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from descbench.config.base import ENDING, SPEED, decisive
 from descbench.config.networks import Model, NetVladModel
 from descbench.config.training import NetVladTraining, PlaceValidation, Training
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.pairs import read_pairs
 from descbench.datasets.places import read_places
 from descbench.device import pick_device
-from descbench.io.digests import digest_of
+from descbench.io.digests import digest_of, sha256_file
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.models.netvlad_files import RunState, write_run
 from descbench.training import TRAIN_CHECKPOINT_VERSION
@@ -79,14 +81,14 @@ def train_checkpoint(
     rows = _training_rows(files.images, settings)
     images = TrainingImages.of(rows, files.images.root, settings.image_size, network)
     recipe = _recipe(network, images, rows, files, settings, chosen)
-    start = checkpoint_digest(files.start)
-    decisive = settings.model_dump(mode="json", exclude={"epochs", "patience", "workers"})
+    start, decided = checkpoint_digest(files.start), decisive(settings, SPEED, ENDING)
     trainer = Trainer(
         recipe,
         epochs=settings.epochs,
         folder=files.folder,
-        digest=digest_of([TRAIN_CHECKPOINT_VERSION, start, rows.digest(), decisive, seed]),
+        digest=digest_of([TRAIN_CHECKPOINT_VERSION, _inputs(files, network, model), start, decided, seed]),
         validate=_validator(files, model, settings, device),
+        every=settings.validation.every if settings.validation else 1,
         patience=settings.patience,
     )
     state = trainer.run()
@@ -95,8 +97,18 @@ def train_checkpoint(
     if isinstance(model, NetVladModel):
         _write_run(files.folder / "run", model, recipe, state, settings)
     network.load_state_dict(state.weights)
-    save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decisive})
+    save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decided})
     write_history(state.history, files.history)
+
+
+def _inputs(files: TrainingFiles, network: nn.Module, model: Model) -> list[Any]:
+    """What a training is made from, apart from settings and weights: the network, images and labels by content."""
+    lists = [files.images.manifest, files.labels]
+    if files.validation is not None:
+        lists += [files.validation.manifest, files.ground_truth]
+    architecture = model.model_dump(mode="json", exclude={"weights"})
+    colours = [[float(value) for value in values] for values in (network.mean, network.std)]
+    return [architecture, colours, [sha256_file(path) for path in lists]]
 
 
 def _write_run(folder: Path, model: NetVladModel, recipe: Recipe, state: State, settings: NetVladTraining) -> None:
@@ -142,7 +154,6 @@ def _validator(files: TrainingFiles, model: Model, settings: Training, device: s
         return None
     common = {
         "model": model,
-        "every": validation.every,
         "metric": validation.metric,
         "images": files.validation,
         "ground_truth": files.ground_truth,

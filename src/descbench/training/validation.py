@@ -43,7 +43,6 @@ class Validator(ABC):
 
     Attributes:
         model: block of the network.
-        every: epochs between two validations.
         metric: key of the scores that is given back.
         images: the dataset.
         ground_truth: its labels.
@@ -52,7 +51,6 @@ class Validator(ABC):
     """
 
     model: Model
-    every: int
     metric: str
     images: ImageList
     ground_truth: Path
@@ -60,10 +58,8 @@ class Validator(ABC):
     device: str
     workers: int
 
-    def __call__(self, network: nn.Module, epoch: int) -> float | None:
-        """The deciding metric, or None in an epoch without validation."""
-        if epoch % self.every:
-            return None
+    def __call__(self, network: nn.Module) -> float:
+        """The deciding metric."""
         with tempfile.TemporaryDirectory(prefix="validation-", dir=self.folder) as name:
             folder = Path(name)
             save_network(network, self.model, folder / "network.pt", {})
