@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +24,12 @@ class Step:
         ranges: whether ``Range`` is honoured (with ``If-Range``, if the ETag fits).
         etag: ETag of the file.
         length: whether the length is announced.
+        modified: Last-Modified of the file.
+        span: sent instead of the right Content-Range of a part.
+        raw: everything that is sent, from the status line on, instead of all above.
+        trickle: bytes of each piece of the body (or of ``raw``), and the pause in seconds before it.
+        endless: the body is sent again and again.
+        blind: a part is sent whatever If-Range says.
     """
 
     body: bytes = b""
@@ -30,6 +39,12 @@ class Step:
     ranges: bool = True
     etag: str | None = '"one"'
     length: bool = True
+    modified: str | None = None
+    span: str | None = None
+    raw: bytes | None = None
+    trickle: tuple[int, float] | None = None
+    endless: bool = False
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,8 @@ class Seen:
 class Server:
     """Answers from ``script``: path -> steps, the last one for ever; other paths are 404."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._scheme = "http" if tls is None else "https"
         self.script: dict[str, list[Step]] = {}
         self.seen: list[Seen] = []
         outer = self
@@ -56,13 +72,16 @@ class Server:
                 """Keep the output of the tests clean."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._stopped = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 
     @property
     def root(self) -> str:
         """Beginning of every address."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def paths(self) -> list[str]:
         """Paths asked for, in order."""
@@ -70,6 +89,7 @@ class Server:
 
     def stop(self) -> None:
         """Close the port."""
+        self._stopped = True
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -78,26 +98,47 @@ class Server:
         self.seen.append(Seen(request.path, dict(request.headers)))
         steps = self.script.get(request.path, [Step(status=404)])
         step = steps.pop(0) if len(steps) > 1 else steps[0]
-        start = _range_start(step, request.headers)
-        status = step.status or (200 if start is None else 416 if start >= len(step.body) else 206)
-        body = b"" if status == 416 else step.body[start or 0 :]
-        request.send_response(status)
-        if step.etag and status in (200, 206, 416):
-            request.send_header("ETag", step.etag)
-        if status in (206, 416):
-            span = "*" if status == 416 else f"{start}-{len(step.body) - 1}"
-            request.send_header("Content-Range", f"bytes {span}/{len(step.body)}")
-        if step.length:
-            request.send_header("Content-Length", str(len(body)))
-        for name, value in step.headers.items():
-            request.send_header(name, value)
-        request.end_headers()
-        request.wfile.write(body if step.cut is None else body[: step.cut])
         request.close_connection = True
+        with contextlib.suppress(OSError):
+            if step.raw is not None:
+                self._send(request, step, step.raw)
+            else:
+                self._send(request, step, _headed(request, step))
+
+    def _send(self, request: BaseHTTPRequestHandler, step: Step, body: bytes) -> None:
+        piece, pause = step.trickle or (len(body) or 1, 0.0)
+        while True:
+            for start in range(0, len(body), piece):
+                time.sleep(pause)
+                request.wfile.write(body[start : start + piece])
+            if not step.endless or self._stopped:
+                return
+
+
+def _headed(request: BaseHTTPRequestHandler, step: Step) -> bytes:
+    """Send status and headers; gives the body to send."""
+    start = _range_start(step, request.headers)
+    status = step.status or (200 if start is None else 416 if start >= len(step.body) else 206)
+    body = b"" if status == 416 else step.body[start or 0 :]
+    request.send_response(status)
+    if step.etag and status in (200, 206, 416):
+        request.send_header("ETag", step.etag)
+    if step.modified:
+        request.send_header("Last-Modified", step.modified)
+    if status in (206, 416):
+        span = "*" if status == 416 else f"{start or 0}-{len(step.body) - 1}"
+        request.send_header("Content-Range", step.span or f"bytes {span}/{len(step.body)}")
+    if step.length:
+        request.send_header("Content-Length", str(len(body)))
+    for name, value in step.headers.items():
+        request.send_header(name, value)
+    request.end_headers()
+    return body if step.cut is None else body[: step.cut]
 
 
 def _range_start(step: Step, headers: Mapping[str, str]) -> int | None:
     wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
     if wanted is None or not step.ranges or step.status is not None:
         return None
-    return int(wanted[1]) if headers.get("If-Range", step.etag) == step.etag else None
+    asked = headers.get("If-Range")
+    return int(wanted[1]) if step.blind or asked in (None, step.etag, step.modified) else None

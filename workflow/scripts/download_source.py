@@ -4,6 +4,7 @@ from pathlib import Path
 
 from descbench.config.sources import Source
 from descbench.io.download import download_source
+from descbench.io.run_notes import run_folder
 from descbench.jobs import job
 
 with job(snakemake):
@@ -15,4 +16,5 @@ with job(snakemake):
         part=params.part,
         mirrors=params.mirrors,
         offline=params.offline,
+        run=run_folder(),
     )

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from descbench import __version__
 from descbench.config.sources import Source
 from descbench.errors import DownloadError
 from descbench.io.atomic import write_json
+from descbench.io.connection import MirrorError, Session
 from descbench.io.digests import git_blob_sha1_file, sha256_file
-from descbench.io.transfer import Effort, MirrorError, discard, fetch
+from descbench.io.run_notes import note_missing
+from descbench.io.transfer import Arrived, Effort, Wanted, discard, fetch
+from descbench.io.webpages import HEAD, stand_in
 
 
 def download_source(
@@ -30,6 +30,9 @@ def download_source(
     retries: int = 4,
     backoff: float = 1.0,
     timeout: float = 60.0,
+    slowest: float = 1024.0,
+    largest: int = 1 << 36,
+    run: Path | None = None,
 ) -> None:
     """Bring a file of the internet to ``target`` and note its origin in ``<target>.provenance.json``.
 
@@ -49,6 +52,9 @@ def download_source(
         retries: further attempts at an address after a passing failure.
         backoff: pause before the first of them in seconds, doubled each time.
         timeout: seconds without any data after which a connection counts as dead.
+        slowest: bytes a second, over each ``timeout`` seconds, below which a server is left.
+        largest: bytes of a file whose length neither the server nor the catalogue states.
+        run: folder in which the jobs of a run share notes (:mod:`descbench.io.run_notes`).
 
     Raises:
         DownloadError: the file could not be had; lists every address with its reason and says where
@@ -61,16 +67,18 @@ def download_source(
         if _keep_existing(name, source, target) or _use_local_copy(name, source, target, part):
             return
         if source.access == "request":
+            note_missing(run, name, target, f"on request only: {source.ask}")
             raise DownloadError(_ask_for_it(name, source, target))
         addresses = _addresses(source, part, mirrors or {})
         if offline:
             reasons = dict.fromkeys(addresses, "not tried: the configuration says `offline`")
         else:
-            effort = Effort(retries, backoff, timeout)
-            reasons = _try_addresses(source, target, addresses, effort)
+            effort = Effort(retries, backoff, timeout, slowest, largest)
+            reasons = _try_addresses(source, target, addresses, effort, run)
     except OSError as error:
         raise DownloadError(f"{target}: cannot be written ({error.strerror or error}); check the folder.") from error
     if reasons:
+        note_missing(run, name, target, _briefly(reasons))
         raise DownloadError(_nothing_worked(name, target, reasons))
 
 
@@ -102,27 +110,46 @@ def _addresses(source: Source, part: int | None, mirrors: Mapping[str, str]) -> 
     return list(dict.fromkeys([*own, *public]))
 
 
-def _try_addresses(source: Source, target: Path, addresses: list[str], effort: Effort) -> dict[str, str]:
+def _try_addresses(
+    source: Source, target: Path, addresses: list[str], effort: Effort, run: Path | None
+) -> dict[str, str]:
     """Fetch from the first address that works; returns the reasons of all if none does."""
     reasons: dict[str, str] = {}
-    with requests.Session() as session:
-        session.headers["User-Agent"] = f"descbench/{__version__}"
+    with Session(run) as session:
         for url in addresses:
             partial = target.with_name(f"{target.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}")
             try:
-                fetch(session, url, partial, size=_size(source), effort=effort)
-                sha256 = _verified(source, partial)
-            except MirrorError as error:
+                arrived, sha256 = _fetch_verified(session, source, url, partial, effort)
+            except (MirrorError, _WrongContentError) as error:
                 reasons[url] = str(error)
                 continue
-            except _WrongContentError as error:
-                discard(partial)
-                reasons[url] = str(error)
-                continue
-            _note_origin(source, target, partial, sha256, url, "mirror")
+            _note_origin(source, target, partial, sha256, url, "mirror", arrived.address)
             _rename(partial, target)
             return {}
     return reasons
+
+
+def _fetch_verified(session: Session, source: Source, url: str, partial: Path, effort: Effort) -> tuple[Arrived, str]:
+    """Fetch and check; where two answers together are not the file, the whole is fetched once more."""
+    single = source.parts is None
+    wanted = Wanted(
+        size=source.size if single else None,
+        verified=single and (source.sha256 is not None or source.git_blob_sha1 is not None),
+        page=_is_page(partial.name.rsplit(".part-", 1)[0]),
+    )
+    while True:
+        arrived = fetch(session, url, partial, wanted, effort)
+        try:
+            return arrived, _verified(source, partial, wanted.page)
+        except _WrongContentError:
+            discard(partial)
+            if not arrived.resumed:
+                raise
+
+
+def _is_page(name: str) -> bool:
+    """Whether a source is a web page, so that one is what must come."""
+    return name.lower().endswith((".html", ".htm", ".xhtml"))
 
 
 def _rename(partial: Path, target: Path) -> None:
@@ -149,15 +176,15 @@ class _WrongContentError(Exception):
     """A file that arrived in full is not the one expected."""
 
 
-def _size(source: Source) -> int | None:
-    return source.size if source.parts is None else None
-
-
-def _verified(source: Source, path: Path) -> str:
+def _verified(source: Source, path: Path, page_wanted: bool) -> str:
     """SHA-256 of a file that passes all checks of its source."""
     length = path.stat().st_size
     if length == 0:
         raise _WrongContentError("the file is empty")
+    with open(path, "rb") as stream:
+        what = stand_in(stream.read(HEAD), page_wanted=page_wanted)
+    if what is not None:
+        raise _WrongContentError(f"holds {what}, not the file expected")
     sha256 = sha256_file(path)
     if source.parts is not None:
         return sha256
@@ -184,7 +211,7 @@ def _keep_existing(name: str, source: Source, target: Path) -> bool:
     if not target.is_file():
         raise DownloadError(f"{target}: is no file; remove it, so that sources.{name} can be put there.")
     try:
-        sha256 = _verified(source, target)
+        sha256 = _verified(source, target, _is_page(target.name))
     except _WrongContentError as error:
         raise DownloadError(f"{target}: {error}; delete it and run again, or put the right file there.") from None
     if not provenance_path(target).exists():
@@ -203,7 +230,7 @@ def _use_local_copy(name: str, source: Source, target: Path, part: int | None) -
     if not copy.is_file():
         raise DownloadError(f"{copy}: {key} names no file; correct the path, or remove the key to download.")
     try:
-        sha256 = _verified(source, copy)
+        sha256 = _verified(source, copy, _is_page(target.name))
     except _WrongContentError as error:
         raise DownloadError(f"{copy}: {key} is not the file expected: {error}.") from None
     _note_origin(source, target, copy, sha256, str(copy), "local copy")
@@ -211,11 +238,15 @@ def _use_local_copy(name: str, source: Source, target: Path, part: int | None) -
     return True
 
 
-def _note_origin(source: Source, target: Path, content: Path, sha256: str, origin: str, kind: str) -> None:
+def _note_origin(
+    source: Source, target: Path, content: Path, sha256: str, origin: str, kind: str, final: str | None = None
+) -> None:
     """Write the provenance before the file gets its name, so that no file is ever without one."""
     record: dict[str, Any] = {
         "file": target.name,
         "url": origin,
+        # Behind all redirects: the address that sent the bytes.
+        "final_url": final,
         "size": content.stat().st_size,
         "sha256": sha256,
         "retrieved_from": kind,
@@ -241,6 +272,12 @@ def _ask_for_it(name: str, source: Source, target: Path) -> str:
         f"{name} is given out on request only and is never downloaded by itself.\n"
         f"Ask for it as this page says: {source.ask}{layout}\nThen {_by_hand(name, target)}"
     )
+
+
+def _briefly(reasons: Mapping[str, str]) -> str:
+    """The reasons of all addresses in one line, each once."""
+    different = list(dict.fromkeys(reasons.values()))
+    return "; ".join(different[:2]) + ("; ..." if len(different) > 2 else "")
 
 
 def _nothing_worked(name: str, target: Path, reasons: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
 """Fetch one address into a partial file that a later run can go on with, but never take for whole.
 
-Beside the partial file lies a small JSON file with what the server said about the whole (length,
-ETag, date). A partial file is continued only when the server confirms that it still serves the
-same bytes; otherwise it starts again from nothing.
+Beside the partial file lies a small JSON file with what the server said about the whole (length, ETag, dates). A
+partial file is continued only under a strong validator (RFC 9110, sections 8.8 and 13.1.5), by which the server shows
+that it still serves the same bytes, or where a digest decides at the end; otherwise it starts again from nothing.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import re
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -27,61 +31,100 @@ from tqdm import tqdm
 
 from descbench.errors import DownloadError
 from descbench.io.atomic import write_json
-from descbench.io.webpages import confirmed_address, direct_address, looks_like_html, page_title
+from descbench.io.connection import MirrorError, PassingError, Session
+from descbench.io.run_notes import note_unreachable
+from descbench.io.webpages import (
+    HEAD,
+    confirmed_address,
+    direct_address,
+    looks_like_html,
+    page_text,
+    printable,
+    stand_in,
+)
 
-_BLOCK = 1 << 16
-_LONGEST_PAGE = 1 << 20
+_BLOCK = 1 << 14
+_LONGEST_PAGE = 1 << 18
+_LONGEST_STATE = 1 << 16
 _LONGEST_WAIT = 60.0
 # An attempt that brought this many bytes nearer does not count against the retries.
 _PROGRESS = 1 << 20
+# Left free on the disk by a body whose length nobody knows.
+_KEEP_FREE = 1 << 30
+# A date is a strong validator only where the file was so many seconds old when it was sent.
+_SETTLED = 60.0
 _RETRY_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 _GZIP_NAMES = (".gz", ".tgz")
 
 
-class MirrorError(Exception):
-    """This address does not give the file; the next one may."""
+@dataclass(frozen=True)
+class Effort:
+    """How hard to try.
 
+    Attributes:
+        retries: attempts after the first.
+        backoff: first pause in seconds, doubled each time.
+        timeout: seconds without any data after which a connection counts as dead.
+        slowest: bytes a second, over each ``timeout`` seconds, below which a server is left.
+        largest: bytes of a body whose length neither the server nor the catalogue states.
+    """
 
-class _PassingError(Exception):
-    """Bad luck (a timeout, a cut connection, a busy server): worth another attempt."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
+    retries: int = 4
+    backoff: float = 1.0
+    timeout: float = 60.0
+    slowest: float = 1024.0
+    largest: int = 1 << 36
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How hard to try: attempts after the first, first pause in seconds (doubled each time), timeout in seconds."""
+class Wanted:
+    """What is known beforehand of a file.
 
-    retries: int
-    backoff: float
-    timeout: float
+    Attributes:
+        size: its length in bytes.
+        verified: whether a digest will decide at the end whether these are the bytes meant.
+        page: whether it is a web page.
+    """
+
+    size: int | None = None
+    verified: bool = False
+    page: bool = False
 
 
-def fetch(session: requests.Session, url: str, partial: Path, *, size: int | None, effort: Effort) -> None:
+@dataclass(frozen=True)
+class Arrived:
+    """Where a file came from in the end, behind all redirects, and whether it was put together from two answers."""
+
+    address: str
+    resumed: bool
+
+
+def fetch(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
     """Bring ``partial`` to the whole content of ``url``.
 
     Args:
         session: used for its connections and cookies.
         url: address; share links of Google Drive are turned into downloads.
         partial: temporary file, continued when it is left from an earlier run.
-        size: length in bytes that the file must have, when it is known.
-        effort: retries, pauses, timeout.
+        wanted: what is known of the file.
+        effort: retries, pauses, bounds.
 
     Raises:
         MirrorError: this address does not give the file; the message is the reason alone.
         DownloadError: no address could help: the disk is full or another process fetches the file.
     """
-    failures = 0
+    failures, furthest = 0, _length(partial)
     with _exclusive(partial):
         while True:
-            before = _length(partial)
             try:
-                return _attempt(session, url, partial, size, effort.timeout)
-            except _PassingError as error:
-                failures = 1 if _length(partial) - before >= _PROGRESS else failures + 1
-                if failures > effort.retries:
+                return _attempt(session, url, partial, wanted, effort)
+            except PassingError as error:
+                # Measured from the furthest point ever reached, so that no server can begin for ever.
+                failures = 1 if _length(partial) - furthest >= _PROGRESS else failures + 1
+                furthest = max(furthest, _length(partial))
+                if failures > effort.retries or (error.most is not None and failures > error.most):
+                    if error.host is not None:
+                        note_unreachable(session.run, error.host, str(error))
                     times = "" if failures == 1 else f" ({failures} attempts)"
                     raise MirrorError(f"{error}{times}") from None
                 time.sleep(min(max(error.wait, effort.backoff * 2.0 ** (failures - 1)), _LONGEST_WAIT))
@@ -108,10 +151,11 @@ def _exclusive(partial: Path) -> Iterator[None]:
     with open(lock, "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadError(
-                f"{partial}: another process is fetching this file; wait for it, then run again."
-            ) from None
+            free = os.path.samestat(os.fstat(stream.fileno()), lock.stat())
+        except (BlockingIOError, FileNotFoundError):
+            free = False
+        if not free:
+            raise DownloadError(f"{partial}: another process is fetching this file; wait for it, then run again.")
         try:
             yield
         finally:
@@ -121,9 +165,12 @@ def _exclusive(partial: Path) -> Iterator[None]:
 def _known_state(partial: Path) -> dict[str, Any]:
     """What the server said when ``partial`` was begun; empty (and no partial file) if it cannot be continued."""
     try:
-        state = json.loads(_state_path(partial).read_text(encoding="utf-8"))
-        usable = isinstance(state["total"], int) and 0 < _length(partial) <= state["total"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with open(_state_path(partial), encoding="utf-8") as stream:
+            state = json.loads(stream.read(_LONGEST_STATE))
+        said = [state[key] for key in ("etag", "last_modified", "date")]
+        usable = type(state["total"]) is int and 0 < _length(partial) <= state["total"]
+        usable = usable and all(value is None or isinstance(value, str) for value in said)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         usable = False
     if not usable:
         discard(partial)
@@ -131,64 +178,106 @@ def _known_state(partial: Path) -> dict[str, Any]:
     return state
 
 
-def _attempt(session: requests.Session, url: str, partial: Path, size: int | None, timeout: float) -> None:
+class _ChangedError(Exception):
+    """The server cannot show that it still serves the file that the partial file is the beginning of."""
+
+
+def _attempt(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
+    try:
+        return _request(session, url, partial, wanted, effort)
+    except _ChangedError:
+        logging.info("%s: may have changed on the server; begun again", partial.name)
+        discard(partial)
+        return _request(session, url, partial, wanted, effort)
+
+
+def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
     state = _known_state(partial)
+    validator = _strong_validator(state)
+    if validator is None and not wanted.verified:
+        discard(partial)
     have = _length(partial)
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        if validator := _strong_validator(state):
-            headers["If-Range"] = validator
-    with _open(session, direct_address(url), headers, timeout) as answer:
-        if have and answer.response.status_code in (206, 416):
-            if not _continues(answer.response, state, have):
-                discard(partial)
-                return _attempt(session, url, partial, size, timeout)
+        if validator is not None:
+            headers["If-Range"] = state[validator]
+    with (
+        session.watch.over(effort.timeout, effort.slowest),
+        _open(session, direct_address(url), headers, wanted, effort.timeout) as answer,
+    ):
+        arrived = Arrived(answer.response.url, answer.response.status_code in (206, 416))
+        if arrived.resumed:
+            _check_continues(answer.response, state, have, validator)
             if answer.response.status_code == 416:
-                return None
+                return arrived
             total = state["total"]
         else:
             discard(partial)
             have, total = 0, answer.length
-            if size is not None and total is not None and total != size:
-                raise MirrorError(f"offers {total} bytes where {size} are expected")
-            write_json(_state_path(partial), _state_of(url, answer))
+            if wanted.size is not None and total is not None and total != wanted.size:
+                raise MirrorError(f"offers {total} bytes where {wanted.size} are expected")
+            write_json(_state_path(partial), _state_of(answer))
         _need_space(partial, total, have)
-        _append(partial, answer, have, total)
+        _append(partial, answer, have, total, wanted.size or total or _most_unstated(partial, effort))
+        session.watch.check()
     if total is not None and _length(partial) != total:
-        raise _PassingError(f"cut off after {_length(partial)} of {total} bytes")
-    return None
+        raise PassingError(f"cut off after {_length(partial)} of {total} bytes")
+    if not answer.ends_known and wanted.size is None and not wanted.verified:
+        logging.warning("%s: the server did not say how long it is; a cut connection would go unnoticed", url)
+    return arrived
+
+
+def _most_unstated(partial: Path, effort: Effort) -> int:
+    free = shutil.disk_usage(partial.parent).free
+    return min(effort.largest, max(free - _KEEP_FREE, free // 2))
 
 
 def _strong_validator(state: dict[str, Any]) -> str | None:
-    etag = state.get("etag")
-    return etag if etag and not etag.startswith("W/") else state.get("last_modified")
+    """Which of ``etag`` and ``last_modified`` names exactly these bytes; None where neither does.
+
+    A weak ETag may stay the same while the bytes change. Where there is one, RFC 9110 (13.1.5) forbids the date; and a
+    date is strong (8.8.2.2) only if the file was clearly older than the answer, because a file can change twice within
+    a second and clocks differ.
+    """
+    if state.get("etag"):
+        return "etag" if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', state["etag"]) else None
+    try:
+        age = parsedate_to_datetime(state["date"]) - parsedate_to_datetime(state["last_modified"])
+        return "last_modified" if age.total_seconds() >= _SETTLED else None
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError):
+        return None
 
 
-def _state_of(url: str, answer: _Answer) -> dict[str, Any]:
+def _state_of(answer: _Answer) -> dict[str, Any]:
     headers = answer.response.headers
-    modified = headers.get("Last-Modified")
-    return {"url": url, "total": answer.length, "etag": headers.get("ETag"), "last_modified": modified}
+    names = {"etag": "ETag", "last_modified": "Last-Modified", "date": "Date"}
+    return {"total": answer.length, "address": answer.response.url} | {k: headers.get(v) for k, v in names.items()}
 
 
-def _continues(response: requests.Response, state: dict[str, Any], have: int) -> bool:
-    """Whether a 206 (the rest follows) or 416 (there is no rest) belongs to the bytes at hand."""
-    etag = response.headers.get("ETag")
-    if etag and state.get("etag") and etag != state["etag"]:
-        return False
-    span = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", "").strip())
-    if span is None or int(span[2]) != state["total"]:
-        return False
-    return have == state["total"] if response.status_code == 416 else span[1] is not None and int(span[1]) == have
+def _check_continues(response: requests.Response, state: dict[str, Any], have: int, validator: str | None) -> None:
+    """Raise unless a 206 (the rest follows) or 416 (there is no rest) belongs to the bytes at hand."""
+    answered = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
+    if validator is not None and answered[validator] != state[validator]:
+        raise _ChangedError
+    if any(now and state.get(key) and now != state[key] for key, now in answered.items()):
+        raise _ChangedError
+    whole = rf"bytes {have}-{state['total'] - 1}/{state['total']}"
+    if response.status_code == 416:
+        whole = rf"bytes \*/{have}"
+    fits = re.fullmatch(whole, response.headers.get("Content-Range", "").strip(), re.IGNORECASE)
+    if fits is None or (response.status_code == 416 and have != state["total"]):
+        raise _ChangedError
 
 
 @dataclass
 class _Answer:
-    """A response with a file in it, and its blocks of bytes."""
+    """A response with a file in it, its blocks of bytes, and whether a cut before its end would be noticed."""
 
     response: requests.Response
     blocks: Iterator[bytes]
     length: int | None
+    ends_known: bool
 
     def __enter__(self) -> _Answer:
         return self
@@ -197,61 +286,79 @@ class _Answer:
         self.response.close()
 
 
-def _open(session: requests.Session, url: str, headers: dict[str, str], timeout: float) -> _Answer:
+def _open(session: Session, url: str, headers: dict[str, str], wanted: Wanted, timeout: float) -> _Answer:
     """Ask for a file, through the "are you sure" page of Google Drive where there is one."""
-    answer, page = _ask(session, url, headers, timeout)
-    if page is None:
-        return answer
-    confirmed = confirmed_address(page, answer.response.url, answer.response.cookies.get_dict())
-    answer.response.close()
-    if confirmed is not None:
-        answer, page = _ask(session, confirmed, headers, timeout)
-        if page is None:
-            return answer
+    answer, first = _ask(session, url, headers, timeout)
+    what = stand_in(first, answer.response.headers.get("Content-Type", ""), wanted.page)
+    if what is not None and looks_like_html(first, answer.response.headers.get("Content-Type", "")):
+        page = _page(answer)
+        confirmed = confirmed_address(page_text(page), answer.response.url, answer.response.cookies.get_dict())
+        what = stand_in(page, "text/html")
+        if confirmed is not None:
+            answer.response.close()
+            answer, first = _ask(session, confirmed, headers, timeout)
+            what = stand_in(first, answer.response.headers.get("Content-Type", ""), wanted.page)
+    if what is not None:
         answer.response.close()
-    raise MirrorError(f"answered with a web page ({page_title(page)}) where a file was expected")
+        raise MirrorError(f"answered with {what} where a file was expected")
+    return answer
 
 
-def _ask(session: requests.Session, url: str, headers: dict[str, str], timeout: float) -> tuple[_Answer, str | None]:
-    """One request: the answer, and the text of the page if it is a web page."""
-    try:
-        response = session.get(url, headers=headers, stream=True, timeout=timeout)
-    except requests.exceptions.SSLError as error:
-        raise MirrorError(f"no trusted connection ({_cause(error)})") from error
-    except requests.exceptions.Timeout as error:
-        raise _PassingError(f"no answer within {timeout:g} s") from error
-    except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-        raise _PassingError(f"no connection ({_cause(error)})") from error
-    except (requests.exceptions.RequestException, ValueError, urllib3.exceptions.HTTPError) as error:
-        raise MirrorError(f"{type(error).__name__}: {error}") from error
-    status = response.status_code
-    if status not in (200, 206) and not (status == 416 and "Range" in headers):
-        wait = response.headers.get("Retry-After", "")
-        response.close()
-        reason = f"{status} {response.reason}".strip()
-        if status in _RETRY_STATUS:
-            raise _PassingError(reason, float(wait) if wait.isdigit() else 0.0)
-        raise MirrorError(reason)
-    return _sniffed(response, url)
-
-
-def _sniffed(response: requests.Response, url: str) -> tuple[_Answer, str | None]:
-    # Some servers mark every .tgz as "Content-Encoding: gzip": what is compressed there is the file itself.
-    encoding = response.headers.get("Content-Encoding", "identity")
-    decode = encoding != "identity" and not response.url.endswith(_GZIP_NAMES) and not url.endswith(_GZIP_NAMES)
-    length = response.headers.get("Content-Length", "")
-    blocks = _guarded(response.raw.stream(_BLOCK, decode_content=decode))
-    answer = _Answer(response, blocks, int(length) if length.isdigit() and not decode else None)
-    if response.status_code != 200:
-        return answer, None
-    first = next(blocks, b"")
-    if not looks_like_html(first, response.headers.get("Content-Type", "")):
-        answer.blocks = _chained(first, blocks)
-        return answer, None
-    page = first
-    while len(page) < _LONGEST_PAGE and (block := next(blocks, b"")):
+def _page(answer: _Answer) -> bytes:
+    page = bytearray()
+    while len(page) < _LONGEST_PAGE and (block := next(answer.blocks, b"")):
         page += block
-    return answer, page.decode("utf-8", errors="replace")
+    return bytes(page)
+
+
+def _ask(session: Session, url: str, headers: dict[str, str], timeout: float) -> tuple[_Answer, bytes]:
+    """One request: the answer, and its first bytes where the file begins with them."""
+    response = session.open(url, headers, timeout)
+    status = response.status_code
+    if status == 206 and "Range" not in headers:
+        response.close()
+        raise MirrorError("answered with a part of the file (206), though nobody asked for a part")
+    if status not in (200, 206) and not (status == 416 and "Range" in headers):
+        wait = response.headers.get("Retry-After", "").strip()
+        response.close()
+        reason = printable(f"{status} {response.reason}")
+        if status in _RETRY_STATUS:
+            raise PassingError(reason, float(wait) if re.fullmatch(r"[0-9]{1,9}", wait) else 0.0)
+        raise MirrorError(reason)
+    answer = _answer(session, response, url)
+    first = b""
+    if status == 200:
+        while len(first) < HEAD and (block := next(answer.blocks, b"")):
+            first += block
+        answer.blocks = _chained(first, answer.blocks)
+    return answer, first
+
+
+def _answer(session: Session, response: requests.Response, url: str) -> _Answer:
+    length = _stated_length(response)
+    blocks = _guarded(session, response)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    # Some servers mark every .tgz as "Content-Encoding: gzip": what is compressed there is the file itself.
+    itself = any(urlsplit(address).path.lower().endswith(_GZIP_NAMES) for address in (url, response.url))
+    if encoding != "identity" and not (itself and encoding in ("gzip", "x-gzip")):
+        if encoding not in ("gzip", "x-gzip"):
+            response.close()
+            raise MirrorError(f"packs the file unasked, as {printable(encoding)!r}")
+        return _Answer(response, _unzipped(blocks), None, ends_known=True)
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return _Answer(response, blocks, length, ends_known=chunked or length is not None)
+
+
+def _stated_length(response: requests.Response) -> int | None:
+    """Content-Length, taken to the letter; None where a chunked body or the end of the connection says it."""
+    if "Content-Length" not in response.headers or "Transfer-Encoding" in response.headers:
+        return None
+    stated = {value.strip() for value in response.headers["Content-Length"].split(",")}
+    value = stated.pop()
+    if stated or not re.fullmatch(r"[0-9]{1,18}", value):
+        response.close()
+        raise MirrorError(f"states an impossible length ({printable(response.headers['Content-Length'])!r})")
+    return int(value)
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -260,20 +367,46 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _guarded(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Blocks of the network; what breaks there is worth another attempt."""
+def _guarded(session: Session, response: requests.Response) -> Iterator[bytes]:
+    """Blocks of the network as they come; what breaks there is worth another attempt."""
     try:
-        yield from blocks
-    except (urllib3.exceptions.HTTPError, requests.exceptions.RequestException, OSError) as error:
+        for block in response.raw.stream(_BLOCK, decode_content=False):
+            session.watch.heard(len(block))
+            yield block
+    except (urllib3.exceptions.HTTPError, requests.exceptions.RequestException, OSError, ValueError) as error:
+        session.watch.check()
         timed_out = isinstance(error, urllib3.exceptions.ReadTimeoutError)
-        raise _PassingError("no more data came in time" if timed_out else "connection cut while reading") from error
+        raise PassingError("no more data came in time" if timed_out else "connection cut while reading") from error
 
 
-def _append(partial: Path, answer: _Answer, have: int, total: int | None) -> None:
+def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of a gzip stream, in small pieces however much it holds; a missing end is noticed."""
+    unpacker = None
+    try:
+        for block in blocks:
+            while block:
+                unpacker = unpacker or zlib.decompressobj(wbits=31)
+                yield unpacker.decompress(block, _BLOCK)
+                block = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+                unpacker = None if unpacker.eof else unpacker
+        if unpacker is not None:
+            yield unpacker.flush()
+            if not unpacker.eof:
+                raise PassingError("connection cut while reading")
+    except zlib.error as error:
+        raise MirrorError(f"sends a damaged gzip encoding ({error})") from error
+
+
+def _append(partial: Path, answer: _Answer, have: int, total: int | None, most: int) -> None:
+    """Write what arrives behind the bytes at hand, up to ``most`` bytes in all."""
     progress = _Progress(partial.name.rsplit(".part-", 1)[0], have, total)
     try:
-        with open(partial, "ab" if have else "wb") as stream:
+        with open(partial, "ab") as stream:
             for block in answer.blocks:
+                have += len(block)
+                if have > most:
+                    discard(partial)
+                    raise MirrorError(f"sends more than {most} bytes and does not end there")
                 stream.write(block)
                 progress.add(len(block))
     except OSError as error:
@@ -296,15 +429,6 @@ def _full_disk(partial: Path, total: int | None) -> DownloadError:
         f"{partial.parent}: no room for {whole} ({free / 1e9:.2f} GB free); free space or move `data_dir`, "
         f"then run again: what has arrived is kept in {partial.name} and continued."
     )
-
-
-def _cause(error: BaseException) -> str:
-    """The readable core of the long messages of requests."""
-    text = str(error)
-    if "resolve" in text:
-        return "host name not found"
-    found = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(Remote end closed[^'\")]*)|\[SSL[^\]]*\] ([^'\")(]+)", text)
-    return next(filter(None, found.groups())).strip() if found else type(error).__name__
 
 
 class _Progress:
