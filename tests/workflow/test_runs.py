@@ -201,6 +201,13 @@ def test_no_network_names_every_missing_file(workplace):
     assert "http://127.0.0.1:9/how_r18.pth" in result.stderr
     assert "gnd_roxford5k.pkl: no address gave the file" in result.stderr
     assert "sources: {gnd_roxford5k.pkl: {local_copy:" in result.stderr
+    # One table at the end of all, and nothing of it is kept.
+    table = result.stderr[result.stderr.index("2 files are missing:") :]
+    assert [line.split()[1] for line in table.splitlines()[2:4]] == [
+        "data/raw/gnd_roxford5k.pkl",
+        "data/raw/how_r18.pth",
+    ]
+    assert not list(workplace.folder.glob(".snakemake/downloads-*"))
     left = [p for p in workplace.folder.glob("data/**/*") if p.is_file()]
     assert left == []
     assert not list(Path(workplace.folder / "elsewhere").glob("**/*.csv"))

@@ -1,5 +1,9 @@
 # What the rules share: the validated configuration, the plan of files, and names for wildcards.
+import os
+import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 
 from descbench.config.base import NOTE, SPEED, decisive
 from descbench.config.load import load_config
@@ -29,6 +33,7 @@ from descbench.datasets import BUILD_MANIFEST_VERSION
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
 from descbench.errors import DescbenchError
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
+from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
 from descbench.layout import Layout
 from descbench.metrics import SCORE_RANKING_VERSION
 from descbench.models import CONVERT_CHECKPOINT_VERSION
@@ -64,6 +69,11 @@ try:
 except DescbenchError as error:
     raise WorkflowError(str(error)) from None
 layout = Layout(cfg)
+# Jobs read the workflow again; the run that started them has named the folder of its notes by then.
+os.environ.setdefault(
+    RUN_FOLDER,
+    str(Path(".snakemake", f"downloads-{os.getpid()}-{time.time_ns()}").absolute()),
+)
 ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu.yaml"
 
 
@@ -170,3 +180,12 @@ wildcard_constraints:
     table=any_of(layout.names("tables")),
     role="query|database|train|val",
     shard=r"\d{5}",
+
+
+onsuccess:
+    forget(run_folder())
+
+
+onerror:
+    print(missing_table(run_folder()), file=sys.stderr)
+    forget(run_folder())

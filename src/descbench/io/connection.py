@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from descbench import __version__
-from descbench.io.run_notes import unreachable_since
+from descbench.io.run_notes import unreachable
 from descbench.io.webpages import printable
 
 MOST_REDIRECTS = 10
@@ -190,8 +190,8 @@ class Session(requests.Session):
 
     def _open_one(self, url: str, headers: dict[str, str], timeout: float) -> requests.Response:
         host = _host(url)
-        if since := unreachable_since(self.run, host):
-            raise MirrorError(f"not tried: {host} could not be reached earlier in this run ({since})")
+        if known := unreachable(self.run, host):
+            raise MirrorError(known)
         try:
             return self.get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
         except (requests.exceptions.RequestException, ValueError, urllib3.exceptions.HTTPError) as error:
@@ -225,7 +225,7 @@ class Session(requests.Session):
 def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
-        return f"{parts.hostname or ''}:{parts.port or parts.scheme}"
+        return f"{parts.scheme}:{parts.hostname}:{parts.port}"
     except ValueError:
         return ""
 

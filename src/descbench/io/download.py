@@ -67,7 +67,9 @@ def download_source(
         if _keep_existing(name, source, target) or _use_local_copy(name, source, target, part):
             return
         if source.access == "request":
-            note_missing(run, name, target, f"on request only: {source.ask}")
+            note_missing(
+                run, name, target, f"on request only: {source.ask}; then name your file or folder as `local_copy`"
+            )
             raise DownloadError(_ask_for_it(name, source, target))
         addresses = _addresses(source, part, mirrors or {})
         if offline:

@@ -24,8 +24,8 @@ def run_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
-def unreachable_since(run: Path | None, host: str) -> str | None:
-    """When and why another job of the run found that a host cannot be reached; None where none did."""
+def unreachable(run: Path | None, host: str) -> str | None:
+    """Why a host cannot be reached, where another job of the run found that out; else None."""
     if run is None:
         return None
     try:
@@ -37,7 +37,7 @@ def unreachable_since(run: Path | None, host: str) -> str | None:
 def note_unreachable(run: Path | None, host: str, reason: str) -> None:
     """Have the other jobs of the run leave a host alone."""
     if run is not None:
-        write_text(_host_note(run, host), f"{time.strftime('%H:%M:%S')}: {reason}")
+        write_text(_host_note(run, host), f"{reason}, as another job of this run found at {time.strftime('%H:%M:%S')}")
 
 
 def note_missing(run: Path | None, name: str, target: Path, why: str) -> None:
