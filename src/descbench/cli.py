@@ -1,4 +1,4 @@
-"""Command line: what is wanted of a workflow without the workflow. ``descbench pairs --help``."""
+"""Command line: what is wanted of a workflow without the workflow. ``descbench --help``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
 from descbench.layout import Layout
 from descbench.models.checkpoints import checkpoint_digest
+from descbench.planning import DEFAULT_CONFIG
 from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.statistics import collect_statistics
@@ -39,12 +40,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+_HELP = """\
+Two helpers beside the workflow. Tables, scores and trainings are made by Snakemake, in the folder that holds config/:
+
+  snakemake -n results/table2.csv           what would be done
+  snakemake --cores 8 results/table2.csv    do it; results lie in results/ (`results_dir`), downloads in data/
+"""
+_EXAMPLES = """\
+examples:
+  descbench check mine.yaml
+      is the configuration, with mine.yaml over it, right? Writes nothing.
+  descbench pairs --map room/mapping --query room/query --method fire_n1000 -o pairs.txt
+      writes pairs.txt: one line a pair, image of the query, image of the map, score
+
+`descbench COMMAND --help` explains each option.
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="descbench", description=__doc__)
-    commands = parser.add_subparsers(required=True)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="descbench", description=_HELP, epilog=_EXAMPLES, formatter_class=plain)
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
+    check = commands.add_parser(
+        "check",
+        help="read the configuration, and name file, line and key of what is wrong with it",
+        description="Read config/config.yaml, its catalogue and the files over it, as the workflow does; nothing runs.",
+    )
+    check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="what you give to snakemake's --configfile")
+    check.set_defaults(run=_check)
     pairs = commands.add_parser(
         "pairs",
-        help="the most similar images of each image of a kapture folder",
+        help="write a pairs file: for each image of a kapture folder, the most similar ones of another",
         description="Write the pairs file of a kapture map and its queries. The codebook and the checkpoint of the "
         "method are the workflow's own files; where they are missing, the command that makes them is named.",
     )
@@ -59,8 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(options: argparse.Namespace) -> None:
+    config = load_config_files(DEFAULT_CONFIG, *options.files)
+    print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.")
+
+
 def _pairs(options: argparse.Namespace) -> None:
-    config = load_config_files("config/config.yaml", *options.configfile)
+    config = load_config_files(DEFAULT_CONFIG, *options.configfile)
     if options.method not in config.methods:
         raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(sorted(config.methods))}.")
     if options.top_k is not None and options.top_k < 1:

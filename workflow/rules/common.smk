@@ -31,12 +31,12 @@ from descbench.config.networks import (
 )
 from descbench.datasets import BUILD_MANIFEST_VERSION
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
-from descbench.errors import DescbenchError
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
 from descbench.layout import Layout
 from descbench.metrics import SCORE_RANKING_VERSION
 from descbench.models import CONVERT_CHECKPOINT_VERSION
+from descbench.planning import Planner, refusing
 from descbench.retrieval import (
     BUILD_INDEX_VERSION,
     COLLECT_STATISTICS_VERSION,
@@ -58,17 +58,15 @@ from descbench.training import (
     TRAIN_CHECKPOINT_VERSION,
     WHITEN_CHECKPOINT_VERSION,
 )
-from snakemake.exceptions import WorkflowError
 
 # Files of the command line overlay the one that the workflow names itself.
 overlays = list(workflow.overwrite_configfiles)
-try:
-    cfg = load_config(
-        config, [f for f in workflow.configfiles if f not in overlays] + overlays
-    )
-except DescbenchError as error:
-    raise WorkflowError(str(error)) from None
-layout = Layout(cfg)
+cfg = refusing(load_config)(
+    config,
+    [f for f in workflow.configfiles if f not in overlays] + overlays,
+    home=home,
+)
+layout = Planner(Layout(cfg))
 # Jobs read the workflow again; the run that started them has named the folder of its notes by then.
 os.environ.setdefault(
     RUN_FOLDER,

@@ -12,6 +12,12 @@ _INTRODUCTION = """# Configuration
 `--configfile` overlay both: mappings merge, everything else replaces. Unknown keys and names that lead nowhere are
 refused before any job starts. Editors find the JSON schema in `schemas/`.
 
+`config/config.yaml` is read from the working directory, with a line that says so if there is none: then the workflow's
+own is read, and its catalogue. Results lie in the working directory either way. `~` is expanded in paths, environment
+variables are not. Anchors, aliases and merge keys (`<<`) of YAML work, a key written twice is refused. YAML 1.1 reads
+`on`, `off`, `yes`, `no` and dates as such: names like these want quotes. Snakemake reads `--configfile` before the
+workflow has a say, and does not name the line of broken YAML; `descbench check mine.yaml` does.
+
 This page lists every key of the pydantic models in `src/descbench/config`; it is written, with the schema, by
 `python -m descbench.config.schemas`.
 """

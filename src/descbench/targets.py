@@ -1,0 +1,117 @@
+"""Targets that nothing makes: what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from descbench.lineage import Lineage
+
+# Wildcard of a path -> section of the configuration that has its names.
+_SECTIONS = {
+    "table": "tables",
+    "method": "methods",
+    "dataset": "datasets",
+    "searched": "datasets",
+    "images": "datasets",
+    "queries": "datasets",
+    "model": "models",
+    "features": "features",
+    "source": "sources",
+    "file": "sources",
+}
+_ROLES = ("query", "database", "train", "val")
+_NOT_TOGETHER = "its names are known, but no {} is made of these together"
+_ADVICE = "Names of another configuration need its --configfile."
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A target read as one kind of file, whatever the names in it."""
+
+    pattern: str
+    names: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+
+def explain_target(target: str, patterns: Iterable[str], layout: Lineage, rules: Sequence[str]) -> str:
+    """One sentence on a target that no rule makes.
+
+    Args:
+        target: as written on the command line.
+        patterns: paths of all files that rules make, with wildcards in braces.
+        layout: of the configuration.
+        rules: names of rules that are targets too.
+    """
+    tables = list(layout.config.tables)
+    results = layout.config.results_dir.as_posix()
+    if target in tables:
+        return f"{target!r} is the name of a table; its target is {results}/{target}.csv."
+    readings = [reading for pattern in patterns if (reading := _read(target, pattern, layout))]
+    if readings:
+        # The pattern of most letters of its own, and of those the one that most names fit.
+        best = min(readings, key=lambda r: (len(r.unknown), -len(re.sub(r"\{\w+\}", "", r.pattern))))
+        wrong = "; ".join(_unknown(key, name, layout) for key, name in best.unknown.items())
+        return f"nothing makes {target}: {wrong or _NOT_TOGETHER.format(best.pattern)}. {_ADVICE}"
+    return _of_no_kind(target, tables, results, rules)
+
+
+def _read(target: str, pattern: str, layout: Lineage) -> _Reading | None:
+    seen: set[str] = set()
+
+    def group(part: str) -> str:
+        if not part.startswith("{"):
+            return re.escape(part)
+        name = part[1:-1]
+        if name in seen:
+            return f"(?P={name})"
+        seen.add(name)
+        return rf"(?P<{name}>[^/]+?)"
+
+    found = re.fullmatch("".join(map(group, re.split(r"(\{\w+\})", pattern))), target)
+    if found is None:
+        return None
+    names = found.groupdict()
+    return _Reading(pattern, names, {key: name for key, name in names.items() if not _fits(key, name, layout)})
+
+
+def _fits(key: str, name: str, layout: Lineage) -> bool:
+    if key == "role":
+        return name in _ROLES
+    if key == "shard":
+        return re.fullmatch(r"\d{5}", name) is not None
+    known = _known(key, layout)
+    return name in known if known else key not in _SECTIONS
+
+
+def _known(key: str, layout: Lineage) -> list[str]:
+    return layout.names(_SECTIONS[key]) if key in _SECTIONS else []
+
+
+def _unknown(key: str, name: str, layout: Lineage) -> str:
+    if key == "role":
+        return f"{name!r} is no role ({', '.join(_ROLES)})"
+    if key == "shard":
+        return f"{name!r} is no shard (00000 and so on)"
+    known = _known(key, layout)
+    close = difflib.get_close_matches(name, known, n=3)
+    kind = _SECTIONS[key].removesuffix("s")
+    if close and key != "table":
+        return f"there is no {kind} {name!r}; close names: {', '.join(close)}"
+    if close:
+        return f"there is no table {name!r}; did you mean {close[0]}? Tables are {', '.join(known)}"
+    return f"there is no {kind} {name!r}; known: {', '.join(sorted(known)) or 'none'}"
+
+
+def _of_no_kind(target: str, tables: Sequence[str], results: str, rules: Sequence[str]) -> str:
+    listed = f"Tables are {', '.join(f'{results}/{table}.csv' for table in tables) or 'none'}."
+    choices = {table: f"{results}/{table}.csv" for table in tables} | {rule: rule for rule in rules}
+    choices |= {f"{results}/{table}.{kind}": f"{results}/{table}.{kind}" for table in tables for kind in ("csv", "md")}
+    choices[f"{results}/report.html"] = f"{results}/report.html"
+    close = difflib.get_close_matches(os.path.normpath(target), list(choices), n=1)
+    meant = f" Did you mean {choices[close[0]]}?" if close else ""
+    elsewhere = "" if target.startswith(f"{results}/") or "/" not in target else f" Results lie in {results}/."
+    return f"nothing makes {target}.{meant}{elsewhere} {listed} {_ADVICE}"

@@ -1,0 +1,57 @@
+"""A target that nothing makes is answered with what was probably meant."""
+
+import pytest
+
+from descbench.config.load import load_config
+from descbench.config.yaml_files import read_yaml
+from descbench.layout import Layout
+from descbench.targets import explain_target
+
+PATTERNS = (
+    "data/demo/raw/{file}",
+    "results/demo/manifests/{dataset}.csv",
+    "results/demo/manifests/{dataset}.gt.json",
+    "results/demo/checkpoints/{model}.pt",
+    "results/demo/features/{features}/{dataset}/{role}/{shard}.h5",
+    "results/demo/rankings/{method}/{dataset}.h5",
+    "results/demo/rankings/{method}/{dataset}/{searched}/{shard}.h5",
+    "results/demo/scores/{method}/{dataset}.json",
+    "results/demo/pairs/{method}/{images}__{queries}.txt",
+    "results/demo/{table}.csv",
+    "results/demo/{table}.md",
+    "results/demo/report.html",
+)
+
+
+@pytest.fixture(scope="module")
+def layout(project):
+    return Layout(load_config(read_yaml(project / "config/demo.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("table2", "'table2' is the name of a table; its target is results/demo/table2.csv"),
+        ("tabel2", "Did you mean results/demo/table2.csv?"),
+        ("al", "Did you mean all?"),
+        ("results/demo/tabel2.csv", "no table 'tabel2'; did you mean table2? Tables are table1, table2, table3"),
+        ("results/demo/mine.csv", "there is no table 'mine'; known: table1, table2, table3"),
+        ("results/demo/mine.csv", "Names of another configuration need its --configfile"),
+        ("results/table2.csv", "Did you mean results/demo/table2.csv? Results lie in results/demo/."),
+        ("results/demo/reprot.html", "Did you mean results/demo/report.html?"),
+        ("results/demo/scores/how_r18_n20/alderford.json", "no method 'how_r18_n20'; close names: how_r18_n200"),
+        ("results/demo/scores/how_r18_n200/alderfort.json", "there is no dataset 'alderfort'; close names: alderford"),
+        ("results/demo/scores/how/town.json", "there is no dataset 'town'; known: alderford, brackwell"),
+        ("results/demo/manifests/alderfort.gt.json", "there is no dataset 'alderfort'"),
+        ("results/demo/checkpoints/how_18.pt", "there is no model 'how_18'; close names: how_r18"),
+        ("results/demo/features/how_r18/alderford/qeury/00000.h5", "'qeury' is no role (query, database, train, val)"),
+        ("results/demo/features/how_r18/alderford/query/0.h5", "'0' is no shard (00000 and so on)"),
+        ("results/demo/pairs/how_r18_n200/alderford__brackwell.txt", "its names are known, but no results/demo/pairs/"),
+        ("data/demo/raw/x.zip", "there is no source 'x.zip'; known: none"),
+        ("elsewhere/x", "nothing makes elsewhere/x. Results lie in results/demo/. Tables are results/demo/table1"),
+    ],
+)
+def test_answer(layout, target, expected):
+    answer = explain_target(target, PATTERNS, layout, ["all", "build_report"])
+    assert expected in answer
+    assert "\n" not in answer
