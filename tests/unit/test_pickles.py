@@ -157,6 +157,81 @@ def test_damaged_or_crafted_files_are_refused(tmp_path: Path, content: bytes) ->
         load_pickle(_saved(tmp_path, content))
 
 
+_NESTED = b")\x94" + b"".join(b"0h%bh%b\x86\x94" % (bytes([i]), bytes([i])) for i in range(60))
+_DTYPE = b"cnumpy\ndtype\n%s\x89\x88\x87R"
+
+
+def _array(dtype: bytes, shape: bytes, data: bytes) -> bytes:
+    return (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"
+        + shape
+        + dtype
+        + b"\x89"
+        + data
+        + b"tb"
+    )
+
+
+def _text(text: str) -> bytes:
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+_LONG = 1 << 20
+_SAME_HASH = [(i * (2**61 - 1)).to_bytes(10, "little") for i in range(20_000)]
+BOMBS = {
+    "pairs of pairs": _NESTED,
+    "lists of lists": b"]\x94" + b"".join(b"0]h%bah%ba\x94" % (bytes([i]), bytes([i])) for i in range(60)),
+    "as a type": b"cnumpy\ndtype\n" + _NESTED + b"K\0K\1\x87R",
+    "as the state of a type": _DTYPE % _text("f4") + _NESTED + b"b",
+    "as the extent of an array": _array(_DTYPE % _text("f4"), _NESTED + b"\x85", b"C\0"),
+    "as a key": b"}" + _NESTED + b"Ns",
+    "in a set": b"\x8f(" + _NESTED + b"\x90",
+    "in a frozen set": b"(" + _NESTED + b"\x91",
+    "in a set that is called": b"cbuiltins\nset\n]" + _NESTED + b"a\x85R",
+    "in an ordered dictionary": b"ccollections\nOrderedDict\n]" + _NESTED + b"N\x86a\x85R",
+    "as a key of an array": _array(_DTYPE % _text("f4"), b"K\0\x85", b"C\0") + _NESTED + b"Ns",
+    "an array in itself": _array(_DTYPE % _text("O8"), b"K\1\x85", b"]\x94h\0a"),
+    "a list in itself": b"]\x94h\0a",
+    "nested deeply": b"]" * 50_000 + b"a" * 49_999,
+    "bytes that are not there": b"\x96" + struct.pack("<Q", 1 << 36),
+    "entries without content": _array(_DTYPE % _text("S0"), b"\x8a\x06" + b"\xff" * 5 + b"\0\x85", b"C\0"),
+    "a text copied": b"(" + _text("a" * _LONG) + b"\x94" + b"h\0" * 200 + b"l",
+    "an array copied": b"(" + _text("a" * _LONG) + b"\x940" + b"c_codecs\nencode\nh\0\x85R" * 200 + b"l",
+    "digits": b"L" + b"9" * 100_000 + b"L\n",
+    "hexadecimal digits": b"I0x" + b"f" * _LONG + b"\n",
+    "a long integer": b"\x8b" + struct.pack("<i", _LONG) + b"\x7f" * _LONG,
+    "integers of one hash": b"}(" + b"".join(b"\x8a\x0a" + key + b"N" for key in _SAME_HASH) + b"u",
+}  # fmt: skip
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("bomb", sorted(BOMBS))
+def test_bombs_are_refused(tmp_path: Path, bomb: str) -> None:
+    with pytest.raises(DataError, match=r"file\.pkl: not a pickle that can be read") as found:
+        load_pickle(_saved(tmp_path, b"\x80\x04" + BOMBS[bomb] + b"."))
+    assert len(str(found.value)) < 1000
+    assert not isinstance(found.value.__cause__, MemoryError | RecursionError)
+
+
+def test_shared_values_within_reason_are_read(tmp_path: Path) -> None:
+    shared = [1, 2, "abc"]
+    value = {"a": shared, "b": [shared] * 1000}
+    assert load_pickle(_saved(tmp_path, pickle.dumps(value))) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a git-lfs pointer"),
+        (b"\x1f\x8b\x08\x00", "it is a gzip file: unpack it first"),
+        (b"", "it is empty"),
+    ],
+)
+def test_other_files_are_called_what_they_are(tmp_path: Path, content: bytes, match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        load_pickle(_saved(tmp_path, content))
+
+
 def test_absent_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load_pickle(tmp_path / "none.pkl")
