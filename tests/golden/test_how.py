@@ -253,7 +253,7 @@ def all_cells(maps, attentions, scales):
 
 
 def same_rows_but_for_ties(ours, theirs, everything):
-    """The original's sort is not stable: cells of one strength are in any order, and at the cut any of them are kept."""
+    """The original's sort is not stable: cells of one strength are in any order; at the cut any of them are kept."""
     found, expected = (
         [(d.tobytes(), float(s), tuple(xy.tolist()), float(c)) for d, s, xy, c in zip(*columns, strict=True)]
         for columns in (ours, theirs)
