@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,71 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     assert path.stat().st_size < 20_000
     with pytest.raises(DataError, match="more than 1000000 bytes"):
         read_mat(path, "wanted", largest=1_000_000)
+
+
+def element(kind: int, data: bytes) -> bytes:
+    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+
+def matrix(kind: int, shape: tuple[int, ...], rest: bytes, name: bytes = b"wanted") -> bytes:
+    lengths = b"".join(struct.pack("<i", length) for length in shape)
+    return element(14, element(6, struct.pack("<II", kind, 0)) + element(5, lengths) + element(1, name) + rest)
+
+
+def packed_file(folder: Path, *matrices: bytes) -> Path:
+    packed = [zlib.compress(matrix, 9) for matrix in matrices]
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+    (folder / "x.mat").write_bytes(head + b"".join(struct.pack("<II", 15, len(data)) + data for data in packed))
+    return folder / "x.mat"
+
+
+CELL, STRUCT, CHAR, DOUBLE = 1, 2, 4, 6
+MANY = 3_000_000
+BOMBS = {
+    "zeros": lambda: matrix(DOUBLE, (MANY, 5), element(9, bytes(8 * 5 * MANY))),
+    "zeros of one byte as doubles": lambda: matrix(DOUBLE, (MANY, 5), element(2, bytes(5 * MANY))),
+    "empty cells": lambda: matrix(CELL, (MANY, 1), struct.pack("<II", 14, 0) * MANY),
+    "rows of text": lambda: matrix(CHAR, (MANY, 1), element(2, b"a" * MANY)),
+    "fields": lambda: matrix(STRUCT, (1, 1), element(5, struct.pack("<i", 1)) + element(1, b"a" * MANY)),
+    "dimensions": lambda: matrix(DOUBLE, (2**31 - 1,) * 100_000, element(9, b"")),
+}
+
+
+@pytest.mark.parametrize("bomb", sorted(BOMBS))
+def test_bombs_take_little_memory(tmp_path: Path, bomb: str) -> None:
+    path = packed_file(tmp_path, BOMBS[bomb]())
+    assert path.stat().st_size < 1_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"x\.mat: damaged MATLAB file"):
+            read_mat(path, "wanted")
+        assert tracemalloc.get_traced_memory()[1] < 400 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_variables_that_are_not_wanted_are_not_unpacked(tmp_path: Path) -> None:
+    path = packed_file(
+        tmp_path,
+        matrix(DOUBLE, (MANY, 1), element(9, bytes(8 * MANY)), b"other"),
+        matrix(DOUBLE, (1, 1), element(9, bytes(8))),
+    )
+    tracemalloc.start()
+    try:
+        assert read_mat(path, "wanted").tolist() == [[0]]
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [2.0, float("nan"), float("inf")])
+def test_lengths_are_whole_numbers(tmp_path: Path, value: float) -> None:
+    """The format lets any type of numbers stand there."""
+    content = (
+        element(6, struct.pack("<II", DOUBLE, 0)) + element(9, struct.pack("<2d", value, 1)) + element(1, b"wanted")
+    )
+    with pytest.raises(DataError, match="fractions where whole numbers are wanted"):
+        read_mat(packed_file(tmp_path, element(14, content + element(9, bytes(16)))), "wanted")
 
 
 def test_nesting_has_an_end(tmp_path: Path) -> None:

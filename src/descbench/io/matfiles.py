@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from descbench.errors import DataError
+from descbench.io.kinds import describe_kind
+from descbench.io.unpickler import map_file
 
 # Types of stored data, and classes of arrays, by their numbers in the format.
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -26,6 +27,13 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _COMPLEX = 0x0800
 _DEEPEST = 16
 _LARGEST = 4 << 30
+# What a variable may unpack to for each byte of the file, and in any case; arrays, names and rows of text in it.
+_RATIO = 50
+_ALWAYS = 64 << 20
+_MOST_ENTRIES = 1_000_000
+_MOST_DIMENSIONS = 32
+_MOST_FIELDS = 1000
+_HEADER = 4096  # bytes that hold the header of any sensible variable
 
 
 class _DamagedError(ValueError):
@@ -38,7 +46,8 @@ def read_mat(path: Path, name: str, *, largest: int = _LARGEST) -> Any:
     Args:
         path: the file.
         name: of the variable.
-        largest: bytes that a compressed variable may unpack to.
+        largest: bytes that its values may take, and that it may unpack to (less for a small file: fifty times the
+            file, or 64 MiB).
 
     Returns:
         numbers as an array of MATLAB's shape and type; text as a string (of several rows: a list of them);
@@ -50,7 +59,7 @@ def read_mat(path: Path, name: str, *, largest: int = _LARGEST) -> Any:
             sparse, objects, functions).
     """
     try:
-        content = path.read_bytes()
+        content = map_file(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; unpack its source again.") from None
     except OSError as error:
@@ -59,15 +68,32 @@ def read_mat(path: Path, name: str, *, largest: int = _LARGEST) -> Any:
         raise DataError(f"{path}: a MATLAB 7.3 file; load it in MATLAB and `save -v7` it again.")
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
-        raise DataError(f"{path}: not a MATLAB file (level 5); fetch it again.")
+        raise DataError(
+            f"{path}: not a MATLAB file (level 5); it is {describe_kind(path) or 'damaged'}: fetch it again."
+        )
+    most = min(largest, max(_ALWAYS, _RATIO * len(content)))
     try:
-        for data in _matrices(memoryview(content)[128:], order, largest):
-            found, value = _variable(data, order, name)
-            if found:
-                return value
+        data = _find(_Bytes(memoryview(content)[128:], order, _Budget(most)), name)
+        if data is not None:
+            flags, shape, _ = _header(data)
+            return _value(data, flags, shape, 0)
     except (_DamagedError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: damaged MATLAB file ({error}); fetch it again.") from None
     raise DataError(f"{path}: no variable {name!r} in it; this is another file.")
+
+
+@dataclass
+class _Budget:
+    """What is left to be made of a file: bytes of values, and arrays and texts."""
+
+    bytes: int
+    entries: int = _MOST_ENTRIES
+
+    def spend(self, size: int = 0, entries: int = 0) -> None:
+        self.bytes -= size
+        self.entries -= entries
+        if self.bytes < 0 or self.entries < 0:
+            raise _DamagedError("it holds far more arrays or values than a file of its size should")
 
 
 @dataclass
@@ -76,7 +102,12 @@ class _Bytes:
 
     data: memoryview
     order: str
+    budget: _Budget
     at: int = 0
+
+    def over(self, data: memoryview) -> _Bytes:
+        """Another stretch, of the same file and budget."""
+        return _Bytes(data, self.order, self.budget)
 
     def left(self) -> int:
         return len(self.data) - self.at
@@ -114,35 +145,46 @@ class _Bytes:
             raise _DamagedError(f"{len(data)} bytes for numbers of {dtype.itemsize}")
         return np.frombuffer(data, dtype)
 
+    def integers(self) -> np.ndarray:
+        """The next element as an array of whole numbers."""
+        values = self.numbers()
+        if values.dtype.kind == "f":
+            raise _DamagedError("fractions where whole numbers are wanted")
+        return values
 
-def _matrices(data: memoryview, order: str, largest: int) -> Iterator[memoryview]:
-    """The variables of a file, unpacked."""
-    stream = _Bytes(data, order)
+
+def _find(stream: _Bytes, wanted: str) -> _Bytes | None:
+    """Content of the variable that is wanted, unpacked; of the others only the beginning is unpacked."""
     while stream.left():
         kind, content = stream.element()
-        if kind == _COMPRESSED:
-            unpacker = zlib.decompressobj()
-            unpacked = unpacker.decompress(content, largest)
+        if kind != _COMPRESSED:
+            if _is_wanted(kind, stream.over(content), wanted):
+                return stream.over(content)
+            continue
+        unpacker = zlib.decompressobj()
+        beginning = unpacker.decompress(content, _HEADER)
+        head = stream.over(memoryview(beginning))
+        kind, _ = head.number(), head.number()
+        if _is_wanted(kind, head, wanted):
+            most = stream.budget.bytes
+            rest = unpacker.decompress(unpacker.unconsumed_tail, max(most - len(beginning), 1))
             if not unpacker.eof:
-                raise _DamagedError(f"a variable is cut short or unpacks to more than {largest} bytes")
-            kind, content = _Bytes(memoryview(unpacked), order).element()
-        if kind != _MATRIX:
-            raise _DamagedError(f"type {kind} where a variable is wanted")
-        yield content
+                raise _DamagedError(f"a variable is cut short or unpacks to more than {most} bytes")
+            return stream.over(stream.over(memoryview(beginning + rest)).element()[1])
+    return None
 
 
-def _variable(data: memoryview, order: str, wanted: str) -> tuple[bool, Any]:
-    """Whether a variable is the one that is wanted, and if so its value."""
-    stream = _Bytes(data, order)
-    flags, shape, name = _header(stream)
-    return (True, _value(stream, flags, shape, 0)) if name == wanted else (False, None)
+def _is_wanted(kind: int, variable: _Bytes, wanted: str) -> bool:
+    if kind != _MATRIX:
+        raise _DamagedError(f"type {kind} where a variable is wanted")
+    return _header(variable)[2] == wanted
 
 
 def _header(stream: _Bytes) -> tuple[int, tuple[int, ...], str]:
-    flags, shape = stream.numbers(), stream.numbers().tolist()
-    if len(flags) != 2 or len(shape) < 2 or any(length < 0 for length in shape):
-        raise _DamagedError(f"an array of shape {shape}")
-    return int(flags[0]), tuple(shape), bytes(stream.element()[1]).decode("ascii")
+    flags, lengths = stream.integers(), stream.integers()
+    if len(flags) != 2 or not 2 <= len(lengths) <= _MOST_DIMENSIONS or (lengths < 0).any():
+        raise _DamagedError(f"an array of shape {lengths[:_MOST_DIMENSIONS].tolist()}")
+    return int(flags[0]), tuple(lengths.tolist()), bytes(stream.element()[1]).decode("ascii")
 
 
 def _matrix(stream: _Bytes, depth: int) -> Any:
@@ -154,7 +196,7 @@ def _matrix(stream: _Bytes, depth: int) -> Any:
         raise _DamagedError(f"arrays nested more than {_DEEPEST} deep")
     if not data:
         return np.empty((0, 0))
-    inner = _Bytes(data, stream.order)
+    inner = stream.over(data)
     flags, shape, _ = _header(inner)
     return _value(inner, flags, shape, depth)
 
@@ -180,6 +222,7 @@ def _numeric(stream: _Bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         raise _DamagedError(f"{len(values)} numbers for an array of shape {shape}")
     if values.dtype.kind == "f" and dtype[0] != "f":
         raise _DamagedError("fractions in an array of whole numbers")
+    stream.budget.spend(len(values) * np.dtype(dtype).itemsize)
     return _shaped(values.astype(dtype), shape)
 
 
@@ -192,15 +235,18 @@ def _text(stream: _Bytes, shape: tuple[int, ...]) -> str | list[str]:
     if len(text) != math.prod(shape) or len(shape) > 2:
         raise _DamagedError(f"{len(text)} characters for an array of shape {shape}")
     rows = shape[0]
+    stream.budget.spend(4 * len(text), rows)
     return text if rows <= 1 else [text[row::rows] for row in range(rows)]
 
 
 def _field_names(stream: _Bytes) -> list[str]:
-    length, names = stream.numbers(), bytes(stream.element()[1])
+    length, names = stream.integers(), stream.element()[1]
     if length.size != 1 or length[0] <= 0 or len(names) % int(length[0]):
         raise _DamagedError("names of fields of no length")
+    if len(names) > _MOST_FIELDS * int(length[0]):
+        raise _DamagedError(f"a struct of more than {_MOST_FIELDS} fields")
     step = int(length[0])
-    return [names[i : i + step].split(b"\0")[0].decode("ascii") for i in range(0, len(names), step)]
+    return [bytes(names[i : i + step]).split(b"\0")[0].decode("ascii") for i in range(0, len(names), step)]
 
 
 def _count(stream: _Bytes, shape: tuple[int, ...], fields: int = 1) -> int:
@@ -208,6 +254,7 @@ def _count(stream: _Bytes, shape: tuple[int, ...], fields: int = 1) -> int:
     count = math.prod(shape)
     if count * max(fields, 1) * 8 > stream.left():
         raise _DamagedError(f"an array of shape {shape} in {stream.left()} bytes")
+    stream.budget.spend(entries=count * max(fields, 1))
     return count
 
 
