@@ -15,7 +15,8 @@ from descbench.config.datasets import DatasetBase, DescriptorBagDataset
 from descbench.config.models import Config
 from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeights, TrainedWeights
 from descbench.config.sources import Source
-from descbench.datasets.own import is_own, list_own, own_root
+from descbench.datasets.manifest import Manifest
+from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.errors import ConfigError
 from descbench.io.digests import digest_of, sha256_file
 from descbench.lineage import Lineage
@@ -49,7 +50,8 @@ class Layout(Lineage):
         self.data = config.data_dir.as_posix()
         self.results = config.results_dir.as_posix()
         self.datasets_dir = f"{self.data}/datasets"
-        self._listings: dict[str, dict[str, list[str]]] = {}
+        self._listings: dict[str, OwnImages] = {}
+        self._contents: dict[str, Manifest] = {}
 
     # --- sources ---
 
@@ -131,25 +133,62 @@ class Layout(Lineage):
         dataset = self._get("datasets", self.base_dataset(name))
         return own_root(dataset).as_posix() if is_own(dataset) else self.datasets_dir
 
+    def left_out(self, dataset: str) -> str:
+        """JSON list of the files in the user's folders that are no part of a dataset."""
+        return f"{self.results}/manifests/{dataset}.left_out.json"
+
+    def image_records(self, dataset: str) -> str:
+        """What is known of the content of the user's own images, so that they are not read at every start."""
+        return f"{self.results}/manifests/{dataset}.images.json"
+
     def listing_digest(self, name: str) -> str:
-        """Digest of the file names in a user's own folders, so that added photographs are noticed."""
-        return digest_of(self._listing(name)) if self._is_own(name) else ""
+        """Digest of the user's own folders, so that added, removed and replaced photographs are noticed."""
+        return listing_digest(self._own_manifest(name), self._listing(name).left_out) if self._is_own(name) else ""
+
+    def images_digest(self, name: str, role: str, shard: str) -> str | None:
+        """Digest that a feature shard has of its images; None where only the official list can tell."""
+        if not self._is_own(name):
+            return None
+        found = self.shard(name, role, shard)
+        return self._own_manifest(name).of_role(role).slice(found.start, found.stop).digest()
+
+    def images_digests(self, name: str, role: str, images: int | None = None) -> list[str] | None:
+        """Those of all shards of a role, or of the first so many images, in order."""
+        if not self._is_own(name):
+            return None
+        return [self.images_digest(name, role, shard.name) for shard in self.shards(name, role, images)]
+
+    def query_role(self, name: str) -> str:
+        """Role whose features the queries have: where all database images query, these are described once."""
+        return "database" if self.asks_itself(name) else "query"
+
+    def asks_itself(self, name: str) -> bool:
+        """Whether every database image is a query too, to be left out of its own ranking."""
+        return self._is_own(name) and self._listing(name).asks_itself
 
     def _is_own(self, name: str) -> bool:
         """Whether a dataset is a folder of the user's, which can be listed before anything has run."""
         return is_own(self._get("datasets", self.base_dataset(name)))
 
-    def _listing(self, name: str) -> dict[str, list[str]]:
-        """Images of a user's folders by role, listed once while the workflow is planned."""
+    def _listing(self, name: str) -> OwnImages:
+        """What a user's folders hold, listed once while the workflow is planned."""
         base = self.base_dataset(name)
         if base not in self._listings:
             self._listings[base] = list_own(self._get("datasets", base))
         return self._listings[base]
 
+    def _own_manifest(self, name: str) -> Manifest:
+        """Images of a user's folders with their content, which is read where it is new or changed."""
+        base = self.base_dataset(name)
+        if base not in self._contents:
+            root = own_root(self._get("datasets", base))
+            self._contents[base] = with_contents(self._listing(base).manifest, root, Path(self.image_records(base)))
+        return self._contents[base]
+
     def count(self, name: str, role: str) -> int | None:
         """Number of images of a role, or None where only the official list can tell."""
         if self._is_own(name):
-            return len(self._listing(name).get(role, ()))
+            return len(self._listing(name).manifest.of_role(role))
         return self._get("datasets", self.base_dataset(name)).counts.get(role)
 
     def shards(self, dataset: str, role: str, images: int | None = None) -> list[Shard]:
@@ -253,7 +292,7 @@ class Layout(Lineage):
 
     def query_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the queries."""
-        return self.features(self._get("methods", method).features, self.base_dataset(dataset), "query")
+        return self.features(self._get("methods", method).features, self.base_dataset(dataset), self.query_role(dataset))
 
     def database_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the database."""

@@ -126,6 +126,19 @@ def get_shard(wildcards):
     return layout.shard(wildcards.dataset, wildcards.role, wildcards.shard)
 
 
+def get_images_manifest(wildcards):
+    """Manifest behind a feature shard. Of the user's own folders its age says nothing: the images' digest does."""
+    manifest = layout.manifest(wildcards.dataset)
+    known = layout.images_digest(wildcards.dataset, wildcards.role, wildcards.shard)
+    return manifest if known is None else ancient(manifest)
+
+
+def get_top_k(wildcards):
+    """Length of a partial ranking: one more than wanted where images are left out of their own rankings."""
+    top_k = cfg.methods[wildcards.method].top_k
+    return None if top_k is None else top_k + layout.asks_itself(wildcards.dataset)
+
+
 def get_statistics(method, dataset):
     """Document frequencies, where the method weights words by idf."""
     block = cfg.methods[method]

@@ -81,6 +81,7 @@ rule build_manifest:
     output:
         manifest=layout.manifest("{dataset}"),
         ground_truth=layout.ground_truth("{dataset}"),
+        left_out=layout.left_out("{dataset}"),
     log:
         "logs/build_manifest/{dataset}.log",
     benchmark:
@@ -95,6 +96,7 @@ rule build_manifest:
         code=BUILD_MANIFEST_VERSION,
         dataset=lambda wildcards: block("datasets", wildcards.dataset),
         listing=lambda wildcards: layout.listing_digest(wildcards.dataset),
+        records=lambda wildcards: layout.image_records(wildcards.dataset),
         datasets_dir=layout.datasets_dir,
     message:
         "List the images and the ground truth of {wildcards.dataset}"

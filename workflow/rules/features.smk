@@ -2,7 +2,7 @@
 rule extract_features:
     input:
         images=lambda wildcards: layout.image_inputs(wildcards.dataset),
-        manifest=layout.manifest("{dataset}"),
+        manifest=get_images_manifest,
         checkpoint=lambda wildcards: layout.checkpoint(
             cfg.features[wildcards.features].model
         ),
@@ -24,6 +24,9 @@ rule extract_features:
     params:
         start=lambda wildcards: get_shard(wildcards).start,
         stop=lambda wildcards: get_shard(wildcards).stop,
+        images=lambda wildcards: layout.images_digest(
+            wildcards.dataset, wildcards.role, wildcards.shard
+        ),
         settings=lambda wildcards: block("features", wildcards.features),
         model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
         digest=lambda wildcards: layout.features_digest(wildcards.features),

@@ -27,7 +27,8 @@ rule search_index:
             cfg.methods[wildcards.method].features
         ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
-        query=lambda wildcards: block("methods", wildcards.method)["query"],
+        query=lambda wildcards: block("methods", wildcards.method)["query"]
+        | {"top_k": get_top_k(wildcards)},
         num_distractors=get_num_distractors,
     message:
         "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} ({wildcards.method})"
@@ -66,7 +67,7 @@ rule search_flat:
             cfg.methods[wildcards.method].features
         ),
         measure=lambda wildcards: cfg.methods[wildcards.method].search,
-        top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
+        top_k=get_top_k,
         dim=lambda wildcards: cfg.methods[wildcards.method].dim,
         num_distractors=get_num_distractors,
     message:
@@ -98,6 +99,7 @@ rule merge_rankings:
     params:
         code=MERGE_RANKINGS_VERSION,
         top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
+        asks_itself=lambda wildcards: layout.asks_itself(wildcards.dataset),
     message:
         "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
     script:

@@ -3,6 +3,9 @@ rule score_ranking:
     input:
         ranking=layout.ranking("{method}", "{dataset}"),
         ground_truth=get_labels,
+        left_out=lambda wildcards: layout.left_out(
+            layout.base_dataset(wildcards.dataset)
+        ),
         features=lambda wildcards: layout.query_features(
             wildcards.method, wildcards.dataset
         )[0],

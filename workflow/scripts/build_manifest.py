@@ -15,4 +15,7 @@ with job(snakemake):
         Path(snakemake.params.datasets_dir),
         Path(snakemake.output.manifest),
         Path(snakemake.output.ground_truth),
+        Path(snakemake.output.left_out),
+        records=Path(snakemake.params.records),
+        listing=snakemake.params.listing,
     )

@@ -22,6 +22,7 @@ with job(snakemake):
         TypeAdapter(Features).validate_python(params.settings),
         params.digest,
         Path(snakemake.output[0]),
+        images_digest=params.images,
         device=params.device,
         backend=params.backend,
         workers=snakemake.threads - 1,

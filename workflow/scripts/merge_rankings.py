@@ -12,4 +12,5 @@ with job(snakemake):
         Path(snakemake.output[0]),
         top_k=snakemake.params.top_k,
         num_queries=len(read_manifest(snakemake.input.manifest).of_role("query")),
+        asks_itself=snakemake.params.asks_itself,
     )

@@ -7,7 +7,12 @@ from descbench.metrics.score import score_ranking
 from descbench.tables.provenance import write_provenance
 
 with job(snakemake):
-    score_ranking(Path(snakemake.input.ranking), Path(snakemake.input.ground_truth), Path(snakemake.output.scores))
+    score_ranking(
+        Path(snakemake.input.ranking),
+        Path(snakemake.input.ground_truth),
+        Path(snakemake.output.scores),
+        left_out=Path(snakemake.input.left_out),
+    )
     write_provenance(
         Path(snakemake.output.provenance),
         blocks=snakemake.params.blocks,

@@ -13,6 +13,14 @@ from descbench.config.base import NOTE, Below, Name, Names, Role, Several, Stric
 RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
 KAPPAS = (1, 5, 10)
 
+OnBadFile = Annotated[
+    Literal["stop", "skip"],
+    Field(
+        description="A file of the folders that cannot be an image (a link to nowhere, a format that is not read): "
+        "`stop` names it and ends, `skip` leaves it out, and scores and tables say so."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -129,6 +137,7 @@ class FolderDataset(DatasetBase):
         None,
         description="gnd.json as in ROxford (imlist, qimlist, gnd with bbx/easy/hard/junk or ok/junk).",
     )
+    on_bad_file: OnBadFile = "stop"
 
     def metrics(self) -> Metrics:
         """Those of both protocols: which one it is, stands in the ground truth."""
@@ -202,6 +211,7 @@ class UtmNamesDataset(PlaceDataset):
     format: Literal["utm_names"]
     database: UserPath = Field(description="Folder of database images (searched in depth).")
     queries: UserPath = Field(description="Folder of query images (searched in depth).")
+    on_bad_file: OnBadFile = "stop"
 
     @model_validator(mode="after")
     def _no_times(self) -> UtmNamesDataset:

@@ -9,33 +9,39 @@ from descbench.config.datasets import (
     Dataset,
     DbStructDataset,
     DescriptorBagDataset,
-    FolderDataset,
     ImageListDataset,
-    KaptureDataset,
     RevisitopDataset,
     Sfm120kDataset,
     SfmValDataset,
     UtmNamesDataset,
 )
 from descbench.datasets.dbstruct import read_dbstruct
-from descbench.datasets.folder import read_folder
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.image_list import read_image_list
-from descbench.datasets.kapture import read_kapture
 from descbench.datasets.manifest import Manifest, check_counts, rows_of, write_manifest
+from descbench.datasets.own import OwnDataset, OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.datasets.pairs import TrainingPairs, write_pairs
+from descbench.datasets.photographs import LeftOut, shown
 from descbench.datasets.places import PlaceLabels, write_places
 from descbench.datasets.positions import label_places, positions_of
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
-from descbench.datasets.utm_names import read_utm_names
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
+from descbench.io.atomic import write_json
 
 Labels = GroundTruth | PlaceLabels | TrainingPairs | None
 
 
 def build_manifest(
-    name: str, dataset: Dataset, datasets_dir: Path, manifest_path: Path, ground_truth_path: Path
+    name: str,
+    dataset: Dataset,
+    datasets_dir: Path,
+    manifest_path: Path,
+    ground_truth_path: Path,
+    left_out_path: Path | None = None,
+    *,
+    records: Path | None = None,
+    listing: str = "",
 ) -> None:
     """Write the manifest CSV and the ground-truth JSON of a dataset.
 
@@ -45,17 +51,35 @@ def build_manifest(
         datasets_dir: ``<data_dir>/datasets``.
         manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, which
             images show a query's place where positions are known, and ``null`` for a dataset without labels.
+        left_out_path: JSON list of the files of the user's folders that are no part of the dataset; None: unwritten.
+        records: for the user's own folders, what is known of their images (:mod:`descbench.datasets.contents`);
+            None: their content is not looked at.
+        listing: digest that :func:`listing_digest` must find; empty: unchecked.
 
     Raises:
         DataError: the official files are damaged, have other counts than the catalogue says, or labels
             that point outside the database.
+        StaleFileError: the user's folders changed since the workflow was planned.
     """
-    manifest, labels = read_dataset(dataset, datasets_dir)
+    left_out: tuple[LeftOut, ...] = ()
+    if is_own(dataset):
+        own = list_own(dataset)
+        manifest, labels, left_out = own.manifest, label_own(dataset, own), own.left_out
+        if records is not None:
+            manifest = with_contents(manifest, own_root(dataset), records)
+    else:
+        manifest, labels = read_dataset(dataset, datasets_dir)
+    if listing and listing != listing_digest(manifest, left_out):
+        raise StaleFileError(f"datasets.{name}: its folders changed while the workflow ran; run it again.")
+    if left_out:
+        logging.warning("%s: %d files are left out: %s.", name, len(left_out), shown(left_out))
     _check_counts(name, dataset, manifest)
     if isinstance(labels, GroundTruth):
         num = {role: len(manifest.of_role(role)) for role in ("query", "database")}
         labels.check(num["query"], num["database"], f"datasets.{name}")
     write_manifest(manifest, manifest_path)
+    if left_out_path is not None:
+        write_json(left_out_path, [{"path": item.path, "reason": item.reason} for item in left_out])
     match labels:
         case TrainingPairs():
             write_pairs(labels, ground_truth_path)
@@ -98,8 +122,16 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
         logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 
+def label_own(dataset: OwnDataset, own: OwnImages) -> Labels:
+    """Labels of a dataset of the user's: those of its ground truth, or of the positions in its names."""
+    if not isinstance(dataset, UtmNamesDataset):
+        return own.labels
+    labels = label_places(positions_of(own.manifest, str(dataset.database)), dataset)
+    return labels.without_itself() if own.asks_itself else labels
+
+
 def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Labels]:
-    """Read the official files of a dataset: its images, and its labels or training pairs."""
+    """Read the official files of a dataset that is none of the user's: its images, and its labels or training pairs."""
     match dataset:
         case RevisitopDataset():
             return read_revisitop(dataset, datasets_dir)
@@ -109,15 +141,8 @@ def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Labels
             return read_sfm_val(dataset, datasets_dir)
         case ImageListDataset():
             return read_image_list(dataset, datasets_dir)
-        case FolderDataset():
-            return read_folder(dataset)
         case DbStructDataset():
             return read_dbstruct(dataset, datasets_dir)
-        case UtmNamesDataset():
-            manifest = read_utm_names(dataset)
-            return manifest, label_places(positions_of(manifest, str(dataset.database)), dataset)
-        case KaptureDataset():
-            return read_kapture(dataset), None
         case DescriptorBagDataset():
             return Manifest(tuple(rows_of("train", ["descriptors"]))), None
     raise DataError(f"a dataset of format {dataset.format!r} has no images of its own.")

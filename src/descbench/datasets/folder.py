@@ -7,18 +7,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from descbench.config.datasets import FolderDataset
 from descbench.datasets.ground_truth import GroundTruth
-from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels, safe_relative
+from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
+from descbench.datasets.photographs import Found, LeftOut, find_photographs, refuse_bad, shown
 from descbench.errors import DataError
 from descbench.io.texts import read_text
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
+
+@dataclass(frozen=True)
+class Listing:
+    """What the folders of a dataset hold.
+
+    Attributes:
+        images: by role, as POSIX paths relative to :func:`folder_root`.
+        left_out: what is no part of it.
+        asks_itself: whether every database image is a query too, and no labels say what is right: an image is then
+            left out of its own ranking.
+    """
+
+    images: dict[str, list[str]]
+    left_out: tuple[LeftOut, ...]
+    asks_itself: bool
+
 
 
 def folder_root(dataset: FolderDataset) -> Path:
@@ -27,27 +45,43 @@ def folder_root(dataset: FolderDataset) -> Path:
     return Path(os.path.commonpath(folders))
 
 
-def list_images(dataset: FolderDataset) -> dict[str, list[str]]:
-    """Images by role, as POSIX paths relative to :func:`folder_root`.
+def list_folder(dataset: FolderDataset) -> Listing:
+    """Images by role, and what is left out.
 
     With ground truth they are its ``imlist`` and ``qimlist``, in that order; names may leave out the
     suffix. Without, all images in order of their path; where no query folder is given, every
     database image queries. A query folder inside the database folder is not part of the database.
 
     Raises:
-        DataError: a folder is absent or empty, or an image of the ground truth is not in it.
+        DataError: a folder is absent or empty, an image of the ground truth is not in it, or a file cannot be an
+            image and ``on_bad_file`` is ``stop``. Files that a ground truth does not name do not matter.
     """
     root = folder_root(dataset)
     folders = {"database": dataset.database, "query": dataset.queries or dataset.database}
-    found = {role: _scan(folder, _nested(dataset, role)) for role, folder in folders.items()}
+    found = {role: find_photographs(folder, _nested(dataset, role)) for role, folder in folders.items()}
     if dataset.ground_truth is not None:
         content = _read_ground_truth(dataset.ground_truth)
         wanted = {"database": content["imlist"], "query": content["qimlist"]}
-        found = {role: _pick(wanted[role], found[role], folders[role], dataset.ground_truth) for role in folders}
-    return {
-        role: [(folders[role].resolve() / name).relative_to(root).as_posix() for name in names]
-        for role, names in found.items()
+        names = {role: _pick(wanted[role], found[role], folders[role], dataset.ground_truth) for role in folders}
+        left_out: list[LeftOut] = []
+    else:
+        names = {role: _all(found[role], folders[role], dataset) for role in folders}
+        left_out = [
+            LeftOut(f"{folders[role]}/{item.path}", item.reason)
+            for role in dict.fromkeys(folders)
+            for item in (*found[role].bad, *found[role].hidden)
+        ]
+    images = {
+        role: [(folders[role].resolve() / name).relative_to(root).as_posix() for name in listed]
+        for role, listed in names.items()
     }
+    itself = dataset.ground_truth is None and images["query"] == images["database"]
+    return Listing(images, tuple(dict.fromkeys(left_out)), itself)
+
+
+def list_images(dataset: FolderDataset) -> dict[str, list[str]]:
+    """Images by role, as :func:`list_folder` lists them."""
+    return list_folder(dataset).images
 
 
 def _nested(dataset: FolderDataset, role: str) -> Path | None:
@@ -60,13 +94,13 @@ def _nested(dataset: FolderDataset, role: str) -> Path | None:
     return other if other != here and other.is_relative_to(here) else None
 
 
-def read_folder(dataset: FolderDataset) -> tuple[Manifest, GroundTruth | None]:
+def read_folder(dataset: FolderDataset, listing: Listing) -> tuple[Manifest, GroundTruth | None]:
     """Manifest and, where the folder has one, ground truth.
 
     Raises:
-        DataError: as :func:`list_images`, or the ground truth is malformed.
+        DataError: the ground truth is malformed.
     """
-    images = list_images(dataset)
+    images = listing.images
     boxes: Sequence[Box | None] = [None] * len(images["query"])
     labels = None
     if dataset.ground_truth is not None:
@@ -80,50 +114,45 @@ def read_folder(dataset: FolderDataset) -> tuple[Manifest, GroundTruth | None]:
     return Manifest((*queries, *rows_of("database", images["database"]))), labels
 
 
-def _scan(folder: Path, without: Path | None) -> list[str]:
-    """Images below a folder in order of their path, but for those below ``without``; hidden ones are no images."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; correct the paths of this dataset in the configuration.")
-    base = folder.resolve()
-    names = sorted(
-        path.relative_to(base).as_posix()
-        for path in _walk(base)
-        if path.suffix.lower() in SUFFIXES and (without is None or not path.is_relative_to(without))
-    )
-    if not names:
-        raise DataError(f"{folder}: no image in it (looked for {', '.join(SUFFIXES)}).")
-    return [safe_relative(name, folder) for name in names]
+def _all(found: Found, folder: Path, dataset: FolderDataset) -> list[str]:
+    """All images of a folder."""
+    if dataset.on_bad_file == "stop":
+        refuse_bad(found.bad, folder)
+    if not found.images:
+        others = [*found.bad, *found.hidden]
+        raise DataError(f"{folder}: no image in it{', only ' + shown(others) if others else ''}.")
+    return found.images
 
 
-def _walk(base: Path) -> Iterator[Path]:
-    """Files below a folder. Links to folders are followed, but a folder is entered only once."""
-    entered: set[str] = set()
-    for current, folders, files in os.walk(base, followlinks=True):
-        entered.add(os.path.realpath(current))
-        visible = [f for f in sorted(folders) if not f.startswith(".")]
-        folders[:] = [f for f in visible if os.path.realpath(Path(current, f)) not in entered]
-        for name in files:
-            path = Path(current, name)
-            if not name.startswith(".") and path.is_file():
-                yield path
-
-
-def _pick(wanted: Sequence[str], present: Sequence[str], folder: Path, ground_truth: Path) -> list[str]:
-    """The present file of every wanted name, which may lack its suffix."""
-    whole = set(present)
-    by_stem: dict[str, list[str]] = {}
-    for name in present:
-        by_stem.setdefault(name.rsplit(".", 1)[0], []).append(name)
-    found = {name: [name] if name in whole else by_stem.get(name, []) for name in wanted}
-    missing = [name for name, files in found.items() if not files]
+def _pick(wanted: Sequence[str], found: Found, folder: Path, ground_truth: Path) -> list[str]:
+    """The file of every wanted name, which may lack its suffix, or have it in another case."""
+    whole = set(found.images)
+    alike: dict[str, list[str]] = {}
+    for name in found.images:
+        for key in {_plain(name), _plain(name.rsplit(".", 1)[0])}:
+            alike.setdefault(key, []).append(name)
+    fitting = {name: [name] if name in whole else alike.get(_plain(name), []) for name in wanted}
+    missing = [name for name, files in fitting.items() if not files]
     if missing:
+        bad = [item for item in found.bad if any(_fits(item.path, name) for name in missing)]
         raise DataError(
-            f"{ground_truth}: {len(missing)} of {len(wanted)} images are not in {folder}: {', '.join(missing[:5])}."
+            f"{ground_truth}: {len(missing)} of {len(wanted)} images are not in {folder}: {', '.join(missing[:5])}"
+            f"{', ...' if len(missing) > 5 else ''}{'. There is ' + shown(bad) if bad else ''}."
         )
-    for name, files in found.items():
+    for name, files in fitting.items():
         if len(files) > 1:
-            raise DataError(f"{ground_truth}: {name!r} may be {' or '.join(files)} in {folder}; write the suffix too.")
-    return [found[name][0] for name in wanted]
+            raise DataError(f"{ground_truth}: {name!r} may be {' or '.join(files)} in {folder}; write the exact name.")
+    return [fitting[name][0] for name in wanted]
+
+
+def _plain(name: str) -> str:
+    """A name with the case of its suffix and the composition of its letters set aside (macOS decomposes them)."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    return str(path.with_suffix(path.suffix.lower())) if path.suffix else str(path)
+
+
+def _fits(path: str, name: str) -> bool:
+    return path == name or path.rsplit(".", 1)[0] in (name, name.rsplit(".", 1)[0])
 
 
 def _read_ground_truth(path: Path) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from descbench.io.digests import digest_of
 ROLES = ("query", "database", "train", "val")
 _REQUIRED = ("image_id", "path", "role")
 _BOX = ("x1", "y1", "x2", "y2")
-_OPTIONAL = (*_BOX, "easting", "northing", "cluster")
+_OPTIONAL = (*_BOX, "easting", "northing", "cluster", "content")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class ManifestRow:
         box: crop ``(x1, y1, x2, y2)`` in pixels of the whole image, or None for the whole image.
         easting, northing: position in metres (UTM), where the dataset has one.
         cluster: 3-D model (SfM-120k) the image belongs to, where the dataset has one.
+        content: hash of the image file, in datasets of the user's own.
     """
 
     image_id: int
@@ -38,6 +39,7 @@ class ManifestRow:
     easting: float | None = None
     northing: float | None = None
     cluster: int | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Manifest:
         return Manifest(self.rows[start:stop])
 
     def digest(self) -> str:
-        """SHA-256 of what decides the content of features: ids, paths, roles and boxes."""
-        return digest_of([[r.image_id, r.path, r.role, r.box] for r in self.rows])
+        """SHA-256 of what decides the content of features: ids, paths, roles, boxes, and contents that are known."""
+        known = ([r.image_id, r.path, r.role, r.box] + ([r.content] if r.content else []) for r in self.rows)
+        return digest_of(list(known))
 
 
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
@@ -133,12 +136,13 @@ def _row(record: dict[str, str], path: Path) -> ManifestRow:
             easting=_optional(record, "easting", float),
             northing=_optional(record, "northing", float),
             cluster=_optional(record, "cluster", int),
+            content=_optional(record, "content", str),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: row {record} is not a manifest row ({error}); rebuild the manifest.") from error
 
 
-def _optional(record: dict[str, str], column: str, kind: type) -> float | int | None:
+def _optional(record: dict[str, str], column: str, kind: type) -> float | int | str | None:
     return kind(record[column]) if record.get(column) else None
 
 

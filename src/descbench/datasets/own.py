@@ -5,14 +5,37 @@ Light on purpose: the workflow lists them when it plans the shards.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from descbench.config.datasets import Dataset, FolderDataset, KaptureDataset, UtmNamesDataset
-from descbench.datasets.folder import folder_root, list_images
-from descbench.datasets.kapture import kapture_root, list_records
-from descbench.datasets.utm_names import list_utm_names, utm_root
+from descbench.datasets.contents import contents_of
+from descbench.datasets.folder import folder_root, list_folder, read_folder
+from descbench.datasets.ground_truth import GroundTruth
+from descbench.datasets.kapture import kapture_root, read_kapture
+from descbench.datasets.manifest import Manifest
+from descbench.datasets.photographs import LeftOut
+from descbench.datasets.utm_names import list_utm_names, read_utm_names, utm_root
+from descbench.io.digests import digest_of
 
 OwnDataset = FolderDataset | KaptureDataset | UtmNamesDataset
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """What a dataset of the user's holds.
+
+    Attributes:
+        manifest: of its images.
+        labels: of a ground truth beside it.
+        left_out: files that are no part of it, in words.
+        asks_itself: see :class:`descbench.datasets.folder.Listing`.
+    """
+
+    manifest: Manifest
+    labels: GroundTruth | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    asks_itself: bool = False
 
 
 def is_own(dataset: Dataset) -> bool:
@@ -31,16 +54,35 @@ def own_root(dataset: OwnDataset) -> Path:
             return utm_root(dataset)
 
 
-def list_own(dataset: OwnDataset) -> dict[str, list[str]]:
-    """Its images by role, in order, as paths relative to :func:`own_root`.
+def list_own(dataset: OwnDataset) -> OwnImages:
+    """Its images, in order, with paths relative to :func:`own_root`; their content is not looked at.
 
     Raises:
         DataError: a folder or a list in it is absent, empty or malformed.
     """
     match dataset:
         case FolderDataset():
-            return list_images(dataset)
+            listing = list_folder(dataset)
+            return OwnImages(*read_folder(dataset, listing), listing.left_out, listing.asks_itself)
         case KaptureDataset():
-            return {"database": list_records(dataset)}
+            return OwnImages(read_kapture(dataset))
         case UtmNamesDataset():
-            return list_utm_names(dataset)
+            listing = list_utm_names(dataset)
+            return OwnImages(read_utm_names(listing), None, listing.left_out, listing.asks_itself)
+
+
+def with_contents(manifest: Manifest, root: Path, records: Path) -> Manifest:
+    """The manifest with the content of every image.
+
+    Args:
+        manifest: of a dataset of the user's.
+        root: its :func:`own_root`.
+        records: what is known of the images, see :func:`descbench.datasets.contents.contents_of`.
+    """
+    contents = contents_of([root / row.path for row in manifest.rows], records)
+    return Manifest(tuple(replace(row, content=c) for row, c in zip(manifest.rows, contents, strict=True)))
+
+
+def listing_digest(manifest: Manifest, left_out: tuple[LeftOut, ...]) -> str:
+    """Digest of all that the folders of a dataset hold: the images with their content, and what is left out."""
+    return digest_of([manifest.digest(), [[item.path, item.reason] for item in left_out]])

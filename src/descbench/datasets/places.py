@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,16 @@ class PlaceLabels:
     query_times: tuple[float, ...] = ()
     one_per: int | None = None
     conditions: tuple[str, ...] = ()
+
+    def without_itself(self) -> PlaceLabels:
+        """Labels of queries that are the database images of the same numbers: none is right for itself."""
+
+        def others(lists: tuple[Ids, ...]) -> tuple[Ids, ...]:
+            return tuple(tuple(i for i in ids if i != query) for query, ids in enumerate(lists))
+
+        return replace(
+            self, positives=others(self.positives), training_positives=others(self.training_positives)
+        )
 
     def without_positive(self) -> int:
         """Number of queries that no database image is right for, those left out for their time stamp set aside."""

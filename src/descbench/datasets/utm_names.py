@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from descbench.config.datasets import FolderDataset, UtmNamesDataset
-from descbench.datasets.folder import folder_root, list_images
+from descbench.datasets.folder import Listing, folder_root, list_folder
 from descbench.datasets.manifest import Manifest, ManifestRow
 from descbench.errors import DataError
 
@@ -23,22 +23,22 @@ def utm_root(dataset: UtmNamesDataset) -> Path:
     return folder_root(_folders(dataset))
 
 
-def list_utm_names(dataset: UtmNamesDataset) -> dict[str, list[str]]:
+def list_utm_names(dataset: UtmNamesDataset) -> Listing:
     """Images by role, as POSIX paths relative to :func:`utm_root`, in order of their path.
 
     Raises:
-        DataError: a folder is absent or empty.
+        DataError: as :func:`descbench.datasets.folder.list_folder`.
     """
-    return list_images(_folders(dataset))
+    return list_folder(_folders(dataset))
 
 
-def read_utm_names(dataset: UtmNamesDataset) -> Manifest:
+def read_utm_names(listing: Listing) -> Manifest:
     """Manifest with positions: the database, then the queries.
 
     Raises:
-        DataError: as :func:`list_utm_names`, a name without position, or positions of two UTM zones.
+        DataError: a name without position, or positions of two UTM zones.
     """
-    listed = list_utm_names(dataset)
+    listed = listing.images
     rows = []
     for role in ("database", "query"):
         for number, path in enumerate(listed[role]):
@@ -77,4 +77,5 @@ def _check_zones(paths: list[str]) -> None:
 
 
 def _folders(dataset: UtmNamesDataset) -> FolderDataset:
-    return FolderDataset(format="folder", database=dataset.database, queries=dataset.queries)
+    places = {"database": dataset.database, "queries": dataset.queries, "on_bad_file": dataset.on_bad_file}
+    return FolderDataset(format="folder", **places)

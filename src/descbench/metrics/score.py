@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from descbench.metrics.revisited import KAPPAS, classic_scores, revisited_scores
 from descbench.retrieval.ranking import Ranking, count_searched, read_ranking
 
 
-def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
+def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: Path | None = None) -> None:
     """Score a ranking.
 
     The JSON holds ``protocol``, ``num_queries``, ``metrics`` (``map_medium``, ``mp@10_medium``...; for
@@ -25,6 +26,13 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
     For protocol ``places`` the metrics are ``recall@1``, ``recall@5_night``..., ``per_query`` holds
     ``first_hit`` (rank from 1, null for none), and there are ``queries_without_positive``, ``radius`` (metres),
     ``one_per``, ``other_time`` (the rules of the dataset) and ``warnings``.
+
+    Where files of the user's folders are no part of the dataset, ``left_out`` names them with the reason.
+
+    Args:
+        ranking, ground_truth: files of the stages before.
+        output: the scores file to write.
+        left_out: what :func:`descbench.datasets.build.build_manifest` lists there; None: nothing.
 
     Raises:
         DataError: the dataset has no ground truth, the ranking is of another set of queries, or too short.
@@ -44,7 +52,8 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path) -> None:
     else:
         check_queries(ranked, len(truth.queries), ranking, ground_truth)
         scores = _score_labels(ranked, truth)
-    write_json(output, scores)
+    files = [] if left_out is None else json.loads(left_out.read_text(encoding="utf-8"))
+    write_json(output, scores | ({"left_out": files} if files else {}))
 
 
 def _score_labels(ranked: Ranking, truth: GroundTruth) -> dict[str, Any]:

@@ -127,7 +127,9 @@ def _best(ids: np.ndarray, scores: np.ndarray, top_k: int) -> tuple[np.ndarray, 
     return best_ids, best_scores
 
 
-def merge_rankings(parts: Sequence[Path], output: Path, *, top_k: int | None, num_queries: int) -> None:
+def merge_rankings(
+    parts: Sequence[Path], output: Path, *, top_k: int | None, num_queries: int, asks_itself: bool = False
+) -> None:
     """Merge rankings of the same queries over different images.
 
     A query that is missing from the parts becomes a row in which all images have score 0, so that
@@ -138,6 +140,7 @@ def merge_rankings(parts: Sequence[Path], output: Path, *, top_k: int | None, nu
         output: the ranking to write.
         top_k: images kept of each query; None = all.
         num_queries: number of queries of the dataset; their ids are 0 to num_queries - 1.
+        asks_itself: the queries are the database images of the same ids, and each is left out of its own ranking.
 
     Raises:
         DataError: no parts, parts that overlap, leave gaps, are cut shorter than ``top_k``, or have other
@@ -146,25 +149,36 @@ def merge_rankings(parts: Sequence[Path], output: Path, *, top_k: int | None, nu
     """
     if not parts:
         raise DataError(f"{output}: no partial rankings to merge.")
-    infos = {path: _read_part(path, top_k) for path in parts}
+    cut = None if top_k is None else top_k + asks_itself
+    infos = {path: _read_part(path, cut) for path in parts}
     ordered = sorted(parts, key=lambda path: infos[path][0].first_image)
     query_ids = infos[ordered[0]][1]
     for path in ordered:
         _check_part(path, infos[path], infos[ordered[0]], num_queries)
     _check_ranges(ordered, infos)
     first = infos[ordered[0]][0]
-    total = sum(info.num_images for info, _ in infos.values())
+    searched = sum(info.num_images for info, _ in infos.values())
+    total = searched - asks_itself
+    if total < 1:
+        raise DataError(f"{output}: the only image of this dataset would be searched for itself; add photographs.")
     merged = PartInfo(first.first_image, total, first.made_from)
     width = total if top_k is None else min(top_k, total)
     with ranking_writer(output, merged, np.arange(num_queries), width) as writer:
         step = max(1, _BLOCK_BYTES // (16 * max(1, total)))
         for start in range(0, len(query_ids), step):
-            ids, scores = _merged_rows(ordered, slice(start, start + step), top_k)
+            ids, scores = _merged_rows(ordered, slice(start, start + step), cut)
             for row, query in enumerate(query_ids[start : start + step]):
-                writer.write(query, ids[row : row + 1], scores[row : row + 1])
-        every_id = np.arange(merged.first_image, merged.first_image + total)
+                kept = _others(ids[row], query, width) if asks_itself else slice(None)
+                writer.write(query, ids[row, kept][None], scores[row, kept][None])
+        every_id = np.arange(merged.first_image, merged.first_image + searched)
         for query in np.setdiff1d(np.arange(num_queries), query_ids):
-            writer.write(query, every_id[None, :width], np.zeros((1, width)))
+            kept = _others(every_id, query, width) if asks_itself else slice(width)
+            writer.write(query, every_id[kept][None], np.zeros((1, width)))
+
+
+def _others(image_ids: np.ndarray, query: int, width: int) -> np.ndarray:
+    """Positions (width,) of the first images (n,) that are not the query itself."""
+    return np.flatnonzero(image_ids != query)[:width]
 
 
 def _read_part(path: Path, top_k: int | None) -> tuple[PartInfo, np.ndarray]:
