@@ -15,6 +15,7 @@ from descbench.config.load import load_config_files
 from descbench.config.models import AsmkMethod, Config, FlatMethod, ReleasedFeatures
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest, write_manifest
+from descbench.datasets.own import with_contents
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
@@ -147,7 +148,8 @@ class _Extraction:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
         checkpoint = _made(Path(self.layout.checkpoint(block.model)))
         dataset = KaptureDataset(format="kapture", folder=folder)
-        manifest, path = read_kapture(dataset), self.work / f"{name}.csv"
+        root, path = kapture_root(dataset), self.work / f"{name}.csv"
+        manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.json")
         write_manifest(manifest, path)
         weights, digest = checkpoint_digest(checkpoint), self.layout.features_digest(self.features)
         shards = []
@@ -156,9 +158,9 @@ class _Extraction:
             shards.append(self.work / f"{name}-{start:08d}.h5")
             if _fits(shards[-1], manifest.slice(start, stop), digest, weights):
                 continue
-            place = (path, "database", start, stop, kapture_root(dataset))
-            model, running = self.config.models[block.model], {"device": self.config.device}
-            running["backend"] = self.config.backend
+            place = (path, "database", start, stop, root)
+            model = self.config.models[block.model]
+            running = {"device": self.config.device, "backend": self.config.backend, "kept": self.work / "kept"}
             extract_features(*place, checkpoint, model, block, digest, shards[-1], **running)
         return path, shards
 

@@ -18,7 +18,7 @@ from descbench.config.sources import Source
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.errors import ConfigError
-from descbench.io.digests import digest_of, sha256_file
+from descbench.io.digests import sha256_file
 from descbench.lineage import Lineage
 
 
@@ -137,6 +137,12 @@ class Layout(Lineage):
         """JSON list of the files in the user's folders that are no part of a dataset."""
         return f"{self.results}/manifests/{dataset}.left_out.json"
 
+    def own_folders(self, name: str) -> dict[str, Any] | None:
+        """What of the block of a dataset decides which images the user's folders hold; None of official datasets."""
+        block = self._get("datasets", self.base_dataset(name))
+        keys = {"format", "database", "queries", "ground_truth", "folder", "on_bad_file"}
+        return block.model_dump(mode="json", include=keys) if is_own(block) else None
+
     def image_records(self, dataset: str) -> str:
         """What is known of the content of the user's own images, so that they are not read at every start."""
         return f"{self.results}/manifests/{dataset}.images.json"
@@ -249,6 +255,10 @@ class Layout(Lineage):
         """One feature shard."""
         return f"{self.results}/features/{features}/{dataset}/{role}/{shard}.h5"
 
+    def kept_features(self, features: str, dataset: str) -> str:
+        """Folder of features of the user's own images that outlive their shards."""
+        return f"{self.results}/features/{features}/{dataset}/.kept"
+
     def released_file(self, features: str, dataset: str) -> str:
         """Raw pickle that holds the released features of a dataset."""
         block = self._get("features", features)
@@ -292,7 +302,9 @@ class Layout(Lineage):
 
     def query_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the queries."""
-        return self.features(self._get("methods", method).features, self.base_dataset(dataset), self.query_role(dataset))
+        return self.features(
+            self._get("methods", method).features, self.base_dataset(dataset), self.query_role(dataset)
+        )
 
     def database_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the database."""

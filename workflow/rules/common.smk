@@ -127,10 +127,14 @@ def get_shard(wildcards):
 
 
 def get_images_manifest(wildcards):
-    """Manifest behind a feature shard. Of the user's own folders its age says nothing: the images' digest does."""
-    manifest = layout.manifest(wildcards.dataset)
-    known = layout.images_digest(wildcards.dataset, wildcards.role, wildcards.shard)
-    return manifest if known is None else ancient(manifest)
+    """Manifest behind a feature shard.
+
+    None of the user's own folders: it changes with every photograph, and would make all shards anew. They are listed
+    by the job itself, and the digest of its images says whether it has anything to do.
+    """
+    if layout.own_folders(wildcards.dataset) is None:
+        return layout.manifest(wildcards.dataset)
+    return []
 
 
 def get_top_k(wildcards):

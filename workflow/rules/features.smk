@@ -27,6 +27,9 @@ rule extract_features:
         images=lambda wildcards: layout.images_digest(
             wildcards.dataset, wildcards.role, wildcards.shard
         ),
+        folders=lambda wildcards: layout.own_folders(wildcards.dataset),
+        records=layout.image_records("{dataset}"),
+        kept=layout.kept_features("{features}", "{dataset}"),
         settings=lambda wildcards: block("features", wildcards.features),
         model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
         digest=lambda wildcards: layout.features_digest(wildcards.features),

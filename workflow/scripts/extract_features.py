@@ -4,15 +4,21 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from descbench.config.datasets import Dataset
 from descbench.config.models import Features
 from descbench.config.networks import Model
+from descbench.datasets.own import list_with_contents
 from descbench.features.extract import extract_features
 from descbench.jobs import job
 
 with job(snakemake):
     params = snakemake.params
+    if params.folders is None:
+        images = Path(snakemake.input.manifest)
+    else:
+        images = list_with_contents(TypeAdapter(Dataset).validate_python(params.folders), Path(params.records))
     extract_features(
-        Path(snakemake.input.manifest),
+        images,
         snakemake.wildcards.role,
         params.start,
         params.stop,
@@ -23,6 +29,7 @@ with job(snakemake):
         params.digest,
         Path(snakemake.output[0]),
         images_digest=params.images,
+        kept=None if params.images is None else Path(params.kept),
         device=params.device,
         backend=params.backend,
         workers=snakemake.threads - 1,

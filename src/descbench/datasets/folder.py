@@ -38,7 +38,6 @@ class Listing:
     asks_itself: bool
 
 
-
 def folder_root(dataset: FolderDataset) -> Path:
     """Folder that the manifest's paths are relative to: the one above database and queries."""
     folders = [dataset.database.resolve(), (dataset.queries or dataset.database).resolve()]

@@ -83,6 +83,11 @@ def with_contents(manifest: Manifest, root: Path, records: Path) -> Manifest:
     return Manifest(tuple(replace(row, content=c) for row, c in zip(manifest.rows, contents, strict=True)))
 
 
+def list_with_contents(dataset: OwnDataset, records: Path) -> Manifest:
+    """Manifest of a dataset with the content of every image, as :func:`list_own` and :func:`with_contents` give it."""
+    return with_contents(list_own(dataset).manifest, own_root(dataset), records)
+
+
 def listing_digest(manifest: Manifest, left_out: tuple[LeftOut, ...]) -> str:
     """Digest of all that the folders of a dataset hold: the images with their content, and what is left out."""
     return digest_of([manifest.digest(), [[item.path, item.reason] for item in left_out]])

@@ -42,9 +42,7 @@ class PlaceLabels:
         def others(lists: tuple[Ids, ...]) -> tuple[Ids, ...]:
             return tuple(tuple(i for i in ids if i != query) for query, ids in enumerate(lists))
 
-        return replace(
-            self, positives=others(self.positives), training_positives=others(self.training_positives)
-        )
+        return replace(self, positives=others(self.positives), training_positives=others(self.training_positives))
 
     def without_positive(self) -> int:
         """Number of queries that no database image is right for, those left out for their time stamp set aside."""

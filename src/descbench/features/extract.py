@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from descbench.config.models import Backend, GlobalFeatures, LocalFeatures
 from descbench.config.networks import Model
+from descbench.datasets.contents import content_of
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
 from descbench.device import device_name, pick_device
-from descbench.errors import ConfigError, DataError
+from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.images import LoadedImage, load_image, to_tensor
-from descbench.features.store import ShardInfo, ShardWriter
+from descbench.features.kept import KeptFeatures
+from descbench.features.store import Block, ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import checkpoint_digest, load_network
 from descbench.models.folding import prepare_for_inference
@@ -36,6 +39,7 @@ class _Item:
     row: ManifestRow
     image: LoadedImage | None
     error: str
+    changed: bool = False
 
 
 class _Images(Dataset):
@@ -52,13 +56,15 @@ class _Images(Dataset):
         row = self._rows[index]
         path = self._root / row.path
         try:
-            return _Item(row, load_image(path, self._image_size, row.box, resize=self._resize), "")
-        except DataError as error:
-            return _Item(row, None, str(error))
+            image, error = load_image(path, self._image_size, row.box, resize=self._resize), ""
+        except DataError as refusal:
+            image, error = None, str(refusal)
+        changed = row.content is not None and content_of(path) != row.content
+        return _Item(row, image, error, changed)
 
 
 def extract_features(
-    manifest: Path,
+    manifest: Path | Manifest,
     role: str,
     start: int,
     stop: int | None,
@@ -69,6 +75,8 @@ def extract_features(
     features_digest: str,
     output: Path,
     *,
+    images_digest: str | None = None,
+    kept: Path | None = None,
     device: str = "auto",
     backend: Backend = "torch",
     workers: int = 2,
@@ -76,7 +84,7 @@ def extract_features(
     """Extract one shard of features.
 
     Args:
-        manifest: manifest CSV of the dataset.
+        manifest: manifest CSV of the dataset, or the manifest itself.
         role: which of its images.
         start, stop: images of the shard, positions within the role; no ``stop``: all that follow.
         image_root: folder that the manifest's paths are relative to.
@@ -85,6 +93,8 @@ def extract_features(
         settings: features block.
         features_digest: digest that readers will ask for.
         output: the shard.
+        images_digest: digest that the images must have; None: unchecked.
+        kept: folder of features of the user's own images that are not made again (:mod:`descbench.features.kept`).
         device: ``auto``, ``cpu`` or ``cuda``.
         backend: what runs the network; others than ``torch`` run on the CPU.
         workers: processes that load images; no effect on the result.
@@ -92,15 +102,20 @@ def extract_features(
     Raises:
         DataError: the manifest is shorter than the shard, images are missing (the first five are
             named), or one cannot be read and ``settings.on_bad_image`` is ``stop``.
+        StaleFileError: the user's own images changed since they were listed.
         ConfigError: the device is absent, or the backend not installed.
     """
-    images = read_manifest(manifest).of_role(role).slice(start, stop)
+    listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+    source = f"the folders below {image_root}" if isinstance(manifest, Manifest) else str(manifest)
+    images = listed.of_role(role).slice(start, stop)
     if stop is not None and len(images) != stop - start:
         raise DataError(
-            f"{manifest}: ends before image {stop} of role {role}, which the shard {output} should hold; correct "
+            f"{source}: ends before image {stop} of role {role}, which the shard {output} should hold; correct "
             "`counts` of this dataset or rebuild the manifest."
         )
-    _check_files(images, image_root, settings, manifest)
+    if images_digest not in (None, images.digest()):
+        raise StaleFileError(f"{source}: lists other images than were planned with; run again.")
+    _check_files(images, image_root, settings, source)
     chosen = pick_device(device, backend)
     network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
     if settings.kind == "local" and not isinstance(network, LocalNetwork):
@@ -113,37 +128,66 @@ def extract_features(
         device=device_name(chosen),
         backend=use_backend(network, backend),
     )
-    loader = DataLoader(
-        _Images(images.rows, image_root, settings),
+    with _known(kept, info) as known:
+        found = {} if known is None else {row.image_id: block for row in images.rows if (block := known.find(row))}
+        new = [row for row in images.rows if row.image_id not in found]
+        if found:
+            logging.info("%s: %d of %d images were described before", role, len(found), len(images))
+        items = iter(
+            progress(_loaded(new, image_root, settings, workers), len(new), f"{role} {start}-{start + len(images)}")
+        )
+        with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
+            for row in images.rows:
+                if row.image_id in found:
+                    _copy(found[row.image_id], row, writer)
+                else:
+                    _extract_one(next(items), network, settings, chosen, writer)
+    if known is not None:
+        known.keep(output, images.rows, listed.rows)
+
+
+def _known(kept: Path | None, info: ShardInfo) -> AbstractContextManager[KeptFeatures | None]:
+    return nullcontext() if kept is None else KeptFeatures(kept, info)
+
+
+def _loaded(rows: Sequence[ManifestRow], root: Path, settings: Settings, workers: int) -> DataLoader:
+    """Images in order, loaded by other processes while the network works."""
+    return DataLoader(
+        _Images(rows, root, settings),
         batch_size=None,
-        num_workers=workers,
+        num_workers=workers if rows else 0,
         collate_fn=_as_is,
         worker_init_fn=ignore_interrupts,
     )
-    with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
-        for item in progress(loader, len(images), f"{role} {start}-{start + len(images)}"):
-            _extract_one(item, network, settings, chosen, writer)
+
+
+def _copy(block: Block, row: ManifestRow, writer: ShardWriter) -> None:
+    writer.add(row.image_id, block.descriptors, block.keypoints, block.scales, block.strengths)
 
 
 def _as_is(item: _Item) -> _Item:
     return item
 
 
-def _check_files(images: Manifest, root: Path, settings: Settings, manifest: Path) -> None:
+def _check_files(images: Manifest, root: Path, settings: Settings, source: str) -> None:
     """Name missing images before the first one is processed."""
     missing = missing_files(images, root)
     if missing and settings.on_bad_image == "stop":
         shown = ", ".join(missing[:5])
+        own = any(row.content is not None for row in images.rows)
+        cause = f"The archive was unpacked in part: delete its marker in {root}/.unpacked"
+        cause = "Put them there, or correct the list" if own else cause
         raise DataError(
-            f"{manifest}: {len(missing)} of {len(images)} images are not below {root}: {shown}"
-            f"{', ...' if len(missing) > 5 else ''}. The archive was unpacked in part: delete its marker in "
-            f"{root}/.unpacked and run again, or set `on_bad_image: skip`."
+            f"{source}: {len(missing)} of {len(images)} images are not below {root}: {shown}"
+            f"{', ...' if len(missing) > 5 else ''}. {cause} and run again, or set `on_bad_image: skip`."
         )
 
 
 def _extract_one(
     item: _Item, network: LevelNetwork, settings: Settings, device: torch.device, writer: ShardWriter
 ) -> None:
+    if item.changed:
+        raise StaleFileError(f"{item.row.path}: changed since it was listed; run again.")
     try:
         arrays = _describe(item, network, settings, device)
     except DataError as error:

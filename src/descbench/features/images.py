@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from descbench.errors import DataError
+from descbench.io.image_formats import register_formats
 
 # The originals evaluate with this switch on: a JPEG that ends early is read as far as it goes.
 ImageFile.LOAD_TRUNCATED_IMAGES = True
@@ -59,6 +60,7 @@ def load_image(
     (sizes may differ by a pixel). 16-bit images are scaled to 8 bits, where plain conversion clips.
     """
     try:
+        register_formats()
         with Image.open(path) as opened:
             image = _as_rgb(opened)
     except FileNotFoundError:

@@ -11,8 +11,36 @@ from PIL import Image
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
 _SIDE_SUFFIXES = frozenset(
-    ".aae .csv .db .gpx .h5 .hdf .htm .html .ini .json .jsonl .kml .log .mat .md .npy .npz .pdf .pkl .py .rst .sh .tsv "
-    ".txt .xml .xmp .yaml .yml".split()
+    [
+        ".aae",
+        ".csv",
+        ".db",
+        ".gpx",
+        ".h5",
+        ".hdf",
+        ".htm",
+        ".html",
+        ".ini",
+        ".json",
+        ".jsonl",
+        ".kml",
+        ".log",
+        ".mat",
+        ".md",
+        ".npy",
+        ".npz",
+        ".pdf",
+        ".pkl",
+        ".py",
+        ".rst",
+        ".sh",
+        ".tsv",
+        ".txt",
+        ".xml",
+        ".xmp",
+        ".yaml",
+        ".yml",
+    ]
 )
 _SIDE_NAMES = frozenset(("copying", "icon\r", "licence", "license", "md5sums", "readme", "sha1sums", "sha256sums"))
 

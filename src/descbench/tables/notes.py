@@ -9,6 +9,23 @@ from pathlib import Path
 from descbench.config.models import Table
 
 Cell = tuple[str, str]
+_SHOWN = 5
+
+
+def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
+    """What stands under a table: :func:`place_notes`, and one line for each dataset that files were left out of."""
+    left: dict[str, list[dict[str, str]]] = {}
+    for cell in _cells(table):
+        if cell in scores:
+            left[cell[1]] = json.loads(scores[cell].read_text(encoding="utf-8")).get("left_out", [])
+    lines = [
+        f"{dataset}: {len(files)} files of its folders are left out: "
+        + ", ".join(f"{file['path']} ({file['reason']})" for file in files[:_SHOWN])
+        + (f" and {len(files) - _SHOWN} more." if len(files) > _SHOWN else ".")
+        for dataset, files in left.items()
+        if files
+    ]
+    return [*place_notes(table, scores), *lines]
 
 
 def place_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from descbench.config.models import Table
 from descbench.io.atomic import write_text
 from descbench.tables.curves import learning_curve
-from descbench.tables.notes import Cell, place_notes
+from descbench.tables.notes import Cell, table_notes
 from descbench.tables.table import Line, table_lines
 
 _STYLE = """
@@ -40,7 +40,7 @@ def build_report(
         DataError: as of :func:`descbench.tables.table.build_table`.
     """
     sections = [
-        _section(name, table, table_lines(name, table, scores), place_notes(table, scores))
+        _section(name, table, table_lines(name, table, scores), table_notes(table, scores))
         for name, table in tables.items()
     ]
     page = [

@@ -13,7 +13,7 @@ import pandas as pd
 from descbench.config.models import Column, Figure, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
-from descbench.tables.notes import Cell, place_notes
+from descbench.tables.notes import Cell, table_notes
 from descbench.tables.text import csv_text, markdown_text
 
 COLUMNS = (
@@ -90,7 +90,7 @@ def build_table(
     """
     lines = table_lines(name, table, scores, provenance)
     _write_csv(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
-    write_text(markdown_path, render_markdown(name, table, lines, place_notes(table, scores)))
+    write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores)))
 
 
 def table_lines(
