@@ -73,7 +73,7 @@ def contents_of(paths: Sequence[Path], records: Path) -> list[str]:
 def _state(name: str) -> list[int]:
     """What the file system says of a file: size, times of modification and change in ns, inode; nothing of none."""
     try:
-        found = os.stat(name)
+        found = Path(name).stat()
     except OSError:
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]

@@ -88,7 +88,7 @@ def shown(items: Sequence[LeftOut]) -> str:
 
 
 def _files(base: Path, found: Found) -> Iterator[Path]:
-    """Files below a folder, hidden ones too, but not those in hidden folders. Folders that are not entered are noted."""
+    """Files below a folder, hidden ones too, but none in hidden folders. Folders that are not entered are noted."""
 
     def unreadable(error: OSError) -> None:
         found.bad.append(LeftOut(_text(os.path.relpath(error.filename, base)), f"folder: {error.strerror}"))

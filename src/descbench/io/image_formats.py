@@ -1,4 +1,4 @@
-"""Which files are images, by their endings: what the installed Pillow reads, HEIF too where pillow-heif is installed."""
+"""Which files are images, by their endings: what the installed Pillow reads, HEIF too with pillow-heif."""
 
 from __future__ import annotations
 
