@@ -28,11 +28,9 @@ $(SETUP): $(REQUIREMENTS) requirements/base.txt requirements/dev.txt requirement
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable .
 	@touch $@
 
-# One thread for each extraction and training: small images leave a second one idle.
 demo: $(SETUP)
-	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --set-threads extract_features=1 whiten_checkpoint=1 \
-		train_checkpoint=1 cluster_descriptors=1 -- results/demo/table1.csv results/demo/table2.csv \
-		results/demo/table3.csv results/demo/pages/netvlad_alexnet_trained/streets_test.html results/demo/report.html
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml -- results/demo/table1.csv \
+		results/demo/table2.csv results/demo/table3.csv results/demo/pages/netvlad_alexnet_trained/streets_test.html results/demo/report.html
 	@echo
 	@cat results/demo/table1.md results/demo/table2.md results/demo/table3.md
 	@echo "results/demo/table1.csv, table2.csv, table3.csv and report.html hold the same."

@@ -28,8 +28,8 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
     nothing half-written stays behind.
 
     Args:
-        snakemake: the object that Snakemake injects into scripts; only ``rule``, ``wildcards`` and
-            ``log`` are used.
+        snakemake: the object that Snakemake injects into scripts; only ``rule``, ``wildcards``,
+            ``threads`` and ``log`` are used.
         seed: of the random numbers of Python, numpy and (where it is imported already) torch; None
             leaves them alone.
         goes_on: the job takes up what an earlier one left, and so does its log.
@@ -41,7 +41,7 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
         handlers.append(logging.FileHandler(log_file, mode="a" if goes_on else "w", encoding="utf-8"))
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=handlers, force=True)
     wildcards = " ".join(f"{key}={value}" for key, value in dict(snakemake.wildcards).items())
-    logging.info("%s %s", snakemake.rule, wildcards)
+    logging.info("%s %s (threads: %d)", snakemake.rule, wildcards, snakemake.threads)
     if seed is not None:
         _seed(seed)
     with on_stop(leave):

@@ -20,7 +20,8 @@ from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.jobs import job
 
-snakemake = SimpleNamespace(rule="train_codebook", wildcards={{"method": "how", "shard": "00001"}}, log={log})
+wildcards = {{"method": "how", "shard": "00001"}}
+snakemake = SimpleNamespace(rule="train_codebook", threads=3, wildcards=wildcards, log={log})
 with job(snakemake{options}):
     logging.info("at work")
     with atomic_path("out.txt") as temporary:
@@ -54,7 +55,7 @@ def test_success(tmp_path):
     assert code == 0
     log = (tmp_path / "logs/deep/rule.log").read_text()
     for text in (err, log):
-        assert "train_codebook method=how shard=00001" in text
+        assert "train_codebook method=how shard=00001 (threads: 3)" in text
         assert "INFO at work" in text
     assert (tmp_path / "out.txt").read_text() == "half"
 
@@ -120,7 +121,7 @@ def quiet_job(monkeypatch):
 
 def test_signal_handler_is_put_back(quiet_job):
     before = signal.getsignal(signal.SIGTERM)
-    with quiet_job(SimpleNamespace(rule="r", wildcards={}, log=[])):
+    with quiet_job(SimpleNamespace(rule="r", threads=1, wildcards={}, log=[])):
         assert signal.getsignal(signal.SIGTERM) is not before
         with pytest.raises(SystemExit):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -133,7 +134,7 @@ def test_seed(quiet_job):
 
     drawn = []
     for seed in (3, 3, 4):
-        with quiet_job(SimpleNamespace(rule="r", wildcards={}, log=[]), seed=seed):
+        with quiet_job(SimpleNamespace(rule="r", threads=1, wildcards={}, log=[]), seed=seed):
             drawn.append(draw())
     assert drawn[0] == drawn[1]
     assert all(a != b for a, b in zip(drawn[0], drawn[2], strict=True))

@@ -44,6 +44,18 @@ def test_every_job_left_a_log(finished):
     assert {"extract_features", "train_codebook", "build_index", "search_index", "score_ranking"} <= logs
 
 
+def test_small_images_take_one_thread(workplace):
+    """Below 2 x 320 x 320 pixels a second thread would wait most of the time."""
+    sizes = {"how": 452, "larger": 453}
+    block = {"kind": "local", "model": "how_r18", "scales": [1.0]}
+    overlay = {"features": {name: {**block, "image_size": size} for name, size in sizes.items()}}
+    targets = [f"results/features/{name}/alderford/query/00000.h5" for name in sizes]
+    workplace.run("--cores", "2", *targets, overlay=overlay)
+    logs = [workplace.folder / f"logs/extract_features/{name}/alderford/query/00000.log" for name in sizes]
+    assert ["threads: 1" in log.read_text() for log in logs] == [True, False]
+    assert ["threads: 2" in log.read_text() for log in logs] == [False, True]
+
+
 def test_validation_list_runs_in_one_open_shard(finished, workplace):
     """val_eccv20 has no official count in the catalogue: one shard holds whatever the list holds."""
     workplace.run("--cores", "2", "results/scores/how_n30/val_eccv20.json")

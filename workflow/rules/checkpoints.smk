@@ -52,7 +52,7 @@ rule whiten_checkpoint:
     priority: 1
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: network_threads(2, learned_image_size)
     resources:
         gpu=gpus,
         mem_mb=growing(6000),
@@ -99,7 +99,7 @@ rule train_checkpoint:
     priority: 2
     conda:
         ENVIRONMENT
-    threads: 8 * cfg.training_gpus
+    threads: network_threads(8, learned_image_size, cfg.training_gpus)
     resources:
         gpu=cfg.training_gpus * gpus(),
         # Resources and no parameters: the number of processes is no reason to train again.

@@ -19,7 +19,7 @@ rule cluster_descriptors:
     priority: 1
     conda:
         ENVIRONMENT
-    threads: 4
+    threads: network_threads(4, learned_image_size)
     resources:
         gpu=gpus,
         mem_mb=growing(6000),
@@ -84,7 +84,7 @@ rule pca_checkpoint:
         model=any_of(layout.models_from(PcaWeights)),
     conda:
         ENVIRONMENT
-    threads: 4
+    threads: network_threads(4, learned_image_size)
     resources:
         gpu=gpus,
         mem_mb=growing(12000),

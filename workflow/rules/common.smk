@@ -95,6 +95,27 @@ def gpus(wildcards=None):
     return 0 if cfg.device == "cpu" else 1
 
 
+def network_threads(most, get_image_size, processes=1):
+    """Threads for a network in each process, one for each 320 x 320 pixels: with less they wait for each other."""
+    return lambda wildcards: processes * max(
+        1, min(most, get_image_size(wildcards) ** 2 // 320**2)
+    )
+
+
+def learned_image_size(wildcards):
+    """Longer side in pixels of the images that the weights of a model are learned from."""
+    weights = cfg.models[wildcards.model].weights
+    if isinstance(weights, TrainedWeights):
+        return layout.training_block(wildcards.model).image_size
+    return weights.image_size
+
+
+def extracted_image_size(wildcards):
+    """Longer side in pixels of the images that features are extracted from."""
+    features = cfg.features[wildcards.features]
+    return max(getattr(features, "resize", None) or [features.image_size])
+
+
 def growing(start_mb):
     """Memory that doubles with every attempt."""
     return lambda wildcards, attempt: start_mb * 2 ** (attempt - 1)

@@ -16,7 +16,7 @@ rule extract_features:
         features=any_of(layout.names("features", (LocalFeatures, GlobalFeatures))),
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: network_threads(2, extracted_image_size)
     resources:
         gpu=lambda wildcards: gpus() if cfg.backend == "torch" else 0,
         mem_mb=growing(6000),
