@@ -1,8 +1,10 @@
 """Reading images as the originals do, and what is wrong with those that cannot be read."""
 
+import struct
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from descbench.errors import DataError
 from descbench.features.images import load_image
@@ -83,12 +85,136 @@ def test_box_without_area(tmp_path, gradient):
         load_image(tmp_path / "a.png", 100, (10, 10, 10.2, 30))
 
 
-def test_truncated_jpeg_is_read_as_far_as_it_goes(tmp_path):
+TRUNCATED = {
+    "a.jpg": {},
+    "b.jpg": {"progressive": True},
+    "c.png": {},
+    "d.webp": {},
+    "e.tif": {},
+    "f.tif": {"compression": "tiff_lzw"},
+    "g.gif": {},
+    "h.bmp": {},
+    "i.ppm": {},
+}
+
+
+@pytest.mark.parametrize("name", TRUNCATED)
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_truncated_files_are_refused(tmp_path, name, kept):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / name, **TRUNCATED[name])
+    load_image(tmp_path / name, 1024)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(DataError, match=name):
+        load_image(tmp_path / name, 1024)
+
+
+def test_truncated_jpeg_is_read_as_far_as_it_goes_when_asked(tmp_path, monkeypatch):
+    """Whatever the process has set elsewhere, and without leaving a trace of it."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "a.jpg")
+    whole = load_image(tmp_path / "a.jpg", 1024).pixels
     content = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
-    assert load_image(tmp_path / "a.jpg", 1024).pixels.shape == (64, 64, 3)
+    for switch in (False, True):
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", switch)
+        pixels = load_image(tmp_path / "a.jpg", 1024, truncated_images="read").pixels
+        np.testing.assert_array_equal(pixels[:8], whole[:8])
+        assert np.ptp(pixels[-1]) == 0
+        with pytest.raises(DataError, match="truncated_images: read"):
+            load_image(tmp_path / "a.jpg", 1024)
+        assert ImageFile.LOAD_TRUNCATED_IMAGES is switch
+
+
+# Values as stored, and what they are as fractions of the range that they belong to.
+RAMP = np.linspace(0, 1, 256).reshape(4, 64)
+DEEP = {
+    "unit floats": (RAMP.astype(np.float32), "0..1 is"),
+    "byte floats": ((RAMP * 255).astype(np.float32), "0..255"),
+    "word floats": ((RAMP * 65535).astype(np.float32), "0..65535"),
+    "signed floats": ((RAMP * 8 - 3).astype(np.float32), "own range"),
+    "words": ((RAMP * 65535).astype(np.uint16), "0..65535"),
+    "words in int32": ((RAMP * 65535).astype(np.int32), "0..65535"),
+    "int32": ((RAMP * (2**31 - 1)).astype(np.int32), "own range"),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_deep_grey_is_scaled_and_said(tmp_path, name, suffix):
+    values, said = DEEP[name]
+    if suffix == "png" and values.dtype != np.uint16:
+        pytest.skip("PNG holds 16 bits at most")
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    loaded = load_image(tmp_path / f"a.{suffix}", 1024)
+    np.testing.assert_allclose(loaded.pixels, np.repeat(RAMP[..., None] * 255, 3, 2), atol=0.51)
+    assert said in loaded.note
+    clipped = load_image(tmp_path / f"a.{suffix}", 1024, deep_images="clip")
+    np.testing.assert_array_equal(clipped.pixels[..., 0], np.clip(values, 0, 255).astype(np.uint8))
+    assert "clipped" in clipped.note
+
+
+def test_big_endian_and_unsigned_words(tmp_path):
+    words = (RAMP * 65535).astype(">u2")
+    Image.frombytes("I;16B", (64, 4), words.tobytes()).save(tmp_path / "a.tif")
+    np.testing.assert_allclose(load_image(tmp_path / "a.tif", 1024).pixels[..., 0], RAMP * 255, atol=0.51)
+    values = (RAMP * (2**32 - 1)).astype(np.uint32)
+    Image.frombytes("I", (64, 4), values.tobytes()).save(tmp_path / "b.tif")
+    # Pillow writes signed values only: the tag of the sample format is set to unsigned by hand.
+    signed, unsigned = (struct.pack("<HHII", 339, 3, 1, sign) for sign in (2, 1))
+    content = (tmp_path / "b.tif").read_bytes()
+    assert content.count(signed) == 1
+    (tmp_path / "b.tif").write_bytes(content.replace(signed, unsigned))
+    np.testing.assert_allclose(load_image(tmp_path / "b.tif", 1024).pixels[..., 0], RAMP * 255, atol=0.51)
+
+
+def test_constant_deep_image_and_values_that_are_not_finite(tmp_path):
+    Image.fromarray(np.full((4, 4), 1e6, np.float32)).save(tmp_path / "a.tif")
+    assert not load_image(tmp_path / "a.tif", 64).pixels.any()
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(DataError, match=r"b\.tif.*NaN"):
+        load_image(tmp_path / "b.tif", 64)
+
+
+def test_first_of_several_frames(tmp_path, gradient):
+    frames = [Image.fromarray(gradient), Image.new("RGB", (80, 60))]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    loaded = load_image(tmp_path / "a.tif", 1024)
+    np.testing.assert_array_equal(loaded.pixels, gradient)
+    assert "first" in loaded.note
+    assert load_image(tmp_path / "a.tif", 1024).note == loaded.note
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ((0, 0, 1e6, 1e6), "reaches more than"),
+        ((-1e9, 0, 10, 10), "reaches more than"),
+        ((0, 0, 1e300, 10), "reaches more than"),
+        ((80, 0, 90, 10), "does not touch"),
+        ((-20, -20, 0, 0), "does not touch"),
+        ((float("nan"), 0, 5, 5), "in numbers"),
+    ],
+)
+def test_crops_that_are_no_crop_take_no_memory(tmp_path, gradient, box, reason, monkeypatch):
+    Image.fromarray(gradient).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "crop", lambda *_: pytest.fail("cropped"))
+    with pytest.raises(DataError, match=reason) as caught:
+        load_image(tmp_path / "a.png", 1024, box)
+    assert "a.png" in str(caught.value)
+
+
+def test_bombs_are_refused_by_their_header(tmp_path, monkeypatch):
+    header = b"P5 60000 60000 255\n"
+    (tmp_path / "a.pgm").write_bytes(header + bytes(64))
+    with pytest.raises(DataError, match=r"a\.pgm.*reduce the image"):
+        load_image(tmp_path / "a.pgm", 1024)
+
+
+def test_long_thin_image(tmp_path):
+    Image.new("L", (30000, 1), 9).save(tmp_path / "a.png")
+    assert load_image(tmp_path / "a.png", 1024).pixels.shape == (1, 1024, 3)
 
 
 @pytest.mark.parametrize(

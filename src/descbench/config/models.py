@@ -49,6 +49,13 @@ class LocalFeatures(Strict):
     max_features: Several = Field(1000, description="Strongest features kept per image; methods read a prefix.")
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
+    truncated_images: Literal["refuse", "read"] = Field(
+        "refuse", description="Files that end early: bad images, or (as the originals do) read as far as they go."
+    )
+    deep_images: Literal["scale", "clip"] = Field(
+        "scale",
+        description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
+    )
 
 
 class GlobalFeatures(Strict):
@@ -63,6 +70,13 @@ class GlobalFeatures(Strict):
     scales: Scales = Field((1.0,), description="Pyramid.")
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
+    truncated_images: Literal["refuse", "read"] = Field(
+        "refuse", description="Files that end early: bad images, or (as the originals do) read as far as they go."
+    )
+    deep_images: Literal["scale", "clip"] = Field(
+        "scale",
+        description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
+    )
 
 
 class ReleasedFeatures(Strict):

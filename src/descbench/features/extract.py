@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,9 @@ class _Images(Dataset):
 
     def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings) -> None:
         self._rows, self._root, self._image_size = rows, root, settings.image_size
-        self._resize = settings.resize if settings.kind == "global" else None
+        self._reading = {"deep_images": settings.deep_images, "truncated_images": settings.truncated_images}
+        if settings.kind == "global":
+            self._reading["resize"] = settings.resize
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -56,7 +58,7 @@ class _Images(Dataset):
         row = self._rows[index]
         path = self._root / row.path
         try:
-            image, error = load_image(path, self._image_size, row.box, resize=self._resize), ""
+            image, error = load_image(path, self._image_size, row.box, **self._reading), ""
         except DataError as refusal:
             image, error = None, str(refusal)
         changed = row.content is not None and content_of(path) != row.content
@@ -133,9 +135,8 @@ def extract_features(
         new = [row for row in images.rows if row.image_id not in found]
         if found:
             logging.info("%s: %d of %d images were described before", role, len(found), len(images))
-        items = iter(
-            progress(_loaded(new, image_root, settings, workers), len(new), f"{role} {start}-{start + len(images)}")
-        )
+        loaded = _loaded(new, image_root, settings, workers)
+        items = _told(progress(loaded, len(new), f"{role} {start}-{start + len(images)}"))
         with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
             for row in images.rows:
                 if row.image_id in found:
@@ -167,6 +168,17 @@ def _copy(block: Block, row: ManifestRow, writer: ShardWriter) -> None:
 
 def _as_is(item: _Item) -> _Item:
     return item
+
+
+def _told(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items, with what was decided while reading logged once for each kind of image."""
+    told: set[str] = set()
+    for item in items:
+        note = "" if item.image is None else item.image.note
+        if note and note not in told:
+            told.add(note)
+            logging.info("%s (first: %s)", note, item.row.path)
+        yield item
 
 
 def _check_files(images: Manifest, root: Path, settings: Settings, source: str) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from descbench.errors import DataError
+from descbench.features.deep import DeepImages, to_eight_bits
 from descbench.io.image_formats import register_formats
 
-# The originals evaluate with this switch on: a JPEG that ends early is read as far as it goes.
-ImageFile.LOAD_TRUNCATED_IMAGES = True
-
 Box = Sequence[float]
+# Where Pillow itself takes an image for a decompression bomb.
+_MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,14 @@ class LoadedImage:
         pixels: (H, W, 3) uint8 RGB.
         offset: x, y of the crop's corner in the original image.
         ratio: x, y pixels of the original per pixel here.
+        note: what was decided while reading that a user should be told once, such as how deep values were scaled;
+            empty for plain images.
     """
 
     pixels: np.ndarray
     offset: tuple[float, float]
     ratio: tuple[float, float]
+    note: str = ""
 
     def to_original(self, points: np.ndarray) -> np.ndarray:
         """Map (n, 2) x, y from here to pixels of the original image."""
@@ -40,9 +49,17 @@ class LoadedImage:
 
 
 def load_image(
-    path: str | os.PathLike[str], image_size: int, box: Box | None = None, *, resize: tuple[int, int] | None = None
+    path: str | os.PathLike[str],
+    image_size: int,
+    box: Box | None = None,
+    *,
+    resize: tuple[int, int] | None = None,
+    deep_images: DeepImages = "scale",
+    truncated_images: Literal["refuse", "read"] = "refuse",
 ) -> LoadedImage:
     """Read, crop and shrink an image; never enlarged but by ``resize``, never rotated by EXIF.
+
+    Of several frames the first is read; transparency is dropped, as the originals do.
 
     Args:
         path: image file.
@@ -52,32 +69,24 @@ def load_image(
             black.
         resize: height and width that the (cropped) image is brought to bilinearly, whatever its shape, instead of
             ``image_size`` (Patch-NetVLAD: 480 x 640).
+        deep_images: how values of more than 8 bits become 8 bits (:func:`descbench.features.deep.to_eight_bits`).
+        truncated_images: whether a file that ends early is refused, or read as far as it goes with a grey or
+            black rest, as the originals do at evaluation.
 
     Raises:
-        DataError: the file is absent, empty, no image, too large to be one, or the crop has no area.
+        DataError: the file is absent, empty, no image, ends early, is too large to be one, holds values that are
+            not finite, or the crop has no area, misses the image or reaches far beyond it.
 
     Shrinking follows the installed Pillow, which rounds differently from the one of the published runs
-    (sizes may differ by a pixel). 16-bit images are scaled to 8 bits, where plain conversion clips.
+    (sizes may differ by a pixel).
     """
-    try:
-        register_formats()
-        with Image.open(path) as opened:
-            image = _as_rgb(opened)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image.") from None
-    except UnidentifiedImageError:
-        size = Path(path).stat().st_size
-        raise DataError(f"{path}: {size} bytes that are no image PIL can read; fetch the file again.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again.") from error
+    image, note = _read(path, deep_images, truncated_images == "read")
     target: float = image_size
     corner = (0, 0)
     if box is not None:
         longest = max(image.size)
-        corners = [round(v) for v in box]
-        if corners[2] <= corners[0] or corners[3] <= corners[1]:
-            raise DataError(f"{path}: crop {tuple(box)} has no area; check the bounding box in the ground truth.")
-        image, corner = image.crop(tuple(box)), (corners[0], corners[1])
+        corner = _check_box(path, box, image.size)
+        image = image.crop(tuple(box))
         target = image_size * max(image.size) / longest
     before = image.size
     if resize is not None:
@@ -85,7 +94,7 @@ def load_image(
     else:  # below one pixel Pillow has nothing to keep the aspect ratio with
         image.thumbnail((max(target, 1.0), max(target, 1.0)), Image.Resampling.LANCZOS)
     ratio = (before[0] / image.width, before[1] / image.height)
-    return LoadedImage(np.asarray(image), corner, ratio)
+    return LoadedImage(np.asarray(image), corner, ratio, note)
 
 
 def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -95,8 +104,71 @@ def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     return values.sub_(columns[0]).div_(columns[1])
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image, np.float64) / 257.0
-        return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+def _read(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) -> tuple[Image.Image, str]:
+    """The whole image in RGB, and what its user should be told."""
+    try:
+        register_formats()
+        with _switches(truncated), Image.open(path) as opened:
+            _check_size(path, opened.size)
+            opened.load()
+            image, note = to_eight_bits(opened, deep)
+            if getattr(opened, "n_frames", 1) > 1:
+                note = note or f"{opened.format} files of several frames: the first is read"
+            return image.convert("RGB"), note
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image.") from None
+    except UnidentifiedImageError:
+        size = Path(path).stat().st_size
+        raise DataError(f"{path}: {size} bytes that are no image PIL can read; fetch the file again.") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: too large to be read ({error}); reduce the image.") from None
+    except MemoryError:
+        raise DataError(f"{path}: too large for the memory of this machine; reduce the image.") from None
+    except DataError as error:
+        raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
+    except Exception as error:  # Pillow's decoders raise whatever their bytes lead to: struct.error, KeyError...
+        hint = "; `truncated_images: read` takes what is there, as the originals do" if _is_cut(error) else ""
+        raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again{hint}.") from error
+
+
+def _is_cut(error: Exception) -> bool:
+    return any(word in str(error).lower() for word in ("truncated", "broken data stream", "unrecognized data stream"))
+
+
+@contextmanager
+def _switches(truncated: bool) -> Iterator[None]:
+    """Pillow's switch for files that end early belongs to the process: set for one image at a time, and put back."""
+    with _LOCK:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, truncated
+        try:
+            with warnings.catch_warnings():
+                # What matters ends in an error; the rest (odd EXIF, large photographs) is no concern of the user's.
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _check_size(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        raise DataError(f"{path}: {size[0]} x {size[1]} pixels are no image; fetch the file again.")
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise DataError(f"{path}: {size[0]} x {size[1]} pixels are more than {_MOST_PIXELS}; reduce the image.")
+
+
+def _check_box(path: str | os.PathLike[str], box: Box, size: tuple[int, int]) -> tuple[int, int]:
+    """Corner of a crop that is worth its memory: it touches the image and reaches no farther than its longer side."""
+    advice = "check the bounding box in the ground truth."
+    shown = f"{path}: crop {tuple(box)} of an image of {size[0]} x {size[1]} pixels"
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise DataError(f"{shown} is not x1, y1, x2, y2 in numbers; {advice}")
+    x1, y1, x2, y2 = (round(v) for v in box)
+    if x2 <= x1 or y2 <= y1:
+        raise DataError(f"{shown} has no area; {advice}")
+    if x1 >= size[0] or y1 >= size[1] or x2 <= 0 or y2 <= 0:
+        raise DataError(f"{shown} does not touch it; {advice}")
+    reach = max(size)
+    beyond = max(-x1, -y1, x2 - size[0], y2 - size[1]) > reach
+    if beyond or (x2 - x1) * (y2 - y1) > _MOST_PIXELS:
+        raise DataError(f"{shown} reaches more than {reach} pixels beyond it, or is too large; {advice}")
+    return x1, y1
