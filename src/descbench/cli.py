@@ -149,7 +149,7 @@ class _Extraction:
         checkpoint = _made(Path(self.layout.checkpoint(block.model)))
         dataset = KaptureDataset(format="kapture", folder=folder)
         root, path = kapture_root(dataset), self.work / f"{name}.csv"
-        manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.json")
+        manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.txt")
         write_manifest(manifest, path)
         weights, digest = checkpoint_digest(checkpoint), self.layout.features_digest(self.features)
         shards = []

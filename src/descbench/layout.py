@@ -145,7 +145,7 @@ class Layout(Lineage):
 
     def image_records(self, dataset: str) -> str:
         """What is known of the content of the user's own images, so that they are not read at every start."""
-        return f"{self.results}/manifests/{dataset}.images.json"
+        return f"{self.results}/manifests/{dataset}.images.txt"
 
     def listing_digest(self, name: str) -> str:
         """Digest of the user's own folders, so that added, removed and replaced photographs are noticed."""

@@ -1,5 +1,7 @@
 """Pairs files: order, own names, lengths, and both kinds of search."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from retrieval_data import draw_images, make_codebook, make_index, write_shard
@@ -15,8 +17,11 @@ GLOBAL = {"kind": "global"}
 IMAGES = ["a.png", "b.png", "c/d.png", "a.png"]
 
 
-def names(path, images):
-    write_manifest(Manifest(tuple(rows_of("database", images))), path)
+def names(path, images, contents=None):
+    rows = rows_of("database", images)
+    if contents is not None:
+        rows = [replace(row, content=content) for row, content in zip(rows, contents, strict=True)]
+    write_manifest(Manifest(tuple(rows)), path)
     return path
 
 
@@ -92,3 +97,22 @@ def test_no_queries(tmp_path):
     with pytest.raises(DataError, match=r"q\.csv: no images, so no pairs"):
         compute_pairs(method, [], [], None, (empty, full), tmp_path / "p.txt", top_k=2)
     assert not (tmp_path / "p.txt").exists()
+
+
+@pytest.mark.parametrize(("content", "refused"), [("x", True), ("b", False)])
+def test_names_that_queries_and_map_share(tmp_path, caplog, content, refused):
+    """Another photograph of the same name would be lost; the same one is left out, and said so."""
+    vectors = np.random.default_rng(2).normal(0, 1, (3, 6)).astype(np.float32)
+    shard = write_shard(tmp_path / "map.h5", list(vectors[:, None]), **GLOBAL)
+    images = names(tmp_path / "map.csv", ["a", "b", "c"], "abc")
+    queries = names(tmp_path / "query.csv", ["p", "b", "q"], f"p{content}q")
+    method = FlatMethod(search="inner_product", features="f")
+    output = tmp_path / "p.txt"
+    if refused:
+        with pytest.raises(DataError, match=r"query\.csv and .*map\.csv: 1 names stand for one photograph .*\(b\)"):
+            compute_pairs(method, [shard], [shard], None, (queries, images), output, top_k=3)
+        assert not output.exists()
+    else:
+        compute_pairs(method, [shard], [shard], None, (queries, images), output, top_k=3)
+        assert [image for query, image, _ in read(output) if query == "b"].count("b") == 0
+        assert "1 photographs of the queries are in the map too" in caplog.text

@@ -257,8 +257,8 @@ def test_photographs_with_positions_in_their_names_need_no_code(workplace, tmp_p
     manifest = "results/manifests/streets.csv"
     workplace.run("--cores", "1", manifest, overlay=overlay)
     lines = (workplace.folder / manifest).read_text().splitlines()
-    assert lines[0] == "image_id,path,role,easting,northing"
-    assert lines[-1] == "1,queries/@584343.5@4476686.25@17@T@@@.jpg,query,584343.5,4476686.25"
+    assert lines[0] == "image_id,path,role,easting,northing,content"
+    assert lines[-1].startswith("1,queries/@584343.5@4476686.25@17@T@@@.jpg,query,584343.5,4476686.25,")
     labels = json.loads((workplace.folder / "results/manifests/streets.gt.json").read_text())
     assert labels["positives"] == [[0, 1], [5, 6]]
     assert workplace.planned(manifest, overlay=overlay) == {}

@@ -46,16 +46,16 @@ def content_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def contents_of(paths: Sequence[Path], records: Path) -> list[str]:
+def contents_of(paths: Sequence[str], records: Path) -> list[str]:
     """Content of files, in order, reading only those that are new or changed.
 
     Args:
         paths: of the images.
-        records: JSON file that remembers; written anew when something in it changed, and a damaged one is made
+        records: file that remembers; written anew when something in it changed, and a damaged one is made
             again. Several processes may do so at once: the last one stays, each is whole.
     """
     known = _read_records(records)
-    names = list(dict.fromkeys(map(os.fspath, paths)))
+    names = list(dict.fromkeys(paths))
     states = {name: _state(name) for name in names}
     unknown = [name for name in names if name not in known or known[name][:-1] != states[name]]
     now = time.time_ns()
@@ -67,13 +67,13 @@ def contents_of(paths: Sequence[Path], records: Path) -> list[str]:
     kept = {n: [*states[n], contents[n]] for n in names if n not in found or _is_settled(states[n], now)}
     if kept != known:
         _write_records(records, kept)
-    return [contents[os.fspath(path)] for path in paths]
+    return [contents[path] for path in paths]
 
 
 def _state(name: str) -> list[int]:
     """What the file system says of a file: size, times of modification and change in ns, inode; nothing of none."""
     try:
-        found = Path(name).stat()
+        found = os.stat(name)  # noqa: PTH116 - of tens of thousands
     except OSError:
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
@@ -86,23 +86,27 @@ def _is_settled(state: list[int], now: int) -> bool:
 def _read_records(path: Path) -> Mapping[str, list[Any]]:
     """Path -> state and content; of a file that is absent or damaged, nothing."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        files = value["files"]
-        if value["version"] == _VERSION and value["check"] == _check(files):
-            return files
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        if path.exists():
-            _log.warning("%s: damaged (%s); photographs are read again.", path, error)
+        check, _, text = path.read_text(encoding="utf-8").partition("\n")
+        if check == _check(text):
+            return json.loads(text)
+        problem = "its hash differs"
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    _log.warning("%s: damaged (%s); photographs are read again.", path, problem)
     return {}
 
 
 def _write_records(path: Path, files: Mapping[str, list[Any]]) -> None:
+    text = json.dumps(files)
     try:
-        write_text(path, json.dumps({"version": _VERSION, "check": _check(files), "files": files}) + "\n")
+        write_text(path, f"{_check(text)}\n{text}")
     except OSError as error:
         # Planning goes on without: all it costs is to read the photographs again.
         _log.warning("%s: cannot be written (%s).", path, error)
 
 
-def _check(files: Any) -> str:
-    return xxhash.xxh3_128(json.dumps(files, sort_keys=True).encode()).hexdigest()
+def _check(text: str) -> str:
+    """First line of the file: what the lines mean, and the hash of the rest."""
+    return f"images of a folder, version {_VERSION}, {xxhash.xxh3_128(text.encode()).hexdigest()}"

@@ -57,7 +57,10 @@ def list_folder(dataset: FolderDataset) -> Listing:
     """
     root = folder_root(dataset)
     folders = {"database": dataset.database, "query": dataset.queries or dataset.database}
-    found = {role: find_photographs(folder, _nested(dataset, role)) for role, folder in folders.items()}
+    found = {"database": find_photographs(dataset.database, _nested(dataset, "database"))}
+    found["query"] = found["database"]
+    if folders["query"].resolve() != folders["database"].resolve():
+        found["query"] = find_photographs(folders["query"], _nested(dataset, "query"))
     if dataset.ground_truth is not None:
         content = _read_ground_truth(dataset.ground_truth)
         wanted = {"database": content["imlist"], "query": content["qimlist"]}
@@ -67,11 +70,12 @@ def list_folder(dataset: FolderDataset) -> Listing:
         names = {role: _all(found[role], folders[role], dataset) for role in folders}
         left_out = [
             LeftOut(f"{folders[role]}/{item.path}", item.reason)
-            for role in dict.fromkeys(folders)
+            for role in folders
             for item in (*found[role].bad, *found[role].hidden)
         ]
+    inside = {role: folder.resolve().relative_to(root).as_posix() for role, folder in folders.items()}
     images = {
-        role: [(folders[role].resolve() / name).relative_to(root).as_posix() for name in listed]
+        role: list(listed) if inside[role] == "." else [f"{inside[role]}/{name}" for name in listed]
         for role, listed in names.items()
     }
     itself = dataset.ground_truth is None and images["query"] == images["database"]

@@ -79,7 +79,7 @@ def with_contents(manifest: Manifest, root: Path, records: Path) -> Manifest:
         root: its :func:`own_root`.
         records: what is known of the images, see :func:`descbench.datasets.contents.contents_of`.
     """
-    contents = contents_of([root / row.path for row in manifest.rows], records)
+    contents = contents_of([f"{root}/{row.path}" for row in manifest.rows], records)
     return Manifest(tuple(replace(row, content=c) for row, c in zip(manifest.rows, contents, strict=True)))
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from descbench.datasets.labels import safe_relative
 from descbench.errors import DataError
@@ -59,10 +59,11 @@ def find_photographs(folder: Path, without: Path | None = None) -> Found:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; correct the paths of this dataset in the configuration.")
     found = Found()
-    base = folder.resolve()
+    base = os.path.realpath(folder)
+    avoided = None if without is None else f"{without}/"
     for path in _files(base, found):
-        if without is None or not path.is_relative_to(without):
-            _sort_in(path, path.relative_to(base).as_posix(), found)
+        if avoided is None or not path.startswith(avoided):
+            _sort_in(path, path[len(base) :].lstrip("/"), found)
     for items in (found.images, found.bad, found.hidden):
         items.sort(key=str)
     return found
@@ -87,7 +88,10 @@ def shown(items: Sequence[LeftOut]) -> str:
     return ", ".join(map(str, items[:_SHOWN])) + (f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else "")
 
 
-def _files(base: Path, found: Found) -> Iterator[Path]:
+# Texts instead of Path objects from here on: a folder of tens of thousands is listed at every start.
+
+
+def _files(base: str, found: Found) -> Iterator[str]:
     """Files below a folder, hidden ones too, but none in hidden folders. Folders that are not entered are noted."""
 
     def unreadable(error: OSError) -> None:
@@ -98,55 +102,56 @@ def _files(base: Path, found: Found) -> Iterator[Path]:
         entered.add(os.path.realpath(current))
         inside = []
         for name in sorted(folders):
-            path = Path(current, name)
+            path = f"{current}/{name}"
             if name.startswith("."):
                 found.hidden += _hidden_images(path, base)
             elif os.path.realpath(path) in entered:
-                found.hidden.append(LeftOut(_text(path.relative_to(base)), "link to a folder that is listed already"))
+                found.hidden.append(LeftOut(_text(os.path.relpath(path, base)), "link to a folder listed already"))
             else:
                 inside.append(name)
         folders[:] = inside
-        yield from (Path(current, name) for name in files)
+        yield from (f"{current}/{name}" for name in files)
 
 
-def _hidden_images(folder: Path, base: Path) -> list[LeftOut]:
+def _hidden_images(folder: str, base: str) -> list[LeftOut]:
     """One note of a hidden folder that holds images."""
     holds = any(_suffix(name) in image_suffixes() for _, _, files in os.walk(folder) for name in files)
-    return [LeftOut(_text(folder.relative_to(base)), "hidden folder with images")] if holds else []
+    return [LeftOut(_text(os.path.relpath(folder, base)), "hidden folder with images")] if holds else []
 
 
-def _sort_in(path: Path, name: str, found: Found) -> None:
+def _sort_in(path: str, name: str, found: Found) -> None:
     """File one name under images, bad or hidden; side files under none."""
-    if path.name.startswith("."):
-        if _suffix(path.name) in image_suffixes() and not is_side_file(path.name):
+    last = name.rsplit("/", 1)[-1]
+    suffix = _suffix(last)
+    if last.startswith("."):
+        if suffix in image_suffixes() and not is_side_file(last):
             found.hidden.append(LeftOut(_text(name), "hidden file"))
         return
-    if is_side_file(path.name):
+    if suffix not in image_suffixes() and is_side_file(last):
         return
-    reason = _why_bad(path, name)
+    reason = _why_bad(path, name, suffix)
     if reason is None:
         found.images.append(name)
     else:
         found.bad.append(LeftOut(_text(name), reason))
 
 
-def _why_bad(path: Path, name: str) -> str | None:
+def _why_bad(path: str, name: str, suffix: str) -> str | None:
     """Why a file cannot be an image of the dataset; None where it can."""
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116
     except OSError as error:
-        return "link to nowhere" if path.is_symlink() else str(error.strerror)
+        return "link to nowhere" if Path(path).is_symlink() else str(error.strerror)
     if not stat.S_ISREG(mode):
         return "no regular file"
     if not os.access(path, os.R_OK):
         return "no permission to read it"
-    suffix = _suffix(name)
     if suffix and suffix not in image_suffixes():
         return f"{suffix} is no format that is read here" + _advice(suffix)
-    if not suffix and not is_image(os.fspath(path)):
+    if not suffix and not is_image(path):
         return "no ending, and no image by its first bytes"
     try:
-        safe_relative(name, path)
+        safe_relative(name, Path(path))
     except DataError:
         return "its name is not valid Unicode, or begins with a backslash"
     return None
@@ -158,10 +163,10 @@ def _advice(suffix: str) -> str:
 
 def _suffix(name: str) -> str:
     """The ending in lower case; what follows a dot is none where it holds a blank or @ (positions in names)."""
-    suffix = PurePosixPath(name).suffix.lower()
-    return "" if any(character in suffix for character in " @") else suffix
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return "" if suffix == "." or " " in suffix or "@" in suffix else suffix
 
 
-def _text(path: str | os.PathLike[str]) -> str:
+def _text(path: str) -> str:
     """A path as text that can be printed and stored, whatever its bytes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -10,38 +10,12 @@ from PIL import Image
 # Pillow knows these by name but cannot decode them, or not without another program.
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 
-_SIDE_SUFFIXES = frozenset(
-    [
-        ".aae",
-        ".csv",
-        ".db",
-        ".gpx",
-        ".h5",
-        ".hdf",
-        ".htm",
-        ".html",
-        ".ini",
-        ".json",
-        ".jsonl",
-        ".kml",
-        ".log",
-        ".mat",
-        ".md",
-        ".npy",
-        ".npz",
-        ".pdf",
-        ".pkl",
-        ".py",
-        ".rst",
-        ".sh",
-        ".tsv",
-        ".txt",
-        ".xml",
-        ".xmp",
-        ".yaml",
-        ".yml",
-    ]
+# fmt: off
+_SIDE_SUFFIXES = (
+    ".aae", ".csv", ".db", ".gpx", ".h5", ".hdf", ".htm", ".html", ".ini", ".json", ".jsonl", ".kml", ".log", ".mat",
+    ".md", ".npy", ".npz", ".pdf", ".pkl", ".py", ".rst", ".sh", ".tsv", ".txt", ".xml", ".xmp", ".yaml", ".yml",
 )
+# fmt: on
 _SIDE_NAMES = frozenset(("copying", "icon\r", "licence", "license", "md5sums", "readme", "sha1sums", "sha256sums"))
 
 
@@ -66,7 +40,7 @@ def image_suffixes() -> frozenset[str]:
 def is_side_file(name: str) -> bool:
     """Whether a file is one that usually lies beside images and is none: notes, tables, what file managers leave."""
     lower = name.lower()
-    return name.startswith("._") or lower in _SIDE_NAMES or any(lower.endswith(s) for s in _SIDE_SUFFIXES)
+    return name.startswith("._") or lower in _SIDE_NAMES or lower.endswith(_SIDE_SUFFIXES)
 
 
 def is_image(path: str) -> bool:

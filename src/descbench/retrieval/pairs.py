@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.models import AsmkMethod, FlatMethod, Method
-from descbench.datasets.manifest import read_manifest
+from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.retrieval.flat import search_flat
@@ -45,10 +46,12 @@ def compute_pairs(
         threads: None = all processors.
 
     Raises:
-        DataError: a query set without images, or damaged files.
+        DataError: a query set without images, damaged files, or other photographs of the map under the same names.
         StaleFileError: codebook, index and features do not belong together.
     """
-    queries, images = (_names(path) for path in names)
+    manifests = [read_manifest(path).of_role("database") for path in names]
+    check_names(*manifests, names)
+    queries, images = ([row.path for row in manifest.rows] for manifest in manifests)
     # An image may be recorded more than once under the query's name.
     kept = min(len(images), top_k + max(Counter(images).values()))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +100,36 @@ def write_pairs_file(
         Path(temporary).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _names(manifest: Path) -> list[str]:
-    names = [row.path for row in read_manifest(manifest).of_role("database").rows]
-    if not names:
-        raise DataError(f"{manifest}: no images, so no pairs.")
-    return names
+def check_names(queries: Manifest, images: Manifest, paths: tuple[Path, Path]) -> None:
+    """Refuse queries and a map of which a pairs file cannot tell the photographs apart.
+
+    A pairs file names images by their path alone, and a pair of equal names means an image and itself. So a
+    query's best match would be lost where the map has another photograph under its name. Photographs that are the
+    same (of a map that is paired with itself, or with a part of it) are left out on purpose; that is logged.
+
+    Raises:
+        DataError: names without images, or two photographs of one name; the first five names are shown.
+    """
+    for manifest, path in zip((queries, images), paths, strict=True):
+        if not len(manifest):
+            raise DataError(f"{path}: no images, so no pairs.")
+    if paths[0] == paths[1]:
+        return
+    contents: dict[str, set[str | None]] = {}
+    for row in images.rows:
+        contents.setdefault(row.path, set()).add(row.content)
+    shared = {row.path: contents[row.path] == {row.content} for row in queries.rows if row.path in contents}
+    others = [name for name, same in shared.items() if not same]
+    if others:
+        raise DataError(
+            f"{paths[0]} and {paths[1]}: {len(others)} names stand for one photograph in the queries and another in "
+            f"the map ({', '.join(others[:5])}{', ...' if len(others) > 5 else ''}). A pairs file cannot tell them "
+            "apart, and such a match would be lost: put the images of one of them into a folder of its own below "
+            "records_data, and write that folder into its records_camera.txt."
+        )
+    if shared:
+        logging.warning(
+            "%d photographs of the queries are in the map too, under the same names; they are not paired with "
+            "themselves.",
+            len(shared),
+        )
