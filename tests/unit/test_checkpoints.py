@@ -174,7 +174,7 @@ def test_gem_with_a_whitening_layer(tmp_path):
 def test_gem_with_learned_whitening(tmp_path):
     rng = np.random.default_rng(0)
     mean, projection = rng.standard_normal((2048, 1)), rng.standard_normal((2048, 2048)) / 45
-    lw = {"retrieval-SfM-120k": {"ms": {"m": mean, "P": projection}}}
+    lw = {"retrieval-SfM-120k": {"ss": {"m": mean, "P": projection}}}
     network = gem_checkpoint(tmp_path, "learned", {"Lw": lw})
     with torch.inference_mode():
         image = torch.randn(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))

@@ -174,6 +174,9 @@ class GemModel(Strict):
         "none",
         description="`network`: a linear layer of the checkpoint; `learned`: the Lw matrices of its metadata.",
     )
+    whitening_set: str = Field(
+        "retrieval-SfM-120k", min_length=1, description="Training set whose Lw matrices `whitening: learned` takes."
+    )
     weights: Weights = Field(description="Where the weights come from.")
 
     @model_validator(mode="after")

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -30,6 +29,7 @@ from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
 from descbench.models.fire import FireNet
 from descbench.models.gem import GemNet
+from descbench.models.gem_files import read_learned_whitening
 from descbench.models.how import HowNet
 from descbench.models.levels import LevelNetwork
 from descbench.models.netvlad import NetVladNet
@@ -134,7 +134,7 @@ def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
     network = build_empty_network(model)
     load_state(network, content["state_dict"], checkpoint)
     if content["extra"]:
-        network.set_learned_whitening(content["extra"]["mean"], content["extra"]["projection"])
+        network.set_learned_whitening(content["extra"])
     network.mean, network.std = content["mean"], content["std"]
     return network.eval()
 
@@ -301,7 +301,7 @@ def _official(model: Model, weights: Path) -> dict[str, Any]:
     return {
         "mean": [float(v) for v in mean],
         "std": [float(v) for v in std],
-        "extra": _learned_whitening(content["meta"], weights) if getattr(network, "learned", False) else {},
+        "extra": read_learned_whitening(content["meta"], model, weights) if getattr(network, "learned", False) else {},
         "state_dict": network.state_dict(),
         "source": {"file": weights.name, "sha256": sha256_file(weights), "seed": None},
     }
@@ -355,19 +355,3 @@ def _model_fields(model: HowModel | FireModel, parameters: Mapping[str, Any]) ->
         lit = parameters["lit"]
         return {**shared, "templates": lit["N"], "iterations": lit["T"], "dim_lit": lit["dim"]}
     return {**shared, "smoothing": (parameters["smoothing"] or {"kernel_size": 0})["kernel_size"]}
-
-
-def _learned_whitening(meta: Mapping[str, Any], weights: Path) -> dict[str, torch.Tensor]:
-    """Mean and projection stored under ``Lw``: by training set, then for several scales (``ms``) or one.
-
-    That nesting is not in the spec sheet and could not be checked against a published file.
-    """
-    try:
-        by_scales = next(iter(meta["Lw"].values()))
-        whitening = by_scales.get("ms", by_scales.get("ss"))
-        return {
-            "mean": torch.as_tensor(np.asarray(whitening["m"]), dtype=torch.float32),
-            "projection": torch.as_tensor(np.asarray(whitening["P"]), dtype=torch.float32),
-        }
-    except (KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise DataError(f"{weights}: holds no learned whitening (Lw with m and P); set `whitening: none`.") from error
