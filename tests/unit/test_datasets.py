@@ -356,6 +356,11 @@ def test_folder_with_classic_ground_truth(tmp_path: Path) -> None:
         (LABELLED | {"imlist": ["b_1", None, "a_1"]}, "is no text"),
         (LABELLED | {"gnd": [{"ok": []}, {"easy": [], "hard": []}]}, "query 1 has no ok; not of protocol classic"),
         (LABELLED | {"gnd": [{"easy": [9], "hard": []}, {"easy": [], "hard": []}]}, "image index 9 is outside"),
+        (LABELLED | {"gnd": [{"easy": [-1], "hard": []}, {"easy": [], "hard": []}]}, "image index -1 is outside"),
+        (LABELLED | {"gnd": [{"easy": [0.5], "hard": []}, {"easy": [], "hard": []}]}, "not a list of whole numbers"),
+        (LABELLED | {"gnd": [{"easy": [True], "hard": []}, {"easy": [], "hard": []}]}, "not a list of whole numbers"),
+        (LABELLED | {"gnd": [{"easy": "01", "hard": []}, {"easy": [], "hard": []}]}, "query 0: easy is no list"),
+        (LABELLED | {"gnd": [{"ok": [0]}, {"ok": [0], "hard": []}]}, "query 1 has hard, which is no label of protocol"),
         (LABELLED | {"gnd": [None, None]}, "no mapping of labels"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
@@ -365,6 +370,27 @@ def test_folder_with_classic_ground_truth(tmp_path: Path) -> None:
 )
 def test_bad_folder_ground_truth(tmp_path: Path, content: Any, match: str) -> None:
     _refused(tmp_path, match, **_folder_with_labels(tmp_path, content))
+
+
+CONTRADICTIONS = [
+    ({"easy": [1], "hard": [], "junk": [1]}, "under easy and under junk"),
+    ({"easy": [], "hard": [1], "junk": [0, 1]}, "under hard and under junk"),
+    ({"easy": [1], "hard": [1]}, "under easy and under hard"),
+    ({"easy": [0, 1, 1], "hard": []}, "twice under easy"),
+    ({"ok": [1], "junk": [1]}, "under ok and under junk"),
+]
+
+
+@pytest.mark.parametrize(("labels", "match"), CONTRADICTIONS)
+def test_contradictory_ground_truth(tmp_path: Path, labels: dict[str, list[int]], match: str) -> None:
+    """Precisions above 1 came of it; the message names the image and the query, in JSON and in pickles."""
+    empty = dict.fromkeys(labels, [])
+    content = LABELLED | {"gnd": [empty, labels]}
+    both = rf"query 1 \(.*b_0\.jpg\): image 1 \(.*a_2\.(png|jpg)\) is listed {match}"
+    _refused(tmp_path, both, **_folder_with_labels(tmp_path, content))
+    gnd = [{label: np.array(ids, int) for label, ids in query.items()} for query in (empty, labels)]
+    _dump(tmp_path, "test/town/gnd.pkl", GND | {"gnd": gnd})
+    _refused(tmp_path, both, **REVISITOP, protocol="classic" if "ok" in labels else "revisited")
 
 
 def test_a_name_that_fits_two_files(tmp_path: Path) -> None:

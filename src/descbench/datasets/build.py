@@ -75,8 +75,8 @@ def build_manifest(
         logging.warning("%s: %d files are left out: %s.", name, len(left_out), shown(left_out))
     _check_counts(name, dataset, manifest)
     if isinstance(labels, GroundTruth):
-        num = {role: len(manifest.of_role(role)) for role in ("query", "database")}
-        labels.check(num["query"], num["database"], f"datasets.{name}")
+        names = {role: [row.path for row in manifest.of_role(role).rows] for role in ("query", "database")}
+        labels.check(names["query"], names["database"], f"datasets.{name}")
     write_manifest(manifest, manifest_path)
     if left_out_path is not None:
         write_json(left_out_path, [{"path": item.path, "reason": item.reason} for item in left_out])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,24 +27,35 @@ class GroundTruth:
     protocol: str
     queries: tuple[dict[str, tuple[int, ...]], ...]
 
-    def check(self, num_queries: int, num_database: int, source: str) -> None:
-        """Refuse labels that do not fit the manifest.
+    def check(self, queries: Sequence[str], database: Sequence[str], source: str) -> None:
+        """Refuse labels that do not fit the manifest, or contradict each other.
+
+        Args:
+            queries, database: paths of the images, for their number and for messages.
+            source: where the labels come from, for messages.
 
         Raises:
-            DataError: wrong number of queries, an unknown label, or an id outside the database.
+            DataError: wrong number of queries, an unknown label, an id outside the database, or an image that is
+                listed twice for a query, under one label or under two.
         """
-        if len(self.queries) != num_queries:
-            raise DataError(f"{source}: ground truth of {len(self.queries)} queries for {num_queries} query images.")
+        if len(self.queries) != len(queries):
+            raise DataError(f"{source}: ground truth of {len(self.queries)} queries for {len(queries)} query images.")
         for number, labels in enumerate(self.queries):
+            known: dict[int, str] = {}
+            what = f"{source}: query {number} ({queries[number]})"
             for label, ids in labels.items():
                 if label not in LABELS[self.protocol]:
-                    raise DataError(f"{source}: query {number} has label {label!r}, not of protocol {self.protocol}.")
-                wrong = [i for i in ids if not 0 <= i < num_database]
-                if wrong:
-                    raise DataError(
-                        f"{source}: query {number}, {label}: image index {wrong[0]} is outside the database of "
-                        f"{num_database} images; the ground truth belongs to another image list."
-                    )
+                    raise DataError(f"{what} has label {label!r}, not of protocol {self.protocol}.")
+                for i in ids:
+                    if not 0 <= i < len(database):
+                        raise DataError(
+                            f"{what}, {label}: image index {i} is outside the database of {len(database)} images; "
+                            "the ground truth belongs to another image list."
+                        )
+                    if i in known:
+                        both = f"twice under {label}" if known[i] == label else f"under {known[i]} and under {label}"
+                        raise DataError(f"{what}: image {i} ({database[i]}) is listed {both}; list it once.")
+                    known[i] = label
 
 
 def write_ground_truth(ground_truth: GroundTruth | None, path: str | os.PathLike[str]) -> None:

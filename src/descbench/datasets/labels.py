@@ -34,6 +34,13 @@ def parse_labels(gnd: Sequence[Mapping[str, Any]], protocol: str, path: Path) ->
         missing = [label for label in LABELS[protocol] if label not in labels and label != "junk"]
         if missing:
             raise DataError(f"{path}: query {number} has no {', '.join(missing)}; not of protocol {protocol}.")
+        foreign = [label for other in LABELS.values() for label in other if label not in LABELS[protocol]]
+        mixed = [label for label in foreign if label in labels]
+        if mixed:
+            raise DataError(
+                f"{path}: query {number} has {', '.join(mixed)}, which is no label of protocol {protocol}; give every "
+                "query the labels of one protocol."
+            )
         what = f"query {number}: {{}}"
         queries.append({label: indices(labels.get(label, ()), what.format(label), path) for label in LABELS[protocol]})
     return GroundTruth(protocol, tuple(queries))
@@ -98,7 +105,8 @@ def indices(values: Any, what: str, path: Path) -> tuple[int, ...]:
     listed = as_list(values, what, path)
     try:
         numbers = tuple(int(v) for v in listed)
-        exact = all(number == value for number, value in zip(numbers, listed, strict=True))
+        # Python takes True for 1.
+        exact = all(n == v and not isinstance(v, bool) for n, v in zip(numbers, listed, strict=True))
     except (TypeError, ValueError, OverflowError):
         exact = False
     if not exact:
