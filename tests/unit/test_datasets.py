@@ -384,7 +384,7 @@ CONTRADICTIONS = [
 @pytest.mark.parametrize(("labels", "match"), CONTRADICTIONS)
 def test_contradictory_ground_truth(tmp_path: Path, labels: dict[str, list[int]], match: str) -> None:
     """Precisions above 1 came of it; the message names the image and the query, in JSON and in pickles."""
-    empty = dict.fromkeys(labels, [])
+    empty: dict[str, list[int]] = {label: [] for label in labels}
     content = LABELLED | {"gnd": [empty, labels]}
     both = rf"query 1 \(.*b_0\.jpg\): image 1 \(.*a_2\.(png|jpg)\) is listed {match}"
     _refused(tmp_path, both, **_folder_with_labels(tmp_path, content))
