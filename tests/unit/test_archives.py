@@ -20,6 +20,7 @@ import pytest
 from descbench.config.sources import Source
 from descbench.errors import DataError
 from descbench.io.archives import unpack_source
+from descbench.io.origin import origin_path, read_origin
 
 FILES = {"jpg/a.jpg": b"first", "jpg/sub/b.jpg": b"second" * 50_000, "./c.txt": b""}
 TO = "test/town/jpg"
@@ -173,11 +174,18 @@ def test_a_folder_of_ones_own_is_linked(datasets: Path, tmp_path: Path, flatten:
 
 def test_the_digest_noted_on_arrival_is_used(datasets: Path) -> None:
     archive = _tar(datasets.parent / "town.tgz", FILES)
-    note = archive.with_name("town.tgz.provenance.json")
-    note.write_text(json.dumps({"size": archive.stat().st_size, "sha256": "as noted"}))
-    assert _unpack(datasets, archive)["sha256"] == {"town.tgz": "as noted"}
-    note.write_text(json.dumps({"size": 1, "sha256": "of another file"}))
-    assert _unpack(datasets, archive)["sha256"] == {"town.tgz": sha256(archive.read_bytes()).hexdigest()}
+    noted = {"file": "town.tgz", "url": "x", "size": archive.stat().st_size, "sha256": "5" * 64, "retrieved_from": "y"}
+    note, right = origin_path(archive), {"town.tgz": sha256(archive.read_bytes()).hexdigest()}
+    note.write_text(json.dumps(noted))
+    assert _unpack(datasets, archive)["sha256"] == {"town.tgz": "5" * 64}
+    for wrong in ({"size": 1}, {"sha256": "5"}, {"size": "big"}, {"url": None}):
+        note.write_text(json.dumps(noted | wrong))
+        assert _unpack(datasets, archive)["sha256"] == right
+    for damaged in ("", "[]", "{", "[" * 90_000, "\0"):
+        note.write_text(damaged)
+        assert _unpack(datasets, archive)["sha256"] == right
+        with pytest.raises(DataError, match=r"town\.tgz\.provenance\.json: no readable note"):
+            read_origin(note)
 
 
 def test_what_a_killed_job_left_is_cleared(datasets: Path) -> None:

@@ -20,10 +20,11 @@ from http_server import Server, Step
 
 from descbench.config.sources import Source
 from descbench.errors import DownloadError
-from descbench.io.download import download_source, provenance_path
+from descbench.io.download import download_source
+from descbench.io.origin import origin_path
 from descbench.io.run_notes import missing_table
-from descbench.io.transfer import HEAD, discard
-from descbench.io.webpages import confirmed_address, page_title, stand_in
+from descbench.io.transfer import discard
+from descbench.io.webpages import HEAD, confirmed_address, page_title, stand_in
 
 FIRST = random.Random(1).randbytes(300_000)
 SECOND = random.Random(2).randbytes(300_000)
@@ -67,14 +68,14 @@ def target(tmp_path: Path) -> Path:
 def _download(url: str, target: Path, keys: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     source = Source(mirrors=[url], **(keys or {}))
     download_source(target.name, source, target, **QUICK | options)
-    return json.loads(provenance_path(target).read_text())
+    return json.loads(origin_path(target).read_text())
 
 
 def _refused(url: str, target: Path, match: str, keys: dict[str, Any] | None = None, **options: Any) -> None:
     with pytest.raises(DownloadError, match=match):
         _download(url, target, keys, **options)
     assert not target.exists()
-    assert not provenance_path(target).exists()
+    assert not origin_path(target).exists()
 
 
 # --- two versions of a file --------------------------------------------------------------------

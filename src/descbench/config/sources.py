@@ -19,6 +19,14 @@ class Unpack(Strict):
     )
     flatten: bool = Field(False, description="Drop the archive's own folders and put every file straight into `to`.")
     files: Several | None = Field(None, description="Number of files the archive must hold; null if unknown.")
+    archive: Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "none"] | None = Field(
+        None, description="Kind of archive, `none` for a file placed as it is; null: the ending of the name says it."
+    )
+    members: Several | None = Field(None, description="Most members of one archive; null: 1,000,000.")
+    size: int | None = Field(None, gt=0, le=2**62, description="Most bytes unpacked of one archive; null: 2^40.")
+    ratio: Several | None = Field(
+        None, description="Most bytes unpacked for each byte of an archive, counted from 32 MiB on; null: 100."
+    )
 
 
 class Source(Strict):

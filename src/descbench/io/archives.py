@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import filecmp
 import glob
-import json
 import logging
 import lzma
 import os
 import shutil
-import stat
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -23,14 +22,38 @@ from descbench.config.sources import Source, Unpack
 from descbench.errors import DataError
 from descbench.io.atomic import write_json
 from descbench.io.digests import sha256_file
+from descbench.io.members import (
+    BLOCK,
+    MOST_BYTES,
+    MOST_MEMBERS,
+    MOST_RATIO,
+    RATIO_FROM,
+    DamagedError,
+    Member,
+    Names,
+    kind_of,
+    open_archive,
+    safe_path,
+)
+from descbench.io.origin import origin_path, read_origin
 
-_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-# RuntimeError: zip members that are encrypted or packed by a method Python does not know.
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+# What the standard library raises at damaged archives; RuntimeError and LookupError among them.
+_DAMAGED = (
+    DamagedError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-_BLOCK = 1 << 20
-Member = tuple[str, Callable[[], IO[bytes]]]
 
 
 def unpack_source(name: str, source: Source, archives: Sequence[Path], datasets_dir: Path, marker: Path) -> None:
@@ -49,9 +72,10 @@ def unpack_source(name: str, source: Source, archives: Sequence[Path], datasets_
         marker: JSON written last: source, number of files, SHA-256 of the archives.
 
     Raises:
-        DataError: an archive is cut short, holds links, devices or names that leave the folder, gives
-            two different files one name, or has another number of files than the catalogue says; or
-            the disk is full. Nothing of it is put in place.
+        DataError: an archive is of another kind than declared, cut short, or larger than its bounds; holds
+            links, devices, encrypted members or names that leave the folder; gives two different files one
+            name, or has another number of files than the catalogue says; or the disk is full. Nothing of it is
+            put in place.
     """
     if source.unpack is None:
         raise DataError(f"sources.{name}: no `unpack`, so nothing says where its content goes.")
@@ -90,7 +114,7 @@ def _staging(target: Path, name: str) -> Iterator[Path]:
             raise DataError(f"{target}: disk full while unpacking; free some space and run again.") from error
         if error.errno in _BAD_NAME:
             raise DataError(f"{target}: {error.filename} cannot be put there ({error.strerror}).") from error
-        raise
+        raise DataError(f"{target}: cannot be written ({error.strerror or error}); check the folder.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -99,22 +123,17 @@ def _staging(target: Path, name: str) -> Iterator[Path]:
 
 
 def _unpack_one(archive: Path, unpack: Unpack, staging: Path) -> None:
-    if not archive.name.endswith(_SUFFIXES):
+    kind = kind_of(archive.name, unpack.archive)
+    if kind is None:
         _place_file(archive, staging / archive.name)
         return
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                _check_space(opened, staging)
-                _extract(_zip_members(opened, archive), archive, unpack, staging)
-        else:
-            with tarfile.open(archive) as opened:
-                _extract(_tar_members(opened, archive), archive, unpack, staging)
-                _check_end(opened)
+        with open_archive(archive, kind) as members:
+            _extract(members, archive, unpack, staging)
     except (*_DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # Errors of the disk have a number and a file; a seek to where no file reaches has a number only.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
             raise
-        # The message of tarfile.open lists every compression it tried, a line each.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{archive}: damaged or cut short ({reason}). Delete it and its .provenance.json, then run again; "
@@ -122,61 +141,78 @@ def _unpack_one(archive: Path, unpack: Unpack, staging: Path) -> None:
         ) from error
 
 
-def _tar_members(opened: tarfile.TarFile, archive: Path) -> Iterator[Member]:
-    for member in opened:
-        if member.isdir():
-            continue
-        if not member.isreg():
-            raise DataError(f"{archive}: member {member.name!r} is a link or a device; refused, nothing was unpacked.")
-        yield member.name, lambda member=member: opened.extractfile(member)
+class _Budget:
+    """Counts what an archive really gives, whatever its headers say, and stops it at its bounds."""
+
+    def __init__(self, archive: Path, unpack: Unpack, staging: Path) -> None:
+        self._free = shutil.disk_usage(staging).free
+        self._archive, self._length = archive, archive.stat().st_size
+        self._most_members = unpack.members or MOST_MEMBERS
+        self._most_bytes = unpack.size or MOST_BYTES
+        self._most_ratio = unpack.ratio or MOST_RATIO
+        self._members, self._bytes = 0, 0
+
+    def member(self) -> None:
+        """One member more."""
+        self._members += 1
+        if self._members > self._most_members:
+            raise self._refused(f"more than {self._most_members} members", "members")
+
+    def wrote(self, count: int) -> None:
+        """So many bytes more."""
+        self._bytes += count
+        if self._bytes > self._free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._bytes > self._most_bytes:
+            raise self._refused(f"more than {self._most_bytes} bytes", "size")
+        if self._bytes > RATIO_FROM and self._bytes > self._most_ratio * self._length:
+            raise self._refused(f"more than {self._most_ratio:g} bytes for each of its own", "ratio")
+
+    def _refused(self, what: str, key: str) -> DataError:
+        return DataError(
+            f"{self._archive}: gives {what}; refused, as archives that are made to fill a disk do so. If this one is "
+            f"right, allow more with `unpack: {{{key}: ...}}` of its source."
+        )
 
 
-def _check_end(opened: tarfile.TarFile) -> None:
-    """Refuse an archive that stops between two members, and one whose checksum is wrong."""
-    if opened.fileobj.tell() < opened.offset + tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("the end of the archive is missing")
-    # The checksum of a compressed stream stands behind everything that tarfile reads.
-    while opened.fileobj.read(_BLOCK):
-        pass
+class _CountedFile:
+    """A file being written, on a budget."""
 
+    def __init__(self, out: IO[bytes], budget: _Budget) -> None:
+        self._out, self._budget = out, budget
 
-def _zip_members(opened: zipfile.ZipFile, archive: Path) -> Iterator[Member]:
-    for member in opened.infolist():
-        if member.is_dir():
-            continue
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG):
-            raise DataError(f"{archive}: member {member.filename!r} is a link or a device; refused.")
-        yield member.filename, lambda member=member: opened.open(member)
+    def write(self, block: bytes) -> int:
+        """Count first, then write."""
+        self._budget.wrote(len(block))
+        return self._out.write(block)
 
 
 def _extract(members: Iterator[Member], archive: Path, unpack: Unpack, staging: Path) -> None:
-    for member, open_member in members:
-        path = _safe_path(member, archive)
-        destination = staging / (path.name if unpack.flatten else path)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        twin = destination.with_name(f"{destination.name}.twin") if destination.exists() else destination
-        with open_member() as stream, open(twin, "wb") as out:
-            shutil.copyfileobj(stream, out, _BLOCK)
-        if twin != destination:
-            if not (destination.is_file() and filecmp.cmp(twin, destination, shallow=False)):
-                raise DataError(f"{archive}: two different files are called {path.name!r}; refused.")
-            twin.unlink()
+    budget, names = _Budget(archive, unpack, staging), Names(archive)
+    for member in members:
+        budget.member()
+        path = safe_path(member.name, archive)
+        if unpack.flatten:
+            path = PurePosixPath(path.name)
+        if path.name and not (member.folder and unpack.flatten):
+            names.take(path, member.folder)
+        if member.folder:
+            continue
+        if not path.name:
+            raise DataError(f"{archive}: a member has no name; refused.")
+        _extract_one(member, staging / path, archive, budget)
 
 
-def _safe_path(member: str, archive: Path) -> PurePosixPath:
-    path = PurePosixPath(member)
-    unsafe = path.is_absolute() or ".." in path.parts or "\\" in member or "\0" in member or not path.name
-    if unsafe:
-        raise DataError(f"{archive}: member {member!r} would leave its folder; refused, nothing was unpacked.")
-    return path
-
-
-def _check_space(opened: zipfile.ZipFile, staging: Path) -> None:
-    needed = sum(member.file_size for member in opened.infolist())
-    free = shutil.disk_usage(staging).free
-    if needed > free:
-        raise OSError(errno.ENOSPC, f"{needed} bytes unpacked, {free} free")
+def _extract_one(member: Member, destination: Path, archive: Path, budget: _Budget) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    # No member can have this name.
+    twin = destination.with_name("\x01twin") if destination.exists() else destination
+    with member.open() as stream, open(twin, "wb") as out:
+        shutil.copyfileobj(stream, _CountedFile(out, budget), BLOCK)
+    if twin != destination:
+        if not (destination.is_file() and filecmp.cmp(twin, destination, shallow=False)):
+            raise DataError(f"{archive}: two different files are called {destination.name!r}; refused.")
+        twin.unlink()
 
 
 # --- folders and single files ------------------------------------------------------------------
@@ -234,10 +270,12 @@ def _place(staging: Path, target: Path, name: str, unpack: Unpack) -> int:
 
 
 def _digest(archive: Path) -> str:
-    """SHA-256 as noted when the file arrived; computed where the note is absent or of another file."""
-    record = archive.with_name(f"{archive.name}.provenance.json")
-    if record.is_file():
-        noted = json.loads(record.read_text(encoding="utf-8"))
-        if noted["size"] == archive.stat().st_size:
-            return noted["sha256"]
+    """SHA-256 as noted when the file arrived; computed where the note is absent, damaged or of another file."""
+    try:
+        noted = read_origin(origin_path(archive))
+    except DataError as error:
+        logging.warning("%s", error)
+        noted = None
+    if noted is not None and noted.size == archive.stat().st_size:
+        return noted.sha256
     return sha256_file(archive)

@@ -7,13 +7,13 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from descbench.config.sources import Source
 from descbench.errors import DownloadError
 from descbench.io.atomic import write_json
 from descbench.io.connection import MirrorError, Session
 from descbench.io.digests import git_blob_sha1_file, sha256_file
+from descbench.io.origin import Origin, origin_path
 from descbench.io.run_notes import note_missing
 from descbench.io.transfer import Arrived, Effort, Wanted, discard, fetch
 from descbench.io.webpages import HEAD, stand_in
@@ -82,11 +82,6 @@ def download_source(
     if reasons:
         note_missing(run, name, target, _briefly(reasons))
         raise DownloadError(_nothing_worked(name, target, reasons))
-
-
-def provenance_path(target: Path) -> Path:
-    """Where the origin of a downloaded file is noted."""
-    return target.with_name(f"{target.name}.provenance.json")
 
 
 def _check_part(name: str, source: Source, part: int | None) -> None:
@@ -208,7 +203,7 @@ def _keep_existing(name: str, source: Source, target: Path) -> bool:
     """Accept a file that already lies in place, if it is the right one."""
     if not target.exists():
         target.unlink(missing_ok=True)  # a link whose file has gone
-        provenance_path(target).unlink(missing_ok=True)
+        origin_path(target).unlink(missing_ok=True)
         return False
     if not target.is_file():
         raise DownloadError(f"{target}: is no file; remove it, so that sources.{name} can be put there.")
@@ -216,7 +211,7 @@ def _keep_existing(name: str, source: Source, target: Path) -> bool:
         sha256 = _verified(source, target, _is_page(target.name))
     except _WrongContentError as error:
         raise DownloadError(f"{target}: {error}; delete it and run again, or put the right file there.") from None
-    if not provenance_path(target).exists():
+    if not origin_path(target).exists():
         _note_origin(source, target, target, sha256, str(target), "local copy")
     return True
 
@@ -244,18 +239,17 @@ def _note_origin(
     source: Source, target: Path, content: Path, sha256: str, origin: str, kind: str, final: str | None = None
 ) -> None:
     """Write the provenance before the file gets its name, so that no file is ever without one."""
-    record: dict[str, Any] = {
-        "file": target.name,
-        "url": origin,
-        # Behind all redirects: the address that sent the bytes.
-        "final_url": final,
-        "size": content.stat().st_size,
-        "sha256": sha256,
-        "retrieved_from": kind,
-        "note": source.note,
-        "licence": source.licence,
-    }
-    write_json(provenance_path(target), record)
+    record = Origin(
+        file=target.name,
+        url=origin,
+        final_url=final,
+        size=content.stat().st_size,
+        sha256=sha256,
+        retrieved_from=kind,
+        note=source.note,
+        licence=source.licence,
+    )
+    write_json(origin_path(target), record.model_dump())
 
 
 # --- messages ----------------------------------------------------------------------------------

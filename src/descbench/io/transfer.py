@@ -16,35 +16,25 @@ import re
 import shutil
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from tqdm import tqdm
 
 from descbench.errors import DownloadError
+from descbench.io.answers import Answer, open_answer
 from descbench.io.atomic import write_json
 from descbench.io.connection import MirrorError, PassingError, Session
 from descbench.io.run_notes import note_unreachable
 from descbench.io.webpages import (
-    HEAD,
-    confirmed_address,
     direct_address,
-    looks_like_html,
-    page_text,
-    printable,
-    stand_in,
 )
 
-_BLOCK = 1 << 14
-_LONGEST_PAGE = 1 << 18
 _LONGEST_STATE = 1 << 16
 _LONGEST_WAIT = 60.0
 # An attempt that brought this many bytes nearer does not count against the retries.
@@ -53,8 +43,6 @@ _PROGRESS = 1 << 20
 _KEEP_FREE = 1 << 30
 # A date is a strong validator only where the file was so many seconds old when it was sent.
 _SETTLED = 60.0
-_RETRY_STATUS = frozenset({408, 425, 429, *range(500, 600)})
-_GZIP_NAMES = (".gz", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -204,7 +192,7 @@ def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: 
             headers["If-Range"] = state[validator]
     with (
         session.watch.over(effort.timeout, effort.slowest),
-        _open(session, direct_address(url), headers, wanted, effort.timeout) as answer,
+        open_answer(session, direct_address(url), headers, wanted.page, effort.timeout) as answer,
     ):
         arrived = Arrived(answer.response.url, answer.response.status_code in (206, 416))
         if arrived.resumed:
@@ -249,7 +237,7 @@ def _strong_validator(state: dict[str, Any]) -> str | None:
         return None
 
 
-def _state_of(answer: _Answer) -> dict[str, Any]:
+def _state_of(answer: Answer) -> dict[str, Any]:
     headers = answer.response.headers
     names = {"etag": "ETag", "last_modified": "Last-Modified", "date": "Date"}
     return {"total": answer.length, "address": answer.response.url} | {k: headers.get(v) for k, v in names.items()}
@@ -270,134 +258,7 @@ def _check_continues(response: requests.Response, state: dict[str, Any], have: i
         raise _ChangedError
 
 
-@dataclass
-class _Answer:
-    """A response with a file in it, its blocks of bytes, and whether a cut before its end would be noticed."""
-
-    response: requests.Response
-    blocks: Iterator[bytes]
-    length: int | None
-    ends_known: bool
-
-    def __enter__(self) -> _Answer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.response.close()
-
-
-def _open(session: Session, url: str, headers: dict[str, str], wanted: Wanted, timeout: float) -> _Answer:
-    """Ask for a file, through the "are you sure" page of Google Drive where there is one."""
-    answer, first = _ask(session, url, headers, timeout)
-    what = stand_in(first, answer.response.headers.get("Content-Type", ""), wanted.page)
-    if what is not None and looks_like_html(first, answer.response.headers.get("Content-Type", "")):
-        page = _page(answer)
-        confirmed = confirmed_address(page_text(page), answer.response.url, answer.response.cookies.get_dict())
-        what = stand_in(page, "text/html")
-        if confirmed is not None:
-            answer.response.close()
-            answer, first = _ask(session, confirmed, headers, timeout)
-            what = stand_in(first, answer.response.headers.get("Content-Type", ""), wanted.page)
-    if what is not None:
-        answer.response.close()
-        raise MirrorError(f"answered with {what} where a file was expected")
-    return answer
-
-
-def _page(answer: _Answer) -> bytes:
-    page = bytearray()
-    while len(page) < _LONGEST_PAGE and (block := next(answer.blocks, b"")):
-        page += block
-    return bytes(page)
-
-
-def _ask(session: Session, url: str, headers: dict[str, str], timeout: float) -> tuple[_Answer, bytes]:
-    """One request: the answer, and its first bytes where the file begins with them."""
-    response = session.open(url, headers, timeout)
-    status = response.status_code
-    if status == 206 and "Range" not in headers:
-        response.close()
-        raise MirrorError("answered with a part of the file (206), though nobody asked for a part")
-    if status not in (200, 206) and not (status == 416 and "Range" in headers):
-        wait = response.headers.get("Retry-After", "").strip()
-        response.close()
-        reason = printable(f"{status} {response.reason}")
-        if status in _RETRY_STATUS:
-            raise PassingError(reason, float(wait) if re.fullmatch(r"[0-9]{1,9}", wait) else 0.0)
-        raise MirrorError(reason)
-    answer = _answer(session, response, url)
-    first = b""
-    if status == 200:
-        while len(first) < HEAD and (block := next(answer.blocks, b"")):
-            first += block
-        answer.blocks = _chained(first, answer.blocks)
-    return answer, first
-
-
-def _answer(session: Session, response: requests.Response, url: str) -> _Answer:
-    length = _stated_length(response)
-    blocks = _guarded(session, response)
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-    # Some servers mark every .tgz as "Content-Encoding: gzip": what is compressed there is the file itself.
-    itself = any(urlsplit(address).path.lower().endswith(_GZIP_NAMES) for address in (url, response.url))
-    if encoding != "identity" and not (itself and encoding in ("gzip", "x-gzip")):
-        if encoding not in ("gzip", "x-gzip"):
-            response.close()
-            raise MirrorError(f"packs the file unasked, as {printable(encoding)!r}")
-        return _Answer(response, _unzipped(blocks), None, ends_known=True)
-    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    return _Answer(response, blocks, length, ends_known=chunked or length is not None)
-
-
-def _stated_length(response: requests.Response) -> int | None:
-    """Content-Length, taken to the letter; None where a chunked body or the end of the connection says it."""
-    if "Content-Length" not in response.headers or "Transfer-Encoding" in response.headers:
-        return None
-    stated = {value.strip() for value in response.headers["Content-Length"].split(",")}
-    value = stated.pop()
-    if stated or not re.fullmatch(r"[0-9]{1,18}", value):
-        response.close()
-        raise MirrorError(f"states an impossible length ({printable(response.headers['Content-Length'])!r})")
-    return int(value)
-
-
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
-
-
-def _guarded(session: Session, response: requests.Response) -> Iterator[bytes]:
-    """Blocks of the network as they come; what breaks there is worth another attempt."""
-    try:
-        for block in response.raw.stream(_BLOCK, decode_content=False):
-            session.watch.heard(len(block))
-            yield block
-    except (urllib3.exceptions.HTTPError, requests.exceptions.RequestException, OSError, ValueError) as error:
-        session.watch.check()
-        timed_out = isinstance(error, urllib3.exceptions.ReadTimeoutError)
-        raise PassingError("no more data came in time" if timed_out else "connection cut while reading") from error
-
-
-def _unzipped(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of a gzip stream, in small pieces however much it holds; a missing end is noticed."""
-    unpacker = None
-    try:
-        for block in blocks:
-            while block:
-                unpacker = unpacker or zlib.decompressobj(wbits=31)
-                yield unpacker.decompress(block, _BLOCK)
-                block = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-                unpacker = None if unpacker.eof else unpacker
-        if unpacker is not None:
-            yield unpacker.flush()
-            if not unpacker.eof:
-                raise PassingError("connection cut while reading")
-    except zlib.error as error:
-        raise MirrorError(f"sends a damaged gzip encoding ({error})") from error
-
-
-def _append(partial: Path, answer: _Answer, have: int, total: int | None, most: int) -> None:
+def _append(partial: Path, answer: Answer, have: int, total: int | None, most: int) -> None:
     """Write what arrives behind the bytes at hand, up to ``most`` bytes in all."""
     progress = _Progress(partial.name.rsplit(".part-", 1)[0], have, total)
     try:

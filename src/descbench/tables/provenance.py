@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -14,7 +13,9 @@ from typing import Any
 import descbench
 from descbench.features.store import ShardReader
 from descbench.io.atomic import write_json
+from descbench.io.origin import read_origin
 
+_ORIGIN = {"file", "url", "final_url", "size", "sha256", "retrieved_from"}
 _PACKAGES = ("torch", "torchvision", "faiss-cpu", "faiss-gpu-cu12", "numpy", "pillow", "h5py", "snakemake")
 
 
@@ -54,9 +55,8 @@ def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Name and SHA-256 of every file of a source; a file without record was put there by hand."""
     files = []
     for record in map(Path, entry["records"]):
-        if record.is_file():
-            arrived = json.loads(record.read_text(encoding="utf-8"))
-            files.append({key: arrived.get(key) for key in ("file", "url", "size", "sha256", "retrieved_from")})
+        if arrived := read_origin(record):
+            files.append(arrived.model_dump(include=_ORIGIN))
         else:
             files.append({"file": record.name.removesuffix(".provenance.json"), "sha256": None})
     return {"note": entry["note"], "files": files}
