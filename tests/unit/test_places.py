@@ -477,7 +477,7 @@ def test_tables_say_what_is_right_and_what_looks_broken(tmp_path: Path) -> None:
     )
     markdown = (tmp_path / "t.md").read_text()
     assert f"\n\n- {rule}\n- Warning, netvlad on streets: all descriptors equal" in markdown
-    build_report({"t": table}, [tmp_path / "t.csv"], {}, tmp_path / "report.html", scores=scores)
+    build_report({"t": table}, scores, {}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert '<p class="note">streets: right is what lies within 25 m; only' in page
     assert '<p class="note">Warning, netvlad on streets: all descriptors equal' in page

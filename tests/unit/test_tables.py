@@ -30,7 +30,8 @@ def make_table(**changes):
 
 def build(tmp_path, table, metrics):
     scores = tmp_path / "scores.json"
-    scores.write_text(json.dumps({"metrics": metrics}))
+    chance = {"map_medium": 0.1234, "map_hard": None}
+    scores.write_text(json.dumps({"metrics": metrics, "chance": chance}))
     out = tmp_path / "t.csv", tmp_path / "t.md"
     build_table("t", table, {("m", "town"): scores}, {("m", "town"): "provenance/m/town.json"}, *out)
     with open(out[0], newline="") as stream:
@@ -54,6 +55,16 @@ def test_synthetic_tables_carry_nothing_published(tmp_path):
     lines, markdown = build(tmp_path, table, METRICS)
     assert tuple(lines[0]) == SYNTHETIC_COLUMNS
     assert "published" not in markdown
+
+
+def test_synthetic_tables_say_what_chance_is(tmp_path):
+    table = make_table(synthetic=True, rows=[{"label": "ours", "method": "m"}])
+    lines, markdown = build(tmp_path, table, METRICS)
+    assert [line["chance"] for line in lines] == ["12.34", "", ""]
+    assert "| chance (a random order) | 12.3 | - | - |" in markdown
+    build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
+    assert "<td>chance (a random order)</td><td>12.3</td><td>-</td>" in (tmp_path / "report.html").read_text()
+    assert "chance" not in build(tmp_path, make_table(), METRICS)[1]
 
 
 def test_undefined_metric_is_an_empty_cell(tmp_path):

@@ -81,18 +81,27 @@ def first_of_each_panorama(image_ids: np.ndarray, size: int) -> np.ndarray:
 def recalls(hits: FirstHits, conditions: tuple[str, ...] = ()) -> dict[str, float]:
     """Share of the queries with a hit, as fractions of 1: ``recall@5``, and for each condition ``recall@5_day``.
 
-    Queries go through the conditions in turn. Of three or more, all but the first are taken together as well
-    (``recall@5_sunset_night``). Queries that nothing is right for are counted as missed.
+    Queries that nothing is right for are counted as missed.
     """
-    groups = {"": slice(None)} | {f"_{name}": slice(i, None, len(conditions)) for i, name in enumerate(conditions)}
-    ranks = {suffix: hits.ranks[chosen] for suffix, chosen in groups.items()}
-    if len(conditions) > 2:
-        ranks["_" + "_".join(conditions[1:])] = np.delete(hits.ranks, np.s_[:: len(conditions)])
+    ranks = {suffix: hits.ranks[chosen] for suffix, chosen in grouped(len(hits.ranks), conditions).items()}
     return {
         f"recall@{depth}{suffix}": float(((chosen > 0) & (chosen <= depth)).mean()) if chosen.size else float("nan")
         for suffix, chosen in ranks.items()
         for depth in hits.depths
     }
+
+
+def grouped(queries: int, conditions: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Which queries (n,) int64 each metric is of, by the suffix of its name: all, and those of each condition.
+
+    Queries go through the conditions in turn. Of three or more, all but the first are taken together as well
+    (``_sunset_night``).
+    """
+    ids = np.arange(queries)
+    groups = {"": ids} | {f"_{name}": ids[i :: len(conditions)] for i, name in enumerate(conditions)}
+    if len(conditions) > 2:
+        groups["_" + "_".join(conditions[1:])] = np.delete(ids, np.s_[:: len(conditions)])
+    return groups
 
 
 def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) -> list[str]:

@@ -11,6 +11,7 @@ from descbench.datasets.ground_truth import GroundTruth, read_ground_truth
 from descbench.datasets.places import PlaceLabels
 from descbench.errors import DataError
 from descbench.io.atomic import write_json
+from descbench.metrics.chance import chance_of_labels, chance_of_places
 from descbench.metrics.places import find_first_hits, find_warnings, recalls
 from descbench.metrics.revisited import KAPPAS, classic_scores, revisited_scores
 from descbench.retrieval.ranking import Ranking, count_searched, read_ranking
@@ -26,6 +27,9 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
     For protocol ``places`` the metrics are ``recall@1``, ``recall@5_night``..., ``per_query`` holds
     ``first_hit`` (rank from 1, null for none), and there are ``queries_without_positive``, ``radius`` (metres),
     ``one_per``, ``other_time`` (the rules of the dataset) and ``warnings``.
+
+    ``chance`` holds what a random order of the database is expected to score; of mean average precision only where
+    the whole database was ranked.
 
     Where files of the user's folders are no part of the dataset, ``left_out`` names them with the reason.
 
@@ -51,24 +55,28 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
             logging.warning("%s: %s", ranking, warning)
     else:
         check_queries(ranked, len(truth.queries), ranking, ground_truth)
-        scores = _score_labels(ranked, truth)
+        scores = _score_labels(ranked, truth, ranking)
     files = [] if left_out is None else json.loads(left_out.read_text(encoding="utf-8"))
     write_json(output, scores | ({"left_out": files} if files else {}))
 
 
-def _score_labels(ranked: Ranking, truth: GroundTruth) -> dict[str, Any]:
-    compute = revisited_scores if truth.protocol == "revisited" else classic_scores
+def _score_labels(ranked: Ranking, truth: GroundTruth, ranking: Path) -> dict[str, Any]:
+    revisited, width = truth.protocol == "revisited", ranked.image_ids.shape[1]
+    compute = revisited_scores if revisited else classic_scores
     metrics, per_query = _split(compute(ranked.image_ids.T, truth.queries, KAPPAS))
+    complete = width == count_searched(ranking)
     return {
         "protocol": truth.protocol,
         "num_queries": len(truth.queries),
         "metrics": metrics,
+        "chance": chance_of_labels(truth.queries, width, revisited=revisited) if complete else {},
         "per_query": per_query,
     }
 
 
 def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[str, Any]:
-    complete = ranked.image_ids.shape[1] == count_searched(ranking)
+    searched = count_searched(ranking)
+    complete = ranked.image_ids.shape[1] == searched
     try:
         hits = find_first_hits(ranked.image_ids, truth, complete=complete)
     except DataError as error:
@@ -81,6 +89,7 @@ def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[st
         "one_per": truth.one_per,
         "other_time": bool(truth.query_times),
         "metrics": recalls(hits, truth.conditions),
+        "chance": chance_of_places(truth, searched, hits.depths),
         "per_query": {"first_hit": [rank or None for rank in hits.ranks.tolist()]},
         "warnings": find_warnings(ranked.image_ids, ranked.scores, hits),
     }

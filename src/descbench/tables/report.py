@@ -10,7 +10,7 @@ from descbench.config.models import Table
 from descbench.io.atomic import write_text
 from descbench.tables.curves import learning_curve
 from descbench.tables.notes import Cell, table_notes
-from descbench.tables.table import Line, table_lines
+from descbench.tables.table import CHANCE, Line, chance_row, table_lines
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
@@ -62,6 +62,9 @@ def _section(name: str, table: Table, lines: Sequence[Line], notes: Sequence[str
     for row in table.rows:
         values = "".join(_cell(cells[row.label, column.dataset, column.metric]) for column in table.columns)
         body.append(f"<tr><td>{escape(row.label)}</td>{values}</tr>")
+    if table.synthetic:
+        values = "".join(f"<td>{value}</td>" for value in chance_row(table, lines))
+        body.append(f'<tr class="reference"><td>{CHANCE}</td>{values}</tr>')
     kind = "Drawn images: a check of the machinery, comparable with no published figure." if table.synthetic else ""
     note = " ".join(filter(None, (table.note, kind)))
     return (

@@ -29,8 +29,9 @@ COLUMNS = (
     "verdict",
     "provenance",
 )
-# A table of drawn images has nothing published beside it.
-SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "provenance")
+# A table of drawn images has nothing published beside it, but what a random order would score.
+SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "chance", "provenance")
+CHANCE = "chance (a random order)"
 T = TypeVar("T")
 
 
@@ -46,6 +47,7 @@ class Line:
     paper: float | None
     released: float | None
     tolerance: float
+    chance: float | None
     provenance: str | None
 
     @property
@@ -113,6 +115,8 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
     for row in table.rows:
         cells = [_text(by_cell[row.label, column.dataset, column.metric]) for column in table.columns]
         out.append(f"| {markdown_text(row.label)} | " + " | ".join(cells) + " |")
+    if table.synthetic:
+        out.append(f"| {CHANCE} | " + " | ".join(chance_row(table, lines)) + " |")
     out.append("")
     if not table.synthetic:
         out.append("Ours, and in brackets the published figure (released weights where stated, else the paper's).")
@@ -124,6 +128,13 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
     return "\n".join(out).rstrip() + "\n"
 
 
+def chance_row(table: Table, lines: Sequence[Line]) -> list[str]:
+    """What a random order would score in each column, as text."""
+    known = {(line.dataset, line.metric): line.chance for line in lines if line.chance is not None}
+    values = [known.get((column.dataset, column.metric)) for column in table.columns]
+    return ["-" if value is None else f"{value:.1f}" for value in values]
+
+
 def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path | None, provenance: str | None) -> Line:
     figure = _figure(row, column)
     return Line(
@@ -132,6 +143,7 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
         dataset=column.dataset,
         metric=column.metric,
         ours=None if scores is None else _points(scores, column.metric),
+        chance=None if scores is None else _chance(scores, column.metric),
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
@@ -155,6 +167,12 @@ def _points(scores: Path, metric: str) -> float | None:
     if metric not in metrics:
         raise DataError(f"{scores}: no metric {metric!r}; this file has {', '.join(sorted(metrics))}.")
     return None if metrics[metric] is None else round(100 * metrics[metric], 2)
+
+
+def _chance(scores: Path, metric: str) -> float | None:
+    """What a random order would score, in points; None where that is not known."""
+    value = json.loads(scores.read_text(encoding="utf-8"))["chance"].get(metric)
+    return None if value is None else round(100 * value, 2)
 
 
 def _write_csv(lines: Sequence[Line], columns: Sequence[str], path: Path) -> None:
