@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import plain_fire
 import pytest
+import rounding
 import standin
 import torch
 from goldens import golden_files
@@ -124,7 +125,6 @@ def probe(tensor, seed):
     return (tensor * torch.from_numpy(noise)).sum()
 
 
-@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("path", cases("lit_full*.npz"))
 @torch.inference_mode()
 def test_lit_of_full_size(path):
@@ -132,14 +132,35 @@ def test_lit_of_full_size(path):
     c = config(golden)
     values = np.random.RandomState(c["seed"]).standard_normal(c["shape"])
     features = torch.from_numpy(np.clip(values, c["clip_min"], None).astype(np.float32))
+    found = full_size(net, features)
+    first = golden["superfeatures_first16"].shape[2]
+    found["superfeatures_first16"] = found["superfeatures"][:, :, :first, 0]
+    # Sums of a thousand float32 values in the hundreds, six times over: how far rounding carries each output is
+    # measured with weights that are off by rounding, beside the sheet's tolerance.
+    rounding.disturb(net)
+    moved = full_size(net, features)
+    moved["superfeatures_first16"] = moved["superfeatures"][:, :, :first, 0]
+    sheet = {"attn": 2e-4}
+    for name, values in found.items():
+        if name in golden.files:
+            apart = (values - moved[name]).abs().max().item()
+            tolerance = sheet.get(name, 1e-3) + 2 * apart
+            np.testing.assert_allclose(values, golden[name], atol=tolerance, rtol=0, err_msg=name)
+    assert found.keys() & set(golden.files)
+
+
+def full_size(net, features):
+    """Outputs of LIT and behind it, under the names of the golden."""
     superfeatures, attention = net.lit(features)
-    first = golden["superfeatures_first16"]
-    np.testing.assert_allclose(superfeatures[:, :, : first.shape[2], 0], first, atol=1e-3)
-    np.testing.assert_allclose(superfeatures[0, :, :, 0].norm(dim=0), golden["superfeatures_norm"], atol=1e-3)
-    np.testing.assert_allclose(superfeatures[0, :, :, 0].sum(0), golden["superfeatures_sum"], atol=1e-3)
-    np.testing.assert_allclose(attention, golden["attn"], atol=2e-4)
-    np.testing.assert_allclose(net.attention(superfeatures)[0], golden["strengths"], atol=1e-3)
-    np.testing.assert_allclose(net.dim_reduction(superfeatures), golden["reduced"], atol=1e-3)
+    rows = superfeatures[0, :, :, 0]
+    return {
+        "superfeatures": superfeatures,
+        "superfeatures_norm": rows.norm(dim=0),
+        "superfeatures_sum": rows.sum(0),
+        "attn": attention,
+        "strengths": net.attention(superfeatures)[0],
+        "reduced": net.dim_reduction(superfeatures),
+    }
 
 
 @pytest.mark.parametrize("path", cases("net_single*.npz"))
@@ -305,7 +326,15 @@ def test_kapture_pairs(path, tmp_path):
     net = network()
     net.mean, net.std = IMAGENET_MEAN, IMAGENET_STD
     save_network(net, model, tmp_path / "fire.pt", {})
-    settings = LocalFeatures(kind="local", model="fire", max_features=1000)
+    inference, asmk = golden["evaluation"]["inference"], golden["evaluation"]["local_descriptor"]["asmk"]
+    settings = LocalFeatures(
+        kind="local",
+        model="fire",
+        image_size=inference["image_size"],
+        scales=inference["scales"],
+        max_features=inference["features_num"],
+    )
+    n = inference["features_num"]
     checkpoint, codebook, digest = tmp_path / "fire.pt", tmp_path / "codebook.h5", "f" * 64
     made_of = (10, 1234, 99, digest, checkpoint_digest(checkpoint), "golden", "0")
     write_codebook(Codebook(arrays["centroids"], *made_of, centroid_digest(arrays["centroids"])), codebook)
@@ -323,8 +352,16 @@ def test_kapture_pairs(path, tmp_path):
             extract_features(*place, checkpoint, model, settings, digest, shard, device="cpu", workers=0)
     indexes = [shard.with_suffix(".index.h5") for shard in shards["map"]]
     for shard, index in zip(shards["map"], indexes, strict=True):
-        build_index(shard, codebook, index, n=1000, binary=True, multiple_assignment=1)
-    method = AsmkMethod(search="asmk", features="f", n=1000, codebook={"features": "f", "dataset": "d"})
+        build_index(
+            shard,
+            codebook,
+            index,
+            n=n,
+            binary=asmk["build_ivf"]["kernel"]["binary"],
+            multiple_assignment=asmk["build_ivf"]["quantize"]["multiple_assignment"],
+        )
+    query = asmk["query_ivf"]["quantize"] | asmk["query_ivf"]["similarity"]
+    method = AsmkMethod(search="asmk", features="f", n=n, codebook={"features": "f", "dataset": "d"}, query=query)
     for name, options in golden["runs"].items():
         role = "map" if name.startswith("map") else "query"
         output = tmp_path / f"{name}.txt"
@@ -333,8 +370,25 @@ def test_kapture_pairs(path, tmp_path):
         found, expected = (
             list(map(pair, text.splitlines()[1:])) for text in (output.read_text(), golden["pairs"][name])
         )
-        assert [names for names, _ in found] == [names for names, _ in expected]
-        np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=2e-3)
+        same_pairs(found, expected)
+
+
+def same_pairs(found, expected, tolerance=2e-3):
+    """The same scores, and the same images but for those whose scores lie within the tolerance of each other.
+
+    A descriptor on the border of two words, or a residual near zero, may go either way and move a score by as much.
+    """
+    assert len(found) == len(expected)
+    assert [names[0] for names, _ in found] == [names[0] for names, _ in expected]
+    np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=tolerance)
+    for query in {names[0] for names, _ in expected}:
+        ours, theirs = ([(n[1], score) for n, score in pairs if n[0] == query] for pairs in (found, expected))
+        last = theirs[-1][1]
+        scores = dict(theirs)
+        for image, score in ours:
+            # At the cut an image may take the place of another of nearly the same score.
+            assert abs(score - scores.get(image, last)) <= tolerance, f"{query}, {image}"
+        assert len({image for image, _ in ours}) == len({image for image, _ in theirs})
 
 
 def pair(line):

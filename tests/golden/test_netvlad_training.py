@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import plain_netvlad
 import pytest
+import rounding
 import torch
 from goldens import golden_files
 from standin import fill_, image
@@ -21,6 +23,7 @@ from descbench.training.hard_negatives import mine_place
 from descbench.training.loop import Plan
 from descbench.training.netvlad import NetVladRecipe
 
+RADIUS = 25.0  # of the recalls of these files (README of the goldens)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -71,22 +74,22 @@ class Drawn:
     paths: tuple[str, ...]
     tensors: list[torch.Tensor]
 
-    def loader(self, sets, flips=None, *, workers):
+    def loader(self, sets, flips=None, *, workers, label=None):
         return [[self.tensors[i] for i in chosen] for chosen in sets]
 
 
-@pytest.fixture(scope="module")
-def steps(tmp_path_factory):
+@pytest.fixture(scope="module", params=cases("train_steps*.json"))
+def steps(request, tmp_path_factory):
     """The golden of training steps, and a recipe that stands where it began."""
-    (path,) = golden_files("netvlad", "train_steps.json")
+    path = request.param
     golden, arrays = json.loads(path.read_text()), np.load(path.with_suffix(".npz"))
     total = golden["numDb"] + golden["numQ"]
     pixels = [image(golden["image_seed0"] + i, *golden["image_hw"]) for i in range(total)]
     tensors = [((torch.from_numpy(p) / 255 - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1) for p in pixels]
     squares = ((arrays["utmQ"][:, None] - arrays["utmDb"]) ** 2).sum(-1)
     labels = PlaceLabels(
-        25.0,
-        tuple(tuple(np.flatnonzero(row <= 625).tolist()) for row in squares),
+        RADIUS,
+        tuple(tuple(np.flatnonzero(row <= RADIUS**2).tolist()) for row in squares),
         tuple(map(tuple, golden["nontrivial_positives"])),
     )
     settings = NetVladTraining(
@@ -96,6 +99,7 @@ def steps(tmp_path_factory):
         margin=golden["margin"],
         batch=golden["batchSize"],
         refresh=golden["cacheRefreshRate"],
+        optimiser=golden.get("optim", "SGD").lower(),
         momentum=golden["momentum"],
         weight_decay=golden["weightDecay"],
         workers=0,
@@ -135,20 +139,41 @@ def test_descriptors_before_training(steps, tmp_path):
     np.testing.assert_allclose(distances, arrays["cache0_dist_q_db"], atol=1e-4)
 
 
-def test_train_steps(steps, monkeypatch):
-    """With the layer as the original computes it: each step multiplies a difference in rounding by about seven."""
+def test_train_steps(steps, tmp_path):
+    """Each step multiplies a difference in rounding by about seven, or Adam makes it a whole step.
+
+    How far that leads is measured: the same steps in float64 from weights that are off by rounding, thrice.
+    """
     golden, _, recipe = steps
-    monkeypatch.setattr(NetVladPooling, "forward", plain_netvlad.pool)
-    batches = iter(golden["batches"])
-    for epoch, losses in enumerate(golden["losses"]):
-        assert [_step(recipe, next(batches)) for _ in losses] == pytest.approx(losses, abs=1e-4)
-        found = {name: value.detach() for name, value in recipe.network.named_parameters() if value.requires_grad}
-        assert set(found) == set(golden["params_after_epoch"][epoch])
+    ours, *others = (_train(golden, recipe, tmp_path, seed) for seed in (None, 0, 1, 2))
+    for epoch, recorded in enumerate(golden["losses"]):
+        found = ours[epoch]
+        apart = np.max([np.abs(np.array(found["losses"]) - other[epoch]["losses"]) for other in others], axis=0)
+        # A later step is as far off as the ones before it, at least.
+        assert (np.abs(np.array(found["losses"]) - recorded) <= 1e-4 + 4 * np.maximum.accumulate(apart)).all()
+        assert set(found["weights"]) == set(golden["params_after_epoch"][epoch])
         for name, figures in golden["params_after_epoch"][epoch].items():
-            values = found[name].double()
-            assert values.norm().item() == pytest.approx(figures["l2"], rel=1e-4)
-            assert values.sum().item() == pytest.approx(figures["sum"], abs=1e-4 * figures["l2"])
-            np.testing.assert_allclose(values.flatten()[:6], figures["head"], rtol=1e-4, atol=1e-6)
+            values = found["weights"][name]
+            moved = 4 * max((values - other[epoch]["weights"][name]).norm().item() for other in others)
+            assert values.norm().item() == pytest.approx(figures["l2"], abs=1e-4 * figures["l2"] + moved)
+            assert values.sum().item() == pytest.approx(figures["sum"], abs=1e-4 * figures["l2"] + 4 * moved)
+            head = np.array(figures["head"])
+            np.testing.assert_allclose(values.flatten()[: len(head)], head, rtol=1e-4, atol=1e-6 + moved)
+
+
+def _train(golden: dict, recipe: NetVladRecipe, folder: Path, seed: int | None) -> list[dict]:
+    """Losses of each epoch and the weights after it, in float64; with a seed, from weights off by rounding."""
+    images = Drawn(recipe._images.paths, [tensor.double() for tensor in recipe._images.tensors])
+    network = _variant_s(golden)
+    if seed is not None:
+        rounding.disturb(network, seed)
+    twin = NetVladRecipe(network.double(), images, recipe._labels, recipe.settings, recipe.device, folder)
+    batches, epochs = iter(golden["batches"]), []
+    for recorded in golden["losses"]:
+        losses = [_step(twin, next(batches)) for _ in recorded]
+        trained = ((name, value) for name, value in twin.network.named_parameters() if value.requires_grad)
+        epochs.append({"losses": losses, "weights": {name: value.detach().clone() for name, value in trained}})
+    return epochs
 
 
 def test_our_layer_takes_the_same_steps(steps, monkeypatch, tmp_path):
@@ -170,7 +195,8 @@ def _step(recipe: NetVladRecipe, recorded: dict) -> float:
     for count in recorded["neg_counts"]:
         rows.append(recorded["indices"][start : start + 2 + count])
         start += 2 + count
-    padded = [row + [-1] * (12 - len(row)) for row in rows]
+    width = 2 + recipe.settings.negatives
+    padded = [row + [-1] * (width - len(row)) for row in rows]
     plan = Plan({"tuples": torch.tensor(padded)}, 1, {})
     ((item,),) = recipe.batches(plan, 0)
     recipe.optimiser.zero_grad()

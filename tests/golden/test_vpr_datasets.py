@@ -109,10 +109,13 @@ def test_pittsburgh_list(path: Path, tmp_path: Path) -> None:
     negatives = [np.delete(np.arange(len(database)), found) for found in labels.positives]
     assert [len(ids) for ids in negatives] == golden["num_potential_negatives"]
     assert [int(ids.sum()) for ids in negatives] == golden["potential_negatives_sum"]
-    # Inclusive limits: the first two queries stand at exactly 10 m and 25 m of a panorama.
-    for query, found, limit in ((0, labels.training_positives[0], 10.0), (1, labels.positives[1], 25.0)):
-        here = (queries[query].easting, queries[query].northing)
-        assert limit in [np.hypot(database[i].easting - here[0], database[i].northing - here[1]) for i in found]
+    # Limits are inclusive: where a panorama stands at exactly a limit of the file, it is in.
+    places = np.array([(row.easting, row.northing) for row in database])
+    limits = (golden["posDistThr"] ** 2, labels.positives), (golden["nonTrivPosDistSqThr"], labels.training_positives)
+    for query, row in enumerate(queries):
+        squares = ((places - (row.easting, row.northing)) ** 2).sum(1)
+        for limit, listed in limits:
+            assert set(np.flatnonzero(squares == limit)) <= set(listed[query])
 
 
 @pytest.mark.parametrize("path", files("pitts*_mini_*.mat"))
@@ -122,8 +125,10 @@ def test_recall_of_the_small_list(path: Path, tmp_path: Path) -> None:
     _, labels = built(path, tmp_path)
     expected = np.array(golden["predictions"])
     ids, scores = scored(tmp_path, features["db"], features["q"], labels, expected.shape[1])
-    assert np.array_equal(ids, expected)
-    assert {f"recall@{n}": value for n, value in golden["recall"].items()} == scores["metrics"]
+    same_up_to_near_ties(ids, expected, features["db"], features["q"])
+    if np.array_equal(ids, expected):
+        assert scores["metrics"].items() >= {f"recall@{n}": value for n, value in golden["recall"].items()}.items()
+    agree(scores["metrics"], golden["recall"], len(expected))
     assert scores["queries_without_positive"] == sum(not found for found in golden["eval_positives"])
 
 
@@ -206,14 +211,29 @@ def same_up_to_near_ties(ids: np.ndarray, recorded: np.ndarray, database: np.nda
     rows, depth = recorded.shape
     products = queries[:rows].astype(np.float64) @ database.T.astype(np.float64)
     norms = (database.astype(np.float64) ** 2).sum(1)
-    distances = 1.0 - 2.0 * products + norms
+    own = (queries[:rows].astype(np.float64) ** 2).sum(1, keepdims=True)
+    distances = own - 2.0 * products + norms
     mine = ids[:rows, :depth]
     assert np.array_equal(mine, np.argsort(distances, axis=1, kind="stable")[:, :depth])
     swapped = mine != recorded
     gaps = np.abs(np.take_along_axis(distances, mine, 1) - np.take_along_axis(distances, recorded, 1))
-    # Each of the three float32 terms, all below 2, is off by at most half a unit in the last place.
-    assert gaps[swapped].max(initial=0) < 3 * np.finfo(np.float32).eps
-    assert swapped.sum() <= 0.01 * swapped.size
+    # A float32 sum of D terms is off by some root of D halves of a unit in its last place, D at the very worst; there
+    # are three such sums, none larger than the largest squared norm, the product doubled.
+    largest = max(own.max(), norms.max())
+    assert gaps[swapped].max(initial=0) < 4 * database.shape[1] ** 0.5 * largest * np.finfo(np.float32).eps
+    assert swapped.sum() <= max(2, 0.01 * swapped.size)
+
+
+def same_suppressed(
+    kept: list[np.ndarray], shown: np.ndarray, database: np.ndarray, queries: np.ndarray, size: int
+) -> None:
+    """The same panoramas in the same order, but for views and panoramas whose distances float32 cannot tell apart."""
+    close = 4 * database.shape[1] ** 0.5 * np.finfo(np.float32).eps
+    for query, (mine, theirs) in enumerate(zip(kept, shown, strict=True)):
+        mine, theirs = np.asarray(mine), theirs[: len(mine)]
+        distances = ((database[np.stack([mine, theirs])].astype(np.float64) - queries[query]) ** 2).sum(-1)
+        assert np.abs(distances[0] - distances[1])[mine != theirs].max(initial=0) < close
+        assert len(set((mine // size).tolist())) == len(mine)
 
 
 @pytest.mark.parametrize("path", files("*_recall*.json"))
@@ -225,7 +245,8 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     database, queries = pseudo_features(golden, truth)
     depth = max(golden["n_values"])
     size = 12 if panoramas else 1
-    ids, scores = scored(tmp_path, database, queries, labels, depth * size)
+    widest = max(depth, *(top[name].shape[1] for name in top.files))
+    ids, scores = scored(tmp_path, database, queries, labels, widest * size)
     same_up_to_near_ties(ids, top["top_first100"], database, queries)
     agree(scores["metrics"], golden["recall_plain"], len(queries))
     assert scores["warnings"] == []
@@ -236,9 +257,12 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     score_ranking(tmp_path / "r.h5", tmp_path / "gt.json", tmp_path / "s.json")
     scores = json.loads((tmp_path / "s.json").read_text())
     shown = top["nms_first100"]
-    kept = [first_of_each_panorama(row, size)[:depth] for row in ids[: len(shown)]]
-    assert np.array_equal(kept, shown)
-    assert golden["lengths_after_pano_nms"] == [depth, depth]
+    width = shown.shape[1]
+    kept = [first_of_each_panorama(row, size)[:width] for row in ids[: len(shown)]]
+    same_suppressed(kept, shown, database, queries, size)
+    if "lengths_after_pano_nms" in golden:
+        lengths = [min(depth, len(first_of_each_panorama(row, size))) for row in ids]
+        assert golden["lengths_after_pano_nms"] == [min(lengths), max(lengths)]
     agree(scores["metrics"], golden["recall_pano_nms"], len(queries))
     for key in (key for key in golden if key.startswith("recall_pano_nms_")):
         agree(scores["metrics"], golden[key], len(queries) // 3, key.removeprefix("recall_pano_nms"))
