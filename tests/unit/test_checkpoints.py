@@ -225,7 +225,7 @@ def test_iterations_of_lit_are_compared_although_no_weight_shows_them(tmp_path):
 
 
 def test_how_checkpoint_for_a_fire_model(tmp_path, state):
-    with pytest.raises(DataError, match="not a FIRe checkpoint, 'lit' is missing"):
+    with pytest.raises(DataError, match="not a FIRe checkpoint, its metadata lack 'lit'"):
         convert(tmp_path, new_format(state), fire())
 
 

@@ -96,10 +96,11 @@ def test_a_run_has_no_whitening(tmp_path):
         write_run(tmp_path, netvlad(whitening=2), run_state(netvlad(), 1, 1))
 
 
-def test_weights_of_several_gpus(tmp_path):
+@pytest.mark.parametrize("prefix", ["", "module.", "model.module."])
+def test_weights_of_several_gpus(tmp_path, prefix):
     state = drawn_state(netvlad(bias=True))
-    wrapped = {key.replace(".", ".module.", 1): value for key, value in state.items()}
-    assert "encoder.module.0.weight" in wrapped
+    wrapped = {prefix + key.replace(".", ".module.", 1): value for key, value in state.items()}
+    assert f"{prefix}encoder.module.0.weight" in wrapped
     network = convert(tmp_path, saved(tmp_path, {"state_dict": wrapped, "parallel": True}), netvlad(bias=True))
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
     assert network.mean == pytest.approx(IMAGENET_MEAN)

@@ -45,6 +45,18 @@ class Odd(Local):
 
 def no_module():
     return 3
+
+
+def broken(size):
+    return nn.Linear(size, "two")
+
+
+class Late(Local):
+    def forward(self, image):
+        raise ValueError("no such layer")
+
+
+number = 3
 """
 
 
@@ -102,6 +114,46 @@ def test_weights_of_a_file(here):
         convert(here, model)
 
 
+WRAPPED = {
+    "as it is": lambda state: state,
+    "DataParallel": lambda state: {f"module.{k}": v for k, v in state.items()},
+    "Lightning": lambda state: {"epoch": 3, "state_dict": {f"model.{k}": v for k, v in state.items()}, "loops": {}},
+    "Lightning and DataParallel": lambda state: {"state_dict": {f"model.module.{k}": v for k, v in state.items()}},
+    "compiled": lambda state: {f"_orig_mod.{k}": v for k, v in state.items()},
+    "model_state_dict": lambda state: {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
+    "model": lambda state: {"model": {"state_dict": state}, "best": 0.5},
+    "beside other tensors": lambda state: {"step": torch.tensor(3), "net": state},
+}
+
+
+@pytest.mark.parametrize("wrapped", sorted(WRAPPED))
+def test_weights_under_other_names(here, wrapped):
+    state = build_own(own("Global", arguments={"dim": 5})).module.state_dict()
+    torch.save(WRAPPED[wrapped]({key: torch.full_like(value, 0.5) for key, value in state.items()}), here / "w.pth")
+    model = own("Global", arguments={"dim": 5}, weights={"source": "own", "file": here / "w.pth"})
+    assert (convert(here, model).module.layer.weight == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (
+            {"module.stem.weight": torch.zeros(2), "module.stem.bias": torch.zeros(2)},
+            r"has module\.stem\.weight, module\.stem",
+        ),
+        (
+            {"state_dict": {"layer.weight": "text", "layer.bias": torch.zeros(5)}},
+            r"'layer\.weight' is a str, no tensor",
+        ),
+        ({"epoch": 3, "hyper": {"lr": 0.1}}, r"no 'state_dict' in this checkpoint \(it has epoch, hyper\)"),
+    ],
+)
+def test_weights_that_do_not_fit_show_what_is_there(here, content, match):
+    torch.save(content, here / "w.pth")
+    with pytest.raises(DataError, match=rf"w\.pth: .*{match}"):
+        convert(here, own("Global", arguments={"dim": 5}, weights={"source": "own", "file": here / "w.pth"}))
+
+
 def test_local_features(here):
     settings = LocalFeatures(kind="local", model="mine", image_size=80, scales=(1.0, 0.5), max_features=30)
     block = extract(here, own("Local", arguments={"dim": 6}), settings)
@@ -130,12 +182,45 @@ def test_global_networks_have_no_local_features(here):
         ("my_networks:Odd", {"dim": 2}, r"gives tensors \[\(1, 2, 16, 16\)\]; wanted is \(1, D\), or"),
         ("my_networks:no_module", {}, "gave a int, not a torch module"),
         ("my_networks:absent", {}, "my_networks:absent: cannot be imported"),
+        ("my_networks:number", {}, "my_networks:number: is a int, which cannot be called"),
+        ("my_networks:Local", {"dims": 3}, r"models\.mine\.arguments: my_networks:Local takes \(dim\), .*'dim'"),
+        ("my_networks:Local", {}, r"models\.mine\.arguments: my_networks:Local takes \(dim\), .*'dim'"),
+        ("my_networks:broken", {"size": 3}, r"my_networks:broken: failed at .*my_networks\.py, line 31 \(TypeError"),
+        ("my_networks:Local", {"dim": -1}, r"my_networks:Local: failed at .*my_networks\.py, line 9 \(RuntimeError"),
+        (
+            "my_networks:Late",
+            {"dim": 2},
+            r"my_networks:Late: failed at .*my_networks\.py, line 36 \(ValueError: no such",
+        ),
         ("nowhere.at_all:net", {}, "there is no module 'nowhere.at_all'; it is looked for in"),
     ],
 )
 def test_refused(factory, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        build_own(OwnModel(architecture="own", factory=factory, arguments=arguments))
+        build_own(OwnModel(architecture="own", factory=factory, arguments=arguments), "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("def net(:\n", r"broken\.py, line 1 \(SyntaxError"),
+        ("x = 1\nx.y\n", r"broken\.py, line 2 \(AttributeError"),
+        ("import torch\n1 / 0\n", r"broken\.py, line 2 \(ZeroDivisionError"),
+        ("import nowhere_at_all\n", r"broken\.py, line 1 \(ModuleNotFoundError"),
+    ],
+)
+def test_modules_that_cannot_be_imported(here, monkeypatch, text, match):
+    (here / "broken.py").write_text(text)
+    monkeypatch.delitem(__import__("sys").modules, "broken", raising=False)
+    __import__("importlib").invalidate_caches()
+    with pytest.raises(ConfigError, match=rf"broken:net: cannot be imported at .*{match}"):
+        build_own(OwnModel(architecture="own", factory="broken:net"))
+
+
+def test_the_block_of_wrong_arguments_is_named(here):
+    model = own("Local", arguments={"dims": 6})
+    with pytest.raises(ConfigError, match=r"models\.net\.arguments"):
+        convert_checkpoint(model, None, here / "net.pt")
 
 
 def test_the_example(project, monkeypatch):

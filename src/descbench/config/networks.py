@@ -267,7 +267,8 @@ class OwnModel(Strict):
 
     architecture: Literal["own"]
     factory: str = Field(
-        pattern=r"^\w+(\.\w+)*:\w+$", description="`module:callable`; modules of the folder you are in too."
+        pattern=r"^\w+(\.\w+)*:\w+$",
+        description="`module:callable`; modules of the folder you are in too. Jobs run its code, with your rights.",
     )
     arguments: Annotated[dict[Label, Any], AfterValidator(_plain_values)] = Field(
         {}, description="Keyword arguments of the factory."

@@ -1,7 +1,7 @@
 """Checkpoints: official files and drawn weights on one side, one format of ours on the other.
 
 A checkpoint of ours is a dict ``{"format", "model", "mean", "std", "extra", "state_dict", "source"}``
-written with ``torch.save``. Official files are read with ``weights_only=True``: nothing in them runs.
+written with ``torch.save``. Files are read by :mod:`descbench.models.torch_files`: nothing in them runs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from descbench.config.networks import (
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
+from descbench.io.kinds import shorten
 from descbench.models.fire import FireNet
 from descbench.models.gem import GemNet
 from descbench.models.gem_files import read_learned_whitening
@@ -36,6 +37,7 @@ from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_files import read_netvlad_file
 from descbench.models.netvlad_init import draw_with_contrast
 from descbench.models.own import build_own
+from descbench.models.state_dicts import find_state_dict, first_state_dict, load_state
 from descbench.models.torch_files import load_torch_file
 
 FORMAT = 1
@@ -61,13 +63,14 @@ def build_network(model: Model) -> LevelNetwork:
     return GemNet(model.backbone, model.whitening)
 
 
-def build_empty_network(model: Model) -> LevelNetwork:
+def build_empty_network(model: Model, name: str | None = None) -> LevelNetwork:
     """The network of a catalogue block without values (on torch's meta device), for :func:`load_state` to fill.
 
-    Drawing initial weights, only to overwrite them, takes seconds for the larger networks.
+    Drawing initial weights, only to overwrite them, takes seconds for the larger networks. ``name`` is the block's,
+    for messages.
     """
     if isinstance(model, OwnModel):  # its factory may compute with values
-        return build_own(model)
+        return build_own(model, name)
     with torch.device("meta"):
         return build_network(model)
 
@@ -91,7 +94,7 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
         case ImagenetWeights():
             content = _imagenet(model, Path(weights), seed)
         case OwnWeights(file=own):
-            content = _own(model, own, seed)
+            content = _own(model, own, seed, output.stem)
         case _:
             content = _official(model, Path(weights))
     with atomic_path(output) as temporary:
@@ -131,7 +134,7 @@ def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
         raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
     if content["model"] != _architecture(model):
         raise DataError(f"{checkpoint}: holds {content['model']}, the configuration asks for {_architecture(model)}.")
-    network = build_empty_network(model)
+    network = build_empty_network(model, checkpoint.stem)
     load_state(network, content["state_dict"], checkpoint)
     if content["extra"]:
         network.set_learned_whitening(content["extra"])
@@ -148,28 +151,6 @@ def checkpoint_digest(checkpoint: Path) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def load_state(network: nn.Module, state: Mapping[str, torch.Tensor], source: Path) -> None:
-    """Load weights strictly: copies, in the types of the network, which may stand on the meta device.
-
-    Raises:
-        DataError: names the first key that is missing, unknown or of another shape.
-    """
-    expected = network.state_dict()
-    for key, tensor in expected.items():
-        if key not in state:
-            raise DataError(f"{source}: key {key!r} {tuple(tensor.shape)} is missing; weights of another architecture?")
-        if state[key].shape != tensor.shape:
-            raise DataError(
-                f"{source}: key {key!r} has shape {tuple(state[key].shape)}, the network needs {tuple(tensor.shape)}; "
-                "weights of another architecture?"
-            )
-    unknown = [key for key in state if key not in expected]
-    if unknown:
-        raise DataError(f"{source}: unknown key {unknown[0]!r} ({len(unknown)} in all); weights of another network?")
-    values = {key: state[key].detach().to(tensor.dtype, copy=True) for key, tensor in expected.items()}
-    network.load_state_dict({key: value.contiguous() for key, value in values.items()}, assign=True)
 
 
 def upgrade_how_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,7 +232,7 @@ def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
     netvlad = isinstance(model, NetVladModel)
     found = {
         key.replace("features.", "encoder.", 1) if netvlad else _sequential_key(key): tensor
-        for key, tensor in content.get("state_dict", content).items()
+        for key, tensor in ((str(k).removeprefix("module."), v) for k, v in first_state_dict(content, weights).items())
     }
     expected = drawn["state_dict"]
     prefixes = ("pool.", "WPCA.") if netvlad else ("dim_reduction.",)
@@ -262,14 +243,15 @@ def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
     return {**drawn, "state_dict": state, "source": source}
 
 
-def _own(model: OwnModel, weights: Path | None, seed: int) -> dict[str, Any]:
+def _own(model: OwnModel, weights: Path | None, seed: int, name: str) -> dict[str, Any]:
     """A network of the user's, as its factory gives it, or with the weights of a file."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_own(model)
+        network = build_own(model, name)
     if weights is not None:
         content = load_torch_file(weights)
-        load_state(network.module, content.get("state_dict", content), weights)
+        state = find_state_dict(content, weights, network.module.state_dict())
+        load_state(network.module, state, weights)
     return {
         "mean": list(model.mean),
         "std": list(model.std),
@@ -291,25 +273,33 @@ def _official(model: Model, weights: Path) -> dict[str, Any]:
         return _official_netvlad(model, weights)
     content, network = load_torch_file(weights), build_empty_network(model)
     for key in ("state_dict", "meta"):
-        if key not in content:
+        if not isinstance(content.get(key), dict):
             raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")
     if isinstance(model, HowModel | FireModel):
         content, mean, std = _described(model, content, weights)
     else:
         mean, std = content["meta"].get("mean", IMAGENET_MEAN), content["meta"].get("std", IMAGENET_STD)
-    load_state(network, content["state_dict"], weights)
+    load_state(network, find_state_dict(content, weights, network.state_dict()), weights)
     return {
-        "mean": [float(v) for v in mean],
-        "std": [float(v) for v in std],
+        "mean": _colour(mean, weights),
+        "std": _colour(std, weights),
         "extra": read_learned_whitening(content["meta"], model, weights) if getattr(network, "learned", False) else {},
         "state_dict": network.state_dict(),
         "source": {"file": weights.name, "sha256": sha256_file(weights), "seed": None},
     }
 
 
+def _colour(values: Any, weights: Path) -> list[float]:
+    try:
+        red, green, blue = (float(value) for value in values)
+    except (TypeError, ValueError):
+        raise DataError(f"{weights}: its mean or std are not three numbers; fetch it again.") from None
+    return [red, green, blue]
+
+
 def _official_netvlad(model: NetVladModel, weights: Path) -> dict[str, Any]:
     found, network = read_netvlad_file(model, weights), build_empty_network(model)
-    load_state(network, found.state, found.file)
+    load_state(network, find_state_dict(found.state, found.file, network.state_dict()), found.file)
     return {
         "mean": list(IMAGENET_MEAN if found.mean is None else found.mean),
         "std": list(IMAGENET_STD if found.std is None else found.std),
@@ -332,9 +322,9 @@ def _described(
         parameters = content["net_params"]
         found = _model_fields(model, parameters)
         mean, std = parameters["runtime"]["mean_std"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         kind = {"how": "HOW", "fire": "FIRe"}[model.architecture]
-        raise DataError(f"{weights}: not a {kind} checkpoint, {error} is missing in its metadata.") from error
+        raise DataError(f"{weights}: not a {kind} checkpoint, its metadata lack {shorten(error)}.") from error
     wanted = {name: getattr(model, name) for name in found}
     if found != wanted:
         raise DataError(

@@ -22,12 +22,13 @@ from descbench.errors import DataError
 from descbench.io.atomic import atomic_path, write_json
 from descbench.io.matfiles import read_mat
 from descbench.models.netvlad import CHANNELS
+from descbench.models.state_dicts import first_state_dict
 from descbench.models.torch_files import load_torch_file
 
 _BEST, _LATEST = "model_best.pth.tar", "checkpoint.pth.tar"
 _FLAGS = "flags.json"
-# Wrapped for several GPUs, encoder and pooling each have their own `module`.
-_PARALLEL = re.compile(r"^(encoder|pool|WPCA)\.module\.")
+# Wrapped for several GPUs, encoder and pooling each have their own `module`; so may the whole.
+_PARALLEL = re.compile(r"^((?:module|model)\.)*(encoder|pool|WPCA)\.(module\.)?")
 # Layers of the Matlab network; convolutions stand at torchvision's places.
 _MATLAB_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _MATLAB_POOLING, _MATLAB_WHITENING = 30, 33
@@ -83,9 +84,7 @@ def read_netvlad_file(model: NetVladModel, path: Path) -> NetVladFile:
     if _is_matlab(file):
         return _read_matlab(model, file)
     content = load_torch_file(file)
-    if not isinstance(content.get("state_dict"), dict):
-        raise DataError(f"{file}: no 'state_dict' in this checkpoint (it has {', '.join(map(str, content))}).")
-    state = {_PARALLEL.sub(r"\1.", key): tensor for key, tensor in content["state_dict"].items()}
+    state = {_PARALLEL.sub(r"\2.", str(key)): tensor for key, tensor in first_state_dict(content, file).items()}
     flags = file.resolve().parent / _FLAGS  # a copy of one's own is linked, its flags are not
     if flags.is_file():
         _compare(model, flags, _fields_of_flags(flags))

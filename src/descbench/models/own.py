@@ -17,23 +17,32 @@ from descbench.config.networks import OwnModel
 from descbench.errors import ConfigError
 from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalNetwork, resize
-from descbench.own_modules import import_callable
+from descbench.own_modules import check_arguments, import_callable, user_code
 
 _EXAMPLE_SIDE = 128
 
 
-def build_own(model: OwnModel) -> LevelNetwork:
+def build_own(model: OwnModel, name: str | None = None) -> LevelNetwork:
     """The network of a block, in eval mode, asked once what it gives.
 
+    Args:
+        model: the block; what its ``factory`` names is the user's code, and runs here.
+        name: of the block, for messages.
+
     Raises:
-        ConfigError: the module or the callable is absent, or what comes of it is no network of this kind.
+        ConfigError: the module or the callable is absent, does not take the arguments, raises an exception (its file
+            and line are named), or gives no network of this kind.
     """
-    module = import_callable(model.factory)(**model.arguments)
+    factory = import_callable(model.factory)
+    check_arguments(factory, model.arguments, f"models.{name or '<name>'}.arguments: {model.factory}")
+    with user_code(model.factory):
+        module = factory(**model.arguments)
     if not isinstance(module, nn.Module):
         raise ConfigError(f"{model.factory}: gave a {type(module).__name__}, not a torch module.")
-    with torch.inference_mode():
+    with user_code(model.factory), torch.inference_mode():
         found = module.eval()(torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
-    shapes = [tuple(t.shape) for t in (found if isinstance(found, tuple | list) else [found])]
+    given = found if isinstance(found, tuple | list) else [found]
+    shapes = [tuple(t.shape) if isinstance(t, torch.Tensor) else type(t).__name__ for t in given]
     match shapes:
         case [(1, dim)]:
             return OwnGlobalNet(module, dim)

@@ -11,9 +11,10 @@ import torch
 from descbench.config.networks import NetVladModel, PcaWeights
 from descbench.device import pick_device
 from descbench.errors import DataError
-from descbench.models.checkpoints import build_empty_network, checkpoint_digest, load_network, load_state, save_network
+from descbench.models.checkpoints import build_empty_network, checkpoint_digest, load_network, save_network
 from descbench.models.folding import prepare_for_inference
 from descbench.models.pca import learn_pca
+from descbench.models.state_dicts import load_state
 from descbench.training.images import TrainingImages, training_manifest
 
 
