@@ -277,6 +277,11 @@ class Layout(Lineage):
         codebook = self._get("methods", method).codebook
         return self.features(codebook.features, codebook.dataset, codebook.role, codebook.images)
 
+    def codebook_images(self, method: str) -> list[str] | None:
+        """Digests of the images behind those shards, where the user's own folders hold them."""
+        codebook = self._get("methods", method).codebook
+        return self.images_digests(codebook.dataset, codebook.role, codebook.images)
+
     def codebook_n(self, method: str) -> int | None:
         """Strongest descriptors an image that a codebook is learned from; None (all) for a bag of descriptors."""
         block = self._get("methods", method)

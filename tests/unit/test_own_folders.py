@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from PIL import Image
+from retrieval_data import draw_images, write_shard
 
 from descbench.config.datasets import FolderDataset, UtmNamesDataset
 from descbench.datasets import contents
@@ -12,7 +13,9 @@ from descbench.datasets.build import label_own
 from descbench.datasets.contents import ABSENT, contents_of
 from descbench.datasets.folder import list_folder
 from descbench.datasets.own import list_own
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
+from descbench.features.checks import check_shard_files
+from descbench.features.store import ShardReader
 
 
 def photo(path, **options):
@@ -130,6 +133,16 @@ def test_no_image_is_right_for_itself(tmp_path):
     own = list_own(dataset)
     assert own.asks_itself
     assert label_own(dataset, own).positives == ((1,), (0,), ())
+
+
+def test_readers_compare_the_images_of_a_shard(tmp_path):
+    shard = write_shard(tmp_path / "a.h5", draw_images([2, 3]))
+    with ShardReader(shard) as reader:
+        info = reader.info
+    check_shard_files([shard], info.features, [info.images])
+    check_shard_files([shard], info.features, [None])
+    with pytest.raises(StaleFileError, match="the list of images changed"):
+        check_shard_files([shard], info.features, ["others"])
 
 
 # --- content -----------------------------------------------------------------------------------

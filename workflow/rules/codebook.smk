@@ -20,6 +20,7 @@ rule train_codebook:
     params:
         code=TRAIN_CODEBOOK_VERSION,
         codebook=lambda wildcards: block("methods", wildcards.method)["codebook"],
+        images=lambda wildcards: layout.codebook_images(wildcards.method),
         n=lambda wildcards: layout.codebook_n(wildcards.method),
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].codebook.features

@@ -24,6 +24,9 @@ rule build_index:
         runtime=growing_minutes(240),
     params:
         code=BUILD_INDEX_VERSION,
+        images=lambda wildcards: layout.images_digest(
+            wildcards.dataset, "database", wildcards.shard
+        ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         index=lambda wildcards: block("methods", wildcards.method)["index"],
         digest=lambda wildcards: layout.features_digest(

@@ -29,6 +29,7 @@ rule compute_pairs:
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].features
         ),
+        images=lambda wildcards: layout.images_digests(wildcards.queries, "database"),
         method=lambda wildcards: block("methods", wildcards.method),
         top_k=cfg.pairs_top_k,
     message:

@@ -26,6 +26,9 @@ rule search_index:
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].features
         ),
+        images=lambda wildcards: layout.images_digests(
+            wildcards.dataset, layout.query_role(wildcards.dataset)
+        ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"]
         | {"top_k": get_top_k(wildcards)},
@@ -65,6 +68,12 @@ rule search_flat:
         code=SEARCH_FLAT_VERSION,
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].features
+        ),
+        images=lambda wildcards: layout.images_digests(
+            wildcards.dataset, layout.query_role(wildcards.dataset)
+        ),
+        searched=lambda wildcards: layout.images_digest(
+            wildcards.searched, "database", wildcards.shard
         ),
         measure=lambda wildcards: cfg.methods[wildcards.method].search,
         top_k=get_top_k,

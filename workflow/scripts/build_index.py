@@ -7,7 +7,7 @@ from descbench.jobs import job
 from descbench.retrieval.index import build_index
 
 with job(snakemake):
-    check_shard_files([snakemake.input.features], snakemake.params.digest)
+    check_shard_files([snakemake.input.features], snakemake.params.digest, [snakemake.params.images])
     params = snakemake.params
     build_index(
         Path(snakemake.input.features),

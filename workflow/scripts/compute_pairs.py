@@ -10,7 +10,7 @@ from descbench.jobs import job, optional
 from descbench.retrieval.pairs import compute_pairs
 
 with job(snakemake):
-    check_shard_files(snakemake.input.queries, snakemake.params.digest)
+    check_shard_files(snakemake.input.queries, snakemake.params.digest, snakemake.params.images)
     compute_pairs(
         TypeAdapter(Method).validate_python(snakemake.params.method),
         [Path(shard) for shard in snakemake.input.queries],

@@ -7,7 +7,8 @@ from descbench.jobs import job
 from descbench.retrieval.flat import search_flat
 
 with job(snakemake):
-    check_shard_files([*snakemake.input.queries, snakemake.input.database], snakemake.params.digest)
+    check_shard_files(snakemake.input.queries, snakemake.params.digest, snakemake.params.images)
+    check_shard_files([snakemake.input.database], snakemake.params.digest, [snakemake.params.searched])
     search_flat(
         [Path(shard) for shard in snakemake.input.queries],
         [Path(snakemake.input.database)],

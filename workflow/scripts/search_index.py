@@ -7,7 +7,7 @@ from descbench.jobs import job, optional
 from descbench.retrieval.search import search_index
 
 with job(snakemake):
-    check_shard_files(snakemake.input.queries, snakemake.params.digest)
+    check_shard_files(snakemake.input.queries, snakemake.params.digest, snakemake.params.images)
     search_index(
         [Path(shard) for shard in snakemake.input.queries],
         Path(snakemake.input.codebook),

@@ -7,7 +7,7 @@ from descbench.jobs import job
 from descbench.retrieval.codebook import train_codebook
 
 with job(snakemake):
-    check_shard_files(snakemake.input, snakemake.params.digest)
+    check_shard_files(snakemake.input, snakemake.params.digest, snakemake.params.images)
     codebook = snakemake.params.codebook
     train_codebook(
         [Path(shard) for shard in snakemake.input],
