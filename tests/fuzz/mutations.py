@@ -80,15 +80,15 @@ def damage_json(dice: Random, content: bytes) -> bytes:
     """One to three values or keys of a JSON document are replaced, dropped, doubled or nested deeply."""
     value = json.loads(content)
     for _ in range(dice.choice((1, 1, 2, 3))):
-        value = _damaged_value(dice, value)
+        value = damage_value(dice, value)
     text = json.dumps(value)
     if dice.random() < 0.05:
         text = "[" * 100_000 + text + "]" * 100_000
     return text.encode("utf-8", "surrogatepass")
 
 
-def _damaged_value(dice: Random, value: Any) -> Any:
-    """The value with a change somewhere in it."""
+def damage_value(dice: Random, value: Any) -> Any:
+    """The value (lists and dictionaries) with a change somewhere in it."""
     if isinstance(value, dict) and value and dice.random() < 0.85:
         key = dice.choice(list(value))
         changed = dict(value)
@@ -100,7 +100,7 @@ def _damaged_value(dice: Random, value: Any) -> Any:
             case 2:
                 changed[str(dice.choice(_VALUES))] = dice.choice(_VALUES)
             case _:
-                changed[key] = _damaged_value(dice, value[key])
+                changed[key] = damage_value(dice, value[key])
         return changed
     if isinstance(value, list) and value and dice.random() < 0.85:
         place = dice.randrange(len(value))
@@ -110,7 +110,7 @@ def _damaged_value(dice: Random, value: Any) -> Any:
             case 1:
                 return value[:place] + value
             case _:
-                return [*value[:place], _damaged_value(dice, value[place]), *value[place + 1 :]]
+                return [*value[:place], damage_value(dice, value[place]), *value[place + 1 :]]
     return dice.choice((*_VALUES, [value], {"x": value}))
 
 

@@ -153,9 +153,8 @@ def _work(reader: Reader, numbers: range, seed: int, pipe: Connection) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C libraries complain there of damaged files
     with tempfile.TemporaryDirectory() as folder:
         path, seeds = Path(folder) / reader.file, reader.seeds()
-        for content in seeds:  # what is read first imports modules; that memory is no input's
-            path.write_bytes(content)
-            _verdict(reader, path)
+        path.write_bytes(seeds[0])  # what is read first imports modules; that memory is no input's
+        _verdict(reader, path)
         for number in numbers:
             pipe.send((number, "begins", ""))
             path.write_bytes(make_input(reader, seeds, number, seed))

@@ -12,6 +12,7 @@ from descbench.config.datasets import KaptureDataset
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError
+from descbench.io.kinds import shorten
 from descbench.io.texts import read_lines
 
 _VERSION = re.compile(r"#\s*kapture format:\s*(\d+)\.(\d+)")
@@ -42,7 +43,9 @@ def list_records(dataset: KaptureDataset) -> list[str]:
         try:
             timestamp = int(row[0])
         except ValueError:
-            raise DataError(f"{records}: line {number}: {row[0]!r} is no whole number of a timestamp.") from None
+            raise DataError(
+                f"{records}: line {number}: {shorten(row[0])!r} is no whole number of a timestamp."
+            ) from None
         if row[1] in cameras:
             found.setdefault(timestamp, {})[row[1]] = safe_relative(row[2], records)
     images = [image for devices in found.values() for image in devices.values()]
