@@ -16,6 +16,7 @@ from descbench.config.models import Backend, GlobalFeatures, LocalFeatures
 from descbench.config.networks import Model
 from descbench.datasets.contents import content_of
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
+from descbench.datasets.missing import what_to_do
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.images import LoadedImage, load_image, to_tensor
@@ -186,12 +187,10 @@ def _check_files(images: Manifest, root: Path, settings: Settings, source: str) 
     missing = missing_files(images, root)
     if missing and settings.on_bad_image == "stop":
         shown = ", ".join(missing[:5])
-        own = any(row.content is not None for row in images.rows)
-        cause = f"The archive was unpacked in part: delete its marker in {root}/.unpacked"
-        cause = "Put them there, or correct the list" if own else cause
         raise DataError(
             f"{source}: {len(missing)} of {len(images)} images are not below {root}: {shown}"
-            f"{', ...' if len(missing) > 5 else ''}. {cause} and run again, or set `on_bad_image: skip`."
+            f"{', ...' if len(missing) > 5 else ''}. {what_to_do(missing, Path(root))}, or set "
+            "`on_bad_image: skip`."
         )
 
 

@@ -150,7 +150,7 @@ def _exclusive(partial: Path) -> Iterator[None]:
             lock.unlink(missing_ok=True)
 
 
-def _known_state(partial: Path) -> dict[str, Any]:
+def known_state(partial: Path) -> dict[str, Any]:
     """What the server said when ``partial`` was begun; empty (and no partial file) if it cannot be continued."""
     try:
         with open(_state_path(partial), encoding="utf-8") as stream:
@@ -180,8 +180,8 @@ def _attempt(session: Session, url: str, partial: Path, wanted: Wanted, effort: 
 
 
 def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
-    state = _known_state(partial)
-    validator = _strong_validator(state)
+    state = known_state(partial)
+    validator = strong_validator(state)
     if validator is None and not wanted.verified:
         discard(partial)
     have = _length(partial)
@@ -221,7 +221,7 @@ def _most_unstated(partial: Path, effort: Effort) -> int:
     return min(effort.largest, max(free - _KEEP_FREE, free // 2))
 
 
-def _strong_validator(state: dict[str, Any]) -> str | None:
+def strong_validator(state: dict[str, Any]) -> str | None:
     """Which of ``etag`` and ``last_modified`` names exactly these bytes; None where neither does.
 
     A weak ETag may stay the same while the bytes change. Where there is one, RFC 9110 (13.1.5) forbids the date; and a

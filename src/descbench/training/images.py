@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from descbench.datasets.manifest import Manifest, missing_files, read_manifest
+from descbench.datasets.missing import what_to_do
 from descbench.errors import DataError
 from descbench.features.images import load_image, to_tensor
 from descbench.progress import progress
@@ -93,9 +94,10 @@ def training_manifest(manifest: Path, role: str, root: Path, images: int | None 
     missing = missing_files(rows, root)
     if missing or not len(rows):
         shown = f": {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}" if missing else ""
+        advice = f" {what_to_do(missing, Path(root))}." if missing else ""
         raise DataError(
             f"{manifest}: {len(missing)} of {len(rows)} {role} images are not below {root}{shown}. Training needs "
-            "all of them: unpack the archive again."
+            f"all of them.{advice}"
         )
     return rows
 
