@@ -1,0 +1,96 @@
+"""The workflow's jobs in this process: planned by Snakemake, with what it hands to scripts, without its starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import runpy
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.script import Snakemake
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+
+class RefusedError(Exception):
+    """A job ended with a message."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder where targets are made job by job.
+
+    Attributes:
+        folder: the working directory.
+        project: the repository.
+        config: what lies under every overlay.
+    """
+
+    folder: Path
+    project: Path
+    config: dict[str, Any]
+
+    def make(self, *targets: str, overlay: dict[str, Any] | None = None, anew: Iterable[str] = ()) -> list[str]:
+        """Make targets, and again what the rules ``anew`` and those after them make of it; gives the rules that ran.
+
+        Raises:
+            RefusedError: with the log of the job that was refused.
+        """
+        ran = []
+        for job in self._plan(targets, overlay or {}, anew):
+            self._run(job)
+            ran.append(job.rule.name)
+        return ran
+
+    def copy(self, name: str) -> Bench:
+        """A bench beside this one with all that was made so far; files are linked, for no job changes one in place."""
+        folder = self.folder.parent / name
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=os.link)
+        return Bench(folder, self.project, self.config)
+
+    def _plan(self, targets: Iterable[str], overlay: dict[str, Any], anew: Iterable[str]) -> list[Any]:
+        os.chdir(self.folder)
+        files = []
+        for name, content in (("bench.yaml", self.config), ("overlay.yaml", overlay)):
+            path = self.folder / name
+            path.unlink(missing_ok=True)
+            path.write_text(yaml.safe_dump(content))
+            files.append(path)
+        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=2),
+                config_settings=ConfigSettings(configfiles=files),
+                snakefile=self.project / "Snakefile",
+                workdir=self.folder,
+            )
+            dag = workflow.dag(DAGSettings(targets=frozenset(targets), forcerun=frozenset(anew)))
+            dag.execute_workflow(executor="dryrun")
+            planned = workflow._workflow.dag
+            return [job for level in planned.toposorted() for job in level if planned.needrun(job)]
+
+    def _run(self, job: Any) -> None:
+        """The script of a job's rule, given the object that Snakemake gives it."""
+        for path in (*job.output, *job.log):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        log = Path(job.log[0])
+        log.unlink(missing_ok=True)
+        given = Snakemake(
+            job.input, job.output, job.params, job.wildcards, 1, job.resources, job.log, {}, job.rule.name, None
+        )
+        script = self.project / "workflow/scripts" / f"{job.rule.name}.py"
+        handlers = logging.root.handlers[:]
+        try:
+            runpy.run_path(str(script), {"snakemake": given})
+        except SystemExit:
+            raise RefusedError(log.read_text()) from None
+        finally:
+            for handler in logging.root.handlers[:]:
+                logging.root.removeHandler(handler)
+                handler.close()
+            for handler in handlers:
+                logging.root.addHandler(handler)
