@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
+from sealed import altered
 
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.retrieval.codebook import Codebook, centroid_digest, write_codebook
@@ -48,7 +48,7 @@ def write_shards(folder: Path, images, cuts, **more) -> list[Path]:
 
 def poison(path: Path, row: int) -> Path:
     """Put a NaN into one descriptor of a shard that is otherwise whole."""
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         file["descriptors"][row, 0] = np.nan
     return path
 

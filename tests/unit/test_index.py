@@ -7,6 +7,7 @@ import numpy as np
 import plain_asmk as plain
 import pytest
 from retrieval_data import draw_images, make_codebook, make_index, poison, write_shard, write_shards
+from sealed import altered
 
 from descbench.errors import DataError, StaleFileError
 from descbench.retrieval.asmk import Aggregated
@@ -150,7 +151,7 @@ def test_damaged_index_is_refused(tmp_path, damage):
     elif damage == "stranger":
         path.write_text("hello")
     else:
-        with h5py.File(path, "r+") as file:
+        with altered(path) as file:
             if damage == "dataset":
                 del file["codes"]
             else:

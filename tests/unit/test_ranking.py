@@ -95,7 +95,7 @@ def test_parts_that_do_not_fit_are_refused(tmp_path):
 
 def test_strangers_are_refused(tmp_path):
     (tmp_path / "r.h5").write_bytes(b"no ranking")
-    with pytest.raises(DataError, match=r"r\.h5: not a ranking"):
+    with pytest.raises(DataError, match=r"r\.h5: carries no checksum"):
         read_ranking(tmp_path / "r.h5")
 
 
@@ -128,5 +128,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
     # A limit on the size of files stands in for a full disk: writing fails in the same way.
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "r.h5")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.stdout.startswith(f"{tmp_path / 'r.h5'}: disk full; nothing was kept."), result.stderr
+    assert result.stdout.startswith(f"{tmp_path / 'r.h5'}: could not be written: disk full; free some space"), (
+        result.stderr
+    )
     assert list(tmp_path.iterdir()) == []

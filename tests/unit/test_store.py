@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sealed import altered
 
 from descbench.errors import DataError, StaleFileError
-from descbench.features import FORMAT_VERSION, columns
+from descbench.features import FORMAT_VERSION
 from descbench.features.store import ShardInfo, ShardReader, ShardWriter, check_shard
+from descbench.io import hdf5 as columns
+from descbench.io.seal import seal
 
 INFO = ShardInfo("local", features="f" * 64, images="a" * 64, checkpoint="c" * 64, device="cpu")
 
@@ -352,11 +355,12 @@ def test_not_a_shard(tmp_path):
     with pytest.raises(DataError, match=r"s\.h5: no such feature shard"):
         ShardReader(path)
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(DataError, match=r"s\.h5: not a descbench feature shard .*; delete it and rerun"):
+    with pytest.raises(DataError, match=r"s\.h5: carries no checksum: .*; delete it and rerun"):
         ShardReader(path)
     with h5py.File(path, "w") as file:
         file["descriptors"] = np.ones((3, 2))
-    with pytest.raises(DataError, match="not a descbench feature shard"):
+    seal(path)
+    with pytest.raises(DataError, match="not a feature shard as this version writes it"):
         ShardReader(path)
 
 
@@ -366,7 +370,7 @@ def test_truncated(tmp_path, part):
     write(path, {i: draw(np.random.default_rng(i), 50, 8) for i in range(4)}, 8)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * part)])
-    with pytest.raises(DataError, match="not a descbench feature shard"):
+    with pytest.raises(DataError, match=r"s\.h5: carries no checksum: cut short"):
         ShardReader(path)
 
 
@@ -406,19 +410,19 @@ def _scatter_scales(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set_version, f"format version 99, this package reads version {FORMAT_VERSION}; delete it"),
-        (_break_offsets, "not a descbench feature shard"),
-        (_float_offsets, "not a descbench feature shard .*float64"),
-        (_break_ids, "not a descbench feature shard"),
-        (_drop_attribute, "not a descbench feature shard"),
-        (_shorten_scales, "not a descbench feature shard"),
+        (_set_version, f"format version 99, this package reads a feature shard of version {FORMAT_VERSION}; delete it"),
+        (_break_offsets, "not a feature shard"),
+        (_float_offsets, "not a feature shard .*float64"),
+        (_break_ids, "not a feature shard"),
+        (_drop_attribute, "not a feature shard"),
+        (_shorten_scales, "not a feature shard"),
         (_scatter_scales, "scales is not stored in one piece"),
     ],
 )
 def test_altered(tmp_path, change, message):
     path = tmp_path / "s.h5"
     write(path, {i: draw(np.random.default_rng(i), 5, 8) for i in range(4)}, 8)
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         change(file)
     with pytest.raises(DataError, match=message):
         ShardReader(path)

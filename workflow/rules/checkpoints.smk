@@ -89,6 +89,7 @@ rule train_checkpoint:
     output:
         checkpoint=layout.checkpoint("{model}"),
         history=layout.training_history("{model}"),
+        checksum=f"{layout.training_history('{model}')}.sha256",
     log:
         "logs/train_checkpoint/{model}.log",
     benchmark:

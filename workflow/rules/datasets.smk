@@ -80,6 +80,7 @@ rule build_manifest:
         lambda wildcards: layout.manifest_inputs(wildcards.dataset),
     output:
         manifest=layout.manifest("{dataset}"),
+        checksum=f"{layout.manifest('{dataset}')}.sha256",
         ground_truth=layout.ground_truth("{dataset}"),
         left_out=layout.left_out("{dataset}"),
     log:

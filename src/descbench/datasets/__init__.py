@@ -1,3 +1,3 @@
 """Datasets: one module per official format, all giving a manifest and a ground truth."""
 
-BUILD_MANIFEST_VERSION = 2
+BUILD_MANIFEST_VERSION = 3

@@ -27,7 +27,7 @@ from descbench.datasets.positions import label_places, positions_of
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
 from descbench.errors import DataError, StaleFileError
-from descbench.io.atomic import write_json
+from descbench.io.jsonfiles import write_checked_json
 
 Labels = GroundTruth | PlaceLabels | TrainingPairs | None
 
@@ -50,8 +50,8 @@ def build_manifest(
         dataset: its block of the configuration.
         datasets_dir: ``<data_dir>/datasets``.
         manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, which
-            images show a query's place where positions are known, and ``null`` for a dataset without labels.
-        left_out_path: JSON list of the files of the user's folders that are no part of the dataset; None: unwritten.
+            images show a query's place where positions are known, and protocol ``none`` for one without labels.
+        left_out_path: JSON with the list of the files of the user's folders that are no part of the dataset; None: unwritten.
         records: for the user's own folders, what is known of their images (:mod:`descbench.datasets.contents`);
             None: their content is not looked at.
         listing: digest that :func:`listing_digest` must find; empty: unchecked.
@@ -79,7 +79,7 @@ def build_manifest(
         labels.check(names["query"], names["database"], f"datasets.{name}")
     write_manifest(manifest, manifest_path)
     if left_out_path is not None:
-        write_json(left_out_path, [{"path": item.path, "reason": item.reason} for item in left_out])
+        write_checked_json(left_out_path, {"files": [{"path": item.path, "reason": item.reason} for item in left_out]})
     match labels:
         case TrainingPairs():
             write_pairs(labels, ground_truth_path)

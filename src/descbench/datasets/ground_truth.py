@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from descbench.datasets.places import PlaceLabels, parse_places
 from descbench.errors import DataError
-from descbench.io.atomic import write_json
+from descbench.io.jsonfiles import read_json, write_checked_json
 
 LABELS = {"revisited": ("easy", "hard", "junk"), "classic": ("ok", "junk")}
 
@@ -59,12 +58,12 @@ class GroundTruth:
 
 
 def write_ground_truth(ground_truth: GroundTruth | None, path: str | os.PathLike[str]) -> None:
-    """Write ground truth as JSON, atomically; None (a dataset without labels) becomes ``null``."""
-    value = None
+    """Write ground truth as JSON, atomically; None (a dataset without labels) becomes protocol ``none``."""
+    value: dict[str, Any] = {"protocol": "none"}
     if ground_truth is not None:
         queries = [{label: list(ids) for label, ids in labels.items()} for labels in ground_truth.queries]
         value = {"protocol": ground_truth.protocol, "queries": queries}
-    write_json(path, value)
+    write_checked_json(path, value)
 
 
 def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | PlaceLabels | None:
@@ -77,8 +76,8 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | PlaceLabels
     Raises:
         DataError: the file is of another version, or no ground truth.
     """
-    value = json.loads(Path(path).read_text(encoding="utf-8"))
-    if value is None or value.get("protocol") == "pairs":
+    value = read_json(path, "ground truth")
+    if value.get("protocol") in ("none", "pairs"):
         return None
     if value.get("protocol") == "places":
         return parse_places(value, path)

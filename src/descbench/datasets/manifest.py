@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from descbench.errors import DataError
-from descbench.io.atomic import atomic_path
+from descbench.io.csvfiles import read_csv, write_csv
 from descbench.io.digests import digest_of
 
 ROLES = ("query", "database", "train", "val")
@@ -66,27 +65,23 @@ class Manifest:
 
 
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
-    """Write a manifest as CSV, atomically; columns that no row fills are omitted."""
+    """Write a manifest as CSV with a checksum beside it, atomically; columns that no row fills are omitted."""
     columns = list(_REQUIRED)
     columns += [c for c in _OPTIONAL if any(_cell(row, c) != "" for row in manifest.rows)]
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(row, column) for column in columns] for row in manifest.rows)
+    write_csv(path, columns, ([_cell(row, column) for column in columns] for row in manifest.rows))
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Read a manifest CSV.
 
     Raises:
-        DataError: the file is no manifest, or its ids do not count from 0 within each role.
+        DataError: the file is no manifest, damaged or edited, or its ids do not count from 0 within each role.
     """
-    with open(path, newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        missing = [c for c in _REQUIRED if c not in (reader.fieldnames or [])]
-        if missing:
-            raise DataError(f"{path}: not a manifest, column(s) {', '.join(missing)} missing; rebuild it.")
-        rows = tuple(_row(record, Path(path)) for record in reader)
+    columns, records = read_csv(path, "manifest")
+    missing = [c for c in _REQUIRED if c not in columns]
+    if missing:
+        raise DataError(f"{path}: not a manifest, column(s) {', '.join(missing)} missing; rebuild it.")
+    rows = tuple(_row(record, Path(path)) for record in records)
     _check_ids(rows, Path(path))
     return Manifest(rows)
 

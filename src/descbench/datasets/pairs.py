@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from descbench.errors import DataError
-from descbench.io.atomic import write_json
+from descbench.io.jsonfiles import read_json, write_checked_json
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class TrainingPairs:
 def write_pairs(pairs: TrainingPairs, path: str | os.PathLike[str]) -> None:
     """Write pairs as JSON, atomically, in the place of a ground truth."""
     pairs_list = [list(pair) for pair in zip(pairs.queries, pairs.positives, strict=True)]
-    write_json(path, {"protocol": "pairs", "pairs": pairs_list})
+    write_checked_json(path, {"protocol": "pairs", "pairs": pairs_list})
 
 
 def read_pairs(path: str | os.PathLike[str]) -> TrainingPairs:
@@ -59,7 +57,7 @@ def read_pairs(path: str | os.PathLike[str]) -> TrainingPairs:
     Raises:
         DataError: the file holds no pairs.
     """
-    value = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(value, dict) or value.get("protocol") != "pairs":
+    value = read_json(path, "file of training pairs")
+    if value.get("protocol") != "pairs":
         raise DataError(f"{path}: holds no training pairs; training needs a dataset of format sfm120k.")
     return TrainingPairs(tuple(q for q, _ in value["pairs"]), tuple(p for _, p in value["pairs"]))

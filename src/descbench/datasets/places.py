@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from descbench.errors import DataError
-from descbench.io.atomic import write_text
+from descbench.io.jsonfiles import read_json, write_checked_json
 
 Ids = tuple[int, ...]
 
@@ -55,7 +53,7 @@ class PlaceLabels:
 def write_places(labels: PlaceLabels, path: str | os.PathLike[str]) -> None:
     """Write labels as JSON, atomically, in the place of a ground truth."""
     # Millions of ids: one line instead of one each.
-    write_text(path, json.dumps({"protocol": "places", **vars(labels)}, allow_nan=False) + "\n")
+    write_checked_json(path, {"protocol": "places", **vars(labels)}, indent=None)
 
 
 def read_places(path: str | os.PathLike[str]) -> PlaceLabels:
@@ -64,8 +62,8 @@ def read_places(path: str | os.PathLike[str]) -> PlaceLabels:
     Raises:
         DataError: the file holds no such labels.
     """
-    value = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(value, dict) or value.get("protocol") != "places":
+    value = read_json(path, "file of positions")
+    if value.get("protocol") != "places":
         raise DataError(f"{path}: holds no positions; a dataset of format dbstruct or utm_names has them.")
     return parse_places(value, path)
 

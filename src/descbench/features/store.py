@@ -11,7 +11,8 @@ Layout (each array in one piece, without compression and without time stamps: eq
     strengths   (N,) float32                descending within an image; optional
     skipped_ids (S,) int64, skipped_reasons (S,) string     images that could not be read, if any
 
-Root attributes: format_version, kind, features, images, checkpoint (digests), device, backend, version, dim.
+Root attributes: kind and format_version of the file, scope (local or global), features, images, checkpoint
+(digests), device, backend, version, dim.
 Global features are the case N = I, but for images that were skipped.
 """
 
@@ -25,17 +26,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import h5py
 import numpy as np
 
 from descbench import __version__
 from descbench.errors import DataError, StaleFileError
 from descbench.features import FORMAT_VERSION
-from descbench.features.columns import RowStream, StoredRows, all_finite, decode_text, encode_texts, named_errors, put
-from descbench.io.atomic import atomic_path
+from descbench.features.finite import all_finite
+from descbench.io.atomic import atomic_path, named_errors
+from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, RowStream, opened
 
 _EXTRAS = {"keypoints": (2,), "scales": (), "strengths": ()}
-_TEXTS = ("kind", "features", "images", "checkpoint", "device", "version", "backend")
+_KIND = "feature shard"
+_TEXTS = ("features", "images", "checkpoint", "device", "version", "backend")
 
 
 @dataclass(frozen=True)
@@ -201,17 +203,19 @@ class ShardWriter:
     def _finish(self) -> None:
         with self._rows.into_dataset("descriptors") as file:
             for name, values in (self._extras or {}).items():
-                put(file, name, np.frombuffer(b"".join(values), "<f4").reshape(-1, *_EXTRAS[name]))
+                file.put(name, np.frombuffer(b"".join(values), "<f4").reshape(-1, *_EXTRAS[name]))
             offsets = np.concatenate([[0], np.cumsum(self._counts, dtype="<i8")])
-            put(file, "offsets", offsets.astype("<i8"))
-            put(file, "image_ids", np.asarray(self._image_ids, "<i8"))
+            file.put("offsets", offsets.astype("<i8"))
+            file.put("image_ids", np.asarray(self._image_ids, "<i8"))
             if self._skipped:
-                put(file, "skipped_ids", np.asarray([i for i, _ in self._skipped], "<i8"))
-                put(file, "skipped_reasons", encode_texts([reason for _, reason in self._skipped]))
-            file.attrs["format_version"] = np.int64(FORMAT_VERSION)
-            file.attrs["dim"] = np.int64(self.dim)
-            for name in _TEXTS:
-                file.attrs[name] = encode_texts([getattr(self.info, name)])[0]
+                file.put("skipped_ids", np.asarray([i for i, _ in self._skipped], "<i8"))
+                file.put_texts("skipped_reasons", [reason for _, reason in self._skipped])
+            self._describe(file)
+
+    def _describe(self, file: Hdf5Writer) -> None:
+        described = {"kind": _KIND, "format_version": FORMAT_VERSION, "dim": self.dim, "scope": self.info.kind}
+        for name, value in {**described, **{name: getattr(self.info, name) for name in _TEXTS}}.items():
+            file.set(name, value)
 
     def _abandon(self) -> None:
         with suppress(OSError):  # the file is thrown away; the error that led here is the one to tell
@@ -229,19 +233,14 @@ class ShardReader:
         skipped: image id -> reason, of the images that could not be read.
 
     Raises:
-        DataError: the file is absent, cut short, or no feature shard of this format version.
+        DataError: the file is absent, damaged, or no feature shard of this format version.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: no such feature shard; extract the features first.")
-        try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                self._load(file)
+        with opened(self.path, _KIND, FORMAT_VERSION) as file:
+            self._load(file)
             self._file = open(self.path, "rb")  # noqa: SIM115 - closed by close()
-        except (LookupError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
-            raise DataError(f"{self.path}: not a descbench feature shard ({error}); delete it and rerun.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -290,33 +289,27 @@ class ShardReader:
         for start in range(0, self.num_images, images):
             yield self.read(start, start + images, n)
 
-    def _load(self, file: h5py.File) -> None:
-        found = int(file.attrs["format_version"])
-        if found != FORMAT_VERSION:
-            raise DataError(
-                f"{self.path}: feature shard of format version {found}, this package reads version {FORMAT_VERSION}; "
-                "delete it and rerun."
-            )
-        self.info = ShardInfo(**{name: decode_text(file.attrs[name]) for name in _TEXTS})
-        self._columns = {name: StoredRows(file[name]) for name in ("descriptors", *_EXTRAS) if name in file}
-        self.dim = int(self._columns["descriptors"].shape[1])
-        self.offsets = file["offsets"][:]
-        self.image_ids = file["image_ids"][:]
+    def _load(self, file: Hdf5Reader) -> None:
+        self.info = ShardInfo(kind=file.text("scope"), **{name: file.text(name) for name in _TEXTS})
+        self._columns = {"descriptors": file.rows("descriptors", (np.float32, np.float16), 2)}
+        for name, shape in _EXTRAS.items():
+            if name in file:
+                self._columns[name] = file.rows(name, np.float32, 1 + len(shape))
+        self.dim = self._columns["descriptors"].shape[1]
+        self.offsets = file.array("offsets", np.int64)
+        self.image_ids = file.array("image_ids", np.int64)
         self.skipped: dict[int, str] = {}
         if "skipped_ids" in file:
-            reasons = [decode_text(reason) for reason in file["skipped_reasons"][:]]
-            self.skipped = dict(zip(file["skipped_ids"][:].tolist(), reasons, strict=True))
-        self._check()
+            ids = file.array("skipped_ids", np.int64).tolist()
+            self.skipped = dict(zip(ids, file.texts("skipped_reasons"), strict=True))
+        self._check(file.number("dim"))
 
-    def _check(self) -> None:
-        descriptors = self._columns["descriptors"]
-        rows = descriptors.shape[0]
-        if self.info.kind not in ("local", "global") or descriptors.dtype not in (np.float32, np.float16):
-            raise ValueError(f"kind {self.info.kind!r}, descriptors {descriptors.dtype}")
-        if descriptors.shape != (rows, self.dim) or self.offsets.shape != (len(self.image_ids) + 1,):
-            raise ValueError(f"descriptors {descriptors.shape}, offsets {self.offsets.shape}, dim {self.dim}")
-        if self.offsets.dtype != np.int64 or self.image_ids.dtype != np.int64:
-            raise ValueError(f"offsets {self.offsets.dtype}, image ids {self.image_ids.dtype}, not int64")
+    def _check(self, dim: int) -> None:
+        rows = self._columns["descriptors"].shape[0]
+        if self.info.kind not in ("local", "global"):
+            raise ValueError(f"features of scope {self.info.kind!r}")
+        if self.dim != dim or self.offsets.shape != (len(self.image_ids) + 1,):
+            raise ValueError(f"{len(self.image_ids)} images, offsets {self.offsets.shape}, dim {self.dim}, not {dim}")
         if self.offsets[0] != 0 or self.offsets[-1] != rows or np.any(np.diff(self.offsets) < 0):
             raise ValueError(f"offsets do not run from 0 to {rows}")
         if np.any(np.diff(self.image_ids) <= 0) or np.any(self.image_ids < 0):
@@ -326,6 +319,9 @@ class ShardReader:
         for name in self._columns.keys() & _EXTRAS.keys():
             if self._columns[name].shape != (rows, *_EXTRAS[name]):
                 raise ValueError(f"{name} {self._columns[name].shape} for {rows} descriptors")
+        empty = self.image_ids[np.diff(self.offsets) == 0]
+        if not np.isin(list(self.skipped), empty).all():
+            raise ValueError("images that were skipped are not in the list, or have descriptors")
 
 
 def check_shard(

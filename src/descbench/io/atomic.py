@@ -2,32 +2,76 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from descbench.errors import DataError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SIGNS = ("no space left", "file too large", "quota exceeded", *(f"errno = {number}," for number in _DISK_FULL))
 
 
 @contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on a clean exit it is fsynced and renamed to ``target``.
 
-    On an exception the temporary file is removed and ``target`` is left as it was. The parent
-    directory is made when absent. A killed process leaves at most a ``.tmp-<pid>`` file, which no
-    reader looks at.
+    On an exception the temporary file is removed and ``target`` is left as it was. The parent directory is
+    made when absent. A killed process leaves at most a ``.tmp-<host>-<process>`` file, which no reader looks
+    at and which the next writer of the same target removes.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written to.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+    temporary = target.with_name(f"{target.name}.tmp-{_host()}-{os.getpid()}")
+    with named_errors(target, temporary):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        try:
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(target)
+            _fsync(target.parent)
+        finally:
+            with suppress(OSError):  # the error that led here is the one to tell
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(target: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Word errors of writing a file for the user; errors that concern other files pass unchanged."""
     try:
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(target)
-        _fsync(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:
+        if is_disk_full(error):
+            raise DataError(
+                f"{target}: could not be written: disk full; free some space and rerun ({error})."
+            ) from error
+        concerned = {str(path) for path in (target, target.parent, temporary)}
+        if isinstance(error, OSError) and str(error.filename) in concerned:
+            raise DataError(
+                f"{target}: could not be written: see whether its folder can be written to ({error})."
+            ) from error
+        raise
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that the disk or the quota is full.
+
+    HDF5 and torch may notice that only when a file is closed, and then have no errno to give.
+    """
+    while error is not None:
+        if getattr(error, "errno", None) in _DISK_FULL or any(sign in str(error).lower() for sign in _FULL_SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_text(target: str | os.PathLike[str], text: str) -> None:
@@ -37,8 +81,16 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(target: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` as indented JSON to ``target`` atomically; NaN becomes null."""
-    write_text(target, json.dumps(_nan_to_null(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write ``value`` as indented JSON to ``target`` atomically; NaN becomes null.
+
+    What another stage reads is written by :func:`descbench.io.jsonfiles.write_checked_json`.
+    """
+    write_text(target, json_text(value) + "\n")
+
+
+def json_text(value: Any, indent: int | None = 1) -> str:
+    """``value`` as JSON; NaN becomes null."""
+    return json.dumps(_nan_to_null(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def _nan_to_null(value: Any) -> Any:
@@ -49,6 +101,34 @@ def _nan_to_null(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_nan_to_null(item) for item in value]
     return value
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove temporary files of writers of ``target`` that were killed.
+
+    One target has one writer at a time: Snakemake locks its working directory, downloads have a lock of their
+    own. Of this host's processes only those that are gone count, to be safe.
+    """
+    pattern = re.compile(rf"{re.escape(target.name)}\.tmp-(?:(.+)-)?(\d+)")
+    with os.scandir(target.parent) as entries:
+        found = [(Path(entry.path), match) for entry in entries if (match := pattern.fullmatch(entry.name))]
+    for path, match in found:
+        if match[1] not in (None, _host()) or not _is_running(int(match[2])):
+            path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return re.sub(r"[^\w.]", "_", socket.gethostname())
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _fsync(path: Path) -> None:

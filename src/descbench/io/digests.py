@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from descbench.errors import StaleFileError
+
 _BLOCK = 1 << 20
 
 
@@ -26,6 +28,19 @@ def digest_of(value: Any) -> str:
     """Hex SHA-256 of a JSON-able value; equal values give equal digests whatever their key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def same(path: Path, what: str, found: str, expected: str) -> None:
+    """Refuse a file whose digest of ``what`` is not the expected one.
+
+    Raises:
+        StaleFileError: names the file and both digests.
+    """
+    if found != expected:
+        raise StaleFileError(
+            f"{path}: made with another {what}: it has {found or 'none'}, expected {expected or 'none'}. "
+            "Delete the older of the two files and run again."
+        )
 
 
 def _digest_file(path: str | os.PathLike[str], digest: Any) -> str:

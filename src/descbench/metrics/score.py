@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from descbench.datasets.ground_truth import GroundTruth, read_ground_truth
 from descbench.datasets.places import PlaceLabels
 from descbench.errors import DataError
-from descbench.io.atomic import write_json
+from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.metrics.chance import chance_of_labels, chance_of_places
 from descbench.metrics.places import find_first_hits, find_warnings, recalls
 from descbench.metrics.revisited import KAPPAS, classic_scores, revisited_scores
@@ -56,8 +55,24 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
     else:
         check_queries(ranked, len(truth.queries), ranking, ground_truth)
         scores = _score_labels(ranked, truth, ranking)
-    files = [] if left_out is None else json.loads(left_out.read_text(encoding="utf-8"))
-    write_json(output, scores | ({"left_out": files} if files else {}))
+    files = [] if left_out is None else read_json(left_out, "list of what was left out")["files"]
+    write_checked_json(output, scores | ({"left_out": files} if files else {}))
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Read what :func:`score_ranking` wrote.
+
+    Raises:
+        DataError: the file is damaged or no scores, or a metric is no fraction of 1.
+    """
+    scores = read_json(path, "scores file")
+    metrics = scores.get("metrics")
+    if not isinstance(metrics, dict):
+        raise DataError(f"{path}: holds no metrics, so it is no scores file; delete it and rerun.")
+    for name, value in metrics.items():
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1 + 1e-9):
+            raise DataError(f"{path}: {name} is {value!r}, not a fraction of 1; delete the file and rerun.")
+    return scores
 
 
 def _score_labels(ranked: Ranking, truth: GroundTruth, ranking: Path) -> dict[str, Any]:

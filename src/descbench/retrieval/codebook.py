@@ -17,7 +17,9 @@ import numpy as np
 
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader
-from descbench.retrieval.files import created, opened, put, same
+from descbench.io.digests import same
+from descbench.io.hdf5 import created, opened
+from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.kmeans import Assignment, kmeans, subsample
 
 _KIND = "codebook"
@@ -128,8 +130,8 @@ def write_codebook(codebook: Codebook, path: Path) -> None:
     """Write a codebook; equal codebooks give equal bytes."""
     attributes = asdict(codebook)
     centroids = attributes.pop("centroids")
-    with created(path, _KIND, {**attributes, "size": len(centroids)}) as file:
-        put(file, "centroids", centroids)
+    with created(path, _KIND, FORMAT_VERSION, {**attributes, "size": len(centroids)}) as file:
+        file.put("centroids", centroids)
 
 
 def read_codebook(path: Path) -> Codebook:
@@ -138,14 +140,14 @@ def read_codebook(path: Path) -> Codebook:
     Raises:
         DataError: the file is no codebook, or its centroids are damaged.
     """
-    with opened(path, _KIND) as file:
-        centroids = file["centroids"][:]
-        numbers = {name: int(file.attrs[name]) for name in ("iterations", "seed", "num_points")}
-        texts = {
-            name: str(file.attrs[name]) for name in ("features", "checkpoint", "source", "faiss_version", "digest")
-        }
-    if centroid_digest(centroids) != texts["digest"]:
-        raise DataError(f"{path}: the centroids do not have the digest of this codebook; delete it and run again.")
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        centroids = file.array("centroids", np.float32, 2)
+        numbers = {name: file.number(name) for name in ("iterations", "seed", "num_points")}
+        texts = {name: file.text(name) for name in ("features", "checkpoint", "source", "faiss_version", "digest")}
+        if centroid_digest(centroids) != texts["digest"]:
+            raise ValueError("the centroids do not have the digest of this codebook")
+        if len(centroids) != file.number("size") or not np.isfinite(centroids).all():
+            raise ValueError("centroids of another number than its size, or that are not finite")
     return Codebook(centroids=centroids, **numbers, **texts)
 
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.features.store import Block, ShardReader
+from descbench.io.hdf5 import created, opened
+from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert, order_by_word
 from descbench.retrieval.codebook import check_finite, check_fits, read_codebook
-from descbench.retrieval.files import created, mapped, opened, put
 from descbench.retrieval.nearest import NearestCentroids
 
 _KIND = "index shard"
@@ -163,13 +164,11 @@ def write_index(blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, p
     offsets = np.concatenate(([0], np.cumsum(sum(np.bincount(run.words, minlength=num_words) for run in runs))))
     entries, rows = int(offsets[-1]), runs[0].rows
     binary = rows.dtype == np.uint8
-    with created(path, _KIND, {**asdict(info), "binary": binary}) as file:
-        put(file, "word_offsets", offsets.astype(np.uint32 if entries < 2**32 else np.uint64))
-        put(file, "image_norms", norms)
-        ids_out = file.create_dataset("image_ids", entries, np.uint32, track_times=False)
-        rows_out = file.create_dataset(
-            "codes" if binary else "vectors", (entries, rows.shape[1]), rows.dtype, track_times=False
-        )
+    with created(path, _KIND, FORMAT_VERSION, {**asdict(info), "binary": binary}) as file:
+        file.put("word_offsets", offsets.astype(np.uint32 if entries < 2**32 else np.uint64))
+        file.put("image_norms", norms)
+        ids_out = file.reserve("image_ids", (entries,), np.uint32)
+        rows_out = file.reserve("codes" if binary else "vectors", (entries, rows.shape[1]), rows.dtype)
         for low, high in pairwise(_word_ranges(offsets)):
             start, stop = offsets[low], offsets[high]
             ids_out[start:stop], rows_out[start:stop] = _merged(runs, low, high)
@@ -220,13 +219,30 @@ def read_index(path: Path) -> tuple[IndexInfo, InvertedFile]:
     Raises:
         DataError: the file is no index shard, or damaged.
     """
-    with opened(path, _KIND) as file:
-        attributes = {name: file.attrs[name] for name in IndexInfo.__dataclass_fields__}
-        info = IndexInfo(**{n: str(v) if isinstance(v, str) else int(v) for n, v in attributes.items()})
-        rows = mapped(file, "codes" if file.attrs["binary"] else "vectors")
-        offsets = file["word_offsets"][:].astype(np.int64)
-        lists = InvertedFile(offsets, mapped(file, "image_ids"), rows, info.first_image, info.num_images)
-    return info, lists
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        texts = {name: file.text(name) for name in ("codebook", "features", "images", "checkpoint")}
+        numbers = {name: file.number(name) for name in IndexInfo.__dataclass_fields__ if name not in texts}
+        info = IndexInfo(**texts, **numbers)
+        binary = bool(file.number("binary"))
+        rows = file.mapped("codes", np.uint8, 2) if binary else file.mapped("vectors", np.float32, 2)
+        offsets = file.array("word_offsets", (np.uint32, np.uint64))
+        ids = file.mapped("image_ids", np.uint32)
+        _check_lists(info, offsets, ids, rows)
+        if file.array("image_norms", np.float64).shape != (info.num_images,):
+            raise ValueError("norms of another number of images")
+    return info, InvertedFile(offsets.astype(np.int64), ids, rows, info.first_image, info.num_images)
+
+
+def _check_lists(info: IndexInfo, offsets: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
+    """Refuse lists that do not belong together or name images outside the shard; ValueError."""
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(ids) or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"word offsets do not run from 0 to {len(ids)}")
+    width = 4 * -(-info.dim // 32) if rows.dtype == np.uint8 else info.dim
+    if rows.shape != (len(ids), width):
+        raise ValueError(f"{rows.shape} values for {len(ids)} entries of {info.dim} dimensions")
+    last = info.first_image + info.num_images - 1
+    if len(ids) and not info.first_image <= ids.min() <= ids.max() <= last:
+        raise ValueError(f"images outside {info.first_image} to {last}")
 
 
 def _first_image(shard: ShardReader, expected: int | None) -> int:

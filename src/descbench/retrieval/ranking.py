@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from descbench.errors import DataError
-from descbench.retrieval.files import created, opened, put, same
+from descbench.io.digests import same
+from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, created, opened, read_mapping
+from descbench.retrieval import FORMAT_VERSION
 
 _KIND = "ranking"
 _BLOCK_BYTES = 128 << 20
@@ -56,11 +57,11 @@ class PartInfo:
 class RankingWriter:
     """Writes the rows of a ranking block by block; made by :func:`ranking_writer`."""
 
-    def __init__(self, file: h5py.File, query_ids: np.ndarray, width: int) -> None:
-        put(file, "query_ids", np.asarray(query_ids, np.int64))
+    def __init__(self, file: Hdf5Writer, query_ids: np.ndarray, width: int) -> None:
+        file.put("query_ids", np.asarray(query_ids, np.int64))
         shape = (len(query_ids), width)
-        self._image_ids = file.create_dataset("image_ids", shape, np.int64, track_times=False)
-        self._scores = file.create_dataset("scores", shape, np.float64, track_times=False)
+        self._image_ids = file.reserve("image_ids", shape, np.int64)
+        self._scores = file.reserve("scores", shape, np.float64)
 
     def write(self, row: int, image_ids: np.ndarray, scores: np.ndarray) -> None:
         """Write image ids and scores (rows, k) from ``row`` on."""
@@ -76,20 +77,63 @@ def ranking_writer(path: Path, info: PartInfo, query_ids: np.ndarray, width: int
         "num_images": info.num_images,
         "made_from": json.dumps(info.made_from, sort_keys=True),
     }
-    with created(path, _KIND, attributes) as file:
+    with created(path, _KIND, FORMAT_VERSION, attributes) as file:
         yield RankingWriter(file, query_ids, width)
 
 
 def read_ranking(path: Path) -> Ranking:
-    """Read a ranking as a whole."""
-    with opened(path, _KIND) as file:
-        return Ranking(file["query_ids"][:], file["image_ids"][:], file["scores"][:])
+    """Read a ranking as a whole.
+
+    Raises:
+        DataError: it is damaged, or its rows are no rankings: images that were not searched or stand there
+            twice, scores that are not finite or not in order; the message names the query.
+    """
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        info, query_ids = _head(file)
+        ids, scores = file.array("image_ids", np.int64, 2), file.array("scores", np.float64, 2)
+        check_rows(info, query_ids, ids, scores)
+    return Ranking(query_ids, ids, scores)
+
+
+def check_rows(info: PartInfo, query_ids: np.ndarray, image_ids: np.ndarray, scores: np.ndarray) -> None:
+    """Refuse rows (Q, k) that are no rankings.
+
+    NaN is the score of an image without descriptor: such images come last.
+
+    Raises:
+        ValueError: names the first query (Q,) with an image that was not searched or stands there twice, or
+            scores that are infinite or not in order.
+    """
+    if image_ids.shape != scores.shape or len(query_ids) != len(image_ids):
+        raise ValueError(f"{len(query_ids)} queries, image ids {image_ids.shape}, scores {scores.shape}")
+    first, last = info.first_image, info.first_image + info.num_images - 1
+    for query, ids, values in zip(query_ids, image_ids, scores, strict=True):
+        if not len(ids):
+            continue
+        if not first <= ids.min() <= ids.max() <= last:
+            raise ValueError(f"query {query} ranks images outside {first} to {last}")
+        absent = np.isnan(values)
+        before, after = values[:-1], values[1:]
+        ordered = (before > after) | ((before == after) | absent[:-1] & absent[1:]) & (ids[:-1] < ids[1:])
+        if np.isinf(values).any() or not (ordered | (absent[1:] & ~absent[:-1])).all():
+            raise ValueError(f"scores of query {query} are infinite, or not best first with ties by image id")
+        if len(np.unique(ids)) < len(ids):
+            raise ValueError(f"query {query} ranks an image twice")
+
+
+def _head(file: Hdf5Reader) -> tuple[PartInfo, np.ndarray]:
+    """What a ranking covers, and its queries (Q,)."""
+    info = PartInfo(file.number("first_image"), file.number("num_images"), read_mapping(file.text("made_from")))
+    query_ids = file.array("query_ids", np.int64)
+    if info.num_images < 0 or (np.diff(query_ids) <= 0).any():
+        raise ValueError("queries that do not ascend, or a negative number of images")
+    return info, query_ids
 
 
 def count_searched(path: Path) -> int:
     """Number of images that a ranking was made of; more than it holds where it was cut."""
-    with opened(path, _KIND) as file:
-        return int(file.attrs["num_images"])
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        return file.number("num_images")
 
 
 def rank_scores(image_ids: np.ndarray, scores: np.ndarray, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -182,10 +226,9 @@ def _others(image_ids: np.ndarray, query: int, width: int) -> np.ndarray:
 
 
 def _read_part(path: Path, top_k: int | None) -> tuple[PartInfo, np.ndarray]:
-    with opened(path, _KIND) as file:
-        made_from = json.loads(file.attrs["made_from"])
-        info = PartInfo(int(file.attrs["first_image"]), int(file.attrs["num_images"]), made_from)
-        query_ids, width = file["query_ids"][:], file["image_ids"].shape[1]
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        info, query_ids = _head(file)
+        width = file.rows("image_ids", np.int64, 2).shape[1]
     if width < (info.num_images if top_k is None else min(top_k, info.num_images)):
         raise DataError(f"{path}: ranks only {width} of {info.num_images} images; search again with the larger top_k.")
     return info, query_ids
@@ -221,9 +264,15 @@ def _merged_rows(paths: Sequence[Path], rows: slice, top_k: int | None) -> tuple
     """Rows of all parts in one order; ``paths`` ascend by the images of their parts."""
     ids, scores = [], []
     for path in paths:
-        with opened(path, _KIND) as file:
-            ids.append(file["image_ids"][rows, :top_k])
-            scores.append(file["scores"][rows, :top_k])
+        with opened(path, _KIND, FORMAT_VERSION, checked=True) as file:
+            info, query_ids = _head(file)
+            part_ids, part_scores = file.mapped("image_ids", np.int64, 2), file.mapped("scores", np.float64, 2)
+            if not len(query_ids) == len(part_ids) == len(part_scores):
+                raise ValueError(f"{len(query_ids)} queries, {len(part_ids)} rows")
+            part_ids, part_scores = part_ids[rows, :top_k], part_scores[rows, :top_k]
+            check_rows(info, query_ids[rows], part_ids, part_scores)
+        ids.append(part_ids)
+        scores.append(part_scores)
     every_id, every_score = np.concatenate(ids, axis=1), np.concatenate(scores, axis=1)
     # Each part is in order and its ids lie above those of the part before: a stable sort leaves ties by id,
     # and merges the runs that it finds.

@@ -11,8 +11,8 @@ import numpy as np
 
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader, check_shard
+from descbench.io.digests import same
 from descbench.retrieval.asmk import Searcher
-from descbench.retrieval.files import same
 from descbench.retrieval.index import Aggregator, IndexInfo, read_index
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 from descbench.retrieval.statistics import read_statistics

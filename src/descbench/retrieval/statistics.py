@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from descbench.errors import DataError
-from descbench.retrieval.files import created, opened, put, same
+from descbench.io.digests import same
+from descbench.io.hdf5 import created, opened
+from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.index import IndexInfo, read_index
 
 _KIND = "statistics file"
@@ -91,22 +93,32 @@ def collect_statistics(shards: Sequence[Path], output: Path, *, stale: bool) -> 
         infos.append(info)
     idf, counts = compute_idf(chunks, len(chunks[0][0]), stale=stale)
     attributes = {"codebook": infos[0].codebook, "num_images": chunks[-1][1], "stale": stale}
-    with created(output, _KIND, attributes) as file:
-        put(file, "idf", idf)
-        put(file, "counts", counts)
-        file.attrs["shards"] = [info.images for info in infos]
+    with created(output, _KIND, FORMAT_VERSION, attributes) as file:
+        file.put("idf", idf)
+        file.put("counts", counts)
+        file.put_texts("shards", [info.images for info in infos])
 
 
 def read_statistics(path: Path) -> Statistics:
-    """Read what :func:`collect_statistics` wrote."""
-    with opened(path, _KIND) as file:
-        return Statistics(
-            idf=file["idf"][:],
-            counts=file["counts"][:],
-            num_images=int(file.attrs["num_images"]),
-            codebook=str(file.attrs["codebook"]),
-            shards=tuple(map(str, file.attrs["shards"])),
+    """Read what :func:`collect_statistics` wrote.
+
+    Raises:
+        DataError: the file is no such statistics, or damaged.
+    """
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        statistics = Statistics(
+            idf=file.array("idf", np.float32),
+            counts=file.array("counts", np.int64),
+            num_images=file.number("num_images"),
+            codebook=file.text("codebook"),
+            shards=tuple(file.texts("shards")),
         )
+        counts = statistics.counts
+        if len(counts) != len(statistics.idf) or not (np.isfinite(statistics.idf) & (statistics.idf >= 0)).all():
+            raise ValueError("idf of another number of words, negative, or not finite")
+        if ((counts < 0) | (counts > statistics.num_images)).any():
+            raise ValueError("words in more images than there are")
+    return statistics
 
 
 def _idf(total: int, counts: np.ndarray) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+
+from descbench.io.csvfiles import read_csv
 
 _WIDTH, _HEIGHT, _MARGIN = 560, 180, 40
 _LINES = (("train_loss", "#2459a8", "training loss"), ("score", "#b3541e", "validation score"))
@@ -18,8 +19,7 @@ def learning_curve(model: str, history: Path) -> str:
         model: name of the trained model.
         history: CSV of the training, one row an epoch.
     """
-    with open(history, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    _, rows = read_csv(history, "training history")
     best = next((int(row["epoch"]) for row in reversed(rows) if row["best"] == "1"), len(rows))
     drawn = [_line(rows, *line) for line in _LINES]
     x = _x(best, len(rows))

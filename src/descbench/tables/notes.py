@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from descbench.config.models import Table
+from descbench.metrics.score import read_scores
 
 Cell = tuple[str, str]
 _SHOWN = 5
@@ -17,7 +17,7 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
     left: dict[str, list[dict[str, str]]] = {}
     for cell in _cells(table):
         if cell in scores:
-            left[cell[1]] = json.loads(scores[cell].read_text(encoding="utf-8")).get("left_out", [])
+            left[cell[1]] = read_scores(scores[cell]).get("left_out", [])
     lines = [
         f"{dataset}: {len(files)} files of its folders are left out: "
         + ", ".join(f"{file['path']} ({file['reason']})" for file in files[:_SHOWN])
@@ -41,7 +41,7 @@ def place_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
     for method, dataset in _cells(table):
         if (method, dataset) not in scores:
             continue
-        content = json.loads(scores[method, dataset].read_text(encoding="utf-8"))
+        content = read_scores(scores[method, dataset])
         if content.get("protocol") == "places":
             rules[_rule(dataset, content)] = None
             warnings.update({f"Warning, {method} on {dataset}: {text}.": None for text in content["warnings"]})

@@ -12,7 +12,7 @@ from typing import Any
 
 import descbench
 from descbench.features.store import ShardReader
-from descbench.io.atomic import write_json
+from descbench.io.jsonfiles import write_checked_json
 from descbench.io.origin import read_origin
 
 _ORIGIN = {"file", "url", "final_url", "size", "sha256", "retrieved_from"}
@@ -38,7 +38,7 @@ def write_provenance(
     """
     with ShardReader(features) as shard:
         info = asdict(shard.info)
-    write_json(
+    write_checked_json(
         output,
         {
             "configuration": blocks,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from descbench.config.models import Column, Figure, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.metrics.score import read_scores
 from descbench.tables.notes import Cell, table_notes
 from descbench.tables.text import csv_text, markdown_text
 
@@ -163,7 +163,7 @@ def _figure(row: TableRow, column: Column) -> Figure | None:
 
 def _points(scores: Path, metric: str) -> float | None:
     """A metric in points, two decimals as the originals print it; None where it is undefined (NaN)."""
-    metrics = json.loads(scores.read_text(encoding="utf-8"))["metrics"]
+    metrics = read_scores(scores)["metrics"]
     if metric not in metrics:
         raise DataError(f"{scores}: no metric {metric!r}; this file has {', '.join(sorted(metrics))}.")
     return None if metrics[metric] is None else round(100 * metrics[metric], 2)

@@ -17,12 +17,13 @@ import torch
 from descbench.config.networks import ClusteredWeights, NetVladModel
 from descbench.device import pick_device
 from descbench.errors import DataError
-from descbench.io.digests import digest_of
+from descbench.io.digests import digest_of, same
+from descbench.io.hdf5 import created, opened
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.models.folding import prepare_for_inference
 from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_init import initialise_pooling
-from descbench.retrieval.files import created, opened, put, same
+from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.kmeans import kmeans
 from descbench.training.images import TrainingImages, training_manifest
 
@@ -80,9 +81,9 @@ def cluster_descriptors(
         "settings": _settings_digest(model),
         "made_from": json.dumps(settings.model_dump(mode="json"), sort_keys=True),
     }
-    with created(output, _KIND, attributes) as file:
-        put(file, "descriptors", descriptors)
-        put(file, "centroids", centroids)
+    with created(output, _KIND, FORMAT_VERSION, attributes) as file:
+        file.put("descriptors", descriptors)
+        file.put("centroids", centroids)
 
 
 def initialise_checkpoint(start: Path, clusters: Path, model: NetVladModel, output: Path) -> None:
@@ -99,10 +100,12 @@ def initialise_checkpoint(start: Path, clusters: Path, model: NetVladModel, outp
         StaleFileError: clusters of other weights or other settings.
     """
     network, digest = load_network(start, model), checkpoint_digest(start)
-    with opened(clusters, _KIND) as file:
-        same(clusters, "weights", str(file.attrs["checkpoint"]), digest)
-        same(clusters, "settings", str(file.attrs["settings"]), _settings_digest(model))
-        centroids, descriptors = file["centroids"][:], file["descriptors"][:]
+    with opened(clusters, _KIND, FORMAT_VERSION) as file:
+        same(clusters, "weights", file.text("checkpoint"), digest)
+        same(clusters, "settings", file.text("settings"), _settings_digest(model))
+        centroids, descriptors = file.array("centroids", np.float32, 2), file.array("descriptors", np.float32, 2)
+        if not (np.isfinite(centroids).all() and np.isfinite(descriptors).all()):
+            raise ValueError("centroids or descriptors that are not finite")
     alpha = initialise_pooling(network.pool, centroids, descriptors, model.weights.alpha)
     logging.info("alpha %.6g from %d descriptors", alpha, len(descriptors))
     save_network(network, model, output, {"start": digest, "alpha": alpha, **model.weights.model_dump(mode="json")})

@@ -8,7 +8,6 @@ one validates and writes.
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import signal
@@ -27,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
+from descbench.io.csvfiles import write_csv
 from descbench.progress import duration, progress
 from descbench.signals import leave, on_stop
 from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
@@ -345,7 +345,4 @@ def _add_row(events: SummaryWriter, state: State) -> None:
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
     """Write the history as CSV, one row an epoch; an epoch without validation has an empty score."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    write_csv(path, list(history[0]), (row.values() for row in history))

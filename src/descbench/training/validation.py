@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from descbench.config.networks import Model
 from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
 from descbench.features.extract import extract_features
-from descbench.metrics.score import score_ranking
+from descbench.metrics.score import read_scores, score_ranking
 from descbench.models.checkpoints import save_network
 from descbench.retrieval.codebook import train_codebook
 from descbench.retrieval.flat import search_flat
@@ -65,7 +64,7 @@ class Validator(ABC):
             save_network(network, self.model, folder / "network.pt", {})
             self.rank(folder / "network.pt", folder, folder / "ranking.h5")
             score_ranking(folder / "ranking.h5", self.ground_truth, folder / "scores.json")
-            return json.loads((folder / "scores.json").read_text(encoding="utf-8"))["metrics"][self.metric]
+            return read_scores(folder / "scores.json")["metrics"][self.metric]
 
     @abstractmethod
     def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:

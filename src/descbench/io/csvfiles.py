@@ -1,0 +1,62 @@
+"""CSV files of ours that another stage reads: a plain CSV, and beside it the checksum as ``sha256sum`` writes it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from descbench.errors import DataError
+from descbench.io.atomic import write_text
+
+
+def checksum_path(path: str | os.PathLike[str]) -> str:
+    """The file with the checksum of a CSV file."""
+    return f"{os.fspath(path)}.sha256"
+
+
+def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file and its checksum, each atomically, the CSV last."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    content = text.getvalue()
+    write_text(checksum_path(path), f"{hashlib.sha256(content.encode()).hexdigest()}  {Path(path).name}\n")
+    write_text(path, content)
+
+
+def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a file of :func:`write_csv`.
+
+    Args:
+        path: the CSV file.
+        what: it should be, for messages.
+
+    Raises:
+        DataError: the file or its checksum is absent, or they do not fit each other.
+    """
+    path, note = Path(path), Path(checksum_path(path))
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: no {what} that can be read ({error.strerror}); run the stage that makes it."
+        ) from error
+    try:
+        noted = note.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: a {what} without its checksum ({note.name}): put there by hand, or written by an older version; "
+            "delete it and rerun."
+        ) from error
+    if noted != f"{hashlib.sha256(raw).hexdigest()}  {path.name}\n".encode():
+        raise DataError(
+            f"{path}: damaged or edited by hand, it does not have the checksum in {note.name}; delete both and rerun."
+        )
+    reader = csv.DictReader(io.StringIO(raw.decode("utf-8"), newline=""))
+    return list(reader.fieldnames or []), list(reader)
