@@ -58,7 +58,8 @@ def test_no_query_with_positives_gives_nan():
 
 def write(folder, image_ids, truth):
     image_ids = np.array(image_ids)
-    info = PartInfo(0, image_ids.shape[1], {})
+    first = min(0, int(image_ids.min()))
+    info = PartInfo(first, int(image_ids.max()) - first + 1, {})
     with ranking_writer(folder / "r.h5", info, np.arange(len(image_ids)), image_ids.shape[1]) as writer:
         writer.write(0, image_ids, -np.arange(image_ids.size, dtype=float).reshape(image_ids.shape))
     write_ground_truth(truth, folder / "gt.json")

@@ -23,6 +23,7 @@ from descbench.datasets.places import PlaceLabels, read_places, write_places
 from descbench.datasets.positions import Positions, label_places
 from descbench.datasets.utm_names import position_of
 from descbench.errors import DataError
+from descbench.io.jsonfiles import write_checked_json
 from descbench.metrics.places import find_first_hits, first_of_each_panorama, recalls
 from descbench.metrics.score import score_ranking
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
@@ -315,10 +316,10 @@ def test_labels_are_those_of_the_definition(seed: int, rule: str) -> None:
 
 
 def test_labels_of_another_version_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "gt.json").write_text('{"protocol": "places", "radius": 25, "positives": []}')
+    write_checked_json(tmp_path / "gt.json", {"protocol": "places", "radius": 25, "positives": []})
     with pytest.raises(DataError, match=r"gt\.json: not a ground-truth file of this version"):
         read_places(tmp_path / "gt.json")
-    (tmp_path / "gt.json").write_text('{"protocol": "classic", "queries": []}')
+    write_checked_json(tmp_path / "gt.json", {"protocol": "classic", "queries": []})
     with pytest.raises(DataError, match="holds no positions"):
         read_places(tmp_path / "gt.json")
 

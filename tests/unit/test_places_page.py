@@ -69,8 +69,9 @@ def make(folder, *, rankings=RANKINGS, **changes):
             rows.append(ManifestRow(i, path, role, easting=east, northing=north))
     write_manifest(Manifest(tuple(rows)), folder / "list.csv")
     image_ids = np.array(rankings)
+    first, last = min(0, int(image_ids.min())), max(len(DATABASE) - 1, int(image_ids.max()))
     with ranking_writer(
-        folder / "ranking.h5", PartInfo(0, len(DATABASE), {}), np.arange(len(rankings)), image_ids.shape[1]
+        folder / "ranking.h5", PartInfo(first, last - first + 1, {}), np.arange(len(rankings)), image_ids.shape[1]
     ) as writer:
         writer.write(0, image_ids, -np.arange(image_ids.size, dtype=float).reshape(image_ids.shape))
     return folder / "ranking.h5", folder / "gt.json", folder / "list.csv", folder

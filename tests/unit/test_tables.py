@@ -1,12 +1,13 @@
 """Tables put ours beside the published figure and judge the difference."""
 
 import csv
-import json
 
 import pytest
 
 from descbench.config.models import Table
 from descbench.errors import DataError
+from descbench.io.csvfiles import write_csv
+from descbench.io.jsonfiles import write_checked_json
 from descbench.tables.report import build_report
 from descbench.tables.table import COLUMNS, SYNTHETIC_COLUMNS, build_table
 
@@ -31,7 +32,7 @@ def make_table(**changes):
 def build(tmp_path, table, metrics):
     scores = tmp_path / "scores.json"
     chance = {"map_medium": 0.1234, "map_hard": None}
-    scores.write_text(json.dumps({"metrics": metrics, "chance": chance}))
+    write_checked_json(scores, {"metrics": metrics, "chance": chance})
     out = tmp_path / "t.csv", tmp_path / "t.md"
     build_table("t", table, {("m", "town"): scores}, {("m", "town"): "provenance/m/town.json"}, *out)
     with open(out[0], newline="") as stream:
@@ -82,7 +83,8 @@ def test_metric_that_the_scores_lack(tmp_path):
 def test_report_holds_each_table_under_its_id(tmp_path):
     table = make_table()
     build(tmp_path, table, METRICS)
-    (tmp_path / "history.csv").write_text("epoch,train_loss,score,best\n1,0.9,,1\n2,0.5,0.3,1\n3,0.4,0.2,0\n")
+    rows = [(1, 0.9, "", 1), (2, 0.5, 0.3, 1), (3, 0.4, 0.2, 0)]
+    write_csv(tmp_path / "history.csv", ("epoch", "train_loss", "score", "best"), rows)
     scores = {("m", "town"): tmp_path / "scores.json"}
     build_report({"t": table}, scores, {"how": tmp_path / "history.csv"}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()

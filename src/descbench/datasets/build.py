@@ -51,7 +51,7 @@ def build_manifest(
         datasets_dir: ``<data_dir>/datasets``.
         manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, which
             images show a query's place where positions are known, and protocol ``none`` for one without labels.
-        left_out_path: JSON with the list of the files of the user's folders that are no part of the dataset; None: unwritten.
+        left_out_path: JSON that lists the files of the folders that are no part of the dataset; None: unwritten.
         records: for the user's own folders, what is known of their images (:mod:`descbench.datasets.contents`);
             None: their content is not looked at.
         listing: digest that :func:`listing_digest` must find; empty: unchecked.

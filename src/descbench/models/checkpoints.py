@@ -25,7 +25,6 @@ from descbench.config.networks import (
     RandomWeights,
 )
 from descbench.errors import DataError
-from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
 from descbench.io.kinds import shorten
 from descbench.models.fire import FireNet
@@ -37,6 +36,7 @@ from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_files import read_netvlad_file
 from descbench.models.netvlad_init import draw_with_contrast
 from descbench.models.own import build_own
+from descbench.models.sealed import read_sealed, write_sealed
 from descbench.models.state_dicts import find_state_dict, first_state_dict, load_state
 from descbench.models.torch_files import load_torch_file
 
@@ -97,8 +97,7 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
             content = _own(model, own, seed, output.stem)
         case _:
             content = _official(model, Path(weights))
-    with atomic_path(output) as temporary:
-        torch.save({"format": FORMAT, "model": _architecture(model), **content}, temporary)
+    write_sealed({"format": FORMAT, "model": _architecture(model), **content}, output)
 
 
 def save_network(network: nn.Module, model: Model, output: Path, source: Mapping[str, Any]) -> None:
@@ -119,8 +118,7 @@ def save_network(network: nn.Module, model: Model, output: Path, source: Mapping
         "state_dict": {key: value.detach().cpu() for key, value in network.state_dict().items()},
         "source": dict(source),
     }
-    with atomic_path(output) as temporary:
-        torch.save(content, temporary)
+    write_sealed(content, output)
 
 
 def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
@@ -129,7 +127,7 @@ def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
     Raises:
         DataError: no checkpoint of ours, or of another architecture than ``model``.
     """
-    content = load_torch_file(checkpoint)
+    content = read_sealed(checkpoint)
     if content.get("format") != FORMAT:
         raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
     if content["model"] != _architecture(model):
@@ -144,7 +142,7 @@ def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
 
 def checkpoint_digest(checkpoint: Path) -> str:
     """SHA-256 over names, types, shapes and values of a checkpoint's weights, whatever the container."""
-    content = load_torch_file(checkpoint)
+    content = read_sealed(checkpoint)
     digest = hashlib.sha256()
     tensors = {**content["state_dict"], **{f"extra.{k}": v for k, v in content["extra"].items()}}
     for name, tensor in sorted(tensors.items()):

@@ -171,7 +171,7 @@ def _points(scores: Path, metric: str) -> float | None:
 
 def _chance(scores: Path, metric: str) -> float | None:
     """What a random order would score, in points; None where that is not known."""
-    value = json.loads(scores.read_text(encoding="utf-8"))["chance"].get(metric)
+    value = read_scores(scores)["chance"].get(metric)
     return None if value is None else round(100 * value, 2)
 
 

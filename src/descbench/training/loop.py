@@ -25,8 +25,9 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from descbench.errors import DataError
-from descbench.io.atomic import atomic_path
 from descbench.io.csvfiles import write_csv
+from descbench.io.seal import check_seal
+from descbench.models.sealed import write_sealed
 from descbench.progress import duration, progress
 from descbench.signals import leave, on_stop
 from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
@@ -286,8 +287,7 @@ class Trainer:
             "memory": self.recipe.memory,
             "random": random_state(),
         }
-        with atomic_path(self.folder / "state.pt") as temporary:
-            torch.save(content, temporary)
+        write_sealed(content, self.folder / "state.pt")
 
     def _left_behind(self, history: Sequence[dict[str, Any]]) -> str:
         """Why a training with the present epochs, validations and patience would not come by a state; else empty."""
@@ -303,6 +303,7 @@ class Trainer:
         path = self.folder / "state.pt"
         if not path.is_file():
             return State()
+        check_seal(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content.get("format") != _FORMAT or content["digest"] != self.digest:
             _log.warning("%s belongs to another configuration, or to other labels: training starts anew", path)
