@@ -6,7 +6,7 @@ BIN := .venv/bin
 REQUIREMENTS ?= requirements/cpu.txt
 SETUP := .venv/.ready
 KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
-FUZZ ?= 20000
+FUZZ ?= 30000
 
 .PHONY: help setup demo test fuzz bench bench-scale sanitize lint clean
 

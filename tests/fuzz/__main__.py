@@ -20,7 +20,7 @@ for module in sorted(Path(__file__).parent.glob("readers_*.py")):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Read files damaged at random with every reader.")
-    parser.add_argument("--inputs", type=int, default=20000, help="number of files, shared out among the readers")
+    parser.add_argument("--inputs", type=int, default=30000, help="number of files, shared out among the readers")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other files")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--reader", action="append", choices=sorted(READERS), help="only this one (may be repeated)")

@@ -17,8 +17,10 @@ from mutations import damage_bytes, damage_packed, damage_zip
 from registry import register
 from scipy.io import savemat
 
+from descbench.config.networks import NetVladModel
 from descbench.io.matfiles import read_mat
 from descbench.io.pickles import load_pickle
+from descbench.models.netvlad_files import read_netvlad_file
 from descbench.models.torch_files import load_torch_file
 
 # What a pickle is made of, hostile things among them: lengths beyond the file, pairs of pairs, calls.
@@ -45,6 +47,9 @@ _PIECES += [
     }.items()
     for name in names.split()
 ]
+
+
+_NETVLAD = NetVladModel(architecture="netvlad", backbone="vgg16", weights={"source": "random"})
 
 
 def random_opcodes(dice: Random, content: bytes) -> bytes:
@@ -152,4 +157,10 @@ register(
     share=2,
 )
 register("torch legacy", load_torch_file, lambda: torch_seeds(zipped=False), mutations=(random_opcodes,), share=2)
+register(
+    "netvlad checkpoint",
+    lambda path: read_netvlad_file(_NETVLAD, path),
+    lambda: torch_seeds(zipped=True)[1:],
+    mutations=(damage_zip, damage_torch_pickle),
+)
 register("mat", lambda path: read_mat(path, "wanted"), mat_seeds, mutations=(damage_variable,))
