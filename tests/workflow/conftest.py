@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 
 @dataclass(frozen=True)

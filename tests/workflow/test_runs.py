@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plain_scores import plain_map
 
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import checkpoint_digest
@@ -27,7 +28,11 @@ def test_tiny_table(finished):
         ("alderford", "map_medium"),
         ("alderford", "map_hard"),
     ]
-    assert all(0 < float(line["ours"]) < 100 for line in lines)
+    results = finished.folder / "results"
+    medium = plain_map(results, "how_n30", "alderford", ("easy", "hard"), ("junk",))
+    hard = plain_map(results, "how_n30", "alderford", ("hard",), ("junk", "easy"))
+    assert [float(line["ours"]) for line in lines] == [round(100 * medium, 2), round(100 * hard, 2)]
+    assert medium != hard
     assert "paper" not in lines[0]
     provenance = json.loads((finished.folder / lines[0]["provenance"]).read_text())
     assert provenance["configuration"]["methods"]["how_n30"]["query"]["alpha"] == 3.0
@@ -61,7 +66,8 @@ def test_validation_list_runs_in_one_open_shard(finished, workplace):
     workplace.run("--cores", "2", "results/scores/how_n30/val_eccv20.json")
     scores = json.loads((workplace.folder / "results/scores/how_n30/val_eccv20.json").read_text())
     assert scores["protocol"] == "classic"
-    assert 0 < scores["metrics"]["map"] <= 1
+    expected = plain_map(workplace.folder / "results", "how_n30", "val_eccv20", ("ok",), ("junk",))
+    assert scores["metrics"]["map"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_released_descriptors_give_the_same_scores(finished, workplace):
@@ -140,7 +146,8 @@ def test_whitened_and_trained_checkpoints(workplace):
     with open(workplace.folder / "results/training/trained/history.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert all(0 < float(row["score"]) <= 1 for row in rows)
+    scores = [float(row["score"]) for row in rows]
+    assert [row["best"] for row in rows] == ["1", "1" if scores[1] > scores[0] else "0"]
     assert (workplace.folder / "results/checkpoints/trained.pt").is_file()
     # How many processes load images decides nothing; one epoch more goes on from the state.
     brief = overlay["training"]["brief"]
@@ -173,7 +180,8 @@ def test_photographs_of_ones_own(workplace, real_data):
     workplace.run("--cores", "2", "results/scores/how_n30/mine.json", overlay=overlay)
     scores = json.loads((workplace.folder / "results/scores/how_n30/mine.json").read_text())
     assert scores["num_queries"] == 4
-    assert 0 < scores["metrics"]["map_medium"] < 1
+    expected = plain_map(workplace.folder / "results", "how_n30", "mine", ("easy", "hard"), ("junk",))
+    assert scores["metrics"]["map_medium"] == pytest.approx(expected, abs=1e-12)
     with ShardReader(workplace.folder / "results/features/how/mine/database/00000.h5") as shard:
         assert shard.num_images == 10
 
@@ -312,7 +320,9 @@ def test_netvlad_from_drawn_weights_to_scores(workplace):
     """Clusters, the layer set from them, a whitening behind it, and a search by its first dimensions."""
     scores = "results/scores/white_4/alderford.json"
     workplace.run("--cores", "2", scores, overlay=NETVLAD)
-    assert 0 < json.loads((workplace.folder / scores).read_text())["metrics"]["map_medium"] <= 1
+    expected = plain_map(workplace.folder / "results", "white_4", "alderford", ("easy", "hard"), ("junk",))
+    found = json.loads((workplace.folder / scores).read_text())["metrics"]["map_medium"]
+    assert found == pytest.approx(expected, abs=1e-12)
     assert (workplace.folder / "results/clusters/clustered.h5").is_file()
     assert workplace.planned(scores, overlay=NETVLAD) == {}
     shorter = {**NETVLAD, "methods": {"white_4": {**NETVLAD["methods"]["white_4"], "dim": 3}}}
