@@ -8,11 +8,12 @@ SETUP := .venv/.ready
 KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
 FUZZ ?= 30000
 
-.PHONY: help setup demo test fuzz bench bench-scale sanitize lint clean
+.PHONY: help setup demo check-demo test fuzz bench bench-scale sanitize lint clean
 
 help:
 	@echo "make setup   the environment in .venv, with the compiled kernel"
 	@echo "make demo    a drawn town through the whole workflow: results/demo/table1.csv to table3.csv"
+	@echo "make check-demo  the demo, and whether its figures mean something"
 	@echo "make test    all tests"
 	@echo "make fuzz    every reader on damaged files; FUZZ=number of them"
 	@echo "make bench-scale  one million drawn images: about 15.5 GB of disk"
@@ -34,6 +35,10 @@ demo: $(SETUP)
 	@echo
 	@cat results/demo/table1.md results/demo/table2.md results/demo/table3.md
 	@echo "results/demo/table1.csv, table2.csv, table3.csv and report.html hold the same."
+
+# Whether the demo's figures mean something: training helps beyond chance, in every column.
+check-demo: demo
+	$(BIN)/python -m pytest tests/demo
 
 test: $(SETUP)
 	$(BIN)/python -m pytest
