@@ -47,7 +47,7 @@ GOALS: dict[str, float] = {
     "mnn_2k": 2.8,
     "mnn_5k": 4.5,
     "vlad_search": 3,
-    "hdf5_write": 6,
+    "hdf5_write": 2.5,
     "hdf5_read": 5,
     "extract_how": 1.5,
     "extract_how_torch": 1.15,

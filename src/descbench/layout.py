@@ -6,7 +6,6 @@ imports it, and every job of a cluster parses the Snakefile again.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeigh
 from descbench.config.sources import Source
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, DataError
 from descbench.io.digests import sha256_file
+from descbench.io.jsonfiles import read_json
 from descbench.lineage import Lineage
 
 
@@ -394,8 +394,8 @@ class Layout(Lineage):
     def _is_current(self, method: str, dataset: str) -> bool:
         """Whether scores are there whose provenance names the present blocks of configuration and features."""
         try:
-            record = json.loads(Path(self.provenance(method, dataset)).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = read_json(self.provenance(method, dataset))
+        except DataError:  # absent or damaged
             return False
         features = self.features_digest(self._get("methods", method).features)
         return (
