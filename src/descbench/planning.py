@@ -8,13 +8,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from descbench.config.models import Config
 from descbench.config.yaml_files import read_yaml
 from descbench.errors import DescbenchError
 from descbench.layout import Layout
+from descbench.machine import check_machine
 from descbench.targets import explain_target
 
 DEFAULT_CONFIG = "config/config.yaml"
@@ -88,10 +90,30 @@ def check_targets(rules: Sequence[Any], layout: Any) -> None:
         refuse(explain_target(target, patterns, layout, plain))
 
 
+def check_job(config: Config, rules: Sequence[Any]) -> None:
+    """In a job on another machine, before Snakemake deletes what the job makes anew: has that machine a GPU?
+
+    Args:
+        config: says where networks run.
+        rules: of the workflow, as Snakemake has them.
+    """
+    asked = {job.rulename for job in getattr(_command_line(), "target_jobs", ())}
+    refusing(check_machine)(config, asked, gpu_rules=gpu_rules(rules))
+
+
+def gpu_rules(rules: Iterable[Any]) -> set[str]:
+    """Names of the rules that ask for a GPU."""
+    return {rule.name for rule in rules if "gpu" in rule.resources}
+
+
 def _targets() -> list[str]:
-    """Targets of the command line, which Snakemake tells no Snakefile; none where it was not started by one."""
+    return list(getattr(_command_line(), "targets", ()))
+
+
+def _command_line() -> Any:
+    """What Snakemake was started with, which it tells no Snakefile; None where it was not by its command."""
     if "snakemake" not in Path(sys.argv[0]).parts[-2:]:
-        return []
+        return None
     from snakemake.cli import get_argument_parser
 
-    return list(get_argument_parser().parse_known_args(sys.argv[1:])[0].targets)
+    return get_argument_parser().parse_known_args(sys.argv[1:])[0]

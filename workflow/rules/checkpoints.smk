@@ -54,6 +54,7 @@ rule whiten_checkpoint:
         ENVIRONMENT
     threads: network_threads(2, learned_image_size)
     resources:
+        device=cfg.device,
         gpu=gpus,
         mem_mb=growing(6000),
         runtime=growing_minutes(240),
@@ -64,7 +65,6 @@ rule whiten_checkpoint:
         image_root=lambda wildcards: layout.image_root(
             cfg.models[wildcards.model].weights.dataset
         ),
-        device=cfg.device,
     message:
         "Whiten the reduction of {wildcards.model}"
     script:
@@ -102,6 +102,7 @@ rule train_checkpoint:
         ENVIRONMENT
     threads: network_threads(8, learned_image_size, cfg.training_gpus)
     resources:
+        device=cfg.device,
         gpu=cfg.training_gpus * gpus(),
         # Resources and no parameters: the number of processes is no reason to train again.
         processes=cfg.training_gpus,
@@ -121,7 +122,6 @@ rule train_checkpoint:
         ],
         folder=lambda wildcards: layout.training_folder(wildcards.model),
         seed=cfg.seed,
-        device=cfg.device,
     message:
         "Train {wildcards.model}"
     script:

@@ -21,6 +21,7 @@ rule cluster_descriptors:
         ENVIRONMENT
     threads: network_threads(4, learned_image_size)
     resources:
+        device=cfg.device,
         gpu=gpus,
         mem_mb=growing(6000),
         runtime=growing_minutes(120),
@@ -30,7 +31,6 @@ rule cluster_descriptors:
         image_root=lambda wildcards: layout.image_root(
             cfg.models[wildcards.model].weights.dataset
         ),
-        device=cfg.device,
     message:
         "Cluster the local descriptors of {wildcards.model}"
     script:
@@ -86,6 +86,7 @@ rule pca_checkpoint:
         ENVIRONMENT
     threads: network_threads(4, learned_image_size)
     resources:
+        device=cfg.device,
         gpu=gpus,
         mem_mb=growing(12000),
         runtime=growing_minutes(360),
@@ -95,7 +96,6 @@ rule pca_checkpoint:
         image_root=lambda wildcards: layout.image_root(
             cfg.models[wildcards.model].weights.dataset
         ),
-        device=cfg.device,
     message:
         "Whiten the descriptors of {wildcards.model}"
     script:

@@ -14,6 +14,7 @@ rule train_codebook:
         ENVIRONMENT
     threads: 8
     resources:
+        device=cfg.device,
         gpu=gpus,
         mem_mb=growing(24000),
         runtime=growing_minutes(720),
@@ -25,7 +26,6 @@ rule train_codebook:
         digest=lambda wildcards: layout.features_digest(
             cfg.methods[wildcards.method].codebook.features
         ),
-        device=cfg.device,
     message:
         "Learn the codebook of {wildcards.method}"
     script:

@@ -188,10 +188,7 @@ def get_codebook(wildcards):
 
 def get_labels(wildcards):
     """Ground truth that a ranking is scored with; a dataset without it is refused while planning."""
-    try:
-        return layout.labels(wildcards.dataset)
-    except DescbenchError as error:
-        raise WorkflowError(str(error)) from None
+    return layout.labels(wildcards.dataset)
 
 
 def get_num_distractors(wildcards):

@@ -18,6 +18,7 @@ rule extract_features:
         ENVIRONMENT
     threads: network_threads(2, extracted_image_size)
     resources:
+        device=cfg.device,
         gpu=lambda wildcards: gpus() if cfg.backend == "torch" else 0,
         mem_mb=growing(6000),
         runtime=growing_minutes(480),
@@ -34,7 +35,6 @@ rule extract_features:
         model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
         digest=lambda wildcards: layout.features_digest(wildcards.features),
         image_root=lambda wildcards: layout.image_root(wildcards.dataset),
-        device=cfg.device,
         backend=cfg.backend,
     message:
         "Extract {wildcards.features} from {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"

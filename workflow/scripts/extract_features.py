@@ -30,7 +30,7 @@ with job(snakemake):
         Path(snakemake.output[0]),
         images_digest=params.images,
         kept=None if params.images is None else Path(params.kept),
-        device=params.device,
+        device=snakemake.resources.device,
         backend=params.backend,
         workers=snakemake.threads - 1,
     )

@@ -15,6 +15,6 @@ with job(snakemake):
         Path(snakemake.params.image_root),
         TypeAdapter(Model).validate_python(snakemake.params.model),
         Path(snakemake.output[0]),
-        device=snakemake.params.device,
+        device=snakemake.resources.device,
         workers=snakemake.threads - 1,
     )

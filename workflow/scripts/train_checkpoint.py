@@ -29,6 +29,6 @@ with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
         TypeAdapter(Model).validate_python(params.model),
         TypeAdapter(Training).validate_python({**params.training, "workers": snakemake.resources.workers}),
         seed=params.seed,
-        device=params.device,
+        device=snakemake.resources.device,
     )
     train(training, snakemake.resources.processes)

@@ -17,7 +17,7 @@ with job(snakemake):
         size=codebook["size"],
         iterations=codebook["iterations"],
         seed=codebook["seed"],
-        device=snakemake.params.device,
+        device=snakemake.resources.device,
         assignment=codebook["assignment"],
         threads=snakemake.threads,
     )

@@ -16,6 +16,6 @@ with job(snakemake):
         TypeAdapter(Model).validate_python(snakemake.params.model),
         Path(snakemake.output[0]),
         seed=snakemake.params.seed,
-        device=snakemake.params.device,
+        device=snakemake.resources.device,
         workers=snakemake.threads - 1,
     )
