@@ -27,3 +27,8 @@ def pick_device(name: str, backend: Backend = "torch") -> torch.device:
 def device_name(device: torch.device) -> str:
     """Name of the device for the record: the GPU's own name, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def mixed_precision(device: torch.device, wanted: bool) -> torch.autocast:
+    """bfloat16 on a GPU where it is wanted; on the CPU full precision, whatever is wanted."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and device.type == "cuda")

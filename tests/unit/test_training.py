@@ -24,7 +24,7 @@ from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
 from descbench.errors import DataError
-from descbench.models.checkpoints import convert_checkpoint, load_network
+from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Best
 from descbench.training.mining import Pairs, mine_tuples
@@ -429,3 +429,14 @@ def test_a_whitening_of_too_few_descriptors(school, tmp_path):
         whiten_checkpoint(
             school.start, school.images.manifest, school.images.root, model, tmp_path / "w.pt", device="cpu", workers=0
         )
+
+
+def test_mixed_precision_has_no_effect_on_the_cpu(tmp_path):
+    """`amp` is for GPUs: on the CPU the trained weights are the same to the bit."""
+    digests = []
+    for amp in (False, True):
+        files = make_school(tmp_path / str(amp))
+        settings = SETTINGS.model_copy(update={"epochs": 1, "amp": amp})
+        train_checkpoint(files, MODEL, settings, device="cpu")
+        digests.append(checkpoint_digest(files.checkpoint))
+    assert digests[0] == digests[1]

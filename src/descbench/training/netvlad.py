@@ -13,6 +13,7 @@ from torch import nn
 
 from descbench.config.training import NetVladTraining
 from descbench.datasets.places import PlaceLabels
+from descbench.device import mixed_precision
 from descbench.errors import DataError
 from descbench.losses.triplet import triplet_loss
 from descbench.training.distributed import leads, meet, share
@@ -109,7 +110,7 @@ class NetVladRecipe:
 
     def loss(self, item: Triplets) -> torch.Tensor:
         """Mean over the negatives of the step, of which an item may hold a part."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp):
+        with mixed_precision(self.device, self.settings.amp):
             loss = triplet_loss(_forward(self.network, item.images), item.counts, self.settings.margin)
         return item.part * loss
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from descbench.config.training import TupleTraining
+from descbench.device import mixed_precision
 from descbench.errors import DataError
 from descbench.training.distributed import share, woven
 from descbench.training.images import TrainingImages
@@ -91,7 +92,7 @@ class TupleRecipe:
 
     def precision(self) -> torch.autocast:
         """bfloat16 where it is asked for; its range needs no scaling of the loss."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp)
+        return mixed_precision(self.device, self.settings.amp)
 
     def names(self, plan: Plan, step: int) -> list[str]:
         """Files of the images of a step."""
