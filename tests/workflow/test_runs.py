@@ -5,18 +5,25 @@ import csv
 import json
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from plain_scores import plain_map
 
+from descbench.config.load import load_config_files
 from descbench.features.store import ShardReader
-from descbench.models.checkpoints import checkpoint_digest
+from descbench.models.checkpoints import build_network, checkpoint_digest
+from descbench.retrieval.ranking import read_ranking
 
 TABLE = "results/table2.csv"
 
@@ -184,6 +191,40 @@ def test_photographs_of_ones_own(workplace, real_data):
     assert scores["metrics"]["map_medium"] == pytest.approx(expected, abs=1e-12)
     with ShardReader(workplace.folder / "results/features/how/mine/database/00000.h5") as shard:
         assert shard.num_images == 10
+
+
+@pytest.fixture
+def photographs(finished, tmp_path):
+    """Folders of six photographs and two queries."""
+    pictures = sorted((finished.folder / "data/datasets/toytown/test/alderford/jpg").glob("*.jpg"))
+    for role, chosen in (("photographs", pictures[:6]), ("queries", pictures[-2:])):
+        (tmp_path / role).mkdir()
+        for picture in chosen:
+            shutil.copy(picture, tmp_path / role)
+    return tmp_path
+
+
+def test_the_recipe_of_the_readme_takes_one_download(workplace, project, photographs):
+    """Its configuration, its target, the official catalogue; the one file that is fetched is a stand-in here."""
+    text = (project / "README.md").read_text()
+    block = re.search(r"    # mine\.yaml\n((?:    .*\n)+)\n    snakemake .* -- (\S+)\n", text)
+    recipe = yaml.safe_load(textwrap.dedent(block[1]).replace("/path/to", str(photographs)))
+    config = workplace.folder / "config/config.yaml"
+    fetched = re.findall(r"Fetch (\S+)", workplace.run("-n", block[2], overlay=recipe, config=config).stdout)
+    (weights,) = set(fetched)
+    model = load_config_files(project / "config/config.yaml").models["gem_sfm120k_tl_r50"]
+    standin = {"state_dict": build_network(model).state_dict(), "meta": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+    torch.save(standin, workplace.folder / weights)
+    copy = {"local_copy": str(workplace.folder / weights), "sha256": None}
+    overlay = {
+        **recipe,
+        "sources": {weights: copy},
+        "device": "cpu",
+        "features": {"gem_sfm120k_tl_r50": {"image_size": 96}},
+    }
+    workplace.run("--cores", "2", block[2], overlay=overlay, config=config)
+    ranking = read_ranking(workplace.folder / block[2])
+    assert [sorted(row) for row in ranking.image_ids.tolist()] == [list(range(6))] * 2
 
 
 def test_killed_job_and_rerun_give_the_same_table(finished, workplace):
