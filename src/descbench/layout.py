@@ -13,13 +13,12 @@ from typing import Any
 from descbench.config.datasets import DatasetBase, DescriptorBagDataset
 from descbench.config.models import Config
 from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeights, TrainedWeights
-from descbench.config.sources import Source
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.errors import ConfigError, DataError
 from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import read_json
-from descbench.lineage import Lineage
+from descbench.raw_files import RawFiles
 
 
 @dataclass(frozen=True)
@@ -42,45 +41,17 @@ class ExtraCell:
     digest: str
 
 
-class Layout(Lineage):
+class Layout(RawFiles):
     """Paths and shards of one configuration. Paths are strings, as Snakemake wants them."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.data = config.data_dir.as_posix()
         self.results = config.results_dir.as_posix()
         self.datasets_dir = f"{self.data}/datasets"
         self._listings: dict[str, OwnImages] = {}
         self._contents: dict[str, Manifest] = {}
 
-    # --- sources ---
-
-    def source_files(self, name: str) -> list[str]:
-        """File names below ``<data_dir>/raw`` that make up a source."""
-        source = self._get("sources", name)
-        return [name] if source.parts is None else [f"{part:03d}.{name}" for part in range(1, source.parts + 1)]
-
-    def source_of_file(self, file: str) -> tuple[str, Source, int | None]:
-        """Name, block and part number of the source that a raw file belongs to."""
-        if file in self.config.sources and self.config.sources[file].parts is None:
-            return file, self.config.sources[file], None
-        part, _, name = file.partition(".")
-        return name, self._get("sources", name), int(part)
-
-    def raw_files(self) -> list[str]:
-        """File names of all sources."""
-        return [file for name in self.config.sources for file in self.source_files(name)]
-
-    def raw(self, file: str) -> str:
-        """Path of a downloaded file."""
-        return f"{self.data}/raw/{file}"
-
-    def archives(self, name: str) -> list[str]:
-        """Raw files to unpack; none where the user's own unpacked folder stands in for them."""
-        source = self._get("sources", name)
-        if source.local_copy is not None and source.local_copy.is_dir():
-            return []
-        return [self.raw(file) for file in self.source_files(name)]
+    # --- unpacked sources ---
 
     def unpacked(self, name: str) -> str:
         """Marker of a source whose content lies in place."""

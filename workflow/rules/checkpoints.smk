@@ -24,7 +24,10 @@ rule convert_checkpoint:
     params:
         code=CONVERT_CHECKPOINT_VERSION,
         seed=cfg.seed,
-        own=lambda wildcards: list(layout.own_files(wildcards.model).values()),
+        own=lambda wildcards: [
+            *layout.own_files(wildcards.model).values(),
+            *filter(None, [layout.run_digest(wildcards.model)]),
+        ],
         model=lambda wildcards: block("models", wildcards.model),
     message:
         "Make the checkpoint of {wildcards.model}"

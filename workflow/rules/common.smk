@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from descbench.config.base import NOTE, SPEED, decisive
+from descbench.config.base import CHECK, NOTE, SPEED, decisive
 from descbench.config.load import load_config
 from descbench.config.datasets import (
     KaptureDataset,
@@ -32,6 +32,7 @@ from descbench.config.networks import (
 from descbench.datasets import BUILD_MANIFEST_VERSION
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
+from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
 from descbench.layout import Layout
 from descbench.metrics import SCORE_RANKING_VERSION
@@ -88,6 +89,12 @@ def any_of(names):
 def block(section, name):
     """What decides in a block of the configuration, as plain values, to be passed as a parameter."""
     return decisive(getattr(cfg, section)[name], SPEED, NOTE)
+
+
+def get_place(wildcards):
+    """What of a source decides where its content lies."""
+    unpack = cfg.sources[wildcards.source].unpack
+    return None if unpack is None else decisive(unpack, CHECK)
 
 
 def gpus(wildcards=None):
@@ -215,10 +222,19 @@ wildcard_constraints:
     shard=r"\d{5}",
 
 
+onstart:
+    put_back(Path(layout.raw("")))
+    keep_aside(
+        [Path(layout.raw(file)) for file in layout.raw_files()], run_folder()
+    )
+
+
 onsuccess:
+    forget_aside(Path(layout.raw("")), run_folder())
     forget(run_folder())
 
 
 onerror:
+    put_back(Path(layout.raw("")), run_folder())
     print(missing_table(run_folder()), file=sys.stderr)
     forget(run_folder())

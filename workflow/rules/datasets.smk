@@ -19,10 +19,15 @@ rule download_source:
     params:
         code=DOWNLOAD_SOURCE_VERSION,
         name=source_param("name"),
-        source=source_param("source"),
         part=source_param("part"),
-        mirrors=cfg.mirrors,
-        offline=cfg.offline,
+        own_copy=lambda wildcards: layout.copy_digest(
+            *layout.source_of_file(wildcards.file)[::2]
+        ),
+        unfit=lambda wildcards: layout.unfit(wildcards.file),
+        # Functions of an output are no reason to run again: where a file is fetched from does not decide what it is.
+        source=lambda wildcards, output: source_param("source")(wildcards),
+        mirrors=lambda wildcards, output: cfg.mirrors,
+        offline=lambda wildcards, output: cfg.offline,
     message:
         "Fetch {wildcards.file}"
     script:
@@ -46,7 +51,9 @@ rule unpack_source:
         runtime=growing_minutes(240),
     params:
         code=UNPACK_SOURCE_VERSION,
-        source=lambda wildcards: block("sources", wildcards.source),
+        place=get_place,
+        own_copy=lambda wildcards: layout.folder_digest(wildcards.source),
+        source=lambda wildcards, output: block("sources", wildcards.source),
     message:
         "Unpack {wildcards.source} into its official place"
     script:

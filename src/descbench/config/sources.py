@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Below, Label, Several, Strict, Text, UserPath
+from descbench.config.base import CHECK, Below, Label, Several, Strict, Text, UserPath
 
 Address = Annotated[Label, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^/\s]")]
 
@@ -18,13 +18,17 @@ class Unpack(Strict):
         description="Folder below <data_dir>/datasets; a file that is no archive is placed there as it is."
     )
     flatten: bool = Field(False, description="Drop the archive's own folders and put every file straight into `to`.")
-    files: Several | None = Field(None, description="Number of files the archive must hold; null if unknown.")
+    files: Annotated[Several | None, CHECK] = Field(
+        None, description="Number of files the archive must hold; null if unknown."
+    )
     archive: Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "none"] | None = Field(
         None, description="Kind of archive, `none` for a file placed as it is; null: the ending of the name says it."
     )
-    members: Several | None = Field(None, description="Most members of one archive; null: 1,000,000.")
-    size: int | None = Field(None, gt=0, le=2**62, description="Most bytes unpacked of one archive; null: 2^40.")
-    ratio: Several | None = Field(
+    members: Annotated[Several | None, CHECK] = Field(None, description="Most members of one archive; null: 1,000,000.")
+    size: Annotated[int | None, CHECK] = Field(
+        None, gt=0, le=2**62, description="Most bytes unpacked of one archive; null: 2^40."
+    )
+    ratio: Annotated[Several | None, CHECK] = Field(
         None, description="Most bytes unpacked for each byte of an archive, counted from 32 MiB on; null: 100."
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from descbench.config.sources import Source
 from descbench.errors import DownloadError
+from descbench.io.aside import take_back
 from descbench.io.atomic import write_json
 from descbench.io.connection import MirrorError, Session
 from descbench.io.digests import git_blob_sha1_file, sha256_file
@@ -36,8 +37,8 @@ def download_source(
 ) -> None:
     """Bring a file of the internet to ``target`` and note its origin in ``<target>.provenance.json``.
 
-    A file that already lies at ``target`` (put there by hand) is checked and kept. A ``local_copy``
-    is checked and linked. Otherwise the addresses are tried in order, the site's own mirrors first;
+    A ``local_copy`` is checked and linked. A file that already lies at ``target`` (put there by hand, or deleted by
+    this run) is checked and kept. Otherwise the addresses are tried in order, the site's own mirrors first;
     an interrupted download goes on where it stopped in the next run. Checks (size, SHA-256 or its
     beginning, git blob id) belong to single files and are not applied to the parts of a source in
     parts.
@@ -64,7 +65,8 @@ def download_source(
     _check_part(name, source, part)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if _keep_existing(name, source, target) or _use_local_copy(name, source, target, part):
+        take_back(target, run)
+        if _use_local_copy(name, source, target, part) or _keep_existing(name, source, target):
             return
         if source.access == "request":
             note_missing(
@@ -231,7 +233,10 @@ def _use_local_copy(name: str, source: Source, target: Path, part: int | None) -
     except _WrongContentError as error:
         raise DownloadError(f"{copy}: {key} is not the file expected: {error}.") from None
     _note_origin(source, target, copy, sha256, str(copy), "local copy")
-    target.symlink_to(copy.resolve())
+    link = target.with_name(f"{target.name}.tmp-link")
+    link.unlink(missing_ok=True)
+    link.symlink_to(copy.resolve())
+    link.replace(target)
     return True
 
 
