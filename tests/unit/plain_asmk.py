@@ -72,7 +72,7 @@ def search(rows, words, lists, image_norms, threshold, alpha, idf):
             kept = similarity >= threshold
             values = similarity[kept] ** alpha * weights[word]
             scores[ids[kept]] += (values / np.sqrt(image_norms[ids[kept]])).astype(np.float32)
-        return scores if len(words) == 0 else scores / np.sqrt(query_norm)
+        return scores if len(words) == 0 else scores / np.sqrt(np.float32(query_norm))
 
 
 def similarities(row, others):

@@ -39,7 +39,7 @@ def test_equal_to_the_whole_matrix(tmp_path, small_blocks, top_k, measure):
     if measure == "euclidean":
         expected = -((queries[:, None] - database).astype(float) ** 2).sum(-1)
     expected[:, 7] = np.nan
-    expected[3] = 0
+    expected[3] = np.nan
     ids, scores = rank_scores(np.arange(23), expected, top_k)
     found = read_ranking(tmp_path / "r.h5")
     assert found.query_ids.tolist() == list(range(9))
@@ -55,7 +55,7 @@ def test_first_dimensions_are_normalised_again(tmp_path, small_blocks, measure):
     expected = short[0].astype(float) @ short[1].T.astype(float)
     if measure == "euclidean":
         expected = -((short[0][:, None].astype(float) - short[1]) ** 2).sum(-1)
-    expected[:, 7], expected[3] = np.nan, 0
+    expected[:, 7], expected[3] = np.nan, np.nan
     found = read_ranking(tmp_path / "r.h5")
     scores = np.take_along_axis(expected, found.image_ids, 1)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)

@@ -360,13 +360,14 @@ def test_recall_is_that_of_the_definition(
     cut = [list(ranking[:top_k]) for ranking in rankings]
     plain = [plain_first_hit(ranking, labels, query) for query, ranking in enumerate(cut)]
     shortest = min(length for _, length in plain)
-    if shortest == 0 and top_k < 27:
+    reach = max(length for _, length in plain) if top_k == 27 else shortest
+    if reach == 0:
         with pytest.raises(DataError, match="ranking is empty"):
-            find_first_hits(np.array(cut), labels, complete=False)
+            find_first_hits(np.array(cut), labels, complete=top_k == 27)
         return
     hits = find_first_hits(np.array(cut), labels, complete=top_k == 27)
     assert hits.ranks.tolist() == [rank for rank, _ in plain]
-    assert hits.depths == tuple(n for n in (1, 5, 10, 20, 50, 100) if top_k == 27 or n <= shortest)
+    assert hits.depths == tuple(n for n in (1, 5, 10, 20, 50, 100) if n <= reach)
     for depth in hits.depths:
         expected = sum(0 < rank <= depth for rank, _ in plain) / len(plain)
         assert recalls(hits)[f"recall@{depth}"] == pytest.approx(expected, abs=1e-12)
@@ -422,9 +423,23 @@ def test_scores_of_places(tmp_path: Path) -> None:
     }
 
 
-def test_a_short_database_has_its_last_recall_at_every_depth(tmp_path: Path) -> None:
+def test_a_short_database_has_no_recall_beyond_itself(tmp_path: Path) -> None:
     found = _score(tmp_path, [[2, 1, 0], [0, 1, 2]], _labels((0,), (9,)))
-    assert found["metrics"] == {"recall@1": 0.0} | {f"recall@{n}": 0.5 for n in (5, 10, 20, 50, 100)}
+    assert found["metrics"] == {"recall@1": 0.0}
+    assert found["num_ranked"] == 3
+    # Panoramas count, not images.
+    assert _score(tmp_path, [list(range(12))], _labels((11,), one_per=2))["num_ranked"] == 6
+
+
+def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
+    columns = [{"dataset": "streets", "metric": f"recall@{n}", "label": f"R@{n}"} for n in (1, 50)]
+    rows = [{"label": "ours", "method": "netvlad"}]
+    table = Table.model_validate({"title": "A table", "columns": columns, "rows": rows, "synthetic": True})
+    _score(tmp_path, [[1, 0]], _labels((1,)))
+    cell = ("netvlad", "streets")
+    build_table("t", table, {cell: tmp_path / "s.json"}, {cell: "p.json"}, tmp_path / "t.csv", tmp_path / "t.md")
+    assert "recall@50,,p.json" in (tmp_path / "t.csv").read_text()
+    assert "streets: no recall@50, since no more than 2 images can count" in (tmp_path / "t.md").read_text()
 
 
 def test_one_of_each_panorama(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_merge_is_the_ranking_of_everything(tmp_path_factory, seed, num_parts, t
     assert np.array_equal(merged.scores, ordered, equal_nan=True)
 
 
-def test_missing_queries_become_rows_of_zeros(tmp_path):
+def test_missing_queries_become_rows_without_scores(tmp_path):
     parts = [
         write_part(tmp_path / "b.h5", np.array([[5.0, 7.0], [1.0, 2.0]]), 0, queries=[1, 3]),
         write_part(tmp_path / "a.h5", np.array([[6.0], [3.0]]), -1, queries=[1, 3]),
@@ -57,7 +57,9 @@ def test_missing_queries_become_rows_of_zeros(tmp_path):
     merged = read_ranking(tmp_path / "all.h5")
     assert merged.query_ids.tolist() == [0, 1, 2, 3, 4]
     assert merged.image_ids.tolist() == [[-1, 0], [1, -1], [-1, 0], [-1, 1], [-1, 0]]
-    assert merged.scores.tolist() == [[0, 0], [7, 6], [0, 0], [3, 2], [0, 0]]
+    expected = np.full((5, 2), np.nan)
+    expected[1], expected[3] = [7, 6], [3, 2]
+    assert np.array_equal(merged.scores, expected, equal_nan=True)
 
 
 def test_many_blocks_of_rows(tmp_path, monkeypatch):

@@ -31,6 +31,9 @@ rule show_places:
     params:
         code=SHOW_PLACES_VERSION,
         image_root=lambda wildcards: layout.image_root(wildcards.dataset),
+        features=lambda wildcards: block(
+            "features", cfg.methods[wildcards.method].features
+        ),
     message:
         "Show results of {wildcards.method} on {wildcards.dataset}"
     script:

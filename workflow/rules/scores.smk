@@ -6,9 +6,12 @@ rule score_ranking:
         left_out=lambda wildcards: layout.left_out(
             layout.base_dataset(wildcards.dataset)
         ),
+        manifest=lambda wildcards: layout.manifest(
+            layout.base_dataset(wildcards.dataset)
+        ),
         features=lambda wildcards: layout.query_features(
             wildcards.method, wildcards.dataset
-        )[0],
+        ),
     output:
         scores=layout.scores("{method}", "{dataset}"),
         provenance=layout.provenance("{method}", "{dataset}"),

@@ -12,11 +12,13 @@ with job(snakemake):
         Path(snakemake.input.ground_truth),
         Path(snakemake.output.scores),
         left_out=Path(snakemake.input.left_out),
+        query_shards=[Path(shard) for shard in snakemake.input.features],
+        manifest=Path(snakemake.input.manifest),
     )
     write_provenance(
         Path(snakemake.output.provenance),
         blocks=snakemake.params.blocks,
         sources=snakemake.params.sources,
         own_files=snakemake.params.own_files,
-        features=Path(snakemake.input.features),
+        features=Path(snakemake.input.features[0]),
     )

@@ -6,6 +6,7 @@ from descbench.jobs import job
 from descbench.tables.places_page import show_places
 
 with job(snakemake):
+    features = snakemake.params.features
     show_places(
         Path(snakemake.input.ranking),
         Path(snakemake.input.ground_truth),
@@ -14,4 +15,6 @@ with job(snakemake):
         Path(snakemake.output[0]),
         method=snakemake.wildcards.method,
         dataset=snakemake.wildcards.dataset,
+        reading={key: features[key] for key in ("truncated_images", "deep_images") if key in features},
+        on_bad_image=features.get("on_bad_image", "stop"),
     )

@@ -20,37 +20,45 @@ class FirstHits:
 
     Attributes:
         ranks: (Q,) int64, from 1; 0 where there is none.
-        depths: those of ``DEPTHS`` that the ranking of every query reaches.
+        depths: those of ``DEPTHS`` that the rankings reach.
+        reach: images that count in the shortest ranking, or of complete rankings in the longest.
     """
 
     ranks: np.ndarray
     depths: tuple[int, ...]
+    reach: int
 
 
-def find_first_hits(image_ids: np.ndarray, labels: PlaceLabels, *, complete: bool) -> FirstHits:
+def find_first_hits(
+    image_ids: np.ndarray, labels: PlaceLabels, *, complete: bool, found: np.ndarray | None = None
+) -> FirstHits:
     """Rank of the first right image of each query, in the ranking that counts (:func:`what_counts`).
 
     Args:
         image_ids: (Q, k) ids, best first; distractors are negative, and each stands for itself.
         labels: of the same queries.
-        complete: whether the whole database was ranked. Recall beyond the last result is then the recall at
-            the last result; otherwise depths that some ranking does not reach are left out.
+        complete: whether the whole database was ranked. Depths that no ranking reaches are then left out, because
+            the database has no more images (or panoramas); otherwise those that some ranking does not reach.
+        found: (Q, k) bool, false for images that could not be compared and so are no hits; None: all were.
 
     Raises:
         DataError: no depth is reached.
     """
     times = np.array(labels.database_times)
     ranks = np.zeros(len(image_ids), np.int64)
-    shortest = image_ids.shape[1]
+    lengths = []
     for query, ranked in enumerate(image_ids):
         row = what_counts(ranked, query, labels, times)
-        shortest = min(shortest, len(row))
-        found = np.flatnonzero(np.isin(row, labels.positives[query]))
-        ranks[query] = found[0] + 1 if found.size else 0
-    depths = tuple(depth for depth in DEPTHS if complete or depth <= shortest)
+        lengths.append(len(row))
+        if found is not None:
+            row = what_counts(ranked[found[query]], query, labels, times)
+        right = np.flatnonzero(np.isin(row, labels.positives[query]))
+        ranks[query] = right[0] + 1 if right.size else 0
+    reach = (max if complete else min)(lengths, default=0)
+    depths = tuple(depth for depth in DEPTHS if depth <= reach)
     if not depths:
         raise DataError("some query's ranking is empty once what does not count is left out; enlarge the top_k.")
-    return FirstHits(ranks, depths)
+    return FirstHits(ranks, depths, reach)
 
 
 def what_counts(image_ids: np.ndarray, query: int, labels: PlaceLabels, database_times: np.ndarray) -> np.ndarray:
@@ -114,8 +122,9 @@ def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) ->
     warnings = []
     if (hits.ranks == 1).all():
         warnings.append("recall = 1.0 at every N: check radius and positions, and that queries are no database images")
-    queries, width = image_ids.shape
-    same_ranking = queries > 1 and width > 1 and bool((image_ids == image_ids[0]).all())
+    width = image_ids.shape[1]
+    image_ids = image_ids[~np.isnan(scores).all(axis=1)]  # of queries that could be compared at all
+    same_ranking = len(image_ids) > 1 and width > 1 and bool((image_ids == image_ids[0]).all())
     if same_ranking or (width > 1 and _are_level(scores)):
         warnings.append("all descriptors equal: every query has the same ranking, or equal scores; check the weights")
     return warnings
@@ -124,4 +133,5 @@ def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) ->
 def _are_level(scores: np.ndarray) -> bool:
     """Whether in every row the scores are one, up to rounding; unreadable images (NaN) are passed over."""
     spread = np.fmax.reduce(scores, axis=1) - np.fmin.reduce(scores, axis=1)
-    return bool((spread <= _ROUNDING).all())
+    known = spread[~np.isnan(spread)]
+    return known.size > 0 and bool((known <= _ROUNDING).all())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from descbench.datasets.ground_truth import GroundTruth, read_ground_truth
 from descbench.datasets.places import PlaceLabels
@@ -13,10 +16,22 @@ from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.metrics.chance import chance_of_labels, chance_of_places
 from descbench.metrics.places import find_first_hits, find_warnings, recalls
 from descbench.metrics.revisited import KAPPAS, classic_scores, revisited_scores
-from descbench.retrieval.ranking import Ranking, count_searched, read_ranking
+from descbench.metrics.unreadable import Unreadable, find_unreadable
+from descbench.retrieval.ranking import Ranking, count_searched, found_images, read_ranking
+
+# Stands for images that were not found: no dataset, no distractor set has such an id.
+_NOT_FOUND = np.iinfo(np.int64).min
 
 
-def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: Path | None = None) -> None:
+def score_ranking(
+    ranking: Path,
+    ground_truth: Path,
+    output: Path,
+    *,
+    left_out: Path | None = None,
+    query_shards: Sequence[Path] = (),
+    manifest: Path | None = None,
+) -> None:
     """Score a ranking.
 
     The JSON holds ``protocol``, ``num_queries``, ``metrics`` (``map_medium``, ``mp@10_medium``...; for
@@ -25,7 +40,12 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
 
     For protocol ``places`` the metrics are ``recall@1``, ``recall@5_night``..., ``per_query`` holds
     ``first_hit`` (rank from 1, null for none), and there are ``queries_without_positive``, ``radius`` (metres),
-    ``one_per``, ``other_time`` (the rules of the dataset) and ``warnings``.
+    ``one_per``, ``other_time`` (the rules of the dataset), ``warnings``, and ``num_ranked`` (images that
+    can count in a ranking). Recall is given at the depths up to that number.
+
+    Queries without features (they could not be read, or gave none) count as missed, and images without features
+    are never found: ``unreadable_queries`` and ``unreadable_images`` count them, and ``unreadable`` names the first
+    hundred.
 
     ``chance`` holds what a random order of the database is expected to score; of mean average precision only where
     the whole database was ranked.
@@ -36,6 +56,8 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
         ranking, ground_truth: files of the stages before.
         output: the scores file to write.
         left_out: what :func:`descbench.datasets.build.build_manifest` lists there; None: nothing.
+        query_shards: features of the queries, which hold the reasons why some could not be read.
+        manifest: of the dataset, for the paths of images that could not be read.
 
     Raises:
         DataError: the dataset has no ground truth, the ranking is of another set of queries, or too short.
@@ -47,6 +69,7 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
             f"ask for the ranking itself ({ranking}) instead of its scores."
         )
     ranked = read_ranking(ranking)
+    unreadable = find_unreadable(ranked, ranking, query_shards, manifest)
     if isinstance(truth, PlaceLabels):
         check_queries(ranked, len(truth.positives), ranking, ground_truth)
         scores = _score_places(ranked, truth, ranking)
@@ -55,8 +78,9 @@ def score_ranking(ranking: Path, ground_truth: Path, output: Path, *, left_out: 
     else:
         check_queries(ranked, len(truth.queries), ranking, ground_truth)
         scores = _score_labels(ranked, truth, ranking)
+    _tell(unreadable, ranking)
     files = [] if left_out is None else read_json(left_out, "list of what was left out")["files"]
-    write_checked_json(output, scores | ({"left_out": files} if files else {}))
+    write_checked_json(output, scores | unreadable.record() | ({"left_out": files} if files else {}))
 
 
 def read_scores(path: Path) -> dict[str, Any]:
@@ -75,10 +99,18 @@ def read_scores(path: Path) -> dict[str, Any]:
     return scores
 
 
+def _tell(unreadable: Unreadable, ranking: Path) -> None:
+    if unreadable.queries:
+        logging.warning("%s: %d queries without features count as missed", ranking, unreadable.queries)
+    if unreadable.images:
+        logging.warning("%s: %d images without features are never found", ranking, unreadable.images)
+
+
 def _score_labels(ranked: Ranking, truth: GroundTruth, ranking: Path) -> dict[str, Any]:
     revisited, width = truth.protocol == "revisited", ranked.image_ids.shape[1]
     compute = revisited_scores if revisited else classic_scores
-    metrics, per_query = _split(compute(ranked.image_ids.T, truth.queries, KAPPAS))
+    found = np.where(found_images(ranked), ranked.image_ids, _NOT_FOUND)
+    metrics, per_query = _split(compute(found.T, truth.queries, KAPPAS))
     complete = width == count_searched(ranking)
     return {
         "protocol": truth.protocol,
@@ -93,7 +125,7 @@ def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[st
     searched = count_searched(ranking)
     complete = ranked.image_ids.shape[1] == searched
     try:
-        hits = find_first_hits(ranked.image_ids, truth, complete=complete)
+        hits = find_first_hits(ranked.image_ids, truth, complete=complete, found=found_images(ranked))
     except DataError as error:
         raise DataError(f"{ranking}: {error}") from None
     return {
@@ -103,6 +135,7 @@ def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[st
         "radius": truth.radius,
         "one_per": truth.one_per,
         "other_time": bool(truth.query_times),
+        "num_ranked": hits.reach,
         "metrics": recalls(hits, truth.conditions),
         "chance": chance_of_places(truth, searched, hits.depths),
         "per_query": {"first_hit": [rank or None for rank in hits.ranks.tolist()]},

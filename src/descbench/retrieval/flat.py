@@ -43,8 +43,8 @@ def search_flat(
 ) -> None:
     """Rank database images by the similarity of their global descriptors with each query's.
 
-    A query without descriptor (an image that could not be read) has score 0 for all images; a database
-    image without descriptor has score NaN, and so comes last.
+    A database image without descriptor (it could not be read) has score NaN, and so comes last; a query
+    without descriptor has score NaN for all images: it found nothing.
 
     Args:
         query_shards, database_shards: feature shards of kind global, in order; those of the database may begin
@@ -73,7 +73,9 @@ def search_flat(
         width = total if top_k is None else min(top_k, total)
         info = database[0].info
         made_from = {"features": info.features, "checkpoint": info.checkpoint, "measure": measure, "dim": dim}
-        part = PartInfo(first - num_distractors, total, made_from)
+        absent = np.flatnonzero(np.concatenate([reader.counts() == 0 for reader in database]))
+        without = tuple((first - num_distractors + absent).tolist())
+        part = PartInfo(first - num_distractors, total, made_from, without)
         writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
         images = min(_IMAGES, _rows(_IMAGE_BYTES, 4 * database[0].dim))
         # A ranked or measured image takes about four numbers of eight bytes.
@@ -117,7 +119,7 @@ def _search_block(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions in the database and scores (rows, width) of a block of queries."""
     ids = np.tile(np.arange(width), (len(queries.present), 1))
-    scores = np.zeros(ids.shape)
+    scores = np.full(ids.shape, np.nan)
     if not len(queries.vectors) or not width:
         return ids, scores
     with queries.named():

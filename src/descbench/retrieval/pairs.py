@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,15 @@ def write_pairs_file(
     """Write ``query, map, score`` rows, best first, queries in their order.
 
     A map image of the query's own name is left out without counting: of a map against itself that is the
-    image itself, else another file of the same relative path, as the original does.
+    image itself, else another file of the same relative path, as the original does. Images that could not be
+    compared (NaN) are left out.
     """
     lines = [_HEADER]
     for query, ids, scores in zip(ranking.query_ids, ranking.image_ids, ranking.scores, strict=True):
         name = queries[query]
-        others = [(images[i], score) for i, score in zip(ids, scores, strict=True) if images[i] != name]
+        others = [
+            (images[i], score) for i, score in zip(ids, scores, strict=True) if images[i] != name and not isnan(score)
+        ]
         lines += [f"{name}, {image}, {score:g}" for image, score in others[:top_k]]
     with atomic_path(output) as temporary:
         Path(temporary).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,7 +1,10 @@
 """Rankings: database ids of each query, best first, and the exact merge of partial ones.
 
 Order: descending score, equal scores by ascending image id, NaN last (also by id). Layout:
-``query_ids (Q)`` int64, ``image_ids (Q, k)`` int64, ``scores (Q, k)`` float64.
+``query_ids (Q)`` int64, ``image_ids (Q, k)`` int64, ``scores (Q, k)`` float64, ``without_features`` int64.
+
+A score of NaN says that the image could not be compared with the query, because one of the two has no features
+(it could not be read, or gave none): such an image is in the list, but was not found.
 """
 
 from __future__ import annotations
@@ -47,11 +50,20 @@ class PartInfo:
         first_image: id of the first image that was searched; negative for distractors.
         num_images: number of consecutive images that were searched.
         made_from: digests and settings that all parts of one ranking share.
+        without_features: ids of the searched images that have no features.
+        asks_itself: the queries are the searched images, and each is left out of its own ranking.
     """
 
     first_image: int
     num_images: int
     made_from: Mapping[str, Any]
+    without_features: tuple[int, ...] = ()
+    asks_itself: bool = False
+
+    @property
+    def num_ranked(self) -> int:
+        """Images that a whole ranking of one query holds."""
+        return self.num_images - self.asks_itself
 
 
 class RankingWriter:
@@ -75,9 +87,11 @@ def ranking_writer(path: Path, info: PartInfo, query_ids: np.ndarray, width: int
     attributes = {
         "first_image": info.first_image,
         "num_images": info.num_images,
+        "asks_itself": int(info.asks_itself),
         "made_from": json.dumps(info.made_from, sort_keys=True),
     }
     with created(path, _KIND, FORMAT_VERSION, attributes) as file:
+        file.put("without_features", np.asarray(info.without_features, np.int64))
         yield RankingWriter(file, query_ids, width)
 
 
@@ -123,17 +137,33 @@ def check_rows(info: PartInfo, query_ids: np.ndarray, image_ids: np.ndarray, sco
 
 def _head(file: Hdf5Reader) -> tuple[PartInfo, np.ndarray]:
     """What a ranking covers, and its queries (Q,)."""
-    info = PartInfo(file.number("first_image"), file.number("num_images"), read_mapping(file.text("made_from")))
+    first, number = file.number("first_image"), file.number("num_images")
+    without = file.array("without_features", np.int64)
+    made_from, itself = read_mapping(file.text("made_from")), bool(file.number("asks_itself"))
+    info = PartInfo(first, number, made_from, tuple(without.tolist()), itself)
     query_ids = file.array("query_ids", np.int64)
-    if info.num_images < 0 or (np.diff(query_ids) <= 0).any():
+    if number < 0 or (np.diff(query_ids) <= 0).any():
         raise ValueError("queries that do not ascend, or a negative number of images")
+    if len(without) and not (first <= without[0] and (np.diff(without) > 0).all() and without[-1] < first + number):
+        raise ValueError("images without features that were not searched, or that do not ascend")
     return info, query_ids
 
 
 def count_searched(path: Path) -> int:
     """Number of images that a ranking was made of; more than it holds where it was cut."""
     with opened(path, _KIND, FORMAT_VERSION) as file:
-        return file.number("num_images")
+        return _head(file)[0].num_ranked
+
+
+def images_without_features(path: Path) -> tuple[int, ...]:
+    """Ids of the images that a ranking was made of but that have no features."""
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        return _head(file)[0].without_features
+
+
+def found_images(ranking: Ranking) -> np.ndarray:
+    """Which entries of a ranking were found (Q, k) bool: all but those that could not be compared."""
+    return ~np.isnan(ranking.scores)
 
 
 def rank_scores(image_ids: np.ndarray, scores: np.ndarray, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +206,7 @@ def merge_rankings(
 ) -> None:
     """Merge rankings of the same queries over different images.
 
-    A query that is missing from the parts becomes a row in which all images have score 0, so that
+    A query that is missing from the parts becomes a row in which all images have score NaN, so that
     rows never shift against the ground truth.
 
     Args:
@@ -205,7 +235,8 @@ def merge_rankings(
     total = searched - asks_itself
     if total < 1:
         raise DataError(f"{output}: the only image of this dataset would be searched for itself; add photographs.")
-    merged = PartInfo(first.first_image, total, first.made_from)
+    without = tuple(image for path in ordered for image in infos[path][0].without_features)
+    merged = PartInfo(first.first_image, searched, first.made_from, without, asks_itself)
     width = total if top_k is None else min(top_k, total)
     with ranking_writer(output, merged, np.arange(num_queries), width) as writer:
         step = max(1, _BLOCK_BYTES // (16 * max(1, total)))
@@ -217,7 +248,7 @@ def merge_rankings(
         every_id = np.arange(merged.first_image, merged.first_image + searched)
         for query in np.setdiff1d(np.arange(num_queries), query_ids):
             kept = _others(every_id, query, width) if asks_itself else slice(width)
-            writer.write(query, every_id[kept][None], np.zeros((1, width)))
+            writer.write(query, every_id[kept][None], np.full((1, width), np.nan))
 
 
 def _others(image_ids: np.ndarray, query: int, width: int) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader, check_shard
 from descbench.io.digests import same
-from descbench.retrieval.asmk import Searcher
+from descbench.retrieval.asmk import Aggregated, Searcher
 from descbench.retrieval.index import Aggregator, IndexInfo, read_index
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 from descbench.retrieval.statistics import read_statistics
@@ -37,7 +39,9 @@ def search_index(
 ) -> None:
     """Rank the images of one index shard for every query.
 
-    Scores are final: they do not depend on what other shards hold, except through ``statistics``.
+    An image without features (it could not be read, or gave none) has score NaN for every query and so comes last;
+    a query without features has score NaN for all images: it found nothing. Other scores are final: they do not
+    depend on what other shards hold, except through ``statistics``.
 
     Args:
         query_shards: feature shards of the queries, in order.
@@ -55,7 +59,7 @@ def search_index(
 
     Raises:
         StaleFileError: index, codebook, statistics or queries do not belong together.
-        DataError: a damaged file, or descriptors that are not finite.
+        DataError: a damaged file, descriptors that are not finite, or scores that are not.
     """
     info, lists = read_index(index)
     binary = lists.binary
@@ -68,18 +72,58 @@ def search_index(
     except ValueError as error:
         raise DataError(f"{index}: damaged index shard ({error}); delete it and run again.") from error
     settings |= {"n": n, "multiple_assignment": multiple_assignment, "idf": statistics is not None}
-    part = PartInfo(info.first_image - num_distractors, info.num_images, _made_from(info, settings))
+    first = info.first_image - num_distractors
+    empty = np.flatnonzero(lists.image_norms() == 0)
+    made_from = _made_from(info, settings)
+    part = PartInfo(first, info.num_images, made_from, tuple((first + empty).tolist()))
+    search = _Search(searcher, empty, lists.image_norms(idf) > 0, idf)
     with ExitStack() as stack:
         readers = [stack.enter_context(ShardReader(path)) for path in query_shards]
         for reader in readers:
             check_shard(reader, features=info.features, checkpoint=info.checkpoint)
-        _write_rows(readers, aggregator, searcher, part, output, top_k)
+        _write_rows(readers, aggregator, search, part, output, top_k)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search that knows which images and queries cannot be compared.
+
+    Attributes:
+        searcher: of the inverted file.
+        empty: positions of images without features.
+        weighted: (num_images,) bool: images that have a word of some idf; the others score NaN, as in the original.
+        idf: (K,) of the words; None = 1.
+    """
+
+    searcher: Searcher
+    empty: np.ndarray
+    weighted: np.ndarray
+    idf: np.ndarray | None
+
+    def scores(self, queries: Aggregated, query_ids: np.ndarray) -> np.ndarray:
+        """(queries, num_images) float64; NaN for what cannot be compared, and for nothing else.
+
+        Raises:
+            DataError: other scores are not finite.
+        """
+        scores = self.searcher.search(queries)
+        for row, (low, high) in enumerate(pairwise(queries.offsets)):
+            if low == high or (self.idf is not None and not self.idf[queries.words[low:high]].any()):
+                scores[row] = np.nan
+            elif not np.isfinite(scores[row, self.weighted]).all():
+                raise DataError(
+                    f"query {query_ids[row]}: some scores are NaN or infinite; with this `alpha` and "
+                    "`similarity_threshold` a similarity has no finite power. Set the threshold to 0 or more, or "
+                    "`alpha` to a whole number."
+                )
+        scores[:, self.empty] = np.nan
+        return scores
 
 
 def _write_rows(
     readers: Sequence[ShardReader],
     aggregator: Aggregator,
-    searcher: Searcher,
+    search: _Search,
     part: PartInfo,
     output: Path,
     top_k: int | None,
@@ -92,7 +136,7 @@ def _write_rows(
         row = 0
         for reader in readers:
             for queries in aggregator.blocks(reader, _QUERIES):
-                writer.write(row, *rank_scores(ids, searcher.search(queries), top_k))
+                writer.write(row, *rank_scores(ids, search.scores(queries, query_ids[row:]), top_k))
                 row += len(queries.offsets) - 1
 
 

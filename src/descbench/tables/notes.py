@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from descbench.config.models import Table
 from descbench.metrics.score import read_scores
@@ -13,7 +15,9 @@ _SHOWN = 5
 
 
 def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
-    """What stands under a table: :func:`place_notes`, and one line for each dataset that files were left out of."""
+    """What stands under a table: :func:`place_notes`, then what could not be read, and one line for each dataset that
+    files were left out of.
+    """
     left: dict[str, list[dict[str, str]]] = {}
     for cell in _cells(table):
         if cell in scores:
@@ -25,7 +29,32 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
         for dataset, files in left.items()
         if files
     ]
-    return [*place_notes(table, scores), *lines]
+    return [*place_notes(table, scores), *_unreadable(table, scores), *lines]
+
+
+def _unreadable(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
+    """One line for each cell whose queries or images had no features, and for each depth beyond a database."""
+    lines: dict[str, None] = {}
+    for row in table.rows:
+        for column in table.columns:
+            cell = row.method, column.dataset
+            if cell not in scores:
+                continue
+            content = json.loads(scores[cell].read_text(encoding="utf-8"))
+            what = {"queries": "count as missed", "images": "are never found"}
+            for kind, consequence in what.items():
+                if number := content.get(f"unreadable_{kind}"):
+                    lines[f"{row.method} on {column.dataset}: {number} unreadable {kind} {consequence}."] = None
+            if is_beyond(column.metric, content):
+                most = f"no more than {content['num_ranked']} images can count"
+                lines[f"{column.dataset}: no {column.metric}, since {most}."] = None
+    return list(lines)
+
+
+def is_beyond(metric: str, scores: Mapping[str, Any]) -> bool:
+    """Whether a metric is a recall at a depth that the database of these scores does not reach."""
+    depth = re.match(r"recall@(\d+)", metric)
+    return depth is not None and "num_ranked" in scores and int(depth[1]) > scores["num_ranked"]
 
 
 def place_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from descbench.features.images import load_image
 from descbench.io.atomic import write_text
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
-from descbench.retrieval.ranking import read_ranking
+from descbench.retrieval.ranking import found_images, read_ranking
 from descbench.tables.places_map import draw_map
 
 _RESULTS = 5
@@ -47,6 +48,7 @@ class _Outcome:
     queries: Sequence[ManifestRow]
     labels: PlaceLabels
     image_ids: np.ndarray
+    found: np.ndarray
     ranks: np.ndarray
 
 
@@ -60,6 +62,8 @@ def show_places(
     method: str,
     dataset: str,
     queries: int = 24,
+    reading: Mapping[str, Any] | None = None,
+    on_bad_image: Literal["stop", "skip"] = "stop",
 ) -> None:
     """Write a page that needs no other file: a map of all queries, and results of some with small pictures.
 
@@ -74,13 +78,17 @@ def show_places(
         output: the page (HTML).
         method, dataset: names for the heading.
         queries: number of queries that are shown with pictures.
+        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        on_bad_image: ``skip``: a picture that cannot be read is a drawing with the reason.
 
     Raises:
         DataError: no place-recognition labels, a ranking of other queries or images, images without positions,
             or a picture that is missing or damaged; the file is named.
     """
     result = _read(ranking, ground_truth, manifest)
-    write_text(output, _page(result, f"{method} on {dataset}", queries, _pictures(image_root)))
+    write_text(
+        output, _page(result, f"{method} on {dataset}", queries, _pictures(image_root, reading or {}, on_bad_image))
+    )
 
 
 def choose_worst(ranks: np.ndarray, number: int) -> np.ndarray:
@@ -115,8 +123,9 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path) -> _Outcome:
     unplaced = next((row for row in (*database, *queries) if row.easting is None or row.northing is None), None)
     if unplaced is not None:
         raise DataError(f"{manifest}: {unplaced.path} has no position; rebuild the manifest.")
-    ranks = find_first_hits(ranked.image_ids, labels, complete=True).ranks
-    return _Outcome(database, queries, labels, ranked.image_ids, ranks)
+    found = found_images(ranked)
+    ranks = find_first_hits(ranked.image_ids, labels, complete=True, found=found).ranks
+    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks)
 
 
 def _page(result: _Outcome, title: str, queries: int, picture: Callable[[str], str]) -> str:
@@ -162,7 +171,9 @@ def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[s
     if not result.labels.positives[query]:
         first = f"no database image lies within {result.labels.radius:g} m"
     items = [_figure("query", f"query {query}", f"<strong>query</strong> {escape(row.path)}", picture(row.path))]
-    counted = what_counts(result.image_ids[query], query, result.labels, times)[:_RESULTS]
+    if not result.found[query].any():
+        first = "could not be read, and counts as missed"
+    counted = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)[:_RESULTS]
     for place, image in enumerate(counted.tolist(), start=1):
         items.append(_result(result, query, place, image, picture))
     return f'<section id="query-{query}"><h3>Query {query}: {first}</h3><ul>{"".join(items)}</ul></section>'
@@ -188,17 +199,34 @@ def _figure(kind: str, alt: str, caption: str, source: str) -> str:
     )
 
 
-def _pictures(root: Path) -> Callable[[str], str]:
+def _pictures(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[str], str]:
     """A function from a path of the manifest to its thumbnail as a data address; each is read once."""
 
     @cache
     def picture(path: str) -> str:
         stream = io.BytesIO()
-        pixels = load_image(root / path, _THUMBNAIL).pixels
+        try:
+            pixels = load_image(root / path, _THUMBNAIL, **reading).pixels
+        except DataError as error:
+            if on_bad_image == "stop":
+                raise
+            return _placeholder(str(error))
         Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
         return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
     return picture
+
+
+def _placeholder(reason: str) -> str:
+    """A data address of a grey drawing that says why there is no picture."""
+    lines = [reason[start : start + 26] for start in range(0, min(len(reason), 26 * 8), 26)]
+    words = "".join(f'<text x="4" y="{14 + 13 * n}">{escape(line)}</text>' for n, line in enumerate(lines))
+    drawing = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_THUMBNAIL}" height="120" font-size="11" '
+        f'font-family="sans-serif"><title>{escape(reason)}</title><rect width="100%" height="100%" fill="#d5dae1"/>'
+        f"{words}</svg>"
+    )
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode("utf-8")).decode("ascii")
 
 
 def _places(rows: Sequence[ManifestRow]) -> np.ndarray:

@@ -13,7 +13,7 @@ from descbench.config.models import Column, Figure, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
 from descbench.metrics.score import read_scores
-from descbench.tables.notes import Cell, table_notes
+from descbench.tables.notes import Cell, is_beyond, table_notes
 from descbench.tables.text import csv_text, markdown_text
 
 COLUMNS = (
@@ -162,8 +162,11 @@ def _figure(row: TableRow, column: Column) -> Figure | None:
 
 
 def _points(scores: Path, metric: str) -> float | None:
-    """A metric in points, two decimals as the originals print it; None where it is undefined (NaN)."""
-    metrics = read_scores(scores)["metrics"]
+    """A metric in points, two decimals as the originals print it; None where it is NaN or beyond the database."""
+    content = read_scores(scores)
+    metrics = content["metrics"]
+    if is_beyond(metric, content):
+        return None
     if metric not in metrics:
         raise DataError(f"{scores}: no metric {metric!r}; this file has {', '.join(sorted(metrics))}.")
     return None if metrics[metric] is None else round(100 * metrics[metric], 2)
