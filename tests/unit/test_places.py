@@ -438,7 +438,7 @@ def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
     _score(tmp_path, [[1, 0]], _labels((1,)))
     cell = ("netvlad", "streets")
     build_table("t", table, {cell: tmp_path / "s.json"}, {cell: "p.json"}, tmp_path / "t.csv", tmp_path / "t.md")
-    assert "recall@50,,p.json" in (tmp_path / "t.csv").read_text()
+    assert "recall@50,," in (tmp_path / "t.csv").read_text()
     assert "streets: no recall@50, since no more than 2 images can count" in (tmp_path / "t.md").read_text()
 
 
