@@ -40,7 +40,7 @@ def _unreadable(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
             cell = row.method, column.dataset
             if cell not in scores:
                 continue
-            content = json.loads(scores[cell].read_text(encoding="utf-8"))
+            content = read_scores(scores[cell])
             what = {"queries": "count as missed", "images": "are never found"}
             for kind, consequence in what.items():
                 if number := content.get(f"unreadable_{kind}"):
