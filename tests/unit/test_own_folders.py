@@ -64,7 +64,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_an_image_is_refused_by_name_or_left_out(tmp_path, name):
+def test_what_cannot_be_an_image_is_refused_or_left_out(tmp_path, name):
     make, reason = BAD[name]
     photo(tmp_path / "mine/good.png")
     make(tmp_path / "mine" / name)

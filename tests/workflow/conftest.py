@@ -17,6 +17,9 @@ import yaml
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import option_lists  # noqa: E402 - from the folder just added
+from in_process import Bench, merged  # noqa: E402
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -70,3 +73,21 @@ def finished(tmp_path_factory, project) -> Workplace:
     work = make_workplace(tmp_path_factory.mktemp("finished") / "work", project)
     work.run("--cores", str(min(2, os.cpu_count() or 1)), "results/table2.csv", "results/report.html")
     return work
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, project) -> Bench:
+    """A tiny town where options are executed in this process, with everything under them made once."""
+    folder = tmp_path_factory.mktemp("options") / "base"
+    shutil.copytree(project / "config", folder / "config")
+    tiny, options = (yaml.safe_load((HERE / name).read_text()) for name in ("tiny.yaml", "options.yaml"))
+    bench = Bench(folder, project, merged(tiny, options))
+    option_lists.write_inputs(folder)
+    bench.make("data/datasets/toytown.json")
+    option_lists.write_lists(folder / "data/datasets")
+    bench.make(
+        "results/scores/own_asmk/alderford.json",
+        "results/rankings/own/alderford.h5",
+        "results/rankings/own/photos_noise.h5",
+    )
+    return bench

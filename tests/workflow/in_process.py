@@ -11,10 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.script import Snakemake
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+HERE = Path(__file__).parent
+
+
+def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Configuration with another one laid over it."""
+    both = {
+        key: merged(one[key], value) if isinstance(one.get(key), dict) and isinstance(value, dict) else value
+        for key, value in other.items()
+    }
+    return {**one, **both}
 
 
 class RefusedError(Exception):
@@ -42,9 +55,17 @@ class Bench:
             RefusedError: with the log of the job that was refused.
         """
         ran = []
-        for job in self._plan(targets, overlay or {}, anew):
-            self._run(job)
-            ran.append(job.rule.name)
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.syspath_prepend(HERE)
+            torch.set_num_threads(1)
+            try:
+                for job in self._plan(targets, overlay or {}, anew):
+                    self._run(job)
+                    ran.append(job.rule.name)
+            finally:
+                torch.set_num_threads(threads)
         return ran
 
     def copy(self, name: str) -> Bench:
@@ -54,7 +75,6 @@ class Bench:
         return Bench(folder, self.project, self.config)
 
     def _plan(self, targets: Iterable[str], overlay: dict[str, Any], anew: Iterable[str]) -> list[Any]:
-        os.chdir(self.folder)
         files = []
         for name, content in (("bench.yaml", self.config), ("overlay.yaml", overlay)):
             path = self.folder / name

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import option_looks as look
 import torch
 from PIL import Image
 from tiny_networks import whole
 
+from descbench.config.networks import HowModel, NetVladModel
+from descbench.models.checkpoints import build_network
+
+HOW = {"architecture": "how", "backbone": "resnet18", "dim": 8, "weights": {"source": "random"}}
+ALEXNET = {"architecture": "netvlad", "backbone": "alexnet", "clusters": 2, "weights": {"source": "random"}}
+STREETS = {
+    "format": "dbstruct",
+    "generator": "toytown",
+    "struct": "toytown/streets/datasets/toytown_train.mat",
+    "images": "toytown/streets",
+    "queries": "toytown/streets/queries_real",
+}
 BRIEF = {"image_size": 48, "epochs": 1, "negatives": 1, "batch": 2, "learning_rate": 1e-2, "workers": 0}
 TUPLES = {**BRIEF, "dataset": "toytown_sfm", "queries": 4, "pool": 20}
 
@@ -113,6 +127,52 @@ def write_inputs(folder: Path) -> None:
         (folder / f"data/datasets/{name}.txt").write_text("".join(lines))
     torch.manual_seed(9)
     torch.save(whole().state_dict(), folder / "w.pth")
+    (folder / "deep").mkdir()
+    Image.fromarray(random.integers(0, 4000, (48, 64), np.uint16)).save(folder / "deep/a.png")
+    (folder / "more.yaml").write_text("models: {own: {mean: [0.1, 0.2, 0.3]}}\n")
+    for seed, name in enumerate(("one.pth", "two.pth")):
+        torch.manual_seed(seed)
+        torch.save(_as_published(HowModel.model_validate(HOW)), folder / name)
+        alexnet = build_network(NetVladModel.model_validate(ALEXNET)).state_dict()
+        state = {k.replace("encoder.", "features."): v for k, v in alexnet.items() if k.startswith("encoder.")}
+        torch.save(state, folder / f"alex_{name}")
+
+
+def _as_published(model: HowModel) -> dict[str, Any]:
+    """A checkpoint in the authors' form."""
+    net = {
+        "architecture": model.backbone,
+        "skip_layer": model.skip_layer,
+        "dim_reduction": {"dim": model.dim},
+        "smoothing": {"kernel_size": model.smoothing},
+        "runtime": {"mean_std": [[0.4, 0.5, 0.6], [0.1, 0.2, 0.3]]},
+    }
+    return {
+        "epoch": 5,
+        "meta": {},
+        "state_dict": build_network(model).state_dict(),
+        "net_params": net,
+        "_version": "how/2020",
+    }
+
+
+def write_lists(datasets: Path) -> None:
+    """Other lists and labels of the drawn images: easy and hard ones change places, half of the training pairs."""
+    with open(datasets / "toytown/test/alderford/gnd_alderford.pkl", "rb") as stream:
+        truth = pickle.load(stream)
+    for labels in truth["gnd"]:
+        labels["easy"], labels["hard"] = labels["hard"], labels["easy"]
+    (datasets / "swapped.pkl").write_bytes(pickle.dumps(truth))
+    folder = datasets / "toytown/train/retrieval-SfM-120k"
+    with open(folder / "retrieval-SfM-120k.pkl", "rb") as stream:
+        splits = pickle.load(stream)
+    for key in ("qidxs", "pidxs"):
+        splits["train"][key] = splits["train"][key][::2]
+    (datasets / "less_sfm.pkl").write_bytes(pickle.dumps(splits))
+    with open(folder / "retrieval-SfM-120k-val-eccv2020.pkl", "rb") as stream:
+        val = pickle.load(stream)
+    val["gnd"] = [{**labels, "ok": labels["ok"][:1]} for labels in val["gnd"]]
+    (datasets / "less_val.pkl").write_bytes(pickle.dumps(val))
 
 
 # Options of weights that are learned from images, after which they are others.
@@ -145,6 +205,40 @@ LEARNED: list[tuple[str, str, str, dict[str, Any]]] = [
 BLOCKS = {"AsmkMethod.codebook", "AsmkMethod.index", "AsmkMethod.idf", "AsmkMethod.query", "OwnModel.weights"}
 # Keys that another test executes.
 ELSEWHERE = {
+    "Config.training_gpus": "unit/test_several_gpus.py::test_two_processes_go_on_as_one_does",
+    "Config.keep_raw": "workflow/test_downloads.py::test_files_of_which_none_are_kept_go_away",
+    "Unpack.to": "workflow/test_downloads.py::test_files_of_which_none_are_kept_go_away",
+    "Unpack.archive": "unit/test_evil_archives.py::test_a_kind_that_no_name_says",
+    "Unpack.members": "unit/test_evil_archives.py::test_bounds_are_of_the_source",
+    "Unpack.size": "unit/test_evil_archives.py::test_bounds_are_of_the_source",
+    "Unpack.ratio": "unit/test_evil_archives.py::test_bombs_below_the_free_space",
+    "Source.size": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
+    "Source.git_blob_sha1": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
+    "Source.layout": "unit/test_download.py::test_sources_on_request_are_never_fetched",
+    "GemModel.whitening_set": "golden/test_gem.py::test_the_training_set_of_the_whitening_is_named",
+    "FolderDataset.on_bad_file": "unit/test_own_folders.py::test_what_cannot_be_an_image_is_refused_or_left_out",
+    "UtmNamesDataset.on_bad_file": "workflow/test_own_photographs.py::test_files_that_are_left_out_are_said",
+    "GlobalFeatures.truncated_images": "workflow/test_option_runs.py::test_truncated_images",
+    "LocalFeatures.truncated_images": "workflow/test_option_runs.py::test_truncated_images",
+    "Config.data_dir": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "StreetSplit.panoramas": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "StreetSplit.queries": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Streets.height": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Streets.width": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Streets.yaws": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.cities": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.clusters": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.database_per_city": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.height": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.images_per_cluster": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.landmarks_per_city": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.queries_per_city": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "Toytown.width": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    "DatasetBase.generator": "workflow/test_option_runs.py::test_datasets_need_what_their_blocks_name",
+    "DatasetBase.sources": "workflow/test_option_runs.py::test_datasets_need_what_their_blocks_name",
+    "DatasetBase.image_sources": "workflow/test_option_runs.py::test_datasets_need_what_their_blocks_name",
+    "NetVladTraining.amp": "workflow/test_option_runs.py::test_mixed_precision_changes_nothing_on_the_cpu",
+    "TupleTraining.amp": "workflow/test_option_runs.py::test_mixed_precision_changes_nothing_on_the_cpu",
     "ClusteredWeights.alpha": "unit/test_netvlad_weights.py::test_the_slips_of_pytorch_netvlad",
     "Config.backend": "unit/test_backends.py::test_extraction",
     "Config.device": "unit/test_extract.py::test_device",
@@ -203,77 +297,229 @@ TOLD = {
     "Table.title": "a heading",
     "TableRow.label": "a heading",
 }
-# Keys that no test executes through the workflow's scripts so far; new keys do not belong here.
-NOT_EXECUTED = {
-    "ClusteredWeights.iterations",
-    "Column.dataset",
-    "Column.metric",
-    "Config.catalog",
-    "Config.data_dir",
-    "Config.keep_raw",
-    "Config.training_gpus",
-    "DatasetBase.generator",
-    "DatasetBase.image_sources",
-    "DatasetBase.sources",
-    "Figure.dataset",
-    "Figure.metric",
-    "Figure.tolerance",
-    "GemModel.backbone",
-    "GemModel.whitening",
-    "ImagenetWeights.file",
-    "LocalFeatures.model",
-    "NetVladModel.backbone",
-    "NetVladTraining.amp",
-    "NetVladTraining.dataset",
-    "NetVladTraining.patience",
-    "OfficialWeights.file",
-    "PlaceValidation.dataset",
-    "PlaceValidation.every",
-    "PlaceValidation.image_size",
-    "PlaceValidation.metric",
-    "RevisitopDataset.ground_truth",
-    "SfmValDataset.ground_truth",
-    "Source.git_blob_sha1",
-    "Source.layout",
-    "Source.size",
-    "StreetSplit.panoramas",
-    "StreetSplit.queries",
-    "Streets.height",
-    "Streets.width",
-    "Streets.yaws",
-    "Table.tolerance",
-    "Table.when_asked",
-    "TableRow.method",
-    "Toytown.cities",
-    "Toytown.clusters",
-    "Toytown.database_per_city",
-    "Toytown.height",
-    "Toytown.images_per_cluster",
-    "Toytown.landmarks_per_city",
-    "Toytown.queries_per_city",
-    "Toytown.width",
-    "TupleTraining.amp",
-    "TupleTraining.dataset",
-    "TupleTraining.gamma",
-    "Unpack.to",
-    "Validation.codebook_images",
-    "Validation.codebook_size",
-    "Validation.dataset",
-    "Validation.metric",
-    "Validation.n",
-    "Validation.scales",
-    "WeightsFromImages.role",
-    "WeightsFromImages.start",
-    "WhitenedWeights.role",
-    "FolderDataset.on_bad_file",
-    "GemModel.whitening_set",
-    "GlobalFeatures.deep_images",
-    "GlobalFeatures.truncated_images",
-    "LocalFeatures.deep_images",
-    "LocalFeatures.truncated_images",
-    "Unpack.archive",
-    "Unpack.members",
-    "Unpack.ratio",
-    "Unpack.size",
-    "UtmNamesDataset.on_bad_file",
+
+
+def _training(name: str, **block: Any) -> dict[str, Any]:
+    """Configuration under options of one training."""
+    return {**TRAININGS, "training": {**TRAININGS["training"], name: {**TRAININGS["training"][name], **block}}}
+
+
+VALIDATION = {
+    "dataset": "alderford",
+    "metric": "map_hard",
+    "every": 1,
+    "image_size": 64,
+    "scales": [1.0],
+    "n": 20,
+    "codebook_size": 8,
+    "codebook_images": 10,
 }
+VALIDATED = _training("how", validation=VALIDATION)
+PLACES = _training("netvlad", epochs=2, validation={"dataset": "streets_val", "image_size": 64, "metric": "recall@1"})
+TABLE, HISTORY = "results/beside.csv", "results/training/{}/history.csv"
+_SCORES, _OURS = look.column("score"), look.column("ours")
+_FIGURE = {"dataset": "alderford", "metric": "map_medium", "paper": 0, "source": "a test"}
+_TWO = [{"dataset": name, "metric": "map_medium", "label": name} for name in ("alderford", "swapped")]
+
+
+def _rows(**changes: Any) -> list[dict[str, Any]]:
+    return [{"label": "ours", "method": "own_asmk", "figures": [{**_FIGURE, **changes}]}]
+
+
+# Key, where it stands, its value, what is made, the rule that runs again, what is another, and what lies under it.
+MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
+    ("Column.metric", "tables.beside.columns", _TWO[:1], TABLE, "build_table", look.column("metric"), {}),
+    (
+        "Column.dataset",
+        "tables.beside.columns",
+        [{"dataset": "swapped", "metric": "map_hard", "label": "H"}],
+        TABLE,
+        "build_table",
+        _OURS,
+        {
+            "tables": {
+                "beside": {
+                    "columns": [{"dataset": "alderford", "metric": "map_hard", "label": "H"}],
+                    "rows": [{"label": "ours", "method": "own_asmk"}],
+                }
+            }
+        },
+    ),
+    ("TableRow.method", "tables.beside.rows", [{"label": "ours", "method": "own"}], TABLE, "build_table", _OURS, {}),
+    ("Figure.metric", "tables.beside.rows", _rows(metric="map_hard"), TABLE, "build_table", look.column("paper"), {}),
+    (
+        "Figure.dataset",
+        "tables.beside.rows",
+        _rows(dataset="swapped"),
+        TABLE,
+        "build_table",
+        look.column("paper"),
+        {"tables": {"beside": {"columns": _TWO}}},
+    ),
+    ("Figure.tolerance", "tables.beside.rows", _rows(tolerance=101), TABLE, "build_table", look.column("verdict"), {}),
+    ("Table.tolerance", "tables.beside.tolerance", 101, TABLE, "build_table", look.column("verdict"), {}),
+    (
+        "Table.when_asked",
+        "tables.beside.when_asked",
+        True,
+        "results/report.html",
+        "build_report",
+        lambda path: 'id="beside"' in look.text(path),
+        {"tables": {"table2": {"rows": [{"label": "x", "method": "own_asmk"}]}}},
+    ),
+    (
+        "Config.catalog",
+        "catalog",
+        ["more.yaml"],
+        "results/features/own/alderford/database/00000.h5",
+        "convert_checkpoint",
+        look.descriptors,
+        {},
+    ),
+    (
+        "LocalFeatures.model",
+        "features.own_local.model",
+        "other",
+        "results/features/own_local/alderford/database/00000.h5",
+        "extract_features",
+        look.descriptors,
+        {"models": {"other": {"architecture": "own", "factory": "tiny_networks:parts", "mean": [0.1, 0.2, 0.3]}}},
+    ),
+    *(
+        (
+            f"{'Local' if name == 'own_local' else 'Global'}Features.deep_images",
+            f"features.{name}.deep_images",
+            "clip",
+            f"results/features/{name}/deep/database/00000.h5",
+            "extract_features",
+            look.descriptors,
+            {},
+        )
+        for name in ("own", "own_local")
+    ),
+    *(
+        (key, f"models.{model}.{name}", value, f"results/checkpoints/{model}.pt", "convert_checkpoint", seen, {})
+        for key, model, name, value, seen in (
+            ("NetVladModel.backbone", "alone", "backbone", "vgg16", look.shapes),
+            ("GemModel.backbone", "gem", "backbone", "resnet50", look.shapes),
+            ("GemModel.whitening", "gem", "whitening", "network", look.shapes),
+            ("OfficialWeights.file", "published", "weights.file", "two.pth", look.weights),
+            ("ImagenetWeights.file", "backbone", "weights.file", "alex_two.pth", look.weights),
+        )
+    ),
+    *(
+        (key, f"models.{model}.weights.{name}", value, f"results/checkpoints/{model}.pt", rule, look.weights, under)
+        for key, model, name, value, rule, under in (
+            ("ClusteredWeights.iterations", "clustered", "iterations", 1, "cluster_descriptors", {}),
+            (
+                "WeightsFromImages.start",
+                "clustered",
+                "start",
+                "seventh",
+                "cluster_descriptors",
+                {"models": {"seventh": {**ALEXNET, "weights": {"source": "random", "seed": 7}}}},
+            ),
+            (
+                "WeightsFromImages.role",
+                "clustered",
+                "role",
+                "query",
+                "cluster_descriptors",
+                {"models": {"clustered": {"weights": {"images": 3}}}},
+            ),
+            (
+                "WhitenedWeights.role",
+                "small_white",
+                "role",
+                "query",
+                "whiten_checkpoint",
+                {"models": {"small_white": {"weights": {"dataset": "alderford", "role": "database", "images": 3}}}},
+            ),
+        )
+    ),
+    *(
+        (
+            key,
+            f"datasets.{dataset}.ground_truth",
+            file,
+            f"results/manifests/{dataset}.gt.json",
+            "build_manifest",
+            look.content,
+            {},
+        )
+        for key, dataset, file in (
+            ("RevisitopDataset.ground_truth", "alderford", "swapped.pkl"),
+            ("SfmValDataset.ground_truth", "val_eccv20", "less_val.pkl"),
+        )
+    ),
+    *(
+        (
+            key,
+            f"training.{name}.{path}",
+            value,
+            f"results/checkpoints/{name}.pt",
+            "train_checkpoint",
+            look.weights,
+            under,
+        )
+        for key, name, path, value, under in (
+            ("TupleTraining.dataset", "how", "dataset", "less_sfm", TRAININGS),
+            (
+                "NetVladTraining.dataset",
+                "netvlad",
+                "dataset",
+                "nearer",
+                {**TRAININGS, "datasets": {"nearer": {**STREETS, "training_radius": 3.0}}},
+            ),
+            ("TupleTraining.gamma", "how", "gamma", 0.01, _training("how", epochs=2)),
+        )
+    ),
+    *(
+        (
+            f"{owner}.{key}",
+            f"training.{name}.validation.{key}",
+            value,
+            HISTORY.format(name),
+            "train_checkpoint",
+            _SCORES,
+            under,
+        )
+        for owner, name, under, changes in (
+            (
+                "Validation",
+                "how",
+                VALIDATED,
+                {
+                    "dataset": "swapped",
+                    "metric": "map_medium",
+                    "image_size": 96,
+                    "scales": [1.0, 0.5],
+                    "codebook_size": 20,
+                    "codebook_images": 3,
+                },
+            ),
+            ("Validation", "how", _training("how", validation={**VALIDATION, "image_size": 96}), {"n": 1}),
+            (
+                "PlaceValidation",
+                "netvlad",
+                PLACES,
+                {"dataset": "streets_test", "metric": "recall@5", "image_size": 48, "every": 2},
+            ),
+        )
+        for key, value in changes.items()
+    ),
+    (
+        "NetVladTraining.patience",
+        "training.netvlad.patience",
+        1,
+        HISTORY.format("netvlad"),
+        "train_checkpoint",
+        lambda path: len(_SCORES(path)),
+        _training(
+            "netvlad",
+            epochs=3,
+            learning_rate=1e-12,
+            validation={"dataset": "streets_val", "image_size": 64, "metric": "recall@1"},
+        ),
+    ),
+]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +87,11 @@ def scales(path: Path) -> set[float]:
         return set(shard.read().scales.round(3).tolist())
 
 
-def stored_type(path: Path) -> str:
+def is_half(path: Path) -> bool:
+    """Whether all descriptors are numbers that float16 has."""
     with ShardReader(path) as shard:
-        return str(shard.read().descriptors.dtype)
+        values = shard.read().descriptors
+    return bool(np.array_equal(values, values.astype(np.float16).astype(values.dtype)))
 
 
 def backend(path: Path) -> str:
@@ -133,6 +137,16 @@ def number_of_images(path: Path) -> int:
 def size_of_jpg(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         return image.size
+
+
+def column(name: str) -> Callable[[Path], list[str]]:
+    """Values of a column of a CSV file."""
+
+    def seen(path: Path) -> list[str]:
+        with open(path, newline="", encoding="utf-8") as stream:
+            return [row[name] for row in csv.DictReader(stream)]
+
+    return seen
 
 
 def content(path: Path) -> Any:

@@ -210,11 +210,6 @@ def test_distractors_are_indexed_and_searched_by_shard(workplace):
     assert jobs["build_index"] == jobs["search_index"] == 201 + 1
 
 
-def test_idf_collects_statistics_first(workplace):
-    jobs = workplace.planned(TABLE, overlay=method(idf={"use_idf": True}))
-    assert jobs["collect_statistics"] == 1
-
-
 def test_wrong_configuration_is_refused_before_any_job(workplace):
     result = workplace.run("-n", TABLE, overlay=method(query={"alpa": 2.0}), check=False)
     assert result.returncode != 0

@@ -89,7 +89,7 @@ class Validator(ABC):
 
 @dataclass(frozen=True)
 class AsmkValidator(Validator):
-    """ASMK search with a codebook learned anew from the network's own descriptors (how.md section 5.5).
+    """ASMK search with a codebook learned anew from the network's own descriptors.
 
     Attributes:
         settings: block of the configuration.
