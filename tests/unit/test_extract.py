@@ -1,7 +1,6 @@
 """Extraction: from images on disk, whole or broken, to a feature shard."""
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from descbench.config.networks import FireModel, GemModel, HowModel, RandomWeigh
 from descbench.datasets.manifest import Manifest, ManifestRow, read_manifest, rows_of, write_manifest
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError
-from descbench.features import extract
 from descbench.features.extract import extract_features
 from descbench.features.images import load_image, to_tensor
 from descbench.features.store import ShardReader
@@ -256,24 +254,6 @@ def test_not_finite(town, checkpoints, tmp_path):
     with pytest.raises(DataError, match=r"s\.h5: not written, image 0 descriptors hold NaN"):
         run(town, tmp_path / "nan.pt")
     assert not (town / "s.h5").exists()
-
-
-def test_progress_in_a_log_file(caplog, monkeypatch):
-    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: False))
-    monkeypatch.setattr(extract, "_LOG_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO):
-        assert list(extract._progress(["a", "b"], 2, "query 0-2")) == ["a", "b"]
-    assert "query 0-2: 1 of 2 images" in caplog.text
-    caplog.clear()
-    monkeypatch.setattr(extract, "_LOG_SECONDS", 10.0)
-    assert list(extract._progress(["a", "b"], 2, "query 0-2")) == ["a", "b"]
-    assert caplog.text == ""
-
-
-def test_progress_on_a_terminal(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert list(extract._progress(["a", "b"], 2, "query 0-2")) == ["a", "b"]
-    assert "query 0-2: 100%" in capsys.readouterr().err
 
 
 def test_device(monkeypatch):

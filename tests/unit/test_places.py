@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 from pathlib import Path
@@ -438,7 +439,10 @@ def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
     _score(tmp_path, [[1, 0]], _labels((1,)))
     cell = ("netvlad", "streets")
     build_table("t", table, {cell: tmp_path / "s.json"}, {cell: "p.json"}, tmp_path / "t.csv", tmp_path / "t.md")
-    assert "recall@50,," in (tmp_path / "t.csv").read_text()
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+        near, far = csv.DictReader(file)
+    assert (near["metric"], near["ours"], near["chance"]) == ("recall@1", "100.0", "50.0")
+    assert (far["metric"], far["ours"], far["chance"], far["provenance"]) == ("recall@50", "", "", "p.json")
     assert "streets: no recall@50, since no more than 2 images can count" in (tmp_path / "t.md").read_text()
 
 

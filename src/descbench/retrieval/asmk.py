@@ -247,9 +247,10 @@ def _values(bits: int, threshold: float, alpha: float) -> tuple[np.ndarray, int]
     The divisor is the padded number of bits, not the number of dimensions: so does the original.
     """
     similarities = 1 - 2 * distance_table(bits)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = similarities**alpha
-    return values.astype(np.float32), int(np.count_nonzero(similarities >= threshold)) - 1
+    # What has no finite power is found in the scores, by the query.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        values = (similarities**alpha).astype(np.float32)
+    return values, int(np.count_nonzero(similarities >= threshold)) - 1
 
 
 def _divide_by_query_norms(scores: np.ndarray, queries: Aggregated, idf: np.ndarray | None) -> None:
