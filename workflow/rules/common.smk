@@ -222,13 +222,6 @@ wildcard_constraints:
     shard=r"\d{5}",
 
 
-onstart:
-    put_back(Path(layout.raw("")))
-    keep_aside(
-        [Path(layout.raw(file)) for file in layout.raw_files()], run_folder()
-    )
-
-
 onsuccess:
     forget_aside(Path(layout.raw("")), run_folder())
     forget(run_folder())
