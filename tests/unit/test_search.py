@@ -27,6 +27,7 @@ from descbench.retrieval.statistics import collect_statistics, compute_idf, read
 
 DATABASE = [3, 0, 5, 9, 1, 6, 6, 0]
 QUERIES = [4, 0, 9, 1]
+UNREADABLE = 1  # of the queries
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def codebook(tmp_path):
 @pytest.fixture
 def query_shards(tmp_path):
     (tmp_path / "queries").mkdir()
-    return write_shards(tmp_path / "queries", draw_images(QUERIES, seed=1), [3], skip=(1,))
+    return write_shards(tmp_path / "queries", draw_images(QUERIES, seed=1), [3], skip=(UNREADABLE,))
 
 
 def aggregate_plainly(counts, seed, assignments, centroids, binary):
@@ -60,8 +61,7 @@ def search_plainly(codebook, database, idf=None, binary=True):
             for a, b in pairwise(queries[2])
         ]
     )
-    # Without features there is nothing to compare.
-    found[np.array(QUERIES) == 0], found[:, np.array(database) == 0] = np.nan, np.nan
+    found[UNREADABLE] = np.nan
     return found
 
 
@@ -81,8 +81,24 @@ def test_shards_change_nothing(tmp_path, codebook, query_shards, cuts, top_k, th
     index = make_index(write_shards(tmp_path, draw_images(DATABASE), cuts), codebook, tmp_path)
     ranking = search_all(query_shards, codebook, index, tmp_path, len(QUERIES), top_k, threads=threads)
     check_ranking(ranking, search_plainly(codebook, DATABASE), range(len(DATABASE)), top_k)
-    assert np.isnan(ranking.scores[1]).all()
-    assert images_without_features(tmp_path / "ranking.h5") == (1, 7)
+    assert np.isnan(ranking.scores[UNREADABLE]).all()
+    # Images that were read but gave no descriptors are searched like any other.
+    assert images_without_features(tmp_path / "ranking.h5") == ()
+
+
+def test_only_what_cannot_be_read_is_not_compared(tmp_path, codebook):
+    """A query of even grey gives no descriptors: like in the original its scores are 0, in the order of ids."""
+    for name in ("q", "d"):
+        (tmp_path / name).mkdir()
+    queries = write_shards(tmp_path / "q", draw_images(QUERIES, seed=1), [])
+    index = make_index(write_shards(tmp_path / "d", draw_images(DATABASE), [4], skip=(0, 5)), codebook, tmp_path)
+    ranking = search_all(queries, codebook, index, tmp_path, len(QUERIES))
+    assert DATABASE[1] == DATABASE[7] == QUERIES[1] == 0
+    assert images_without_features(tmp_path / "ranking.h5") == (0, 5)
+    assert ranking.image_ids[1].tolist() == [1, 2, 3, 4, 6, 7, 0, 5]
+    assert ranking.scores[1, :6].tolist() == [0] * 6
+    assert [row[-2:].tolist() for row in ranking.image_ids] == [[0, 5]] * len(QUERIES)
+    assert (np.isnan(ranking.scores) == np.isin(ranking.image_ids, (0, 5))).all()
 
 
 def test_vectors_through_files(tmp_path, codebook, query_shards):

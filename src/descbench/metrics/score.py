@@ -43,7 +43,7 @@ def score_ranking(
     ``one_per``, ``other_time`` (the rules of the dataset), ``warnings``, and ``num_ranked`` (images that
     can count in a ranking). Recall is given at the depths up to that number.
 
-    Queries without features (they could not be read, or gave none) count as missed, and images without features
+    Queries that could not be read count as missed, and images that could not be read
     are never found: ``unreadable_queries`` and ``unreadable_images`` count them, and ``unreadable`` names the first
     hundred.
 
@@ -101,9 +101,9 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 def _tell(unreadable: Unreadable, ranking: Path) -> None:
     if unreadable.queries:
-        logging.warning("%s: %d queries without features count as missed", ranking, unreadable.queries)
+        logging.warning("%s: %d unreadable queries count as missed", ranking, unreadable.queries)
     if unreadable.images:
-        logging.warning("%s: %d images without features are never found", ranking, unreadable.images)
+        logging.warning("%s: %d unreadable images are never found", ranking, unreadable.images)
 
 
 def _score_labels(ranked: Ranking, truth: GroundTruth, ranking: Path) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 Layout: ``word_offsets (K + 1)`` uint32 (uint64 from 2^32 entries on), ``image_norms`` (number of entries
 of each image) float64, ``image_ids (M)`` uint32 (ids of the manifest), and ``codes (M, 4 * ceil(D / 32))``
-uint8 or ``vectors (M, D)`` float32: 20 bytes an entry at 128 dimensions, and little else. Datasets lie in
+uint8 or ``vectors (M, D)`` float32: 20 bytes an entry at 128 dimensions, and little else;
+``unreadable_ids`` int64 are the images of the shard that could not be read. Datasets lie in
 one piece, so that a search maps them instead of reading them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -139,10 +140,13 @@ def build_index(
             first_image=first,
             num_images=reader.num_images,
         )
-        write_index(aggregator.blocks(reader), len(aggregator.codebook.centroids), info, output)
+        blocks = aggregator.blocks(reader)
+        write_index(blocks, len(aggregator.codebook.centroids), info, output, unreadable=sorted(reader.skipped))
 
 
-def write_index(blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, path: Path) -> None:
+def write_index(
+    blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, path: Path, *, unreadable: Sequence[int] = ()
+) -> None:
     """Write an index shard from consecutive blocks of its images; equal images give equal bytes.
 
     Every block is ordered by word as it comes, and the lists are merged from the blocks a range of words
@@ -153,6 +157,7 @@ def write_index(blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, p
         num_words: K.
         info: what the shard is made from; ``num_images`` is the number of images of all blocks.
         path: the index shard to write.
+        unreadable: ids of the images that could not be read, ascending.
 
     Raises:
         ValueError: no blocks, or blocks that hold another number of images.
@@ -167,6 +172,7 @@ def write_index(blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, p
     with created(path, _KIND, FORMAT_VERSION, {**asdict(info), "binary": binary}) as file:
         file.put("word_offsets", offsets.astype(np.uint32 if entries < 2**32 else np.uint64))
         file.put("image_norms", norms)
+        file.put("unreadable_ids", np.asarray(unreadable, np.int64))
         ids_out = file.reserve("image_ids", (entries,), np.uint32)
         rows_out = file.reserve("codes" if binary else "vectors", (entries, rows.shape[1]), rows.dtype)
         for low, high in pairwise(_word_ranges(offsets)):
@@ -231,6 +237,19 @@ def read_index(path: Path) -> tuple[IndexInfo, InvertedFile]:
         if file.array("image_norms", np.float64).shape != (info.num_images,):
             raise ValueError("norms of another number of images")
     return info, InvertedFile(offsets.astype(np.int64), ids, rows, info.first_image, info.num_images)
+
+
+def unreadable_images(path: Path, info: IndexInfo) -> np.ndarray:
+    """Manifest ids (U,) int64 of the images of an index shard that could not be read; :func:`read_index` came before.
+
+    Raises:
+        DataError: they are not of the shard.
+    """
+    with opened(path, _KIND, FORMAT_VERSION, checked=True) as file:
+        ids = file.array("unreadable_ids", np.int64)
+        if not np.isin(ids, np.arange(info.first_image, info.first_image + info.num_images)).all():
+            raise ValueError("unreadable images outside the shard")
+    return ids
 
 
 def _check_lists(info: IndexInfo, offsets: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:

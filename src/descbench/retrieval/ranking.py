@@ -3,8 +3,8 @@
 Order: descending score, equal scores by ascending image id, NaN last (also by id). Layout:
 ``query_ids (Q)`` int64, ``image_ids (Q, k)`` int64, ``scores (Q, k)`` float64, ``without_features`` int64.
 
-A score of NaN says that the image could not be compared with the query, because one of the two has no features
-(it could not be read, or gave none): such an image is in the list, but was not found.
+A score of NaN says that the image could not be compared with the query, because one of the two
+could not be read: such an image is in the list, but was not found.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +15,7 @@ from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader, check_shard
 from descbench.io.digests import same
 from descbench.retrieval.asmk import Aggregated, Searcher
-from descbench.retrieval.index import Aggregator, IndexInfo, read_index
+from descbench.retrieval.index import Aggregator, IndexInfo, read_index, unreadable_images
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 from descbench.retrieval.statistics import read_statistics
 
@@ -39,9 +39,9 @@ def search_index(
 ) -> None:
     """Rank the images of one index shard for every query.
 
-    An image without features (it could not be read, or gave none) has score NaN for every query and so comes last;
-    a query without features has score NaN for all images: it found nothing. Other scores are final: they do not
-    depend on what other shards hold, except through ``statistics``.
+    An image that could not be read has score NaN for every query and so comes last; a query that could not be read
+    has score NaN for all images: it found nothing. What was read but gave no descriptors has score 0, as in the
+    original. Scores are final: they do not depend on what other shards hold, except through ``statistics``.
 
     Args:
         query_shards: feature shards of the queries, in order.
@@ -73,10 +73,10 @@ def search_index(
         raise DataError(f"{index}: damaged index shard ({error}); delete it and run again.") from error
     settings |= {"n": n, "multiple_assignment": multiple_assignment, "idf": statistics is not None}
     first = info.first_image - num_distractors
-    empty = np.flatnonzero(lists.image_norms() == 0)
+    unreadable = unreadable_images(index, info) - info.first_image
     made_from = _made_from(info, settings)
-    part = PartInfo(first, info.num_images, made_from, tuple((first + empty).tolist()))
-    search = _Search(searcher, empty, lists.image_norms(idf) > 0, idf)
+    part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
+    search = _Search(searcher, unreadable, lists.image_norms(idf) > 0, idf)
     with ExitStack() as stack:
         readers = [stack.enter_context(ShardReader(path)) for path in query_shards]
         for reader in readers:
@@ -90,17 +90,17 @@ class _Search:
 
     Attributes:
         searcher: of the inverted file.
-        empty: positions of images without features.
+        unreadable: positions of images that could not be read.
         weighted: (num_images,) bool: images that have a word of some idf; the others score NaN, as in the original.
         idf: (K,) of the words; None = 1.
     """
 
     searcher: Searcher
-    empty: np.ndarray
+    unreadable: np.ndarray
     weighted: np.ndarray
     idf: np.ndarray | None
 
-    def scores(self, queries: Aggregated, query_ids: np.ndarray) -> np.ndarray:
+    def scores(self, queries: Aggregated, query_ids: np.ndarray, skipped: Mapping[int, str]) -> np.ndarray:
         """(queries, num_images) float64; NaN for what cannot be compared, and for nothing else.
 
         Raises:
@@ -108,7 +108,9 @@ class _Search:
         """
         scores = self.searcher.search(queries)
         for row, (low, high) in enumerate(pairwise(queries.offsets)):
-            if low == high or (self.idf is not None and not self.idf[queries.words[low:high]].any()):
+            if int(query_ids[row]) in skipped or (
+                low < high and self.idf is not None and not self.idf[queries.words[low:high]].any()
+            ):
                 scores[row] = np.nan
             elif not np.isfinite(scores[row, self.weighted]).all():
                 raise DataError(
@@ -116,7 +118,7 @@ class _Search:
                     "`similarity_threshold` a similarity has no finite power. Set the threshold to 0 or more, or "
                     "`alpha` to a whole number."
                 )
-        scores[:, self.empty] = np.nan
+        scores[:, self.unreadable] = np.nan
         return scores
 
 
@@ -136,7 +138,7 @@ def _write_rows(
         row = 0
         for reader in readers:
             for queries in aggregator.blocks(reader, _QUERIES):
-                writer.write(row, *rank_scores(ids, search.scores(queries, query_ids[row:]), top_k))
+                writer.write(row, *rank_scores(ids, search.scores(queries, query_ids[row:], reader.skipped), top_k))
                 row += len(queries.offsets) - 1
 
 
