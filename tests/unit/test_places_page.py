@@ -1,5 +1,6 @@
 """The page of place recognition: verdicts, distances, bins and map follow from ranking and labels."""
 
+import base64
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -89,6 +90,28 @@ def section(text, query):
 
 def verdicts(text, query):
     return re.findall(r"\d\. <strong>(right|wrong)</strong>, ([\d.]+) m<br/>", section(text, query))
+
+
+def test_pictures_that_cannot_be_read_are_drawings_with_the_reason(tmp_path):
+    arguments = make(tmp_path)
+    scores = -np.arange(32.0).reshape(4, 8)
+    scores[1], scores[:, -1] = np.nan, np.nan
+    ids = np.array([[0, 1, 2, 3, 4, 5, 6, 7], range(8), [1, 2, 3, 4, 5, 6, 0, 7], [0, 1, 2, 3, 4, 5, 6, 7]])
+    with ranking_writer(arguments[0], PartInfo(0, 8, {}, (7,)), np.arange(4), 8) as writer:
+        writer.write(0, ids, scores)
+    broken = tmp_path / "query/a & b_1.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"a & b_1\.jpg"):
+        show_places(*arguments, tmp_path / "page.html", method="m", dataset="town")
+    show_places(*arguments, tmp_path / "page.html", method="m", dataset="town", on_bad_image="skip")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    drawing = re.search(r"data:image/svg\+xml;base64,([^\"]+)", section(text, 1)).group(1)
+    title = ElementTree.fromstring(base64.b64decode(drawing))[0].text
+    assert "a & b_1.jpg" in title
+    assert "could not be read, and counts as missed" in section(text, 1)
+    assert verdicts(text, 1) == []
+    assert "1 queries could not be read" in text
+    assert "1 database images could not be read" in text
 
 
 def test_verdicts_and_distances(tmp_path):

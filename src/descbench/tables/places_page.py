@@ -21,7 +21,7 @@ from descbench.features.images import load_image
 from descbench.io.atomic import write_text
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
-from descbench.retrieval.ranking import found_images, read_ranking
+from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.places_map import draw_map
 
 _RESULTS = 5
@@ -50,6 +50,7 @@ class _Outcome:
     image_ids: np.ndarray
     found: np.ndarray
     ranks: np.ndarray
+    unreadable: int
 
 
 def show_places(
@@ -125,7 +126,7 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path) -> _Outcome:
         raise DataError(f"{manifest}: {unplaced.path} has no position; rebuild the manifest.")
     found = found_images(ranked)
     ranks = find_first_hits(ranked.image_ids, labels, complete=True, found=found).ranks
-    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks)
+    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, len(images_without_features(ranking)))
 
 
 def _page(result: _Outcome, title: str, queries: int, picture: Callable[[str], str]) -> str:
@@ -161,7 +162,12 @@ def _rule(result: _Outcome) -> str:
         parts.append(f"Only the first hit of each panorama ({labels.one_per} images) counts.")
     if labels.query_times:
         parts.append("Images of the query's own time stamp are left out.")
-    return " ".join([*parts, f"Of {len(ranks)} queries so many have a right image: {found}."])
+    parts.append(f"Of {len(ranks)} queries so many have a right image: {found}.")
+    if missed := int((~result.found.any(axis=1)).sum()):
+        parts.append(f"{missed} queries could not be read, and count as missed.")
+    if result.unreadable:
+        parts.append(f"{result.unreadable} database images could not be read, and are never found.")
+    return " ".join(parts)
 
 
 def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], str]) -> str:
