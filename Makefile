@@ -36,7 +36,7 @@ demo: $(SETUP)
 	@cat results/demo/table1.md results/demo/table2.md results/demo/table3.md
 	@echo "results/demo/table1.csv, table2.csv, table3.csv and report.html hold the same."
 
-# Whether the demo's figures mean something: training helps beyond chance, in every column.
+# Whether the demo's figures mean something: training helps, beyond chance.
 check-demo: demo
 	$(BIN)/python -m pytest tests/demo
 

@@ -17,6 +17,7 @@ from descbench.features.images import load_image, to_tensor
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
+from descbench.models.sealed import read_sealed, write_sealed
 
 HOW = HowModel(architecture="how", backbone="resnet18", dim=16, weights=RandomWeights(source="random"))
 GEM = GemModel(architecture="gem", backbone="vgg16", weights=RandomWeights(source="random"))
@@ -196,7 +197,7 @@ def test_broken_image_stops(town, checkpoints, content, workers):
     (town / "images/1.png").write_bytes(content)
     with pytest.raises(DataError, match=r"images/1\.png.*on_bad_image: skip"):
         run(town, checkpoints["how"], workers=workers)
-    assert sorted(p.name for p in town.iterdir()) == ["images", "town.csv"]
+    assert sorted(p.name for p in town.iterdir()) == ["images", "town.csv", "town.csv.sha256"]
 
 
 def test_broken_image_is_skipped(town, checkpoints, caplog):
@@ -248,9 +249,9 @@ def test_manifest_shorter_than_the_shard(town, checkpoints):
 
 def test_not_finite(town, checkpoints, tmp_path):
     """Weights that give NaN are noticed where they are first used."""
-    content = torch.load(checkpoints["how"], weights_only=True)
+    content = read_sealed(checkpoints["how"])
     content["state_dict"]["dim_reduction.bias"][3] = float("nan")
-    torch.save(content, tmp_path / "nan.pt")
+    write_sealed(content, tmp_path / "nan.pt")
     with pytest.raises(DataError, match=r"s\.h5: not written, image 0 descriptors hold NaN"):
         run(town, tmp_path / "nan.pt")
     assert not (town / "s.h5").exists()

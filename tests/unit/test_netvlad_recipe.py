@@ -13,6 +13,7 @@ from descbench.config.networks import OfficialWeights
 from descbench.config.training import PlaceValidation
 from descbench.datasets.places import PlaceLabels, read_places, write_places
 from descbench.errors import DataError
+from descbench.io.jsonfiles import write_checked_json
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.training.hard_negatives import mine_place
 from descbench.training.netvlad import NetVladRecipe
@@ -177,6 +178,6 @@ def test_a_loss_that_is_not_finite_stops_with_the_images(village, monkeypatch):
 
 
 def test_labels_of_another_kind_are_refused(village):
-    village.labels.write_text('{"protocol": "pairs", "pairs": []}')
+    write_checked_json(village.labels, {"protocol": "pairs", "pairs": []})
     with pytest.raises(DataError, match="holds no positions"):
         train_checkpoint(village, MODEL, SETTINGS, device="cpu")

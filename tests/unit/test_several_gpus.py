@@ -79,7 +79,7 @@ def test_two_processes_go_on_as_one_does(tmp_path, method):
     for row, other in zip(*map(history, both), strict=True):
         assert row == pytest.approx(other, rel=1e-5, nan_ok=True)
     left = {path.name for path in both[1].files.folder.iterdir()}
-    assert left - {"run"} == {"events", "history.csv", "state.pt", "trained.pt"}
+    assert left - {"run"} == {"events", "history.csv", "history.csv.sha256", "state.pt", "trained.pt"}
 
 
 def test_an_error_of_one_process_ends_all_and_is_told(tmp_path):
