@@ -1,5 +1,8 @@
 """k-means: faiss's result with our assignment, and what the two-level way gives up."""
 
+import subprocess
+import sys
+
 import faiss
 import numpy as np
 import plain_nearest as plain
@@ -78,3 +81,10 @@ def test_two_levels_cluster_about_as_well():
         nearest = centroids[assign_exactly(points, centroids, None)]
         errors[assignment] = float(((points - nearest) ** 2).sum())
     assert errors["two_level"] < 1.05 * errors["exact"]
+
+
+def test_a_missing_faiss_is_one_sentence():
+    code = "import sys; sys.modules['faiss'] = None; import descbench.retrieval.kmeans"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode
+    assert "faiss is not installed: `pip install descbench[cpu]` or `descbench[gpu]`" in done.stderr

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 from descbench.errors import DataError, StaleFileError
@@ -20,6 +19,7 @@ from descbench.features.store import ShardReader
 from descbench.io.digests import same
 from descbench.io.hdf5 import created, opened
 from descbench.retrieval import FORMAT_VERSION
+from descbench.retrieval.faiss_build import faiss
 from descbench.retrieval.kmeans import Assignment, kmeans, subsample
 
 _KIND = "codebook"

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-import faiss
 import numpy as np
 
 from descbench.retrieval import _nearest
 from descbench.retrieval.asmk import num_threads
+from descbench.retrieval.faiss_build import faiss
 from descbench.retrieval.nearest import NearestCentroids
 
 Assignment = Literal["exact", "two_level"]

@@ -16,12 +16,12 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-import faiss
 import numpy as np
 
 from descbench.errors import DataError, DescbenchError
 from descbench.retrieval import _nearest
 from descbench.retrieval.asmk import num_threads
+from descbench.retrieval.faiss_build import faiss
 
 KERNELS = ("vnni", "avx2", "portable", "torch", "faiss")
 COMPILED = KERNELS[:3]
