@@ -81,7 +81,7 @@ def test_rows_of_a_device(tmp_path):
             apart = difference(plain, ours)
             assert 1e-5 < apart.largest < 0.1
             assert 0.99 < apart.mean_cosine < 1
-            assert str(apart) in case.note
+            assert "components differ by up to" in case.note  # Not by exactly as much: bf16 sums may take any order.
 
 
 @pytest.mark.usefixtures("untouched_environment")
