@@ -7,8 +7,9 @@ REQUIREMENTS ?= requirements/cpu.txt
 SETUP := .venv/.ready
 KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
 FUZZ ?= 30000
+FAULTS ?= 200
 
-.PHONY: help setup demo check-demo test fuzz bench bench-scale sanitize lint clean
+.PHONY: help setup demo check-demo test fuzz faults bench bench-scale sanitize lint clean
 
 help:
 	@echo "make setup   the environment in .venv, with the compiled kernel"
@@ -16,6 +17,7 @@ help:
 	@echo "make check-demo  the demo, and whether its figures mean something"
 	@echo "make test    all tests"
 	@echo "make fuzz    every reader on damaged files; FUZZ=number of them"
+	@echo "make faults  files damaged, jobs killed, disks filled; FAULTS=number of them"
 	@echo "make bench-scale  one million drawn images: about 15.5 GB of disk"
 	@echo "make sanitize     tests of the kernels under AddressSanitizer"
 	@echo "make bench   speed against plain implementations: results/bench.json"
@@ -45,6 +47,9 @@ test: $(SETUP)
 
 fuzz: $(SETUP)
 	$(BIN)/python tests/fuzz --inputs $(FUZZ) --processes $(CORES)
+
+faults: $(SETUP)
+	$(BIN)/python tests/faults --faults $(FAULTS) --processes $(CORES)
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks.bench

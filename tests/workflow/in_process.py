@@ -55,17 +55,9 @@ class Bench:
             RefusedError: with the log of the job that was refused.
         """
         ran = []
-        threads = torch.get_num_threads()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.folder)
-            patch.syspath_prepend(HERE)
-            torch.set_num_threads(1)
-            try:
-                for job in self._plan(targets, overlay or {}, anew):
-                    self._run(job)
-                    ran.append(job.rule.name)
-            finally:
-                torch.set_num_threads(threads)
+        for job in self.jobs(*targets, overlay=overlay, anew=anew):
+            self.run(job)
+            ran.append(job.rule.name)
         return ran
 
     def copy(self, name: str) -> Bench:
@@ -73,6 +65,28 @@ class Bench:
         folder = self.folder.parent / name
         shutil.copytree(self.folder, folder, symlinks=True, copy_function=os.link)
         return Bench(folder, self.project, self.config)
+
+    def jobs(self, *targets: str, overlay: dict[str, Any] | None = None, anew: Iterable[str] = ()) -> list[Any]:
+        """The jobs that targets need, in order."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            return self._plan(targets, overlay or {}, anew)
+
+    def run(self, job: Any) -> None:
+        """Run one job.
+
+        Raises:
+            RefusedError: with its log.
+        """
+        threads = torch.get_num_threads()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.syspath_prepend(HERE)
+            torch.set_num_threads(1)
+            try:
+                self._run(job)
+            finally:
+                torch.set_num_threads(threads)
 
     def _plan(self, targets: Iterable[str], overlay: dict[str, Any], anew: Iterable[str]) -> list[Any]:
         files = []
