@@ -42,8 +42,9 @@ demo: $(SETUP)
 check-demo: demo
 	$(BIN)/python -m pytest tests/demo
 
+# A file of tests stays in one process, which makes its towns once.
 test: $(SETUP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
 fuzz: $(SETUP)
 	$(BIN)/python tests/fuzz --inputs $(FUZZ) --processes $(CORES)

@@ -15,6 +15,7 @@ from PIL import Image
 from plain_scores import plain_map
 
 from descbench.datasets.manifest import read_manifest
+from descbench.metrics.score import read_scores
 from descbench.retrieval.ranking import read_ranking
 
 
@@ -32,6 +33,29 @@ def test_truncated_images(base, features):
         bench.make(target, overlay=overlay)
     bench.make(target, overlay=merged(overlay, {"features": {features: {"truncated_images": "read"}}}))
     assert look.descriptors(bench.folder / target)
+
+
+@pytest.mark.parametrize("method", ["own", "own_asmk"])
+def test_cut_photographs_from_the_file_to_the_table(base, method):
+    """A query that cannot be read is missed, and both it and an image are counted in scores and table."""
+    bench = base.copy(f"cut-{method}")
+    photos = bench.folder / "data/datasets/toytown/test/alderford/jpg"
+    for name in ("alderford_query_001.jpg", "alderford_0004.jpg"):
+        content = (photos / name).read_bytes()
+        (photos / name).unlink()
+        (photos / name).write_bytes(content[: len(content) // 2])
+    patient = {"features": {name: {"on_bad_image": "skip"} for name in ("own", "own_local")}}
+    row = {"label": "ours", "method": method}
+    table = {"tables": {"cut": {**base.config["tables"]["beside"], "synthetic": True, "rows": [row]}}}
+    bench.make("results/cut.csv", overlay=merged(patient, table), anew=["extract_features"])
+    scores = read_scores(bench.folder / f"results/scores/{method}/alderford.json")
+    assert (scores["unreadable_queries"], scores["unreadable_images"]) == (1, 1)
+    aps = scores["per_query"]["ap_medium"]
+    assert aps[1] == 0 < min(aps[0], aps[2])
+    assert scores["metrics"]["map_medium"] == pytest.approx(sum(aps) / 3)
+    text = (bench.folder / "results/cut.md").read_text()
+    assert f"{method} on alderford: 1 unreadable queries count as missed." in text
+    assert f"{method} on alderford: 1 unreadable images are never found." in text
 
 
 @pytest.mark.parametrize("name", ["how", "netvlad"])
