@@ -318,7 +318,7 @@ def test_labels_are_those_of_the_definition(seed: int, rule: str) -> None:
 
 def test_labels_of_another_version_are_refused(tmp_path: Path) -> None:
     write_checked_json(tmp_path / "gt.json", {"protocol": "places", "radius": 25, "positives": []})
-    with pytest.raises(DataError, match=r"gt\.json: not a ground-truth file of this version"):
+    with pytest.raises(DataError, match=r"gt\.json: not a file of positions of this version"):
         read_places(tmp_path / "gt.json")
     write_checked_json(tmp_path / "gt.json", {"protocol": "classic", "queries": []})
     with pytest.raises(DataError, match="holds no positions"):

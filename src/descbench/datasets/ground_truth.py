@@ -9,7 +9,8 @@ from typing import Any
 
 from descbench.datasets.places import PlaceLabels, parse_places
 from descbench.errors import DataError
-from descbench.io.jsonfiles import read_json, write_checked_json
+from descbench.io.jsonfiles import as_record, read_json, write_checked_json
+from descbench.io.kinds import shorten
 
 LABELS = {"revisited": ("easy", "hard", "junk"), "classic": ("ok", "junk")}
 
@@ -81,7 +82,7 @@ def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | PlaceLabels
         return None
     if value.get("protocol") == "places":
         return parse_places(value, path)
-    if set(value) != {"protocol", "queries"} or value["protocol"] not in LABELS:
-        raise DataError(f"{path}: not a ground-truth file of descbench; rebuild the manifest.")
-    queries = tuple({label: tuple(ids) for label, ids in labels.items()} for labels in value["queries"])
-    return GroundTruth(value["protocol"], queries)
+    truth = as_record(GroundTruth, value, path, "ground truth")
+    if truth.protocol not in LABELS:
+        raise DataError(f"{path}: labels of an unknown protocol {shorten(truth.protocol)}; delete it and rerun.")
+    return truth

@@ -10,6 +10,7 @@ from pathlib import Path
 from descbench.errors import DataError
 from descbench.io.csvfiles import read_csv, write_csv
 from descbench.io.digests import digest_of
+from descbench.io.kinds import shorten
 
 ROLES = ("query", "database", "train", "val")
 _REQUIRED = ("image_id", "path", "role")
@@ -134,7 +135,9 @@ def _row(record: dict[str, str], path: Path) -> ManifestRow:
             content=_optional(record, "content", str),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: row {record} is not a manifest row ({error}); rebuild the manifest.") from error
+        raise DataError(
+            f"{path}: row {shorten(record)} is not a manifest row ({shorten(error)}); rebuild the manifest."
+        ) from error
 
 
 def _optional(record: dict[str, str], column: str, kind: type) -> float | int | str | None:
@@ -145,7 +148,7 @@ def _check_ids(rows: tuple[ManifestRow, ...], path: Path) -> None:
     following: dict[str, int] = {}
     for row in rows:
         if row.role not in ROLES:
-            raise DataError(f"{path}: role {row.role!r} is none of {', '.join(ROLES)}.")
+            raise DataError(f"{path}: role {shorten(row.role)} is none of {', '.join(ROLES)}.")
         if row.image_id != following.get(row.role, 0):
-            raise DataError(f"{path}: image_id {row.image_id} of role {row.role} is out of order; rebuild it.")
+            raise DataError(f"{path}: image_id {shorten(row.image_id)} of role {row.role} is out of order; rebuild it.")
         following[row.role] = row.image_id + 1

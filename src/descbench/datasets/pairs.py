@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from descbench.errors import DataError
-from descbench.io.jsonfiles import read_json, write_checked_json
+from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class TrainingPairs:
                 )
 
 
+@dataclass(frozen=True)
+class _PairsFile:
+    protocol: str
+    pairs: list[tuple[int, int]]
+
+
 def write_pairs(pairs: TrainingPairs, path: str | os.PathLike[str]) -> None:
     """Write pairs as JSON, atomically, in the place of a ground truth."""
     pairs_list = [list(pair) for pair in zip(pairs.queries, pairs.positives, strict=True)]
@@ -60,4 +66,5 @@ def read_pairs(path: str | os.PathLike[str]) -> TrainingPairs:
     value = read_json(path, "file of training pairs")
     if value.get("protocol") != "pairs":
         raise DataError(f"{path}: holds no training pairs; training needs a dataset of format sfm120k.")
-    return TrainingPairs(tuple(q for q, _ in value["pairs"]), tuple(p for _, p in value["pairs"]))
+    pairs = as_record(_PairsFile, value, path, "file of training pairs").pairs
+    return TrainingPairs(tuple(q for q, _ in pairs), tuple(p for _, p in pairs))

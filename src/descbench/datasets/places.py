@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from descbench.errors import DataError
-from descbench.io.jsonfiles import read_json, write_checked_json
+from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 
 Ids = tuple[int, ...]
 
@@ -72,11 +72,7 @@ def parse_places(value: dict[str, Any], path: str | os.PathLike[str]) -> PlaceLa
     """Labels from the content of their file.
 
     Raises:
-        DataError: other keys than those of this version.
+        DataError: other keys than those of this version, or values of another type.
     """
     fields = {key: item for key, item in value.items() if key != "protocol"}
-    if set(fields) != set(PlaceLabels.__dataclass_fields__):
-        raise DataError(f"{path}: not a ground-truth file of this version; rebuild the manifest.")
-    lists = {key: tuple(map(tuple, fields[key])) for key in ("positives", "training_positives")}
-    flat = {key: tuple(fields[key]) for key in ("database_times", "query_times", "conditions")}
-    return PlaceLabels(**fields | lists | flat)
+    return as_record(PlaceLabels, fields, path, "file of positions")

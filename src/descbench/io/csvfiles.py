@@ -58,5 +58,10 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[d
         raise DataError(
             f"{path}: damaged or edited by hand, it does not have the checksum in {note.name}; delete both and rerun."
         )
-    reader = csv.DictReader(io.StringIO(raw.decode("utf-8"), newline=""))
-    return list(reader.fieldnames or []), list(reader)
+    try:
+        reader = csv.DictReader(io.StringIO(raw.decode("utf-8"), newline=""))
+        return list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: not a {what}, though its checksum is right ({error}); delete both and rerun."
+        ) from error

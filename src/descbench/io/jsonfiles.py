@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from descbench.errors import DataError
 from descbench.io.atomic import json_text, write_text
+from descbench.io.kinds import shorten
 
 _KEY = "checksum"
 _MARK = f'"{_KEY}": "'
+
+Record = TypeVar("Record")
 
 
 def write_checked_json(target: str | os.PathLike[str], value: dict[str, Any], *, indent: int | None = 1) -> None:
@@ -53,6 +59,35 @@ def read_json(
     head, tail = raw[: mark + len(_MARK)], raw[mark + len(_MARK) :]
     if tail not in (f'{hashlib.sha256(head).hexdigest()}"{end}\n'.encode() for end in ("}", "\n}")):
         raise DataError(f"{path}: damaged or edited by hand, it does not have its checksum; {advice}.")
-    value = json.loads(raw)
-    del value[_KEY]
+    try:
+        value = json.loads(raw)
+        del value[_KEY]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: not a {what}, though its checksum is right ({shorten(error)}); {advice}.") from error
     return value
+
+
+def as_record(kind: type[Record], value: dict[str, Any], path: str | os.PathLike[str], what: str) -> Record:
+    """The content of a JSON file as a dataclass, its types checked.
+
+    Args:
+        kind: the dataclass; all its fields must be there, and no others.
+        value: as :func:`read_json` gives it.
+        path, what: the file and what it should be, for messages.
+
+    Raises:
+        DataError: other keys, or values of another type.
+    """
+    if set(value) != set(kind.__dataclass_fields__):
+        raise DataError(f"{path}: not a {what} of this version; delete it and rerun.")
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: not a {what} ({shorten(place)}: {first['msg']}); delete it and rerun.") from error
+
+
+@cache
+def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+    return TypeAdapter(kind)

@@ -13,6 +13,7 @@ from descbench.datasets.ground_truth import GroundTruth, read_ground_truth
 from descbench.datasets.places import PlaceLabels
 from descbench.errors import DataError
 from descbench.io.jsonfiles import read_json, write_checked_json
+from descbench.io.kinds import shorten
 from descbench.metrics.chance import chance_of_labels, chance_of_places
 from descbench.metrics.places import find_first_hits, find_warnings, recalls
 from descbench.metrics.revisited import KAPPAS, classic_scores, revisited_scores
@@ -95,7 +96,9 @@ def read_scores(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: holds no metrics, so it is no scores file; delete it and rerun.")
     for name, value in metrics.items():
         if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1 + 1e-9):
-            raise DataError(f"{path}: {name} is {value!r}, not a fraction of 1; delete the file and rerun.")
+            raise DataError(
+                f"{path}: {shorten(name)} is {shorten(repr(value))}, not a fraction of 1; delete the file and rerun."
+            )
     return scores
 
 
