@@ -1,6 +1,6 @@
 """Rows of extraction and training: HOW with ResNet-50-, FIRe and NetVLAD with VGG16, one image after the other.
 
-The plain side is the loop of the fact sheets (``tests/golden/plain_how.py`` and its like): eager modules, BatchNorm
+The plain side is the loop of the definitions (``tests/golden/plain_how.py`` and its like): eager modules, BatchNorm
 of its own, contiguous tensors, NetVLAD's layer a cluster at a time. Ours is what extraction runs. The pyramid (seven
 scales and 1,000 features, for NetVLAD one scale) and the weights are the same; the weights are drawn, which takes as
 long as released ones.

@@ -1,6 +1,7 @@
-"""FIRe's extraction written down as plainly as possible, from the fact sheet (fire.md, sections 1.1 to 1.3).
+"""FIRe's extraction written down as plainly as possible.
 
-One image, one forward for each scale, in the order of the sheet: what tests and the benchmark compare with.
+One image, one forward for each scale (docs/protocols/fire.md, LIT to Local descriptors): what tests and the benchmark
+compare with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GeM's extraction written down as plainly as possible, in float64, from the fact sheet (revisitop.md, section 5).
+"""GeM's extraction written down as plainly as possible, in float64, as docs/protocols/gem.md has it.
 
 Nothing of the project's: torchvision's layers one after the other, the rest in numpy.
 """

@@ -1,6 +1,7 @@
-"""HOW's extraction written down as plainly as possible, from the fact sheet (how.md, sections 1 and 2).
+"""HOW's extraction written down as plainly as possible.
 
-One image, one forward for each scale, in the order of the sheet: what tests and the benchmark compare with.
+One image, one forward for each scale (docs/protocols/how.md, Network to Local descriptors): what tests and the
+benchmark compare with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""NetVLAD's extraction written down as plainly as possible, from the fact sheet (netvlad.md, sections 2 and 3).
+"""NetVLAD's extraction written down as plainly as possible (docs/protocols/netvlad.md, NetVLAD layer).
 
 torchvision's layers one after the other, the layer with its loop over clusters: what tests and the benchmark compare
 with.

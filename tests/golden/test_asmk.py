@@ -1,4 +1,4 @@
-"""ASMK against what the original package gave; definition: fact sheet of asmk."""
+"""ASMK against what the original package gave (docs/protocols/asmk.md, What was checked)."""
 
 import json
 import re

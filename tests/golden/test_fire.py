@@ -136,7 +136,7 @@ def test_lit_of_full_size(path):
     first = golden["superfeatures_first16"].shape[2]
     found["superfeatures_first16"] = found["superfeatures"][:, :, :first, 0]
     # Sums of a thousand float32 values in the hundreds, six times over: how far rounding carries each output is
-    # measured with weights that are off by rounding, beside the sheet's tolerance.
+    # measured with weights that are off by rounding, beside a tolerance of its own.
     rounding.disturb(net)
     moved = full_size(net, features)
     moved["superfeatures_first16"] = moved["superfeatures"][:, :, :first, 0]

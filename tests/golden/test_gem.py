@@ -1,4 +1,4 @@
-"""GeM against a plain float64 computation of the fact sheet (there are no files of the original's for it)."""
+"""GeM against a plain float64 computation (docs/protocols/gem.md); there are no files of the original's for it."""
 
 import numpy as np
 import plain_gem

@@ -356,9 +356,9 @@ def take_tuple(net, golden, s, t):
 def compare_rows(found, twin, norms, dots, parts):
     """Norm of each array, and its product with a probe, against the recorded ones.
 
-    Both may be off by a part of the norm (the sheet's tolerance, for sums in another order), and by as much as rounding
-    carries the array. That difference knows nothing of the probe: their product is of the size of its norm times the
-    root mean square of the probe, and never ten times that.
+    Both may be off by a part of the norm (a tolerance for sums in another order), and by as much as rounding carries
+    the array. That difference knows nothing of the probe: their product is of the size of its norm times the root mean
+    square of the probe, and never ten times that.
     """
     for key, array in found.items():
         apart, norm = np.linalg.norm(array - twin[key]), norms[key]

@@ -31,7 +31,7 @@ def read(path):
 
 
 def standin_s(network, conv_scale=None):
-    """Variant S of the goldens' README: stand-in weights under which images differ."""
+    """Stand-in weights, scaled so that images differ (docs/protocols/netvlad.md, What was checked)."""
     for key, tensor in standin.fill_(network.state_dict()).items():
         if key.startswith("encoder."):
             tensor *= 2**0.5 if key.endswith("weight") else 0.1

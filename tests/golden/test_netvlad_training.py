@@ -23,7 +23,7 @@ from descbench.training.hard_negatives import mine_place
 from descbench.training.loop import Plan
 from descbench.training.netvlad import NetVladRecipe
 
-RADIUS = 25.0  # of the recalls of these files (README of the goldens)
+RADIUS = 25.0  # metres, by which the positions of these files were scored
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

@@ -1,4 +1,4 @@
-"""The Oxford and Paris metric against what the original code gave; definition: fact sheet of revisitop, section 3."""
+"""The Oxford and Paris metric against what the original code gave (docs/protocols/revisitop.md, What was checked)."""
 
 import json
 

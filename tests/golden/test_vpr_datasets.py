@@ -1,4 +1,7 @@
-"""Place recognition against what the originals gave: official lists, labels, recall (fact sheet of vpr_datasets)."""
+"""Place recognition against what the originals gave: official lists, labels, recall.
+
+What each file holds: docs/protocols/places.md, What was checked.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def scored(
 
 
 def agree(found: dict[str, float], expected: dict[str, float], queries: int, suffix: str = "") -> None:
-    """Near ties of distances may fall either way for two queries (README of the goldens)."""
+    """Near ties of float32 distances may fall either way: two queries may differ."""
     for depth, value in expected.items():
         assert found[f"recall@{depth}{suffix}"] == pytest.approx(value, abs=2 / queries + 1e-12)
 
@@ -189,7 +192,7 @@ def test_statistics_of_real_ground_truth(name: str, expected: dict[str, Any]) ->
 
 
 def pseudo_features(golden: dict[str, Any], truth: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Descriptors that are functions of the position, with noise (README of the goldens)."""
+    """Descriptors that are cosines of the position with noise, from the golden's seed; the database is drawn first."""
     random = np.random.RandomState(golden["seed"])
     weights = random.standard_normal((2, golden["dim"])) / golden["scale"]
     phases = random.uniform(0, 2 * np.pi, golden["dim"])

@@ -1,5 +1,6 @@
-"""ASMK written down as plainly as possible, from the fact sheet: the definition that the kernel is compared with.
+"""ASMK written down as plainly as possible: the definition that the kernel is compared with.
 
+The steps are those of docs/protocols/asmk.md, Aggregation to Search.
 Nothing here is fast: NumPy for one word of one image, Python for everything around it.
 """
 
@@ -11,7 +12,7 @@ import numpy as np
 
 
 def aggregate(vectors, words, offsets, centroids, binary):
-    """Aggregated images: rows, words and first row of each image (fact sheet, section 3)."""
+    """Aggregated images: rows, words and first row of each image."""
     rows, row_words, entries = [], [], [0]
     for low, high in pairwise(offsets):
         for word in np.unique(words[low:high]):
@@ -39,7 +40,7 @@ def normalise(total):
 
 
 def invert(rows, words, entries, num_words, first_image=0):
-    """Per word its list of (image id, row), in order of insertion (section 4)."""
+    """Per word its list of (image id, row), in order of insertion."""
     lists = [([], []) for _ in range(num_words)]
     for image, (low, high) in enumerate(pairwise(entries)):
         for word, row in zip(words[low:high].tolist(), rows[low:high], strict=True):
@@ -58,7 +59,7 @@ def norms(lists, num_images, idf):
 
 
 def search(rows, words, lists, image_norms, threshold, alpha, idf):
-    """Scores of all images for one query (section 5); ``idf`` None = no idf."""
+    """Scores of all images for one query; ``idf`` None = no idf."""
     scores = np.zeros(len(image_norms))
     weights = np.ones(len(lists), np.float32) if idf is None else idf
     query_norm = 0 if idf is None else np.float32(0)

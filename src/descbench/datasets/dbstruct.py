@@ -1,4 +1,6 @@
-"""Pittsburgh and Tokyo as published with NetVLAD: a .mat file with ``dbStruct`` (vpr_datasets.md section 3).
+"""Pittsburgh and Tokyo as published with NetVLAD: a .mat file with ``dbStruct``.
+
+Definition: docs/protocols/places.md, Lists.
 
 The files are strangers': every field is checked before it is used.
 """

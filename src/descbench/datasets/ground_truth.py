@@ -20,7 +20,7 @@ class GroundTruth:
     """Labels of the database images for every query, in query order.
 
     Attributes:
-        protocol: ``revisited`` (easy, hard, junk) or ``classic`` (ok, junk), see specs of revisitop.
+        protocol: ``revisited`` (easy, hard, junk) or ``classic`` (ok, junk).
         queries: per query a mapping label -> database image ids.
     """
 

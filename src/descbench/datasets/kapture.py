@@ -1,4 +1,4 @@
-"""Kapture folders: the camera records of one, in kapture's order (fact sheet kapture.md).
+"""Kapture folders: the camera records of one, in kapture's order (docs/protocols/kapture.md, Image order).
 
 Light on purpose: the workflow lists the folder when it plans the shards.
 """

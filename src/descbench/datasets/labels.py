@@ -1,4 +1,6 @@
-"""Ground truth as the retrieval benchmarks store it: imlist, qimlist, gnd (revisitop.md section 1).
+"""Ground truth as the retrieval benchmarks store it: imlist, qimlist, gnd.
+
+Definition: docs/protocols/revisitop.md, Ground truth.
 
 Light on purpose: the workflow reads a user's own ground truth when it plans the shards.
 """

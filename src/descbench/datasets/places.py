@@ -14,7 +14,7 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PlaceLabels:
-    """What is right for every query, in query order (vpr_datasets.md sections 3 and 7).
+    """What is right for every query, in query order (docs/protocols/places.md, Labels).
 
     Attributes:
         radius: metres within which a database image is right.

@@ -1,4 +1,7 @@
-"""From positions in metres to labels: which database images show the place of a query (vpr_datasets.md section 3)."""
+"""From positions in metres to labels: which database images show the place of a query.
+
+Definition: docs/protocols/places.md, Labels; docs/protocols/places.md, Training positives.
+"""
 
 from __future__ import annotations
 

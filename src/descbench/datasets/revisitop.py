@@ -1,4 +1,7 @@
-"""Oxford and Paris, revisited and classic: a ground-truth pickle and a flat jpg folder (revisitop.md section 1)."""
+"""Oxford and Paris, revisited and classic: a ground-truth pickle and a flat jpg folder.
+
+Definition: docs/protocols/revisitop.md, Ground truth.
+"""
 
 from __future__ import annotations
 

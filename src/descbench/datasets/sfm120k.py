@@ -1,4 +1,4 @@
-"""SfM-120k: the training images of HOW and GeM, and HOW's validation list (revisitop.md section 4)."""
+"""SfM-120k: the training images of HOW and GeM, and HOW's validation list (docs/protocols/revisitop.md, SfM-120k)."""
 
 from __future__ import annotations
 

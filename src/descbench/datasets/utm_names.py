@@ -1,4 +1,6 @@
-"""Images that carry their position in their names: ``@utm_east@utm_north@...@.jpg`` (vpr_datasets.md section 5).
+"""Images that carry their position in their names: ``@utm_east@utm_north@...@.jpg``.
+
+Definition: docs/protocols/places.md, Positions in names.
 
 Light on purpose: the workflow lists the folders when it plans the shards.
 """

@@ -1,4 +1,4 @@
-"""Reading an image the way the retrieval toolbox does (how.md section 2)."""
+"""Reading an image the way the retrieval toolbox does (docs/protocols/how.md, Image reading)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Descriptors released by the authors of HOW, brought into the feature store (how.md section 6)."""
+"""Descriptors released by the authors of HOW, brought into the feature store.
+
+Definition: docs/protocols/how.md, Released descriptors.
+"""
 
 from __future__ import annotations
 

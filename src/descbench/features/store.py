@@ -1,4 +1,4 @@
-"""The feature store: one packed HDF5 file for a shard of images (design.md, section 5).
+"""The feature store: one packed HDF5 file for a shard of images.
 
 Layout (each array in one piece, without compression and without time stamps: equal content is equal bytes)::
 

@@ -1,4 +1,4 @@
-"""Contrastive loss over tuples of a query, a positive and negatives (how.md section 5.4)."""
+"""Contrastive loss over tuples of a query, a positive and negatives (docs/protocols/how.md, Contrastive loss)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FIRe's decorrelation of attention maps (fire.md section 3.3)."""
+"""FIRe's decorrelation of attention maps (docs/protocols/fire.md, Attention loss)."""
 
 from __future__ import annotations
 

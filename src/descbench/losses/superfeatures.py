@@ -1,4 +1,7 @@
-"""FIRe's matching of super-features, and the contrastive loss on matched ones (fire.md section 3.3)."""
+"""FIRe's matching of super-features, and the contrastive loss on matched ones.
+
+Definition: docs/protocols/fire.md, Matching; docs/protocols/fire.md, Super-feature loss.
+"""
 
 from __future__ import annotations
 

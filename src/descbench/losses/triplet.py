@@ -1,4 +1,4 @@
-"""Triplet loss over the hard negatives of several queries (netvlad.md section 5, step)."""
+"""Triplet loss over the hard negatives of several queries (docs/protocols/netvlad.md, Triplet loss)."""
 
 from __future__ import annotations
 

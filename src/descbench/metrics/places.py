@@ -1,4 +1,4 @@
-"""Recall@N of place recognition (vpr_datasets.md section 7): is there a right image among the first N?"""
+"""Recall@N of place recognition: is there a right image among the first N? (docs/protocols/places.md, Recall)"""
 
 from __future__ import annotations
 

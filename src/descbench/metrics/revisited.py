@@ -1,6 +1,6 @@
 """Mean average precision of the Oxford and Paris benchmarks, revisited (CVPR 2018) and classic.
 
-Definition: fact sheet of revisitop, section 3; everything in float64.
+Definition: docs/protocols/revisitop.md, Junk to Precision at k. Everything is in float64.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def checkpoint_digest(checkpoint: Path) -> str:
 def upgrade_how_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
     """Bring an old HOW checkpoint (recognised by the absence of ``_version``) to the new format.
 
-    Source: how.md section 3. Network parameters are made from ``meta``; ``whiten.*`` becomes
+    Source: docs/protocols/how.md, Checkpoints. Network parameters are made from ``meta``; ``whiten.*`` becomes
     ``dim_reduction.*``. A checkpoint that is new already is returned as it is.
     """
     if "_version" in content:
@@ -312,7 +312,7 @@ def _described(
 ) -> tuple[Mapping[str, Any], Any, Any]:
     """The checkpoint in its newest format, mean and std, when its metadata describe this very model.
 
-    Not all of it shows in the shapes of the weights: LIT's iterations do not (fire.md section 3.5).
+    Not all of it shows in the shapes of the weights: LIT's iterations do not (docs/protocols/fire.md, Checkpoints).
     """
     try:
         if isinstance(model, HowModel):

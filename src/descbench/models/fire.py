@@ -1,8 +1,8 @@
 """FIRe: super-features (Weinzaepfel, Lucas, Larlus, Kalantidis, ICLR 2022).
 
 A ResNet without its last stage, the local feature integration transformer (LIT) that turns its map into
-N ordered vectors, and a 1x1 reduction. Facts from the spec sheet ``fire.md`` section 1; state-dict keys
-are the original's. What HOW and FIRe share lives in :mod:`descbench.models.how`.
+N ordered vectors, and a 1x1 reduction (docs/protocols/fire.md, Network); state-dict keys are the original's. What HOW
+and FIRe share lives in :mod:`descbench.models.how`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Lit(nn.Module):
     """Local feature integration transformer: N templates that gather a feature map in T iterations.
 
     The same weights serve all iterations. Each location distributes itself over the templates (softmax over
-    templates), then the weights of each template are made to sum to 1 over the map (fire.md section 1.1).
+    templates), then the weights of each template are made to sum to 1 over the map (docs/protocols/fire.md, LIT).
 
     Args:
         channels: C of the feature map.
@@ -113,7 +113,7 @@ class FireNet(HowNet):
         return self.dim_reduction(superfeatures), self.attention(superfeatures).squeeze(0)
 
     def superfeatures(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What training compares (fire.md section 3.3), at scale 1.
+        """What training compares (docs/protocols/fire.md, Matching), at scale 1.
 
         Args:
             image: (1, 3, H, W) normalised.
@@ -135,7 +135,7 @@ class FireNet(HowNet):
         return None
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """Optimiser groups that the original intends: the reduction has learning rate 0 (fire.md section 3.1)."""
+        """Optimiser groups that the original intends: the reduction has learning rate 0."""
         return [
             {"params": list(self.features.parameters()), "lr": learning_rate},
             {"params": list(self.lit.parameters()), "lr": learning_rate},

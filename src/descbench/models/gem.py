@@ -1,7 +1,7 @@
 """GeM: global descriptors by generalised-mean pooling (Radenovic, Tolias, Chum, TPAMI 2018).
 
-The networks of the CNN image retrieval toolbox. Facts from the spec sheet ``revisitop.md`` section 5;
-state-dict keys are the toolbox's (``features.*``, ``pool.p``, ``whiten.*``).
+The networks of the CNN image retrieval toolbox, as docs/protocols/gem.md describes them; state-dict keys are the
+toolbox's (``features.*``, ``pool.p``, ``whiten.*``).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class GemNet(LevelNetwork):
             ``learned``: mean and projection of the checkpoint's metadata, applied after the pyramid; the checkpoint
             has one pair for a single scale and one for several.
 
-    The pyramid averages descriptors to the power of p. That p is GeM's own where the network has no
-    whitening layer and 1 otherwise is the toolbox's habit to our knowledge; the sheet does not say so.
+    The pyramid averages descriptors to the power of p: GeM's own where the network has no whitening layer and there are
+    several scales, 1 otherwise (docs/protocols/gem.md, Multi-scale).
     """
 
     level_outputs = MappingProxyType({"descriptors": ()})

@@ -17,7 +17,7 @@ from descbench.models.gem import CHANNELS, WHITENINGS
 def read_learned_whitening(meta: Mapping[str, Any], model: GemModel, weights: Path) -> dict[str, torch.Tensor]:
     """Means and projections stored under ``Lw``: by training set, then for one scale (``ss``) or several (``ms``).
 
-    That nesting is not in the spec sheet and could not be checked against a published file.
+    That nesting is the toolbox's own (docs/protocols/gem.md, Learned whitening); no published file was at hand.
 
     Args:
         meta: metadata of the checkpoint.

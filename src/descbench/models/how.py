@@ -1,7 +1,7 @@
 """HOW: local descriptors whose sum is a good global one (Tolias, Jenicek, Chum, ECCV 2020).
 
 A ResNet without its last stages, attention by the norm of the raw features, 3x3 average smoothing,
-and a 1x1 reduction. Facts from the spec sheet ``how.md`` section 1; state-dict keys are the original's.
+and a 1x1 reduction (docs/protocols/how.md, Network); state-dict keys are the original's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048}
 
 
 class FeatureNorm(nn.Module):
-    """Attention of a location: the L2 norm of its raw features, sqrt(sum f^2 + 1e-10)."""
+    """Attention of a location: the L2 norm of its raw features, sqrt(sum f^2 + 1e-10); never smoothed."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, h, w)."""
@@ -85,7 +85,7 @@ class HowNet(LocalNetwork):
     forward = LocalNetwork.describe
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, object]]:
-        """Optimiser groups of the original: the reduction has learning rate 0 (how.md section 5.3)."""
+        """Optimiser groups of the original: the reduction has learning rate 0 (docs/protocols/how.md, Training)."""
         return [
             {"params": list(self.features.parameters()), "lr": learning_rate},
             {"params": list(self.attention.parameters()), "lr": learning_rate},

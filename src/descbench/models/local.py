@@ -1,4 +1,7 @@
-"""Networks of local descriptors: a pyramid of maps, and the strongest cells of all of them (how.md section 1)."""
+"""Networks of local descriptors: a pyramid of maps, and the strongest cells of all of them.
+
+Definition: docs/protocols/how.md, Image pyramid; docs/protocols/how.md, Local descriptors.
+"""
 
 from __future__ import annotations
 
@@ -92,8 +95,8 @@ def resize(image: torch.Tensor, scale: float, *, recompute: bool = True) -> torc
     Args:
         image: (1, 3, H, W).
         scale: s.
-        recompute: sample by the ratio of the actual sizes, as HOW does (how.md, image pyramid); else by the
-            scale itself, as FIRe does (fire.md section 1.2). They agree where H s and W s are whole.
+        recompute: sample by the ratio of the actual sizes, as HOW does; else by the scale itself, as FIRe does
+            (docs/protocols/fire.md, Image pyramid). They agree where H s and W s are whole.
     """
     if min(int(side * scale) for side in image.shape[-2:]) < 1:
         return None

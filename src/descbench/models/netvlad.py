@@ -1,7 +1,7 @@
 """NetVLAD: one descriptor an image for place recognition (Arandjelovic et al., CVPR 2016).
 
-The network of pytorch-NetVlad; facts from the spec sheet ``netvlad.md`` sections 2 and 3. State-dict keys are the
-original's (``encoder.*``, ``pool.*``), with a PCA-whitening behind it Patch-NetVLAD's (``WPCA.0.*``).
+The network of pytorch-NetVlad (docs/protocols/netvlad.md, Network). State-dict keys are the original's (``encoder.*``,
+``pool.*``), with a PCA-whitening behind it Patch-NetVLAD's (``WPCA.0.*``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _BLOCKS = {"vgg16": (0, 5, 10, 17, 24), "alexnet": (0, 3, 6, 8, 10)}
 
 
 class NetVladPooling(nn.Module):
-    """NetVLAD layer: soft assignment to clusters, sums of differences, intra-normalisation (netvlad.md section 3).
+    """NetVLAD layer: soft assignment to clusters, sums of differences, intra-normalisation.
+
+    Definition: docs/protocols/netvlad.md, NetVLAD layer.
 
     ``centroids`` and the weight of ``conv`` are drawn: both wait for clusters or for a checkpoint.
 

@@ -1,7 +1,7 @@
 """Files of NetVLAD that others published: pytorch-NetVlad's runs, Patch-NetVLAD's checkpoints, the authors' Matlab.
 
-Facts from the spec sheet ``netvlad.md`` sections 2, 5 and 9. Runs are written too, so that pytorch-NetVlad goes on
-with what was trained here.
+Definition: docs/protocols/netvlad.md, Published files. Runs are written too, so that pytorch-NetVlad goes on with what
+was trained here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NetVladFile:
 
 @dataclass(frozen=True)
 class RunState:
-    """Content of a checkpoint of pytorch-NetVlad (netvlad.md section 5).
+    """Content of a checkpoint of pytorch-NetVlad.
 
     Attributes:
         epoch: 1 for the first.
@@ -138,7 +138,7 @@ def write_run(
 
 
 def _flags(model: NetVladModel, training: NetVladTraining) -> dict[str, Any]:
-    """Options of pytorch-NetVlad (netvlad.md section 7) that describe a training."""
+    """Options of pytorch-NetVlad that describe a training."""
     return {
         "mode": "train",
         "arch": model.backbone,
@@ -222,7 +222,7 @@ def _is_matlab(file: Path) -> bool:
 
 
 def _read_matlab(model: NetVladModel, file: Path) -> NetVladFile:
-    """The authors' network (netvlad.md section 9): VGG16, NetVLAD without bias, whitening."""
+    """The authors' network: VGG16, NetVLAD without bias, whitening."""
     _compare(model, file, {"backbone": "vgg16", "pooling": "netvlad", "bias": False})
     net = read_mat(file, "net")
     try:

@@ -1,4 +1,4 @@
-"""Initialisation of a NetVLAD layer from clusters of local descriptors (netvlad.md section 3)."""
+"""Initialisation of a NetVLAD layer from clusters of local descriptors (docs/protocols/netvlad.md, Initialisation)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""PCA-whitening of global descriptors, as Patch-NetVLAD and NetVLAD's authors learn it (vpr_datasets.md section 6)."""
+"""PCA-whitening of global descriptors, as Patch-NetVLAD and NetVLAD's authors learn it.
+
+Definition: docs/protocols/netvlad.md, PCA-whitening.
+"""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ _PATH_CLASSES = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 def load_torch_file(path: Path) -> dict[str, Any]:
     """Read a file of torch.save without running anything it holds; numpy arrays and paths are admitted.
 
-    Checkpoints of FIRe's own training hold the path of their start weights (fire.md section 3.5). Tensors come on the
-    CPU, without gradients; checksums of a zip archive are verified.
+    Checkpoints of FIRe's own training hold the path of their start weights (docs/protocols/fire.md, Checkpoints).
+    Tensors come on the CPU, without gradients; checksums of a zip archive are verified.
 
     Raises:
         DataError: no such file, not readable so, or no dict.

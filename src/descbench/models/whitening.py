@@ -1,4 +1,4 @@
-"""PCA-whitening, with which HOW initialises its dimensionality reduction (how.md section 5.2)."""
+"""PCA-whitening, with which HOW initialises its dimensionality reduction (docs/protocols/how.md, Whitening)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Aggregated selective match kernel (ASMK) on arrays: aggregate, invert, search.
 
-Definition: fact sheet of asmk, sections 2 to 5 (Tolias, Avrithis, Jégou, ICCV 2013, as varied in
-HOW, ECCV 2020). Quantisation is in ``nearest.py``. No files here; the stages that read
-and write them are in ``index.py`` and ``search.py``.
+Definition: docs/protocols/asmk.md, Aggregation; docs/protocols/asmk.md, Inverted file; docs/protocols/asmk.md, Search
+(Tolias, Avrithis, Jégou, ICCV 2013, as varied in HOW, ECCV 2020). Quantisation is in ``nearest.py``. No files here; the
+stages that read and write them are in ``index.py`` and ``search.py``.
 
 Binary codes are ``uint8 (M, 4 * ceil(D / 32))``: dimension d is bit ``7 - d % 8`` of byte ``d // 8``
 (first dimension in the most significant bit), padding bits are 0. Read as big-endian uint32 they

@@ -1,6 +1,6 @@
 """Codebooks: k-means over descriptors that are read from shards in bounded memory.
 
-Definition: fact sheet of asmk, section 1.
+Definition: docs/protocols/asmk.md, Codebook.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def search_flat(
         output: the ranking to write, or a part of one.
         measure: scores are inner products, or negative squared Euclidean distances.
         top_k: images kept of each query; None = all.
-        dim: first dimensions that are used, normalised again (netvlad.md section 9); None = all, as they are.
+        dim: first dimensions that are used, normalised again; None = all, as they are.
         num_distractors: for shards of a distractor set, the number of images of that set, as in
             :func:`descbench.retrieval.search.search_index`.
         threads: None = all processors. The result does not depend on it.

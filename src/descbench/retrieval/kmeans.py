@@ -1,6 +1,6 @@
 """k-means with exact assignment: what faiss.Clustering does with its defaults, by the kernel of ``nearest.py``.
 
-Definition: fact sheet of asmk, section 1. Subsample, initial centroids, the rounding of the means and the
+Definition: docs/protocols/asmk.md, Codebook. Subsample, initial centroids, the rounding of the means and the
 split of empty clusters are those of faiss; assignments differ from faiss's only where two centroids are
 equally near within the rounding of float32.
 """

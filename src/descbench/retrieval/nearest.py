@@ -1,8 +1,8 @@
 """Exact nearest vectors by distance (quantisation) or by inner product, the same on every machine.
 
-Definition: fact sheet of asmk, section 2, made precise: a distance is the sum of squared differences in
-float64 (dimension d in lane d % 8, lanes added at the end), and equal distances are ordered by id. The
-original's faiss computes in float32, so that its order of near ties depends on the machine.
+Definition: docs/protocols/asmk.md, Quantisation: a distance is the sum of squared differences in float64 (dimension d
+in lane d % 8, lanes added at the end), and equal distances are ordered by id. The original's faiss computes in float32,
+so that its order of near ties depends on the machine.
 
 Kernels (``retrieval/kernels``) compare integers first, keep what a proven bound on their error cannot
 exclude, and measure that. Which one runs is decided when it is first needed: ``vnni`` (AVX-512), ``avx2``,

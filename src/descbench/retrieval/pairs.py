@@ -1,4 +1,7 @@
-"""Stage compute_pairs: the most similar images of each image, as a pairs file of kapture (fire.md section 6)."""
+"""Stage compute_pairs: the most similar images of each image, as a pairs file of kapture.
+
+Definition: docs/protocols/kapture.md, Pairs file.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Inverse document frequencies over all shards of an inverted file.
 
-Definition: fact sheet of asmk, section 4: ``idf = ln(images / images with the word) ** 2``, float32,
-1 for a word without entries. ``images`` is the largest image id with an entry, plus 1.
+Definition: docs/protocols/asmk.md, Inverse document frequency: ``idf = ln(images / images with the word) ** 2``,
+float32, 1 for a word without entries. ``images`` is the largest image id with an entry, plus 1.
 """
 
 from __future__ import annotations

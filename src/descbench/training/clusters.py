@@ -1,7 +1,8 @@
 """Stages cluster_descriptors and initialise_checkpoint: a NetVLAD layer from clusters of local descriptors.
 
-Definition: netvlad.md sections 3 and 4. The clusters file has the original's datasets, ``descriptors`` (n, D) and
-``centroids`` (K, D), both float32; what they were made from is in attributes, where the original has only a file name.
+Definition: docs/protocols/netvlad.md, Clusters; docs/protocols/netvlad.md, Initialisation. The clusters file has the
+original's datasets, ``descriptors`` (n, D) and ``centroids`` (K, D), both float32; what they were made from is in
+attributes, where the original has only a file name.
 """
 
 from __future__ import annotations

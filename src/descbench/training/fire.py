@@ -1,4 +1,4 @@
-"""What FIRe adds to training on tuples: its losses, and mirrored images (fire.md sections 3.1 to 3.3)."""
+"""What FIRe adds to training on tuples: its losses, and mirrored images (docs/protocols/fire.md, Training)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hard negatives of a place (netvlad.md section 5): of images far away, those that look nearest to a query."""
+"""Hard negatives of a place: of images far away, those that look nearest to a query.
+
+Definition: docs/protocols/netvlad.md, Hard negatives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuples of an epoch: drawn queries with their positives, and hard negatives (how.md section 5.4)."""
+"""Tuples of an epoch: drawn queries with their positives, and hard negatives (docs/protocols/how.md, Mining)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Training of NetVLAD (netvlad.md section 5): triplets of places, mined anew for every piece of an epoch."""
+"""Training of NetVLAD: triplets of places, mined anew for every piece of an epoch.
+
+Definition: docs/protocols/netvlad.md, Training; docs/protocols/netvlad.md, Hard negatives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Stage pca_checkpoint: a PCA-whitening of global descriptors behind a network (vpr_datasets.md section 6)."""
+"""Stage pca_checkpoint: a PCA-whitening of global descriptors behind a network.
+
+Definition: docs/protocols/netvlad.md, PCA-whitening.
+"""
 
 from __future__ import annotations
 

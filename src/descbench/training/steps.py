@@ -1,4 +1,4 @@
-"""The pieces of a training step of HOW (how.md sections 5.3 and 5.4)."""
+"""The pieces of a training step of HOW (docs/protocols/how.md, Training)."""
 
 from __future__ import annotations
 

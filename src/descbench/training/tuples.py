@@ -1,4 +1,4 @@
-"""Training on mined tuples: all of HOW's (how.md sections 5.3 and 5.4), and what other methods share with it."""
+"""Training on mined tuples: all of HOW's (docs/protocols/how.md, Training), and what other methods share with it."""
 
 from __future__ import annotations
 

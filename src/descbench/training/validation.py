@@ -121,7 +121,7 @@ class AsmkValidator(Validator):
 
 @dataclass(frozen=True)
 class PlaceValidator(Validator):
-    """Exact search of global descriptors (netvlad.md section 6).
+    """Exact search of global descriptors (docs/protocols/netvlad.md, Validation).
 
     Attributes:
         image_size: longer side in pixels.

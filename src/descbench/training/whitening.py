@@ -1,4 +1,7 @@
-"""Stage whiten_checkpoint: the reduction becomes a PCA-whitening (how.md section 5.2, fire.md section 3.4)."""
+"""Stage whiten_checkpoint: the reduction becomes a PCA-whitening.
+
+Definition: docs/protocols/how.md, Whitening; docs/protocols/fire.md, Whitening.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-/* Aggregation (fact sheet of asmk, section 3): residual sums of an image by word, their signs or their directions. */
+/* Aggregation: residual sums of an image by word, their signs or their directions (docs/protocols/asmk.md,
+   Aggregation). */
 #ifndef DESCBENCH_ASMK_AGGREGATE_H
 #define DESCBENCH_ASMK_AGGREGATE_H
 

@@ -1,4 +1,4 @@
-/* Inverted files (fact sheet of asmk, section 4). */
+/* Inverted files (docs/protocols/asmk.md, Inverted file). */
 #ifndef DESCBENCH_ASMK_INVERT_H
 #define DESCBENCH_ASMK_INVERT_H
 

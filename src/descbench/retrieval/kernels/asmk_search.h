@@ -1,4 +1,4 @@
-/* Search of inverted lists (fact sheet of asmk, section 5). */
+/* Search of inverted lists (docs/protocols/asmk.md, Search). */
 #ifndef DESCBENCH_ASMK_SEARCH_H
 #define DESCBENCH_ASMK_SEARCH_H
 
