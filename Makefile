@@ -66,7 +66,7 @@ sanitize: $(SETUP)
 		--force --build-lib $(SANITIZED) --build-temp $(SANITIZED)/objects
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONPATH=$(SANITIZED) $(BIN)/python -m pytest -p no:cacheprovider \
-		tests/unit/test_nearest.py tests/unit/test_best.py tests/unit/test_flat.py tests/unit/test_kmeans.py \
+		tests/unit/test_nearest.py tests/unit/test_top_k.py tests/unit/test_flat.py tests/unit/test_kmeans.py \
 		tests/unit/test_kernel.py tests/unit/test_index.py tests/unit/test_search.py tests/golden/test_asmk.py
 
 lint: $(SETUP)

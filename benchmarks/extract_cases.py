@@ -2,7 +2,7 @@
 
 The plain side is the loop of the definitions (``tests/golden/plain_how.py`` and its like): eager modules, BatchNorm
 of its own, contiguous tensors, NetVLAD's layer a cluster at a time. Ours is what extraction runs. The pyramid (seven
-scales and 1,000 features, for NetVLAD one scale) and the weights are the same; the weights are drawn, which takes as
+scales and 1,000 features, for NetVLAD one scale) and the weights are the same; the weights are random, which takes as
 long as released ones.
 """
 
@@ -31,10 +31,10 @@ from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalDescriptors
 from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
 
-_DRAWN = {"source": "random", "seed": 0}
-HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": _DRAWN})
-FIRE = FireModel.model_validate({"architecture": "fire", "weights": _DRAWN})
-NETVLAD = NetVladModel.model_validate({"architecture": "netvlad", "weights": _DRAWN})
+_RANDOM = {"source": "random", "seed": 0}
+HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "weights": _RANDOM})
+FIRE = FireModel.model_validate({"architecture": "fire", "weights": _RANDOM})
+NETVLAD = NetVladModel.model_validate({"architecture": "netvlad", "weights": _RANDOM})
 FEATURES = 1000
 _OPTIONAL: tuple[Backend, ...] = ("openvino", "onnxruntime")
 _TOLERANCE = 1e-4

@@ -12,7 +12,7 @@ from typing import Any
 
 from descbench.config.datasets import DatasetBase, DescriptorBagDataset
 from descbench.config.models import Config
-from descbench.config.networks import ImagenetWeights, OfficialWeights, OwnWeights, TrainedWeights
+from descbench.config.networks import CustomWeights, ImagenetWeights, OfficialWeights, TrainedWeights
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.errors import ConfigError, DataError
@@ -194,7 +194,7 @@ class Layout(RawFiles):
     def weights_file(self, model: str) -> list[str]:
         """Raw weights a checkpoint is converted from; none for weights that are drawn."""
         weights = self._get("models", model).weights
-        if isinstance(weights, OwnWeights):
+        if isinstance(weights, CustomWeights):
             return [] if weights.file is None else [weights.file.as_posix()]
         if not isinstance(weights, OfficialWeights | ImagenetWeights):
             return []
@@ -333,7 +333,7 @@ class Layout(RawFiles):
 
     def usual_tables(self) -> list[str]:
         """Tables that belong to `all` and to the report."""
-        return [name for name, table in self.config.tables.items() if not table.when_asked]
+        return [name for name, table in self.config.tables.items() if not table.on_demand]
 
     def report_cells(self) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores behind the report's tables, each once."""
@@ -341,25 +341,25 @@ class Layout(RawFiles):
 
     def table_cells(self, table: str) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores that a table needs, each once, in order."""
-        return self._cells(table, when_asked=False)
+        return self._cells(table, on_demand=False)
 
     def extra_cells(self, table: str) -> list[ExtraCell]:
-        """Scores of a table's `when_asked` columns that are there, and that today's configuration would give again.
+        """Scores of a table's `on_demand` columns that are there, and that today's configuration would give again.
 
         The table does not depend on them, so nothing is computed for their sake; their digests make it be
         written again when they change.
         """
         needed = self.table_cells(table)
-        wanted = [cell for cell in self._cells(table, when_asked=True) if cell not in needed]
+        wanted = [cell for cell in self._cells(table, on_demand=True) if cell not in needed]
         return [
             ExtraCell(*cell, self.scores(*cell), self.provenance(*cell), sha256_file(self.scores(*cell)))
             for cell in wanted
             if self._is_current(*cell)
         ]
 
-    def _cells(self, table: str, *, when_asked: bool) -> list[tuple[str, str]]:
+    def _cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:
         block = self._get("tables", table)
-        columns = [column for column in block.columns if column.when_asked == when_asked]
+        columns = [column for column in block.columns if column.on_demand == on_demand]
         return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in columns))
 
     def _is_current(self, method: str, dataset: str) -> bool:

@@ -7,12 +7,12 @@ from typing import Any
 from descbench.config.base import ENDING, SPEED, decisive
 from descbench.config.datasets import WithDistractorsDataset
 from descbench.config.models import AsmkMethod, Config, ReleasedFeatures
-from descbench.config.networks import OfficialWeights, OwnModel, TrainedWeights, WeightsFromImages
+from descbench.config.networks import CustomModel, OfficialWeights, TrainedWeights, WeightsFromImages
 from descbench.config.training import Training
+from descbench.custom_modules import find_module
 from descbench.errors import ConfigError
 from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of, sha256_file
-from descbench.own_modules import find_module
 
 
 class Lineage:
@@ -36,7 +36,7 @@ class Lineage:
     # --- models ---
 
     def ancestry(self, model: str) -> list[str]:
-        """The model, the one its weights start from, and so on to published or drawn weights."""
+        """The model, the one its weights start from, and so on to published or random weights."""
         start = getattr(self._get("models", model).weights, "start", None)
         return [model, *(self.ancestry(start) if start else [])]
 
@@ -82,7 +82,7 @@ class Lineage:
         A file that is not there is left out; the job that reads it names it.
         """
         block = self._get("models", model)
-        code = (find_module(block.factory),) if isinstance(block, OwnModel) else ()
+        code = (find_module(block.factory),) if isinstance(block, CustomModel) else ()
         files = [path for path in (*code, *block.weights.own_files) if path.is_file()]
         return {path.as_posix(): sha256_file(path) for path in files}
 

@@ -138,7 +138,7 @@ def test_recall_of_the_small_list(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", files("tokyoTM_mini_*.mat"))
 def test_tokyo_time_machine_list(path: Path, tmp_path: Path) -> None:
     golden = json.loads(path.with_suffix(".json").read_text())
-    _, labels = built(path, tmp_path, positives="matlab", other_time=True)
+    _, labels = built(path, tmp_path, positives="matlab", exclude_same_time=True)
     assert list(map(list, labels.positives)) == golden["eval_positives_0based"]
     assert list(map(list, labels.training_positives)) == golden["nontrivial_positives_0based"]
     assert list(labels.database_times) == golden["dbTimeStamp"]
@@ -255,7 +255,7 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     assert scores["warnings"] == []
     if not panoramas:
         return
-    _, labels = labelled(golden["dataset"], one_per=size, conditions=("day", "sunset", "night"))
+    _, labels = labelled(golden["dataset"], views_per_panorama=size, conditions=("day", "sunset", "night"))
     write_places(labels, tmp_path / "gt.json")
     score_ranking(tmp_path / "r.h5", tmp_path / "gt.json", tmp_path / "s.json")
     scores = json.loads((tmp_path / "s.json").read_text())

@@ -1,6 +1,6 @@
-"""Train the school in a process of its own, which a signal hits in the middle of an epoch.
+"""Train the training on buildings in a process of its own, which a signal hits in the middle of an epoch.
 
-Arguments: folder of the school, name of the signal, number of the step (over all epochs) that it hits.
+Arguments: folder of the training on buildings, name of the signal, number of the step (over all epochs) that it hits.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from school import MODEL, SETTINGS, make_school
+from building_training import MODEL, SETTINGS, make_building_training
 
 from descbench.training.train import train_checkpoint
 from descbench.training.tuples import TupleRecipe
@@ -27,4 +27,4 @@ def loss(self, item):
 
 
 TupleRecipe.loss = loss
-train_checkpoint(make_school(folder), MODEL, SETTINGS, device="cpu")
+train_checkpoint(make_building_training(folder), MODEL, SETTINGS, device="cpu")

@@ -1,4 +1,4 @@
-"""Train the school in two processes for longer than anybody waits; the test sends SIGTERM to this one.
+"""Train the training on buildings in two processes for longer than anybody waits; the test sends SIGTERM to this one.
 
 Arguments: the job (JSON).
 """

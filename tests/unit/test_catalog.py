@@ -106,7 +106,7 @@ def test_conditions_share_the_queries_evenly() -> None:
 def test_published_figures_name_their_source_and_are_percentages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CATALOG.parents[2])
     tables = load_config_files("config/config.yaml").tables.values()
-    figures = [figure for table in tables for row in table.rows for figure in row.figures]
+    figures = [figure for table in tables for row in table.rows for figure in row.reference_results]
     assert figures
     for figure in figures:
         assert figure.source.strip()

@@ -59,7 +59,17 @@ def test_every_field_is_described():
     assert set(bare) <= {
         f"{model}.{key}"
         for model in schema["$defs"]
-        for key in ("source", "architecture", "dataset", "metric", "method", "title", "columns", "rows", "figures")
+        for key in (
+            "source",
+            "architecture",
+            "dataset",
+            "metric",
+            "method",
+            "title",
+            "columns",
+            "rows",
+            "reference_results",
+        )
     }
 
 
@@ -202,6 +212,6 @@ def test_sizes_read_like_the_original(demo):
 def test_published_figures_have_a_source(project, monkeypatch):
     monkeypatch.chdir(project)
     config: Config = load_config_files("config/config.yaml")
-    figures = [f for table in config.tables.values() for row in table.rows for f in row.figures]
+    figures = [f for table in config.tables.values() for row in table.rows for f in row.reference_results]
     assert figures
     assert all(figure.source and (figure.paper or figure.released) for figure in figures)

@@ -32,7 +32,7 @@ EXTRA = {
     },
     "models": {
         "gem": {"architecture": "gem", "backbone": "vgg16", "weights": {"source": "random"}},
-        "mine": {"architecture": "own", "factory": "module:make"},
+        "mine": {"architecture": "custom", "factory": "module:make"},
         "pca": {
             "architecture": "netvlad",
             "backbone": "alexnet",
@@ -159,7 +159,7 @@ FITS = [
     (
         f"{NETVLAD}.weights",
         {
-            **{"source": "clustered", "start": "netvlad_alexnet_drawn", "dataset": "streets_train"},
+            **{"source": "clustered", "start": "netvlad_alexnet_random", "dataset": "streets_train"},
             "images": 1,
             "descriptors": 3,
         },
@@ -293,7 +293,7 @@ def test_tilde_is_expanded_in_every_path(sound, monkeypatch, tmp_path):
     del values["seed"]
     values["datasets"]["mine"] = {"format": "folder", "database": "~/a", "queries": "~/b", "ground_truth": "~/g.json"}
     values["sources"]["w.pth"] = {"local_copy": "~/w.pth"}
-    values["models"]["mine"]["weights"] = {"source": "own", "file": "~/own.pt"}
+    values["models"]["mine"]["weights"] = {"source": "custom", "file": "~/own.pt"}
     config = load_config(values)
     mine = config.datasets["mine"]
     found = (config.data_dir, mine.database, mine.queries, mine.ground_truth)

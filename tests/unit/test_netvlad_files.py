@@ -304,7 +304,7 @@ def test_damaged_matlab(tmp_path, matlab):
             read_netvlad_file(netvlad(**MATLAB), tmp_path / "cut.mat")
 
 
-# --- ImageNet and drawn weights ----------------------------------------------------------------
+# --- ImageNet and random weights ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backbone", ["vgg16", "alexnet"])

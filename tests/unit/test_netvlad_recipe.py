@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from village import MODEL, SETTINGS, VIEWS, make_village
+from street_training import MODEL, SETTINGS, VIEWS, make_street_training
 
 from descbench.config.networks import OfficialWeights
 from descbench.config.training import PlaceValidation
@@ -23,17 +23,19 @@ from descbench.training.train import train_checkpoint
 @pytest.fixture(scope="module")
 def through(tmp_path_factory):
     """A training that ran through: two epochs of two pieces."""
-    files = make_village(tmp_path_factory.mktemp("village") / "village")
+    files = make_street_training(tmp_path_factory.mktemp("street_training") / "street_training")
     train_checkpoint(files, MODEL, SETTINGS, device="cpu")
     return files
 
 
 @pytest.fixture
-def village(through, tmp_path):
-    """The same village, not trained yet."""
-    shutil.copytree(through.start.parent, tmp_path / "village", ignore=shutil.ignore_patterns("work", "trained.pt"))
+def street_training(through, tmp_path):
+    """The same training, not trained yet."""
+    shutil.copytree(
+        through.start.parent, tmp_path / "street_training", ignore=shutil.ignore_patterns("work", "trained.pt")
+    )
     names = ("start", "labels", "ground_truth", "checkpoint", "history", "folder")
-    moved = {name: tmp_path / "village" / getattr(through, name).name for name in names}
+    moved = {name: tmp_path / "street_training" / getattr(through, name).name for name in names}
     return replace(through, **moved)
 
 
@@ -60,7 +62,7 @@ def test_history(through):
 
 
 @pytest.mark.parametrize("step", [1, 3, 6])
-def test_a_killed_training_goes_on_to_the_same_bits(through, village, monkeypatch, step):
+def test_a_killed_training_goes_on_to_the_same_bits(through, street_training, monkeypatch, step):
     """Killed in the first piece, in the second, and in the next epoch."""
     plain, done = NetVladRecipe.loss, []
 
@@ -73,10 +75,10 @@ def test_a_killed_training_goes_on_to_the_same_bits(through, village, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(NetVladRecipe, "loss", loss)
         with pytest.raises(KeyboardInterrupt):
-            train_checkpoint(village, MODEL, SETTINGS, device="cpu")
-    train_checkpoint(village, MODEL, SETTINGS, device="cpu")
-    assert same(weights(village), weights(through))
-    assert village.history.read_text() == through.history.read_text()
+            train_checkpoint(street_training, MODEL, SETTINGS, device="cpu")
+    train_checkpoint(street_training, MODEL, SETTINGS, device="cpu")
+    assert same(weights(street_training), weights(through))
+    assert street_training.history.read_text() == through.history.read_text()
 
 
 def test_the_run_can_be_read_as_one_of_the_original(through, tmp_path):
@@ -87,13 +89,13 @@ def test_the_run_can_be_read_as_one_of_the_original(through, tmp_path):
     assert (flags["arch"], flags["num_clusters"], flags["vladv2"]) == ("alexnet", 3, False)
 
 
-def test_the_best_epoch_is_that_of_the_recall(village):
-    validation = PlaceValidation(dataset="village", image_size=64)
-    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"validation": validation}), device="cpu")
-    with open(village.history, newline="") as stream:
+def test_the_best_epoch_is_that_of_the_recall(street_training):
+    validation = PlaceValidation(dataset="street_training", image_size=64)
+    train_checkpoint(street_training, MODEL, SETTINGS.model_copy(update={"validation": validation}), device="cpu")
+    with open(street_training.history, newline="") as stream:
         scores = [float(row["score"]) for row in csv.DictReader(stream)]
     assert 0.5 < max(scores) <= 1
-    run = torch.load(village.folder / "run" / "checkpoints" / "model_best.pth.tar", weights_only=True)
+    run = torch.load(street_training.folder / "run" / "checkpoints" / "model_best.pth.tar", weights_only=True)
     assert (run["best_score"], run["recalls"][5]) == (max(scores), max(scores))
     assert run["epoch"] == 1 + scores.index(max(scores))
 
@@ -102,14 +104,14 @@ def memory(files):
     return torch.load(files.folder / "state.pt", weights_only=True)["memory"]["negatives"]
 
 
-def test_loader_processes_lose_no_negatives(through, village):
-    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"workers": 2}), device="cpu")
-    assert same(weights(village), weights(through))
-    assert torch.equal(memory(village), memory(through))
+def test_loader_processes_lose_no_negatives(through, street_training):
+    train_checkpoint(street_training, MODEL, SETTINGS.model_copy(update={"workers": 2}), device="cpu")
+    assert same(weights(street_training), weights(through))
+    assert torch.equal(memory(street_training), memory(through))
     assert (memory(through)[:, 0] >= 0).any()
 
 
-def test_remembered_negatives_are_candidates(through, village, monkeypatch):
+def test_remembered_negatives_are_candidates(through, street_training, monkeypatch):
     seen = {}
 
     def watch(query, database, positives, candidates, **settings):
@@ -118,23 +120,23 @@ def test_remembered_negatives_are_candidates(through, village, monkeypatch):
 
     monkeypatch.setattr("descbench.training.netvlad.mine_place", watch)
     settings = SETTINGS.model_copy(update={"pool": 21, "negatives": 1, "epochs": 2})
-    train_checkpoint(village, MODEL, settings, device="cpu")
-    kept = [(place, row[row >= 0].tolist()) for place, row in enumerate(memory(village))]
+    train_checkpoint(street_training, MODEL, settings, device="cpu")
+    kept = [(place, row[row >= 0].tolist()) for place, row in enumerate(memory(street_training))]
     remembered = [(place, row) for place, row in kept if row]
     assert remembered
     for place, row in remembered:
         assert set(row) <= seen[VIEWS * place][-1]
 
 
-def test_forgetful_training_keeps_no_negatives(village):
-    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"remember_negatives": False}), device="cpu")
-    assert (memory(village) == -1).all()
+def test_forgetful_training_keeps_no_negatives(street_training):
+    train_checkpoint(street_training, MODEL, SETTINGS.model_copy(update={"cache_negatives": False}), device="cpu")
+    assert (memory(street_training) == -1).all()
 
 
-def test_steps_without_negatives_change_nothing(village, monkeypatch):
+def test_steps_without_negatives_change_nothing(street_training, monkeypatch):
     """The momentum of earlier steps, and weight decay, wait too."""
-    train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
-    before = torch.load(village.folder / "state.pt", weights_only=True)["network"]
+    train_checkpoint(street_training, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
+    before = torch.load(street_training.folder / "state.pt", weights_only=True)["network"]
     plain = NetVladRecipe.plan
 
     def plan(self, epoch, piece):
@@ -143,9 +145,9 @@ def test_steps_without_negatives_change_nothing(village, monkeypatch):
         return found
 
     monkeypatch.setattr(NetVladRecipe, "plan", plan)
-    train_checkpoint(village, MODEL, SETTINGS, device="cpu")
-    assert same(before, torch.load(village.folder / "state.pt", weights_only=True)["network"])
-    with open(village.history, newline="") as stream:
+    train_checkpoint(street_training, MODEL, SETTINGS, device="cpu")
+    assert same(before, torch.load(street_training.folder / "state.pt", weights_only=True)["network"])
+    with open(street_training.history, newline="") as stream:
         losses = [float(row["train_loss"]) for row in csv.DictReader(stream)]
     assert losses[0] > losses[1] == 0
 
@@ -158,26 +160,26 @@ def test_an_easy_query_is_passed_over():
     assert mined.negatives.tolist() == [1]
 
 
-def test_no_positives_at_all(village):
-    labels = read_places(village.labels)
-    write_places(PlaceLabels(25.0, labels.positives, ((),) * len(labels.positives)), village.labels)
+def test_no_positives_at_all(street_training):
+    labels = read_places(street_training.labels)
+    write_places(PlaceLabels(25.0, labels.positives, ((),) * len(labels.positives)), street_training.labels)
     with pytest.raises(DataError, match="no query has a training positive"):
-        train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+        train_checkpoint(street_training, MODEL, SETTINGS, device="cpu")
 
 
-def test_too_few_candidates_names_the_query(village):
+def test_too_few_candidates_names_the_query(street_training):
     with pytest.raises(DataError, match=r"\d_3\.png: \d+ different negatives are fewer than 10 times 3"):
-        train_checkpoint(village, MODEL, SETTINGS.model_copy(update={"negatives": 3}), device="cpu")
+        train_checkpoint(street_training, MODEL, SETTINGS.model_copy(update={"negatives": 3}), device="cpu")
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_images(village, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_with_the_images(street_training, monkeypatch):
     plain = NetVladRecipe.loss
     monkeypatch.setattr(NetVladRecipe, "loss", lambda self, item: math.nan * plain(self, item))
     with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*\d_3\.png"):
-        train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+        train_checkpoint(street_training, MODEL, SETTINGS, device="cpu")
 
 
-def test_labels_of_another_kind_are_refused(village):
-    write_checked_json(village.labels, {"protocol": "pairs", "pairs": []})
+def test_labels_of_another_kind_are_refused(street_training):
+    write_checked_json(street_training.labels, {"protocol": "pairs", "pairs": []})
     with pytest.raises(DataError, match="holds no positions"):
-        train_checkpoint(village, MODEL, SETTINGS, device="cpu")
+        train_checkpoint(street_training, MODEL, SETTINGS, device="cpu")

@@ -151,17 +151,17 @@ def test_limits_of_training_positives(rule: str, expected: tuple[int, ...]) -> N
 
 
 def test_images_of_the_same_time(tmp_path: Path) -> None:
-    _, labels = _build(tmp_path, _timed(utmQ=_asked_at(EAST + 100)), other_time=True)
+    _, labels = _build(tmp_path, _timed(utmQ=_asked_at(EAST + 100)), exclude_same_time=True)
     assert labels.database_times == (200801, 200902, 200903, 200904, 200905)
     assert labels.query_times == (200902, 200801)
     assert labels.without_positive() == 0
     _, labels = _build(
-        tmp_path, _timed(qTimeStamp=np.array([200905.0, 1]), utmQ=_asked_at(EAST + 100)), other_time=True
+        tmp_path, _timed(qTimeStamp=np.array([200905.0, 1]), utmQ=_asked_at(EAST + 100)), exclude_same_time=True
     )
     # The only image near the first query is of its own time.
     assert (labels.positives, labels.without_positive()) == (((4,), (4,)), 1)
-    with pytest.raises(DataError, match=r"town\.mat: no time stamps, which `other_time: true` goes by"):
-        _build(tmp_path, _struct(), other_time=True)
+    with pytest.raises(DataError, match=r"town\.mat: no time stamps, which `exclude_same_time: true` goes by"):
+        _build(tmp_path, _struct(), exclude_same_time=True)
 
 
 def test_files_of_another_suffix(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_bad_dbstruct(tmp_path: Path, changes: dict[str, Any], match: str) -> No
 
 def test_bad_time_stamps(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dbTimeStamp holds 2 time stamps for 5 names"):
-        _build(tmp_path, _timed(dbTimeStamp=np.array([1.0, 2])), other_time=True)
+        _build(tmp_path, _timed(dbTimeStamp=np.array([1.0, 2])), exclude_same_time=True)
 
 
 def test_other_files_than_a_dbstruct(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_folders_that_cannot_be_scored(tmp_path: Path) -> None:
 
 def test_blocks_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="time stamps are not read from names"):
-        UtmNamesDataset(**_utm(tmp_path), other_time=True)
+        UtmNamesDataset(**_utm(tmp_path), exclude_same_time=True)
     with pytest.raises(ValidationError, match="'day' is written twice"):
         UtmNamesDataset(**_utm(tmp_path), conditions=("day", "night", "day"))
 
@@ -335,10 +335,10 @@ def plain_first_hit(ranked: list[int], labels: PlaceLabels, query: int) -> tuple
     for image in ranked:
         if labels.query_times and image >= 0 and labels.database_times[image] == labels.query_times[query]:
             continue
-        if labels.one_per and image >= 0:
-            if image // labels.one_per in panoramas:
+        if labels.views_per_panorama and image >= 0:
+            if image // labels.views_per_panorama in panoramas:
                 continue
-            panoramas.add(image // labels.one_per)
+            panoramas.add(image // labels.views_per_panorama)
         seen.append(image)
     return next((n for n, image in enumerate(seen, 1) if image in labels.positives[query]), 0), len(seen)
 
@@ -351,13 +351,13 @@ def plain_first_hit(ranked: list[int], labels: PlaceLabels, query: int) -> tuple
     st.integers(0, 2**32 - 1),
 )
 def test_recall_is_that_of_the_definition(
-    rankings: list[list[int]], top_k: int, one_per: int | None, timed: bool, seed: int
+    rankings: list[list[int]], top_k: int, views_per_panorama: int | None, timed: bool, seed: int
 ) -> None:
     dice = np.random.default_rng(seed)
     positives = tuple(tuple(np.flatnonzero(dice.random(24) < 0.1).tolist()) for _ in rankings)
     times = dice.integers(0, 3, 24).astype(float), dice.integers(0, 3, len(rankings)).astype(float)
     given = {"database_times": tuple(times[0]), "query_times": tuple(times[1])} if timed else {}
-    labels = PlaceLabels(25.0, positives, positives, one_per=one_per, **given)
+    labels = PlaceLabels(25.0, positives, positives, views_per_panorama=views_per_panorama, **given)
     cut = [list(ranking[:top_k]) for ranking in rankings]
     plain = [plain_first_hit(ranking, labels, query) for query, ranking in enumerate(cut)]
     shortest = min(length for _, length in plain)
@@ -408,7 +408,7 @@ def test_scores_of_places(tmp_path: Path) -> None:
     found = _score(tmp_path, ranked, labels, searched=7)
     assert found["protocol"] == "places"
     assert (found["num_queries"], found["queries_without_positive"], found["radius"]) == (6, 1, 25.0)
-    assert (found["one_per"], found["other_time"], found["warnings"]) == (None, False, [])
+    assert (found["views_per_panorama"], found["exclude_same_time"], found["warnings"]) == (None, False, [])
     assert found["per_query"] == {"first_hit": [1, 2, 5, 1, 6, None]}
     assert found["metrics"] == {
         "recall@1": 2 / 6,
@@ -429,7 +429,7 @@ def test_a_short_database_has_no_recall_beyond_itself(tmp_path: Path) -> None:
     assert found["metrics"] == {"recall@1": 0.0}
     assert found["num_ranked"] == 3
     # Panoramas count, not images.
-    assert _score(tmp_path, [list(range(12))], _labels((11,), one_per=2))["num_ranked"] == 6
+    assert _score(tmp_path, [list(range(12))], _labels((11,), views_per_panorama=2))["num_ranked"] == 6
 
 
 def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
@@ -448,11 +448,13 @@ def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
 
 def test_one_of_each_panorama(tmp_path: Path) -> None:
     ranked = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]
-    found = _score(tmp_path, ranked, _labels((8,), one_per=2), searched=12)
+    found = _score(tmp_path, ranked, _labels((8,), views_per_panorama=2), searched=12)
     assert found["per_query"]["first_hit"] == [5]
     assert found["metrics"] == {"recall@1": 0.0, "recall@5": 1.0}
     # Image 9 shares its panorama with image 8, which came before.
-    assert _score(tmp_path, ranked, _labels((9,), one_per=2), searched=12)["per_query"]["first_hit"] == [None]
+    assert _score(tmp_path, ranked, _labels((9,), views_per_panorama=2), searched=12)["per_query"]["first_hit"] == [
+        None
+    ]
     with pytest.raises(DataError, match=r"r\.h5: some query's ranking is empty"):
         _score(tmp_path, ranked, _labels((9,), database_times=(1.0,) * 12, query_times=(1.0,)), searched=12)
 
@@ -483,12 +485,12 @@ def test_rankings_of_other_queries_are_refused(tmp_path: Path) -> None:
 def test_tables_say_what_is_right_and_what_looks_broken(tmp_path: Path) -> None:
     columns = [
         {"dataset": "streets", "metric": "recall@1", "label": "R@1"},
-        {"dataset": "far", "metric": "recall@1", "label": "far", "when_asked": True},
+        {"dataset": "far", "metric": "recall@1", "label": "far", "on_demand": True},
     ]
     row = {"label": "ours & theirs", "method": "netvlad"}
     table = Table.model_validate({"title": "A table", "columns": columns, "rows": [row], "synthetic": True})
     times = {"database_times": (1.0, 2.0), "query_times": (3.0, 3.0, 3.0)}
-    _score(tmp_path, [[0, 1], [0, 1], [0, 1]], _labels((0,), (1,), (), one_per=12, **times))
+    _score(tmp_path, [[0, 1], [0, 1], [0, 1]], _labels((0,), (1,), (), views_per_panorama=12, **times))
     scores = {("netvlad", "streets"): tmp_path / "s.json"}
     build_table("t", table, scores, {("netvlad", "streets"): "p.json"}, tmp_path / "t.csv", tmp_path / "t.md")
     rule = (

@@ -148,7 +148,7 @@ def test_page_is_well_formed_and_stands_alone(tmp_path):
 
 
 def test_results_are_those_that_scores_count(tmp_path):
-    text = show(tmp_path, one_per=2)
+    text = show(tmp_path, views_per_panorama=2)
     names = re.findall(r"database/a &amp; b_(\d)", section(text, 0))
     assert names == ["0", "2", "4", "6"]
     assert "Only the first hit of each panorama (2 images) counts." in text

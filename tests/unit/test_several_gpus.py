@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_school
-from village import MODEL as NETVLAD
-from village import SETTINGS as NETVLAD_SETTINGS
-from village import make_village
+from building_training import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_building_training
+from street_training import MODEL as NETVLAD
+from street_training import SETTINGS as NETVLAD_SETTINGS
+from street_training import make_street_training
 
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.training.launch import TrainingJob, read_job, train
@@ -27,7 +27,7 @@ METHODS = {"how": (MODEL, SETTINGS), "fire": (FIRE, FIRE_SETTINGS), "netvlad": (
 
 def job_of(folder, method="how", **changes):
     model, settings = METHODS[method]
-    files = make_village(folder) if method == "netvlad" else make_school(folder, model)
+    files = make_street_training(folder) if method == "netvlad" else make_building_training(folder, model)
     return TrainingJob(files, model, settings.model_copy(update={**UNEVEN, **changes}), device="cpu")
 
 
@@ -83,7 +83,7 @@ def test_two_processes_go_on_as_one_does(tmp_path, method):
 
 
 def test_an_error_of_one_process_ends_all_and_is_told(tmp_path):
-    job = job_of(tmp_path / "school")
+    job = job_of(tmp_path / "building_training")
     (job.files.images.root / "2_1.png").write_bytes(b"nothing")
     with pytest.raises(DescbenchError, match=r"DataError: .*2_1\.png"):
         train(job, 2)
@@ -91,7 +91,7 @@ def test_an_error_of_one_process_ends_all_and_is_told(tmp_path):
 
 
 def test_sigterm_to_the_launcher_leaves_a_state(tmp_path):
-    job = job_of(tmp_path / "school", epochs=1000)
+    job = job_of(tmp_path / "building_training", epochs=1000)
     job.write(tmp_path / "job.json")
     command = [sys.executable, str(HERE / "stopped_launch.py"), str(tmp_path / "job.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
@@ -110,13 +110,13 @@ def test_sigterm_to_the_launcher_leaves_a_state(tmp_path):
 def test_more_processes_than_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    job = replace(job_of(tmp_path / "school"), device="cuda")
+    job = replace(job_of(tmp_path / "building_training"), device="cuda")
     with pytest.raises(ConfigError, match="training_gpus: 2 were asked for, but torch sees 1"):
         train(job, 2)
 
 
 def test_a_job_survives_its_file(tmp_path):
-    job = job_of(tmp_path / "school", "fire")
+    job = job_of(tmp_path / "building_training", "fire")
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
     (tmp_path / "job.json").write_text("{}")

@@ -24,7 +24,7 @@ def make_table(**changes):
             {"dataset": "town", "metric": "map_hard", "label": "Town (H)"},
             {"dataset": "town", "metric": "map_easy", "label": "Town (E)"},
         ],
-        "rows": [{"label": "ours & theirs", "method": "m", "figures": figures}],
+        "rows": [{"label": "ours & theirs", "method": "m", "reference_results": figures}],
     }
     return Table.model_validate({**block, **changes})
 
@@ -99,7 +99,7 @@ def test_report_holds_each_table_under_its_id(tmp_path):
 def test_columns_shown_when_asked_may_be_empty(tmp_path):
     columns = [
         {"dataset": "town", "metric": "map_medium", "label": "Town (M)"},
-        {"dataset": "far", "metric": "map_medium", "label": "Far (M)", "when_asked": True},
+        {"dataset": "far", "metric": "map_medium", "label": "Far (M)", "on_demand": True},
     ]
     table = make_table(columns=columns, rows=[{"label": "ours", "method": "m"}])
     lines, markdown = build(tmp_path, table, METRICS)
@@ -133,7 +133,7 @@ def test_labels_stay_text_wherever_they_are_shown(tmp_path, text):
     column = {"dataset": "town", "metric": "map_medium", "label": text}
     figure = {"dataset": "town", "metric": "map_medium", "paper": 70.0, "source": text}
     table = make_table(
-        title=text, note=text, columns=[column], rows=[{"label": text, "method": "m", "figures": [figure]}]
+        title=text, note=text, columns=[column], rows=[{"label": text, "method": "m", "reference_results": [figure]}]
     )
     (line,), markdown = build(tmp_path, table, METRICS)
     assert line["row"].removeprefix("'") == text

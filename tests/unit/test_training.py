@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from school import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_files, make_school
+from building_training import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_building_training, make_files
 
 from descbench.config.networks import RandomWeights, WhitenedWeights
 from descbench.config.search import QuerySettings
@@ -46,14 +46,14 @@ def same(one, other):
 
 
 @pytest.fixture
-def school(tmp_path):
-    return make_school(tmp_path / "school")
+def building_training(tmp_path):
+    return make_building_training(tmp_path / "building_training")
 
 
 @pytest.fixture(scope="module")
 def through(tmp_path_factory):
     """A training that ran through."""
-    files = make_school(tmp_path_factory.mktemp("through") / "school")
+    files = make_building_training(tmp_path_factory.mktemp("through") / "building_training")
     train_checkpoint(files, MODEL, SETTINGS, device="cpu")
     return files
 
@@ -80,7 +80,7 @@ def test_history(through):
     ("name", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 128 + signal.SIGTERM), ("SIGINT", 128 + signal.SIGINT)]
 )
 def test_a_killed_training_goes_on_to_the_same_bits(through, tmp_path, name, code):
-    folder = tmp_path / "school"
+    folder = tmp_path / "building_training"
     command = [sys.executable, str(HERE / "killed_training.py"), str(folder), name, str(STEPS + 2)]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == code, killed.stderr
@@ -95,10 +95,10 @@ def test_a_killed_training_goes_on_to_the_same_bits(through, tmp_path, name, cod
     assert files.history.read_text() == through.history.read_text()
 
 
-def test_the_log_of_an_epoch_is_a_sentence(school, caplog):
+def test_the_log_of_an_epoch_is_a_sentence(building_training, caplog):
     with caplog.at_level(logging.INFO):
-        train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
-    with open(school.history, newline="") as stream:
+        train_checkpoint(building_training, MODEL, SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
+    with open(building_training.history, newline="") as stream:
         (row,) = csv.DictReader(stream)
     (line,) = [message for message in caplog.messages if message.startswith("epoch 1 of 1: ")]
     assert f"training loss {float(row['train_loss']):.4f} (the best so far), learning rate 0.001" in line
@@ -194,7 +194,7 @@ RESUMED = {
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory):
     """A training of three epochs, each validated; a score falls from epoch to epoch, without any search."""
-    files = make_school(tmp_path_factory.mktemp("patient") / "school")
+    files = make_building_training(tmp_path_factory.mktemp("patient") / "building_training")
     with pytest.MonkeyPatch.context() as patch:
         scores = iter(np.linspace(1, 0, 60).tolist())
         patch.setattr("descbench.training.train.Validator.__call__", lambda self, network: next(scores))
@@ -224,7 +224,7 @@ def planned(monkeypatch):
 @pytest.mark.parametrize("change", RESUMED)
 def test_what_a_state_is_resumed_for(patient, tmp_path, planned, change):
     """A state goes on where training anew would come by it, and nowhere else."""
-    folder = tmp_path / "school"
+    folder = tmp_path / "building_training"
     shutil.copytree(patient.start.parent, folder)
     files, (edit, expected) = make_files(folder), RESUMED[change]
     model, settings = edit(files, MODEL, PATIENT) or (MODEL, PATIENT)
@@ -236,46 +236,48 @@ def test_what_a_state_is_resumed_for(patient, tmp_path, planned, change):
         assert files.checkpoint.read_bytes() == patient.checkpoint.read_bytes()
 
 
-def test_a_cadence_that_validates_the_same_epochs_goes_on(school, planned):
+def test_a_cadence_that_validates_the_same_epochs_goes_on(building_training, planned):
     first, second = (
         PATIENT.model_copy(update={"validation": VALIDATION.model_copy(update={"every": every})}) for every in (8, 9)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TupleRecipe, "plan", PLAN)
-        train_checkpoint(school, MODEL, first, device="cpu")
-    train_checkpoint(school, MODEL, second, device="cpu")
+        train_checkpoint(building_training, MODEL, first, device="cpu")
+    train_checkpoint(building_training, MODEL, second, device="cpu")
     assert planned == []
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_images(school, monkeypatch):
+def test_a_loss_that_is_not_finite_stops_with_the_images(building_training, monkeypatch):
     plain = TupleRecipe.loss
     monkeypatch.setattr(TupleRecipe, "loss", lambda self, item: math.nan * plain(self, item))
     with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*images/\d_\d\.png"):
-        train_checkpoint(school, MODEL, SETTINGS, device="cpu")
-    kept = torch.load(school.folder / "state.pt", weights_only=True)["network"]
-    assert same(load_network(school.start, MODEL).state_dict(), kept)
+        train_checkpoint(building_training, MODEL, SETTINGS, device="cpu")
+    kept = torch.load(building_training.folder / "state.pt", weights_only=True)["network"]
+    assert same(load_network(building_training.start, MODEL).state_dict(), kept)
 
 
-def test_missing_images_are_named(school):
-    (school.images.root / "2_1.png").unlink()
+def test_missing_images_are_named(building_training):
+    (building_training.images.root / "2_1.png").unlink()
     with pytest.raises(DataError, match=r"1 of 24 train images .*2_1\.png"):
-        train_checkpoint(school, MODEL, SETTINGS, device="cpu")
+        train_checkpoint(building_training, MODEL, SETTINGS, device="cpu")
 
 
-def test_too_few_clusters_for_the_negatives(school):
+def test_too_few_clusters_for_the_negatives(building_training):
     with pytest.raises(DataError, match=r"only 5 of 6 negatives.*lower `negatives`"):
-        train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"negatives": 6, "pool": 24}), device="cpu")
+        train_checkpoint(
+            building_training, MODEL, SETTINGS.model_copy(update={"negatives": 6, "pool": 24}), device="cpu"
+        )
 
 
-def test_too_few_tuples_for_a_step(school):
+def test_too_few_tuples_for_a_step(building_training):
     with pytest.raises(DataError, match="lower `batch`"):
-        train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"batch": 50}), device="cpu")
+        train_checkpoint(building_training, MODEL, SETTINGS.model_copy(update={"batch": 50}), device="cpu")
 
 
-def test_a_start_of_another_architecture(school):
+def test_a_start_of_another_architecture(building_training):
     other = MODEL.model_copy(update={"dim": 16})
     with pytest.raises(DataError, match=r"'dim': 8.*'dim': 16"):
-        train_checkpoint(school, other, SETTINGS, device="cpu")
+        train_checkpoint(building_training, other, SETTINGS, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -315,27 +317,27 @@ def test_pairs_survive_their_file(tmp_path):
         read_pairs(tmp_path / "null.json")
 
 
-def test_validation_decides_the_best_epoch(school):
+def test_validation_decides_the_best_epoch(building_training):
     query = QuerySettings(multiple_assignment=2)
     validation = Validation(
         dataset="val", every=2, image_size=64, scales=(1.0,), n=4, codebook_images=20, codebook_size=8, query=query
     )
-    train_checkpoint(school, MODEL, SETTINGS.model_copy(update={"validation": validation}), device="cpu")
-    with open(school.history, newline="") as stream:
+    train_checkpoint(building_training, MODEL, SETTINGS.model_copy(update={"validation": validation}), device="cpu")
+    with open(building_training.history, newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["score"] != "" for row in rows] == [False, True, False]
     assert [int(row["best"]) for row in rows] == [1, 1, 0]
-    assert not list(school.folder.glob("validation-*"))
+    assert not list(building_training.folder.glob("validation-*"))
 
 
-def test_patience_ends_a_training(school, monkeypatch):
+def test_patience_ends_a_training(building_training, monkeypatch):
     validation = Validation(dataset="val", every=1)
     settings = SETTINGS.model_copy(update={"validation": validation, "patience": 2, "epochs": 9})
     scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
     monkeypatch.setattr("descbench.training.train.Validator.__call__", lambda self, network: next(scores))
-    train_checkpoint(school, MODEL, settings, device="cpu")
-    assert len(school.history.read_text().splitlines()) == 1 + 4
-    assert torch.load(school.checkpoint, weights_only=True)["source"]["epoch"] == 2
+    train_checkpoint(building_training, MODEL, settings, device="cpu")
+    assert len(building_training.history.read_text().splitlines()) == 1 + 4
+    assert torch.load(building_training.checkpoint, weights_only=True)["source"]["epoch"] == 2
 
 
 def test_the_best_rule():
@@ -350,7 +352,7 @@ def test_the_best_rule():
 @pytest.fixture(scope="module")
 def fire(tmp_path_factory):
     """A training of FIRe that ran through."""
-    files = make_school(tmp_path_factory.mktemp("fire") / "school", FIRE)
+    files = make_building_training(tmp_path_factory.mktemp("fire") / "building_training", FIRE)
     train_checkpoint(files, FIRE, FIRE_SETTINGS, device="cpu")
     return files
 
@@ -365,7 +367,7 @@ def test_fire_trains_all_but_the_reduction(fire):
 
 def test_fire_goes_on_from_its_state(fire, tmp_path):
     """Mirroring is drawn from the seed of the epoch, so that a resumed training gives the same bits."""
-    files = make_school(tmp_path / "school", FIRE)
+    files = make_building_training(tmp_path / "building_training", FIRE)
     train_checkpoint(files, FIRE, FIRE_SETTINGS.model_copy(update={"epochs": 1}), device="cpu")
     train_checkpoint(files, FIRE, FIRE_SETTINGS, device="cpu")
     one, other = (load_network(path, FIRE).state_dict() for path in (files.checkpoint, fire.checkpoint))
@@ -393,7 +395,9 @@ def test_fire_without_its_losses_stands_still(fire):
 
 
 def test_whitening_of_super_features(fire, tmp_path):
-    whitened = WhitenedWeights(source="whitened", start="s", dataset="school", images=20, image_size=64, flip=0.5)
+    whitened = WhitenedWeights(
+        source="whitened", start="s", dataset="building_training", images=20, image_size=64, flip=0.5
+    )
     model = FIRE.model_copy(update={"weights": whitened})
     places = (fire.start, fire.images.manifest, fire.images.root, model)
     for name, seed in (("a.pt", 1), ("b.pt", 1), ("c.pt", 2)):
@@ -404,17 +408,23 @@ def test_whitening_of_super_features(fire, tmp_path):
     assert torch.equal(a["lit.templates_init"], c["lit.templates_init"])
 
 
-def test_whitening_makes_unit_covariance(school, tmp_path):
-    whitened = WhitenedWeights(source="whitened", start="s", dataset="school", images=20, n=6, image_size=64)
+def test_whitening_makes_unit_covariance(building_training, tmp_path):
+    whitened = WhitenedWeights(source="whitened", start="s", dataset="building_training", images=20, n=6, image_size=64)
     model = MODEL.model_copy(update={"weights": whitened})
     whiten_checkpoint(
-        school.start, school.images.manifest, school.images.root, model, tmp_path / "w.pt", device="cpu", workers=0
+        building_training.start,
+        building_training.images.manifest,
+        building_training.images.root,
+        model,
+        tmp_path / "w.pt",
+        device="cpu",
+        workers=0,
     )
     network = load_network(tmp_path / "w.pt", model)
-    start = load_network(school.start, MODEL)
+    start = load_network(building_training.start, MODEL)
     assert torch.equal(start.features[0].weight, network.features[0].weight)
-    rows = training_manifest(school.images.manifest, "train", school.images.root, 20).rows
-    images = TrainingImages(tuple(school.images.root / r.path for r in rows), 64, network.mean, network.std)
+    rows = training_manifest(building_training.images.manifest, "train", building_training.images.root, 20).rows
+    images = TrainingImages(tuple(building_training.images.root / r.path for r in rows), 64, network.mean, network.std)
     with torch.inference_mode():
         raw = torch.cat([network.unreduced(images.load(i), 6) for i in range(20)])
         reduced = network.dim_reduction(raw.T[None, :, :, None])[0, :, :, 0].numpy()
@@ -422,12 +432,18 @@ def test_whitening_makes_unit_covariance(school, tmp_path):
     np.testing.assert_allclose(np.cov(reduced, bias=True), np.eye(8), atol=5e-3)
 
 
-def test_a_whitening_of_too_few_descriptors(school, tmp_path):
-    whitened = WhitenedWeights(source="whitened", start="s", dataset="school", images=1, n=2, image_size=64)
+def test_a_whitening_of_too_few_descriptors(building_training, tmp_path):
+    whitened = WhitenedWeights(source="whitened", start="s", dataset="building_training", images=1, n=2, image_size=64)
     model = MODEL.model_copy(update={"weights": whitened})
     with pytest.raises(DataError, match="2 descriptors of 1 images are too few"):
         whiten_checkpoint(
-            school.start, school.images.manifest, school.images.root, model, tmp_path / "w.pt", device="cpu", workers=0
+            building_training.start,
+            building_training.images.manifest,
+            building_training.images.root,
+            model,
+            tmp_path / "w.pt",
+            device="cpu",
+            workers=0,
         )
 
 
@@ -435,7 +451,7 @@ def test_mixed_precision_has_no_effect_on_the_cpu(tmp_path):
     """`amp` is for GPUs: on the CPU the trained weights are the same to the bit."""
     digests = []
     for amp in (False, True):
-        files = make_school(tmp_path / str(amp))
+        files = make_building_training(tmp_path / str(amp))
         settings = SETTINGS.model_copy(update={"epochs": 1, "amp": amp})
         train_checkpoint(files, MODEL, settings, device="cpu")
         digests.append(checkpoint_digest(files.checkpoint))

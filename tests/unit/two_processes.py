@@ -14,7 +14,15 @@ import pytest
 import torch
 
 from descbench.errors import DataError
-from descbench.training.distributed import SharedGradients, agreed, in_any, leads, process_group, share, woven
+from descbench.training.distributed import (
+    SharedGradients,
+    all_gather,
+    broadcast,
+    in_any,
+    is_main,
+    local_slice,
+    process_group,
+)
 from descbench.training.launch import read_job
 from descbench.training.loop import Trainer
 from descbench.training.tuples import TupleRecipe
@@ -56,9 +64,9 @@ def check_first_step(alone, together):
 
 
 def check_exchange():
-    rank = 1 - leads()
-    assert woven([f"{rank}{position}" for position in range(2 - rank)]) == ["00", "10", "01"]
-    assert agreed(rank) == 0
+    rank = 1 - is_main()
+    assert all_gather([f"{rank}{position}" for position in range(2 - rank)]) == ["00", "10", "01"]
+    assert broadcast(rank) == 0
     assert in_any(rank == 1)
     assert not in_any(False)
 
@@ -69,7 +77,7 @@ def check_steps_with_few_items():
     torch.nn.init.ones_(network.weight)
     gradients = SharedGradients(network, lambda item: network(item).sum())
     items = [torch.tensor([1.0, 2.0])]
-    assert gradients(items[share()]) == [3.0]
+    assert gradients(items[local_slice()]) == [3.0]
     assert network.weight.grad.tolist() == [[1.0, 2.0]], "the sum, although one process had nothing to do"
     network.zero_grad()
     assert gradients([]) == []
@@ -79,7 +87,7 @@ def check_steps_with_few_items():
 def check_not_finite(job, patch):
     """A loss of one process that is not finite ends both, before the step."""
     plain = TupleRecipe.loss
-    factor = 1.0 if leads() else math.nan
+    factor = 1.0 if is_main() else math.nan
     patch.setattr(TupleRecipe, "loss", lambda self, item: factor * plain(self, item))
     with pytest.raises(DataError, match=r"epoch 1, step 1: the loss is .*nan.*images/\d_\d\.png"):
         job.run()
@@ -97,7 +105,7 @@ def check_stop_and_resume(job, through, patch):
         os.kill(os.getpid(), signal.SIGTERM)
         return plain(self, item)
 
-    if not leads():
+    if not is_main():
         patch.setattr(TupleRecipe, "loss", fatal)
     with pytest.raises(SystemExit) as stopped:
         job.run()
@@ -105,7 +113,7 @@ def check_stop_and_resume(job, through, patch):
     assert torch.load(job.files.folder / "state.pt", weights_only=True)["state"]["step"] == 1
     patch.undo()
     job.run()
-    if leads():
+    if is_main():
         one, other = (torch.load(j.files.checkpoint, weights_only=True)["state_dict"] for j in (job, through))
         assert all(torch.equal(value, other[key]) for key, value in one.items())
         assert job.files.history.read_text() == through.files.history.read_text()

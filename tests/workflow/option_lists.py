@@ -29,7 +29,7 @@ TUPLES = {**BRIEF, "dataset": "toytown_sfm", "queries": 4, "pool": 20}
 
 
 def _model(kind: dict[str, Any], start: str, training: str) -> dict[str, dict[str, Any]]:
-    """A drawn network and the same trained."""
+    """A random network and the same trained."""
     return {
         start: {**kind, "weights": {"source": "random"}},
         training: {**kind, "weights": {"source": "train", "start": start, "training": training}},
@@ -202,7 +202,7 @@ LEARNED: list[tuple[str, str, str, dict[str, Any]]] = [
     ("WeightsFromImages", "clustered", "cluster_descriptors", {"dataset": "streets_train"}),
     ("PcaWeights", "white", "pca_checkpoint", {"images": 9, "image_size": 64}),
 ]
-BLOCKS = {"AsmkMethod.codebook", "AsmkMethod.index", "AsmkMethod.idf", "AsmkMethod.query", "OwnModel.weights"}
+BLOCKS = {"AsmkMethod.codebook", "AsmkMethod.index", "AsmkMethod.idf", "AsmkMethod.query", "CustomModel.weights"}
 # Keys that another test executes.
 ELSEWHERE = {
     "Config.training_gpus": "unit/test_several_gpus.py::test_two_processes_go_on_as_one_does",
@@ -246,22 +246,22 @@ ELSEWHERE = {
     "Config.offline": "unit/test_download.py::test_offline_asks_nobody",
     "Config.pairs_top_k": "workflow/test_runs.py::test_pairs_of_kapture_folders",
     "Config.results_dir": "workflow/test_runs.py::test_no_network_names_every_missing_file",
-    "Column.when_asked": "workflow/test_dag.py::test_scores_shown_when_asked_are_read_but_never_computed",
+    "Column.on_demand": "workflow/test_dag.py::test_scores_shown_when_asked_are_read_but_never_computed",
     "DatasetBase.counts": "unit/test_datasets.py::test_counts_are_checked",
     "DatasetBase.counts_verified": "unit/test_places.py::test_more_images_than_unverified_counts_are_refused",
-    "Figure.paper": "unit/test_tables.py::test_verdicts",
-    "Figure.released": "unit/test_tables.py::test_verdicts",
+    "ReferenceResult.paper": "unit/test_tables.py::test_verdicts",
+    "ReferenceResult.released": "unit/test_tables.py::test_verdicts",
     "FolderDataset.ground_truth": "unit/test_datasets.py::test_folder_with_ground_truth",
     "GlobalFeatures.on_bad_image": "unit/test_extract.py::test_broken_image_of_global_features",
     "KaptureDataset.folder": "workflow/test_runs.py::test_pairs_of_kapture_folders",
     "LocalFeatures.on_bad_image": "unit/test_extract.py::test_broken_image_is_skipped",
-    "NetVladModel.whitening": "workflow/test_runs.py::test_netvlad_from_drawn_weights_to_scores",
+    "NetVladModel.whitening": "workflow/test_runs.py::test_netvlad_from_random_weights_to_scores",
     "NetVladTraining.gamma": "golden/test_netvlad_training.py::test_learning_rates",
-    "NetVladTraining.remember_negatives": "unit/test_netvlad_recipe.py::test_forgetful_training_keeps_no_negatives",
+    "NetVladTraining.cache_negatives": "unit/test_netvlad_recipe.py::test_forgetful_training_keeps_no_negatives",
     "NetVladTraining.step": "golden/test_netvlad_training.py::test_learning_rates",
     "NetVladTraining.workers": "unit/test_netvlad_recipe.py::test_loader_processes_lose_no_negatives",
-    "PcaWeights.start": "workflow/test_runs.py::test_netvlad_from_drawn_weights_to_scores",
-    "PlaceDataset.other_time": "unit/test_places.py::test_images_of_the_same_time",
+    "PcaWeights.start": "workflow/test_runs.py::test_netvlad_from_random_weights_to_scores",
+    "PlaceDataset.exclude_same_time": "unit/test_places.py::test_images_of_the_same_time",
     "PlaceDataset.positives": "unit/test_places.py::test_positives_of_the_matlab_code",
     "ReleasedFeatures.files": "workflow/test_runs.py::test_released_descriptors_give_the_same_scores",
     "RevisitopDataset.protocol": "unit/test_datasets.py::test_classic",
@@ -290,7 +290,7 @@ ELSEWHERE = {
 TOLD = {
     "Column.label": "a heading",
     "DatasetBase.note": "shown beside results",
-    "Figure.source": "where a figure was read",
+    "ReferenceResult.source": "where a figure was read",
     "Source.licence": "kept in the record of a download",
     "Source.note": "kept in the provenance",
     "Table.note": "printed under a table",
@@ -323,7 +323,7 @@ _TWO = [{"dataset": name, "metric": "map_medium", "label": name} for name in ("a
 
 
 def _rows(**changes: Any) -> list[dict[str, Any]]:
-    return [{"label": "ours", "method": "own_asmk", "figures": [{**_FIGURE, **changes}]}]
+    return [{"label": "ours", "method": "own_asmk", "reference_results": [{**_FIGURE, **changes}]}]
 
 
 # Key, where it stands, its value, what is made, the rule that runs again, what is another, and what lies under it.
@@ -346,9 +346,17 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         },
     ),
     ("TableRow.method", "tables.beside.rows", [{"label": "ours", "method": "own"}], TABLE, "build_table", _OURS, {}),
-    ("Figure.metric", "tables.beside.rows", _rows(metric="map_hard"), TABLE, "build_table", look.column("paper"), {}),
     (
-        "Figure.dataset",
+        "ReferenceResult.metric",
+        "tables.beside.rows",
+        _rows(metric="map_hard"),
+        TABLE,
+        "build_table",
+        look.column("paper"),
+        {},
+    ),
+    (
+        "ReferenceResult.dataset",
         "tables.beside.rows",
         _rows(dataset="swapped"),
         TABLE,
@@ -356,11 +364,19 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         look.column("paper"),
         {"tables": {"beside": {"columns": _TWO}}},
     ),
-    ("Figure.tolerance", "tables.beside.rows", _rows(tolerance=101), TABLE, "build_table", look.column("verdict"), {}),
+    (
+        "ReferenceResult.tolerance",
+        "tables.beside.rows",
+        _rows(tolerance=101),
+        TABLE,
+        "build_table",
+        look.column("verdict"),
+        {},
+    ),
     ("Table.tolerance", "tables.beside.tolerance", 101, TABLE, "build_table", look.column("verdict"), {}),
     (
-        "Table.when_asked",
-        "tables.beside.when_asked",
+        "Table.on_demand",
+        "tables.beside.on_demand",
         True,
         "results/report.html",
         "build_report",
@@ -383,7 +399,7 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         "results/features/own_local/alderford/database/00000.h5",
         "extract_features",
         look.descriptors,
-        {"models": {"other": {"architecture": "own", "factory": "tiny_networks:parts", "mean": [0.1, 0.2, 0.3]}}},
+        {"models": {"other": {"architecture": "custom", "factory": "tiny_networks:parts", "mean": [0.1, 0.2, 0.3]}}},
     ),
     *(
         (

@@ -158,7 +158,7 @@ def test_distractors_of_fire_are_asked_for_by_name(workplace):
 
 def asked(**changes):
     """The tiny table with a column that is shown when its scores are there."""
-    column = {"dataset": "val_eccv20", "metric": "map", "label": "val", "when_asked": True}
+    column = {"dataset": "val_eccv20", "metric": "map", "label": "val", "on_demand": True}
     first = {"dataset": "alderford", "metric": "map_medium", "label": "Alderford (M)"}
     return {"tables": {"table2": {"columns": [first, column]}}, **changes}
 

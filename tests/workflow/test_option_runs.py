@@ -157,8 +157,8 @@ def test_many_options_in_one_real_run(workplace, tmp_path):
             "both": {"format": "with_distractors", "base": "alderford", "distractors": "noise"},
         },
         "models": {
-            "own": {"architecture": "own", "factory": "tiny_networks:whole"},
-            "own_local": {"architecture": "own", "factory": "tiny_networks:parts"},
+            "own": {"architecture": "custom", "factory": "tiny_networks:whole"},
+            "own_local": {"architecture": "custom", "factory": "tiny_networks:parts"},
         },
         "features": {
             "own": {"kind": "global", "model": "own", "image_size": 64, "dtype": "float16"},

@@ -231,11 +231,11 @@ CASES = [
         WHOLE,
         "extract_features",
         Changed(look.weights_behind),
-        models={"own_more": {"architecture": "own", "arguments": {"dim": 6}, "factory": "tiny_networks:whole"}},
+        models={"own_more": {"architecture": "custom", "arguments": {"dim": 6}, "factory": "tiny_networks:whole"}},
     ),
     # --- networks ---
     option(
-        "OwnModel.factory",
+        "CustomModel.factory",
         "models.own.factory",
         "tiny_networks:parts",
         "results/checkpoints/own.pt",
@@ -243,36 +243,40 @@ CASES = [
         Changed(look.weights),
     ),
     option(
-        "OwnModel.arguments",
+        "CustomModel.arguments",
         "models.own.arguments",
         {"dim": 6},
         "results/checkpoints/own.pt",
         "convert_checkpoint",
         Changed(look.shapes),
     ),
-    option("OwnModel.mean", "models.own.mean", [0.1, 0.2, 0.3], WHOLE, "convert_checkpoint", Changed(look.descriptors)),
-    option("OwnModel.std", "models.own.std", [0.1, 0.2, 0.3], WHOLE, "convert_checkpoint", Changed(look.descriptors)),
     option(
-        "OwnModel.weights",
+        "CustomModel.mean", "models.own.mean", [0.1, 0.2, 0.3], WHOLE, "convert_checkpoint", Changed(look.descriptors)
+    ),
+    option(
+        "CustomModel.std", "models.own.std", [0.1, 0.2, 0.3], WHOLE, "convert_checkpoint", Changed(look.descriptors)
+    ),
+    option(
+        "CustomModel.weights",
         "models.own.weights",
-        {"source": "own", "file": "w.pth"},
+        {"source": "custom", "file": "w.pth"},
         WHOLE,
         "convert_checkpoint",
         Changed(look.descriptors),
     ),
     option(
-        "OwnWeights.file",
+        "CustomWeights.file",
         "models.own.weights",
-        {"source": "own", "file": "w.pth"},
+        {"source": "custom", "file": "w.pth"},
         "results/checkpoints/own.pt",
         "convert_checkpoint",
         Changed(look.weights),
     ),
     option(
         "RandomWeights.seed",
-        "models.drawn.weights.seed",
+        "models.random.weights.seed",
         7,
-        "results/checkpoints/drawn.pt",
+        "results/checkpoints/random.pt",
         "convert_checkpoint",
         Becomes(lambda path: look.record(path)["seed"], 7),
     ),
@@ -315,9 +319,9 @@ CASES = [
     *(
         option(
             f"FireModel.{key}",
-            f"models.fire_drawn.{key}",
+            f"models.fire_random.{key}",
             value,
-            "results/checkpoints/fire_drawn.pt",
+            "results/checkpoints/fire_random.pt",
             "convert_checkpoint",
             Changed(look.shapes),
         )
@@ -325,9 +329,9 @@ CASES = [
     ),
     option(
         "FireModel.iterations",
-        "models.fire_drawn.iterations",
+        "models.fire_random.iterations",
         1,
-        "results/features/fire_drawn/alderford/query/00000.h5",
+        "results/features/fire_random/alderford/query/00000.h5",
         "convert_checkpoint",
         Changed(look.descriptors),
     ),
@@ -376,12 +380,12 @@ CASES = [
         Changed(lambda path: look.content(path)["training_positives"]),
     ),
     option(
-        "PlaceDataset.one_per",
-        "datasets.streets_test.one_per",
+        "PlaceDataset.views_per_panorama",
+        "datasets.streets_test.views_per_panorama",
         2,
         "results/manifests/streets_test.gt.json",
         "build_manifest",
-        Becomes(lambda path: look.content(path)["one_per"], 2),
+        Becomes(lambda path: look.content(path)["views_per_panorama"], 2),
     ),
     option(
         "PlaceDataset.conditions",

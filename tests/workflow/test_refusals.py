@@ -35,7 +35,7 @@ def test_folder_that_is_not_there(workplace, arguments):
 
 def test_network_whose_module_is_not_there(workplace):
     overlay = {
-        "models": {"mine": {"architecture": "own", "factory": "nowhere_at_all:make"}},
+        "models": {"mine": {"architecture": "custom", "factory": "nowhere_at_all:make"}},
         "features": {"mine": {"kind": "global", "model": "mine"}},
         "methods": {"mine": {"search": "euclidean", "features": "mine"}},
     }

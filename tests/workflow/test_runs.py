@@ -342,7 +342,13 @@ NETVLAD = {
             "architecture": "netvlad",
             "backbone": "alexnet",
             "clusters": 4,
-            "weights": {"source": "clustered", "start": "drawn", "dataset": "alderford", "images": 6, "descriptors": 5},
+            "weights": {
+                "source": "clustered",
+                "start": "random",
+                "dataset": "alderford",
+                "images": 6,
+                "descriptors": 5,
+            },
         },
         "white": {
             "architecture": "netvlad",
@@ -357,7 +363,7 @@ NETVLAD = {
 }
 
 
-def test_netvlad_from_drawn_weights_to_scores(workplace):
+def test_netvlad_from_random_weights_to_scores(workplace):
     """Clusters, the layer set from them, a whitening behind it, and a search by its first dimensions."""
     scores = "results/scores/white_4/alderford.json"
     workplace.run("--cores", "2", scores, overlay=NETVLAD)

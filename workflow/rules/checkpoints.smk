@@ -11,7 +11,7 @@ rule convert_checkpoint:
     wildcard_constraints:
         model=any_of(
             layout.models_from(
-                OfficialWeights, ImagenetWeights, OwnWeights, RandomWeights
+                OfficialWeights, ImagenetWeights, CustomWeights, RandomWeights
             )
         ),
     priority: 1

@@ -23,7 +23,7 @@ from descbench.config.networks import (
     ClusteredWeights,
     ImagenetWeights,
     OfficialWeights,
-    OwnWeights,
+    CustomWeights,
     PcaWeights,
     RandomWeights,
     TrainedWeights,

@@ -1,4 +1,4 @@
-"""Rule convert_checkpoint: official or drawn weights as a checkpoint of ours."""
+"""Rule convert_checkpoint: official or random weights as a checkpoint of ours."""
 
 from pathlib import Path
 

@@ -166,13 +166,13 @@ class PlaceDataset(DatasetBase):
         description="Positives of training: all within the radius, or (MATLAB) also more than 1 m away and of "
         "another time stamp.",
     )
-    one_per: int | None = Field(
+    views_per_panorama: int | None = Field(
         None,
         gt=1,
         le=10_000,
         description="Consecutive database images of a panorama, of which only the first hit counts.",
     )
-    other_time: bool = Field(False, description="Database images of the query's own time stamp are left out.")
+    exclude_same_time: bool = Field(False, description="Database images of the query's own time stamp are left out.")
     conditions: Names = Field(
         (), description="Conditions that the queries go through in turn (Tokyo 24/7: day, sunset, night)."
     )
@@ -215,8 +215,8 @@ class UtmNamesDataset(PlaceDataset):
 
     @model_validator(mode="after")
     def _no_times(self) -> UtmNamesDataset:
-        if self.other_time:
-            raise ValueError("time stamps are not read from names, so `other_time` has nothing to go by")
+        if self.exclude_same_time:
+            raise ValueError("time stamps are not read from names, so `exclude_same_time` has nothing to go by")
         return self
 
 

@@ -155,13 +155,13 @@ Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
 # --- tables ------------------------------------------------------------------------------------
 
 
-class Figure(Strict):
+class ReferenceResult(Strict):
     """One published figure, with where it was read."""
 
     dataset: Name
     metric: Label
-    paper: float | None = Field(None, description="Figure printed in the paper.")
-    released: float | None = Field(None, description="Figure stated by the authors for the released weights.")
+    paper: float | None = Field(None, description="ReferenceResult printed in the paper.")
+    released: float | None = Field(None, description="ReferenceResult stated by the authors for the released weights.")
     source: Label = Field(description="Where the figure was read.")
     tolerance: float | None = Field(None, ge=0, description="Largest difference called a match; null = the table's.")
 
@@ -171,7 +171,7 @@ class TableRow(Strict):
 
     label: Label = Field(description="Name of the row as the paper writes it.")
     method: Name
-    figures: tuple[Figure, ...] = ()
+    reference_results: tuple[ReferenceResult, ...] = ()
 
 
 class Column(Strict):
@@ -180,7 +180,7 @@ class Column(Strict):
     dataset: Name
     metric: Label = Field(description="Key of the scores file, such as map_medium.")
     label: Label = Field(description="Heading as the paper writes it.")
-    when_asked: bool = Field(
+    on_demand: bool = Field(
         False, description="Shown where its scores are there already, else empty; this table never has them computed."
     )
 
@@ -196,7 +196,7 @@ class Table(Strict):
     )
     synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
     note: Text | None = Field(None, description="Printed under the table.")
-    when_asked: bool = Field(
+    on_demand: bool = Field(
         False, description="Built only when its own file is asked for: no part of `all` and of the report."
     )
 

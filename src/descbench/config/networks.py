@@ -230,10 +230,10 @@ def _check_reduction(dim: int, found: int, weights: Weights) -> None:
         raise ValueError(f"dim {dim}: a whitening of the {found} dimensions before it gives no more than {found}")
 
 
-class OwnWeights(WeightsBase):
+class CustomWeights(WeightsBase):
     """Weights that come with a network of your own."""
 
-    source: Literal["own"]
+    source: Literal["custom"]
     file: UserPath | None = Field(
         None, description="torch file of a state dict; null: as the factory gives the network."
     )
@@ -262,10 +262,10 @@ def _plain_values(value: Any) -> Any:
 Positive = Annotated[float, Field(gt=0)]
 
 
-class OwnModel(Strict):
+class CustomModel(Strict):
     """A network of your own, from any function that gives a torch module."""
 
-    architecture: Literal["own"]
+    architecture: Literal["custom"]
     factory: str = Field(
         pattern=r"^\w+(\.\w+)*:\w+$",
         description="`module:callable`; modules of the folder you are in too. Jobs run its code, with your rights.",
@@ -277,7 +277,7 @@ class OwnModel(Strict):
     std: tuple[Positive, Positive, Positive] = Field(
         (0.229, 0.224, 0.225), description="What pixels are then divided by."
     )
-    weights: OwnWeights = Field(OwnWeights(source="own"), description="Where the weights come from.")
+    weights: CustomWeights = Field(CustomWeights(source="custom"), description="Where the weights come from.")
 
 
-Model = Annotated[HowModel | FireModel | GemModel | NetVladModel | OwnModel, Field(discriminator="architecture")]
+Model = Annotated[HowModel | FireModel | GemModel | NetVladModel | CustomModel, Field(discriminator="architecture")]

@@ -188,14 +188,17 @@ def _tables(config: Config) -> Iterator[Problem]:
             yield from _missing((*path, "method"), row.method, "methods", config.methods)
             if labels.count(row.label) > 1:
                 yield (*path, "label"), f"two rows are called {row.label!r}"
-            cells = [(figure.dataset, figure.metric) for figure in row.figures]
-            for index, figure in enumerate(row.figures):
+            cells = [(figure.dataset, figure.metric) for figure in row.reference_results]
+            for index, figure in enumerate(row.reference_results):
                 if cells.index(cells[index]) < index:
-                    yield (*path, "figures", index), f"a second figure for {figure.metric} of {figure.dataset}"
+                    yield (
+                        (*path, "reference_results", index),
+                        f"a second figure for {figure.metric} of {figure.dataset}",
+                    )
                 if (figure.dataset, figure.metric) not in shown:
                     yield (
-                        (*path, "figures", index),
+                        (*path, "reference_results", index),
                         f"{figure.metric} of {figure.dataset} is no column of this table",
                     )
-            if row.figures and table.synthetic:
-                yield (*path, "figures"), "a table of drawn images has no published figures"
+            if row.reference_results and table.synthetic:
+                yield (*path, "reference_results"), "a table of drawn images has no published figures"

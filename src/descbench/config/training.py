@@ -147,7 +147,7 @@ class NetVladTraining(TrainingBase):
     )
     negatives: Several = Field(10, description="Hard negatives of a query; ten times as many are looked at.")
     pool: Several = Field(1000, description="Negatives drawn for a query, among which hard ones are sought.")
-    remember_negatives: bool = Field(
+    cache_negatives: bool = Field(
         True, description="Negatives of the last epoch are candidates again; false: as the released training, by a bug."
     )
     refresh: int = Field(1000, ge=0, description="Queries between two extractions of all descriptors; 0: one an epoch.")

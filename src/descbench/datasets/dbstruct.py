@@ -43,7 +43,7 @@ def read_dbstruct(dataset: DbStructDataset, datasets_dir: Path) -> tuple[Manifes
     for key, names in (("numImages", database), ("numQueries", queries)):
         if key in fields and _number(fields, key, path) != len(names):
             raise DataError(f"{path}: {key} is {_number(fields, key, path):g}, but there are {len(names)} names.")
-    timed = dataset.other_time or dataset.positives == "matlab"
+    timed = dataset.exclude_same_time or dataset.positives == "matlab"
     positions = Positions(
         _positions(fields, "utmDb", len(database), path),
         _positions(fields, "utmQ", len(queries), path),

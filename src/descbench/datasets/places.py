@@ -22,7 +22,8 @@ class PlaceLabels:
         training_positives: per query the images that training may take as positives, ascending.
         database_times, query_times: time stamps; a ranking is scored without the database images of its
             query's own (Tokyo Time Machine). Empty where it is scored as it is.
-        one_per: consecutive database images of a panorama, of which only the first hit counts; None: all count.
+        views_per_panorama: consecutive database images of a panorama, of which only the first hit counts; None:
+            all count.
         conditions: names of the conditions that queries go through in turn.
     """
 
@@ -31,7 +32,7 @@ class PlaceLabels:
     training_positives: tuple[Ids, ...]
     database_times: tuple[float, ...] = ()
     query_times: tuple[float, ...] = ()
-    one_per: int | None = None
+    views_per_panorama: int | None = None
     conditions: tuple[str, ...] = ()
 
     def without_itself(self) -> PlaceLabels:

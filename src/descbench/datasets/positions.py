@@ -67,15 +67,17 @@ def label_places(
         training_squared: squared metres within which training takes an image as positive, by the same.
 
     Raises:
-        DataError: ``other_time`` without time stamps, or coordinates that are none of the Earth's in metres.
+        DataError: ``exclude_same_time`` without time stamps, or coordinates that are none of the Earth's in metres.
     """
     for places in (positions.database, positions.queries):
         if not (np.abs(places) < _FARTHEST).all():
             raise DataError(f"{positions.source}: a coordinate beyond {_FARTHEST:g} m; UTM metres are needed.")
     database_times, query_times = positions.database_times, positions.query_times
     timed = database_times is not None and query_times is not None
-    if dataset.other_time and not timed:
-        raise DataError(f"{positions.source}: no time stamps, which `other_time: true` goes by; set it to false.")
+    if dataset.exclude_same_time and not timed:
+        raise DataError(
+            f"{positions.source}: no time stamps, which `exclude_same_time: true` goes by; set it to false."
+        )
     radius = radius if dataset.radius is None else dataset.radius
     if dataset.training_radius is not None:
         training_squared = dataset.training_radius**2
@@ -92,9 +94,9 @@ def label_places(
         radius=radius,
         positives=tuple(positives),
         training_positives=tuple(training),
-        database_times=_listed(database_times) if dataset.other_time else (),
-        query_times=_listed(query_times) if dataset.other_time else (),
-        one_per=dataset.one_per,
+        database_times=_listed(database_times) if dataset.exclude_same_time else (),
+        query_times=_listed(query_times) if dataset.exclude_same_time else (),
+        views_per_panorama=dataset.views_per_panorama,
         conditions=dataset.conditions,
     )
 

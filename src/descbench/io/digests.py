@@ -30,7 +30,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def same(path: Path, what: str, found: str, expected: str) -> None:
+def check_digest(path: Path, what: str, found: str, expected: str) -> None:
     """Refuse a file whose digest of ``what`` is not the expected one.
 
     Raises:

@@ -16,7 +16,7 @@ from descbench.io.connection import MirrorError, Session
 from descbench.io.digests import git_blob_sha1_file, sha256_file
 from descbench.io.origin import Origin, origin_path
 from descbench.io.run_notes import note_missing
-from descbench.io.transfer import Arrived, Effort, Wanted, discard, fetch
+from descbench.io.transfer import Arrived, RetryPolicy, Wanted, discard, fetch
 from descbench.io.webpages import HEAD, stand_in
 
 
@@ -77,8 +77,8 @@ def download_source(
         if offline:
             reasons = dict.fromkeys(addresses, "not tried: the configuration says `offline`")
         else:
-            effort = Effort(retries, backoff, timeout, slowest, largest)
-            reasons = _try_addresses(source, target, addresses, effort, run)
+            policy = RetryPolicy(retries, backoff, timeout, slowest, largest)
+            reasons = _try_addresses(source, target, addresses, policy, run)
     except OSError as error:
         raise DownloadError(f"{target}: cannot be written ({error.strerror or error}); check the folder.") from error
     if reasons:
@@ -110,7 +110,7 @@ def _addresses(source: Source, part: int | None, mirrors: Mapping[str, str]) -> 
 
 
 def _try_addresses(
-    source: Source, target: Path, addresses: list[str], effort: Effort, run: Path | None
+    source: Source, target: Path, addresses: list[str], policy: RetryPolicy, run: Path | None
 ) -> dict[str, str]:
     """Fetch from the first address that works; returns the reasons of all if none does."""
     reasons: dict[str, str] = {}
@@ -118,7 +118,7 @@ def _try_addresses(
         for url in addresses:
             partial = target.with_name(f"{target.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}")
             try:
-                arrived, sha256 = _fetch_verified(session, source, url, partial, effort)
+                arrived, sha256 = _fetch_verified(session, source, url, partial, policy)
             except (MirrorError, _WrongContentError) as error:
                 reasons[url] = str(error)
                 continue
@@ -128,7 +128,9 @@ def _try_addresses(
     return reasons
 
 
-def _fetch_verified(session: Session, source: Source, url: str, partial: Path, effort: Effort) -> tuple[Arrived, str]:
+def _fetch_verified(
+    session: Session, source: Source, url: str, partial: Path, policy: RetryPolicy
+) -> tuple[Arrived, str]:
     """Fetch and check; where two answers together are not the file, the whole is fetched once more."""
     single = source.parts is None
     wanted = Wanted(
@@ -137,7 +139,7 @@ def _fetch_verified(session: Session, source: Source, url: str, partial: Path, e
         page=_is_page(partial.name.rsplit(".part-", 1)[0]),
     )
     while True:
-        arrived = fetch(session, url, partial, wanted, effort)
+        arrived = fetch(session, url, partial, wanted, policy)
         try:
             return arrived, _verified(source, partial, wanted.page)
         except _WrongContentError:

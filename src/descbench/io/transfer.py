@@ -46,7 +46,7 @@ _SETTLED = 60.0
 
 
 @dataclass(frozen=True)
-class Effort:
+class RetryPolicy:
     """How hard to try.
 
     Attributes:
@@ -87,7 +87,7 @@ class Arrived:
     resumed: bool
 
 
-def fetch(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
+def fetch(session: Session, url: str, partial: Path, wanted: Wanted, policy: RetryPolicy) -> Arrived:
     """Bring ``partial`` to the whole content of ``url``.
 
     Args:
@@ -95,7 +95,7 @@ def fetch(session: Session, url: str, partial: Path, wanted: Wanted, effort: Eff
         url: address; share links of Google Drive are turned into downloads.
         partial: temporary file, continued when it is left from an earlier run.
         wanted: what is known of the file.
-        effort: retries, pauses, bounds.
+        policy: retries, pauses, bounds.
 
     Raises:
         MirrorError: this address does not give the file; the message is the reason alone.
@@ -105,17 +105,17 @@ def fetch(session: Session, url: str, partial: Path, wanted: Wanted, effort: Eff
     with _exclusive(partial):
         while True:
             try:
-                return _attempt(session, url, partial, wanted, effort)
+                return _attempt(session, url, partial, wanted, policy)
             except PassingError as error:
                 # Measured from the furthest point ever reached, so that no server can begin for ever.
                 failures = 1 if _length(partial) - furthest >= _PROGRESS else failures + 1
                 furthest = max(furthest, _length(partial))
-                if failures > effort.retries or (error.most is not None and failures > error.most):
+                if failures > policy.retries or (error.most is not None and failures > error.most):
                     if error.host is not None:
                         note_unreachable(session.run, error.host, str(error))
                     times = "" if failures == 1 else f" ({failures} attempts)"
                     raise MirrorError(f"{error}{times}") from None
-                time.sleep(min(max(error.wait, effort.backoff * 2.0 ** (failures - 1)), _LONGEST_WAIT))
+                time.sleep(min(max(error.wait, policy.backoff * 2.0 ** (failures - 1)), _LONGEST_WAIT))
 
 
 def discard(partial: Path) -> None:
@@ -170,16 +170,16 @@ class _ChangedError(Exception):
     """The server cannot show that it still serves the file that the partial file is the beginning of."""
 
 
-def _attempt(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
+def _attempt(session: Session, url: str, partial: Path, wanted: Wanted, policy: RetryPolicy) -> Arrived:
     try:
-        return _request(session, url, partial, wanted, effort)
+        return _request(session, url, partial, wanted, policy)
     except _ChangedError:
         logging.info("%s: may have changed on the server; begun again", partial.name)
         discard(partial)
-        return _request(session, url, partial, wanted, effort)
+        return _request(session, url, partial, wanted, policy)
 
 
-def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: Effort) -> Arrived:
+def _request(session: Session, url: str, partial: Path, wanted: Wanted, policy: RetryPolicy) -> Arrived:
     state = known_state(partial)
     validator = strong_validator(state)
     if validator is None and not wanted.verified:
@@ -191,8 +191,8 @@ def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: 
         if validator is not None:
             headers["If-Range"] = state[validator]
     with (
-        session.watch.over(effort.timeout, effort.slowest),
-        open_answer(session, direct_address(url), headers, wanted.page, effort.timeout) as answer,
+        session.watch.over(policy.timeout, policy.slowest),
+        open_answer(session, direct_address(url), headers, wanted.page, policy.timeout) as answer,
     ):
         arrived = Arrived(answer.response.url, answer.response.status_code in (206, 416))
         if arrived.resumed:
@@ -207,7 +207,7 @@ def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: 
                 raise MirrorError(f"offers {total} bytes where {wanted.size} are expected")
             write_json(_state_path(partial), _state_of(answer))
         _need_space(partial, total, have)
-        _append(partial, answer, have, total, wanted.size or total or _most_unstated(partial, effort))
+        _append(partial, answer, have, total, wanted.size or total or _most_unstated(partial, policy))
         session.watch.check()
     if total is not None and _length(partial) != total:
         raise PassingError(f"cut off after {_length(partial)} of {total} bytes")
@@ -216,9 +216,9 @@ def _request(session: Session, url: str, partial: Path, wanted: Wanted, effort: 
     return arrived
 
 
-def _most_unstated(partial: Path, effort: Effort) -> int:
+def _most_unstated(partial: Path, policy: RetryPolicy) -> int:
     free = shutil.disk_usage(partial.parent).free
-    return min(effort.largest, max(free - _KEEP_FREE, free // 2))
+    return min(policy.largest, max(free - _KEEP_FREE, free // 2))
 
 
 def strong_validator(state: dict[str, Any]) -> str | None:

@@ -68,7 +68,7 @@ def chance_of_places(labels: PlaceLabels, images: int, depths: Sequence[int]) ->
         depths: N.
     """
     times = np.array(labels.database_times)
-    size = labels.one_per or 1
+    size = labels.views_per_panorama or 1
     recalls = np.zeros((len(depths), len(labels.positives)))
     for query, positives in enumerate(labels.positives):
         searched = images

@@ -76,7 +76,9 @@ def what_counts(image_ids: np.ndarray, query: int, labels: PlaceLabels, database
     if labels.query_times:
         other = database_times[np.maximum(image_ids, 0)] != labels.query_times[query]
         image_ids = image_ids[(image_ids < 0) | other]
-    return image_ids if labels.one_per is None else first_of_each_panorama(image_ids, labels.one_per)
+    return (
+        image_ids if labels.views_per_panorama is None else first_of_each_panorama(image_ids, labels.views_per_panorama)
+    )
 
 
 def first_of_each_panorama(image_ids: np.ndarray, size: int) -> np.ndarray:

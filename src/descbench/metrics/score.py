@@ -41,8 +41,8 @@ def score_ranking(
 
     For protocol ``places`` the metrics are ``recall@1``, ``recall@5_night``..., ``per_query`` holds
     ``first_hit`` (rank from 1, null for none), and there are ``queries_without_positive``, ``radius`` (metres),
-    ``one_per``, ``other_time`` (the rules of the dataset), ``warnings``, and ``num_ranked`` (images that
-    can count in a ranking). Recall is given at the depths up to that number.
+    ``views_per_panorama``, ``exclude_same_time`` (the rules of the dataset), ``warnings``, and ``num_ranked`` (images
+    that can count in a ranking). Recall is given at the depths up to that number.
 
     Queries that could not be read count as missed, and images that could not be read
     are never found: ``unreadable_queries`` and ``unreadable_images`` count them, and ``unreadable`` names the first
@@ -136,8 +136,8 @@ def _score_places(ranked: Ranking, truth: PlaceLabels, ranking: Path) -> dict[st
         "num_queries": len(truth.positives),
         "queries_without_positive": truth.without_positive(),
         "radius": truth.radius,
-        "one_per": truth.one_per,
-        "other_time": bool(truth.query_times),
+        "views_per_panorama": truth.views_per_panorama,
+        "exclude_same_time": bool(truth.query_times),
         "num_ranked": hits.reach,
         "metrics": recalls(hits, truth.conditions),
         "chance": chance_of_places(truth, searched, hits.depths),

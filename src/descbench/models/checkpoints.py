@@ -1,4 +1,4 @@
-"""Checkpoints: official files and drawn weights on one side, one format of ours on the other.
+"""Checkpoints: official files and random weights on one side, one format of ours on the other.
 
 A checkpoint of ours is a dict ``{"format", "model", "mean", "std", "extra", "state_dict", "source"}``
 written with ``torch.save``. Files are read by :mod:`descbench.models.torch_files`: nothing in them runs.
@@ -15,18 +15,19 @@ import torch
 from torch import nn
 
 from descbench.config.networks import (
+    CustomModel,
+    CustomWeights,
     FireModel,
     HowModel,
     ImagenetWeights,
     Model,
     NetVladModel,
-    OwnModel,
-    OwnWeights,
     RandomWeights,
 )
 from descbench.errors import DataError
 from descbench.io.digests import sha256_file
 from descbench.io.kinds import shorten
+from descbench.models.custom import build_custom
 from descbench.models.fire import FireNet
 from descbench.models.gem import GemNet
 from descbench.models.gem_files import read_learned_whitening
@@ -35,7 +36,6 @@ from descbench.models.levels import LevelNetwork
 from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_files import read_netvlad_file
 from descbench.models.netvlad_init import draw_with_contrast
-from descbench.models.own import build_own
 from descbench.models.sealed import read_sealed, write_sealed
 from descbench.models.state_dicts import find_state_dict, first_state_dict, load_state
 from descbench.models.torch_files import load_torch_file
@@ -43,9 +43,9 @@ from descbench.models.torch_files import load_torch_file
 FORMAT = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Weight of the last BatchNorm of a residual block in drawn networks.
+# Weight of the last BatchNorm of a residual block in random networks.
 _BRANCH = 0.1
-# Factor on the queries of LIT in drawn networks.
+# Factor on the queries of LIT in random networks.
 _FOCUS = 16.0
 _HOW_SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
 
@@ -58,8 +58,8 @@ def build_network(model: Model) -> LevelNetwork:
         return FireNet(model.backbone, model.skip_layer, model.dim, model.templates, model.iterations, model.dim_lit)
     if isinstance(model, NetVladModel):
         return NetVladNet(model.backbone, model.pooling, model.clusters, model.bias, model.whitening)
-    if isinstance(model, OwnModel):
-        return build_own(model)
+    if isinstance(model, CustomModel):
+        return build_custom(model)
     return GemNet(model.backbone, model.whitening)
 
 
@@ -69,8 +69,8 @@ def build_empty_network(model: Model, name: str | None = None) -> LevelNetwork:
     Drawing initial weights, only to overwrite them, takes seconds for the larger networks. ``name`` is the block's,
     for messages.
     """
-    if isinstance(model, OwnModel):  # its factory may compute with values
-        return build_own(model, name)
+    if isinstance(model, CustomModel):  # its factory may compute with values
+        return build_custom(model, name)
     with torch.device("meta"):
         return build_network(model)
 
@@ -80,9 +80,9 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
 
     Args:
         model: block of the catalogue.
-        weights: published file; None for weights that are drawn.
+        weights: published file; None for random weights.
         output: checkpoint of ours.
-        seed: of drawn weights whose block names none.
+        seed: of random weights whose block names none.
 
     Raises:
         DataError: the file is no checkpoint, or of another architecture (names the first key that
@@ -90,10 +90,10 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
     """
     match model.weights:
         case RandomWeights(seed=own):
-            content = _drawn(model, seed if own is None else own)
+            content = _random(model, seed if own is None else own)
         case ImagenetWeights():
             content = _imagenet(model, Path(weights), seed)
-        case OwnWeights(file=own):
+        case CustomWeights(file=own):
             content = _own(model, own, seed, output.stem)
         case _:
             content = _official(model, Path(weights))
@@ -182,7 +182,7 @@ def _architecture(model: Model) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude={"weights"})
 
 
-def _drawn(model: Model, seed: int) -> dict[str, Any]:
+def _random(model: Model, seed: int) -> dict[str, Any]:
     """Weights drawn from a seed, the global random state left alone.
 
     Residual branches start almost silent (the last BatchNorm of each block at 0.1): an untrained network
@@ -226,26 +226,26 @@ def _drawn(model: Model, seed: int) -> dict[str, Any]:
 
 def _imagenet(model: Model, weights: Path, seed: int) -> dict[str, Any]:
     """A backbone of torchvision's layout, for FIRe with LIT; what is not learned on ImageNet is drawn from the seed."""
-    content, drawn = load_torch_file(weights), _drawn(model, seed)
+    content, initial = load_torch_file(weights), _random(model, seed)
     netvlad = isinstance(model, NetVladModel)
     found = {
         key.replace("features.", "encoder.", 1) if netvlad else _sequential_key(key): tensor
         for key, tensor in ((str(k).removeprefix("module."), v) for k, v in first_state_dict(content, weights).items())
     }
-    expected = drawn["state_dict"]
+    expected = initial["state_dict"]
     prefixes = ("pool.", "WPCA.") if netvlad else ("dim_reduction.",)
     beyond = {key: tensor for key, tensor in expected.items() if key.startswith(prefixes)}
     state = {**beyond, **{key: found[key] for key in expected if key in found}}
     load_state(build_empty_network(model), state, weights)
     source = {"file": weights.name, "sha256": sha256_file(weights), "seed": seed}
-    return {**drawn, "state_dict": state, "source": source}
+    return {**initial, "state_dict": state, "source": source}
 
 
-def _own(model: OwnModel, weights: Path | None, seed: int, name: str) -> dict[str, Any]:
+def _own(model: CustomModel, weights: Path | None, seed: int, name: str) -> dict[str, Any]:
     """A network of the user's, as its factory gives it, or with the weights of a file."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_own(model, name)
+        network = build_custom(model, name)
     if weights is not None:
         content = load_torch_file(weights)
         state = find_state_dict(content, weights, network.module.state_dict())

@@ -16,7 +16,7 @@ from descbench.models.netvlad import NetVladNet, NetVladPooling
 # The softmax gives the second nearest cluster a hundredth of the nearest one's share, on average.
 _LOG_RATIO = -math.log(0.01)
 _BLOCK = 8192  # descriptors whose distances are held at once
-# Clusters of drawn networks: their length, beside unit descriptors, and the sharpness of the assignment.
+# Clusters of random networks: their length, beside unit descriptors, and the sharpness of the assignment.
 _DRAWN_LENGTH = 0.1
 _DRAWN_ALPHA = 50.0
 

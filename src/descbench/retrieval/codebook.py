@@ -16,7 +16,7 @@ import numpy as np
 
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader
-from descbench.io.digests import same
+from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.faiss_build import faiss
@@ -196,8 +196,8 @@ def _check_same_origin(readers: Sequence[ShardReader]) -> None:
     if not readers:
         raise DataError("no feature shards to learn a codebook from; check the codebook's dataset and role.")
     for reader in readers[1:]:
-        same(reader.path, "features digest", reader.info.features, readers[0].info.features)
-        same(reader.path, "checkpoint", reader.info.checkpoint, readers[0].info.checkpoint)
+        check_digest(reader.path, "features digest", reader.info.features, readers[0].info.features)
+        check_digest(reader.path, "checkpoint", reader.info.checkpoint, readers[0].info.checkpoint)
 
 
 def _blocks(

@@ -3,7 +3,7 @@
 A search covers one shard of a database, or several that follow one another; ``merge_rankings`` makes one ranking of
 parts, the same to the bit. A block of queries meets a block of images at a time, both read from mapped files; with a
 limit on the length of rankings only the best of each query are kept from block to block. What a score is says
-``best.py``.
+``top_k.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.features.store import ShardReader, check_shard
-from descbench.retrieval.best import BestImages
 from descbench.retrieval.codebook import check_finite
 from descbench.retrieval.ranking import PartInfo, ranking_writer
+from descbench.retrieval.top_k import BestImages
 
 Measure = Literal["inner_product", "euclidean"]
 # Descriptors and products that are held at once.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from descbench.errors import DataError
-from descbench.io.digests import same
+from descbench.io.digests import check_digest
 from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, created, opened, read_mapping
 from descbench.retrieval import FORMAT_VERSION
 
@@ -270,7 +270,7 @@ def _check_part(
 ) -> None:
     (info, query_ids), (first, expected) = part, reference
     for name in sorted({*info.made_from, *first.made_from}):
-        same(path, name, str(info.made_from.get(name)), str(first.made_from.get(name)))
+        check_digest(path, name, str(info.made_from.get(name)), str(first.made_from.get(name)))
     if not np.array_equal(query_ids, expected) or (np.diff(query_ids) <= 0).any():
         raise DataError(f"{path}: its queries differ from those of the other parts; delete it and run again.")
     if len(query_ids) and not 0 <= query_ids[0] <= query_ids[-1] < num_queries:

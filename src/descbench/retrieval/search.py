@@ -13,7 +13,7 @@ import numpy as np
 
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardReader, check_shard
-from descbench.io.digests import same
+from descbench.io.digests import check_digest
 from descbench.retrieval.asmk import Aggregated, Searcher
 from descbench.retrieval.index import Aggregator, IndexInfo, read_index, unreadable_images
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
@@ -64,7 +64,7 @@ def search_index(
     info, lists = read_index(index)
     binary = lists.binary
     aggregator = Aggregator(codebook, n=n, multiple_assignment=multiple_assignment, binary=binary, threads=threads)
-    same(index, "codebook", info.codebook, aggregator.codebook.digest)
+    check_digest(index, "codebook", info.codebook, aggregator.codebook.digest)
     idf = None if statistics is None else _read_idf(statistics, index, info)
     settings = {"similarity_threshold": similarity_threshold, "alpha": alpha}
     try:
@@ -144,7 +144,7 @@ def _write_rows(
 
 def _read_idf(statistics: Path, index: Path, info: IndexInfo) -> np.ndarray:
     known = read_statistics(statistics)
-    same(statistics, "codebook", known.codebook, info.codebook)
+    check_digest(statistics, "codebook", known.codebook, info.codebook)
     if info.images not in known.shards:
         raise StaleFileError(
             f"{statistics}: was not collected from {index} (images digest {info.images}, known are "

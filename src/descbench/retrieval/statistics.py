@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from descbench.errors import DataError
-from descbench.io.digests import same
+from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.index import IndexInfo, read_index
@@ -130,5 +130,5 @@ def _check_order(path: Path, info: IndexInfo, before: Sequence[IndexInfo]) -> No
     if info.first_image not in (0, end):
         raise DataError(f"{path}: begins with image {info.first_image}, but image {end} is next; a shard is missing.")
     if before:
-        same(path, "codebook", info.codebook, before[0].codebook)
-        same(path, "features digest", info.features, before[0].features)
+        check_digest(path, "codebook", info.codebook, before[0].codebook)
+        check_digest(path, "features digest", info.features, before[0].features)

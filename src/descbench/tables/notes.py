@@ -83,9 +83,9 @@ def _cells(table: Table) -> Iterable[Cell]:
 
 def _rule(dataset: str, content: Mapping[str, object]) -> str:
     parts = [f"{dataset}: right is what lies within {content['radius']:g} m"]
-    if content["one_per"] is not None:
-        parts.append(f"only the first hit of each panorama ({content['one_per']} images) counts")
-    if content["other_time"]:
+    if content["views_per_panorama"] is not None:
+        parts.append(f"only the first hit of each panorama ({content['views_per_panorama']} images) counts")
+    if content["exclude_same_time"]:
         parts.append("images of the query's own time stamp are left out")
     if content["queries_without_positive"]:
         parts.append(f"{content['queries_without_positive']} of {content['num_queries']} queries have nothing right")

@@ -158,8 +158,8 @@ def _rule(result: _Outcome) -> str:
     labels, ranks = result.labels, result.ranks
     found = ", ".join(f"{((ranks > 0) & (ranks <= depth)).sum()} among the first {depth}" for depth in (1, 5, 20))
     parts = [f"Right is what lies within {labels.radius:g} m of the query."]
-    if labels.one_per is not None:
-        parts.append(f"Only the first hit of each panorama ({labels.one_per} images) counts.")
+    if labels.views_per_panorama is not None:
+        parts.append(f"Only the first hit of each panorama ({labels.views_per_panorama} images) counts.")
     if labels.query_times:
         parts.append("Images of the query's own time stamp are left out.")
     parts.append(f"Of {len(ranks)} queries so many have a right image: {found}.")

@@ -31,7 +31,7 @@ def build_report(
 
     Args:
         tables: blocks of the configuration, by name.
-        scores: scores file of every ``(method, dataset)`` the tables show; those of a `when_asked` column may be
+        scores: scores file of every ``(method, dataset)`` the tables show; those of a `on_demand` column may be
             absent.
         histories: history of every training behind the tables, by model.
         output: the page.

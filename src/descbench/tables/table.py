@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from descbench.config.models import Column, Figure, Table, TableRow
+from descbench.config.models import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
 from descbench.metrics.score import read_scores
@@ -83,7 +83,7 @@ def build_table(
     Args:
         name: name of the table, such as ``table2``.
         table: rows, columns and published figures.
-        scores: scores file of every ``(method, dataset)`` the table shows; those of a `when_asked` column may
+        scores: scores file of every ``(method, dataset)`` the table shows; those of a `on_demand` column may
             be absent, its cells are then empty.
         provenance: path written into the provenance column, by ``(method, dataset)``.
 
@@ -153,11 +153,11 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
 
 def _of(files: Mapping[Cell, T], row: TableRow, column: Column) -> T | None:
     cell = row.method, column.dataset
-    return files.get(cell) if column.when_asked else files[cell]
+    return files.get(cell) if column.on_demand else files[cell]
 
 
-def _figure(row: TableRow, column: Column) -> Figure | None:
-    fitting = (f for f in row.figures if (f.dataset, f.metric) == (column.dataset, column.metric))
+def _figure(row: TableRow, column: Column) -> ReferenceResult | None:
+    fitting = (f for f in row.reference_results if (f.dataset, f.metric) == (column.dataset, column.metric))
     return next(fitting, None)
 
 

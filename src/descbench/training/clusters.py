@@ -18,7 +18,7 @@ import torch
 from descbench.config.networks import ClusteredWeights, NetVladModel
 from descbench.device import pick_device
 from descbench.errors import DataError
-from descbench.io.digests import digest_of, same
+from descbench.io.digests import check_digest, digest_of
 from descbench.io.hdf5 import created, opened
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.models.folding import prepare_for_inference
@@ -102,8 +102,8 @@ def initialise_checkpoint(start: Path, clusters: Path, model: NetVladModel, outp
     """
     network, digest = load_network(start, model), checkpoint_digest(start)
     with opened(clusters, _KIND, FORMAT_VERSION) as file:
-        same(clusters, "weights", file.text("checkpoint"), digest)
-        same(clusters, "settings", file.text("settings"), _settings_digest(model))
+        check_digest(clusters, "weights", file.text("checkpoint"), digest)
+        check_digest(clusters, "settings", file.text("settings"), _settings_digest(model))
         centroids, descriptors = file.array("centroids", np.float32, 2), file.array("descriptors", np.float32, 2)
         if not (np.isfinite(centroids).all() and np.isfinite(descriptors).all()):
             raise ValueError("centroids or descriptors that are not finite")

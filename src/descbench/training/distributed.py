@@ -49,18 +49,18 @@ def process_group(device: str) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def leads() -> bool:
+def is_main() -> bool:
     """Whether this is the process that validates and writes files."""
     return _rank() == 0
 
 
-def share() -> slice:
+def local_slice() -> slice:
     """Which items of a list are this process's: every n-th of n processes."""
     return slice(_rank(), None, _size())
 
 
-def woven(mine: Sequence[T]) -> list[T]:
-    """The list whose :func:`share` each process brings, in its order and in all processes."""
+def all_gather(mine: Sequence[T]) -> list[T]:
+    """The list whose :func:`local_slice` each process brings, in its order and in all processes."""
     if _size() == 1:
         return list(mine)
     parts: list[Any] = [None] * _size()
@@ -71,7 +71,7 @@ def woven(mine: Sequence[T]) -> list[T]:
     return whole
 
 
-def agreed(value: T) -> T:
+def broadcast(value: T) -> T:
     """The value of the first process, in all."""
     values = [value]
     if _size() > 1:
@@ -79,14 +79,14 @@ def agreed(value: T) -> T:
     return values[0]
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes are here."""
-    woven([])
+    all_gather([])
 
 
 def in_any(flag: bool) -> bool:
     """Whether the flag is set in any process."""
-    return any(woven([flag]))
+    return any(all_gather([flag]))
 
 
 class SharedGradients:
@@ -104,7 +104,7 @@ class SharedGradients:
 
     def __call__(self, items: Sequence[Any]) -> list[float]:
         """Losses of the items of all processes, in their order; of no items at all no gradients are left."""
-        losses = woven(self._alone(items) if _size() == 1 else self._together(items))
+        losses = all_gather(self._alone(items) if _size() == 1 else self._together(items))
         if not losses:
             self._network.zero_grad()
         return losses

@@ -16,7 +16,7 @@ from descbench.errors import DataError
 from descbench.features.images import load_image, to_tensor
 from descbench.progress import progress
 from descbench.signals import ignore_interrupts
-from descbench.training.distributed import leads
+from descbench.training.distributed import is_main
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TrainingImages:
         loader = DataLoader(
             found, batch_size=None, num_workers=workers, collate_fn=_as_is, worker_init_fn=ignore_interrupts
         )
-        return progress(loader, len(sets), label, unit="sets of images") if label and leads() else loader
+        return progress(loader, len(sets), label, unit="sets of images") if label and is_main() else loader
 
 
 class _Sets(Dataset):

@@ -30,7 +30,7 @@ from descbench.io.seal import check_seal
 from descbench.models.sealed import write_sealed
 from descbench.progress import duration, progress
 from descbench.signals import leave, on_stop
-from descbench.training.distributed import SharedGradients, agreed, in_any, leads, meet
+from descbench.training.distributed import SharedGradients, barrier, broadcast, in_any, is_main
 from descbench.training.random_state import random_state, restore_random_state
 
 _FORMAT = 2
@@ -182,7 +182,7 @@ class Trainer:
 
     def _events(self, state: State) -> AbstractContextManager[SummaryWriter | None]:
         """TensorBoard's; rows of epochs that a killed run wrote beyond its state are purged."""
-        return SummaryWriter(str(self.folder / "events"), purge_step=state.epoch + 1) if leads() else nullcontext()
+        return SummaryWriter(str(self.folder / "events"), purge_step=state.epoch + 1) if is_main() else nullcontext()
 
     def _train_epoch(self, state: State) -> None:
         """The pieces of an epoch that are left."""
@@ -193,7 +193,7 @@ class Trainer:
                     self._save(state)
                 # The state on disk is whole, so that a signal may end the job at once.
                 with on_stop(leave):
-                    state.plan = agreed(self.recipe.plan(state.epoch + 1, state.piece))
+                    state.plan = broadcast(self.recipe.plan(state.epoch + 1, state.piece))
                 state.figures.append(state.plan.figures)
             self._train_piece(state)
             state.piece, state.step, state.plan = state.piece + 1, 0, None
@@ -201,7 +201,7 @@ class Trainer:
     def _train_piece(self, state: State) -> None:
         """The steps of a piece that are left, each decided by the plan."""
         batches = self.recipe.batches(state.plan, state.step)
-        if leads():
+        if is_main():
             label = f"epoch {state.epoch + 1} of {self.epochs}"
             if self.recipe.pieces > 1:
                 label += f", piece {state.piece + 1} of {self.recipe.pieces}"
@@ -240,8 +240,8 @@ class Trainer:
         loss = sum(state.losses) / max(len(state.losses), 1)
         # As while a plan is made: the state on disk is whole.
         with on_stop(leave):
-            validates = self._is_validated(epoch) and leads()
-            score = agreed(self._validate(self.recipe.network) if validates else None)
+            validates = self._is_validated(epoch) and is_main()
+            score = broadcast(self._validate(self.recipe.network) if validates else None)
         rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
         self.recipe.scheduler.step()
         best = state.best.beaten_by(loss, score)
@@ -271,10 +271,10 @@ class Trainer:
     # --- state on disk ---
 
     def _save(self, state: State) -> None:
-        if leads():
+        if is_main():
             self._write(state)
         # No process ends, and has torchrun end the others, before the state is on disk.
-        meet()
+        barrier()
 
     def _write(self, state: State) -> None:
         content = {

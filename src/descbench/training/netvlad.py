@@ -19,7 +19,7 @@ from descbench.datasets.places import PlaceLabels
 from descbench.device import mixed_precision
 from descbench.errors import DataError
 from descbench.losses.triplet import triplet_loss
-from descbench.training.distributed import leads, meet, share
+from descbench.training.distributed import barrier, is_main, local_slice
 from descbench.training.hard_negatives import mine_place
 from descbench.training.images import TrainingImages
 from descbench.training.loop import Plan
@@ -104,10 +104,10 @@ class NetVladRecipe:
         The last step may be smaller.
         """
         steps = [self._tuples(plan, step) for step in range(first, plan.steps)]
-        loader = self._images.loader([self._ids(step[share()]) for step in steps], workers=self.settings.workers)
+        loader = self._images.loader([self._ids(step[local_slice()]) for step in steps], workers=self.settings.workers)
         self.network.train()
         for step, images in zip(steps, loader, strict=True):
-            counts = [len(row) - 2 for row in step[share()]]
+            counts = [len(row) - 2 for row in step[local_slice()]]
             part = sum(counts) / max(1, sum(len(row) - 2 for row in step))
             yield [Triplets(counts, [image.to(self.device) for image in images], part)] if counts else []
 
@@ -169,7 +169,7 @@ class NetVladRecipe:
 
     def _remember(self, query: int, negatives: np.ndarray) -> None:
         """A query that is passed over keeps those it had."""
-        if self.settings.remember_negatives and negatives[0] != _NONE:
+        if self.settings.cache_negatives and negatives[0] != _NONE:
             self.memory["negatives"][query] = torch.from_numpy(negatives.copy())
 
     def _describe_all(self, path: Path) -> np.ndarray:
@@ -179,17 +179,17 @@ class NetVladRecipe:
         """
         self.network.eval()
         total = len(self._images.paths)
-        chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)][share()]
-        if leads():
+        chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)][local_slice()]
+        if is_main():
             np.lib.format.open_memmap(path, "w+", np.float32, (total, self.network.dim))
-        meet()
+        barrier()
         descriptors = np.lib.format.open_memmap(path, "r+")
         loader = self._images.loader(chunks, workers=self.settings.workers, label="mining")
         with torch.inference_mode():
             for chunk, images in zip(chunks, loader, strict=True):
                 found = _forward(self.network, [image.to(self.device) for image in images])
                 descriptors[chunk.start : chunk.stop] = found.float().cpu().numpy()
-        meet()
+        barrier()
         return descriptors
 
 

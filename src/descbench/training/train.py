@@ -22,7 +22,7 @@ from descbench.io.digests import digest_of, sha256_file
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
 from descbench.models.netvlad_files import RunState, write_run
 from descbench.training import TRAIN_CHECKPOINT_VERSION
-from descbench.training.distributed import leads
+from descbench.training.distributed import is_main
 from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Recipe, State, Trainer, write_history
@@ -92,7 +92,7 @@ def train_checkpoint(
         patience=settings.patience,
     )
     state = trainer.run()
-    if not leads():
+    if not is_main():
         return
     if isinstance(model, NetVladModel):
         _write_run(files.folder / "run", model, recipe, state, settings)

@@ -11,7 +11,7 @@ from torch import nn
 from descbench.config.training import TupleTraining
 from descbench.device import mixed_precision
 from descbench.errors import DataError
-from descbench.training.distributed import share, woven
+from descbench.training.distributed import all_gather, local_slice
 from descbench.training.images import TrainingImages
 from descbench.training.loop import Plan
 from descbench.training.mining import Pairs, mine_tuples
@@ -67,9 +67,9 @@ class TupleRecipe:
 
     def batches(self, plan: Plan, first: int) -> Iterator[list[list[torch.Tensor]]]:
         """Lists of tuples, each a list of images (1, 3, H, W)."""
-        size = len(range(self.settings.batch)[share()])
+        size = len(range(self.settings.batch)[local_slice()])
         steps = (plan.tensors[name].unflatten(0, (plan.steps, -1)) for name in ("tuples", "flips"))
-        sets, flips = (tensor[first:, share()].flatten(0, 1) for tensor in steps)
+        sets, flips = (tensor[first:, local_slice()].flatten(0, 1) for tensor in steps)
         loaded = iter(self._images.loader(sets.tolist(), flips, workers=self.settings.workers))
         self.network.train()
         freeze_batch_norm_statistics(self.network)
@@ -105,8 +105,8 @@ class TupleRecipe:
         self.network.eval()
         # Drawn for all images in every process, so that all go on with the same random numbers.
         flips = self.flips(len(chosen), 1)
-        mine = [[image] for image in chosen[share()]]
-        loader = self._images.loader(mine, flips[share()], workers=self.settings.workers, label="mining")
+        mine = [[image] for image in chosen[local_slice()]]
+        loader = self._images.loader(mine, flips[local_slice()], workers=self.settings.workers, label="mining")
         with torch.inference_mode():
             rows = [self.network(image.to(self.device)).cpu().numpy() for (image,) in loader]
-        return np.concatenate(woven(rows))
+        return np.concatenate(all_gather(rows))

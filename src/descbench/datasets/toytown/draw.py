@@ -25,7 +25,7 @@ from descbench.datasets.toytown.views import View, take_view
 from descbench.io.atomic import write_json
 from descbench.io.digests import sha256_file
 
-_SCHOOL = "school"
+_TRAINING_TOWN = "school"  # seeds of what is drawn go by this word
 # Share of a city's database that shows one of its landmarks; the rest are streets.
 _LANDMARK_SHARE = 0.8
 _TRIES = 12
@@ -107,7 +107,7 @@ def _school_shots(settings: Toytown) -> list[list[_Shot]]:
     """Training images: a town of its own, one cluster a building."""
     return [
         [
-            _Shot(_SCHOOL, settings.clusters, ("train", cluster, i), cluster + 1, i % 3 == 0)
+            _Shot(_TRAINING_TOWN, settings.clusters, ("train", cluster, i), cluster + 1, i % 3 == 0)
             for i in range(settings.images_per_cluster)
         ]
         for cluster in range(settings.clusters)

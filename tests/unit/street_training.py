@@ -20,7 +20,7 @@ MODEL = NetVladModel(
 )
 SETTINGS = NetVladTraining(
     recipe="netvlad",
-    dataset="village",
+    dataset="street_training",
     image_size=64,
     epochs=2,
     learning_rate=1e-2,
@@ -33,7 +33,7 @@ SETTINGS = NetVladTraining(
 PLACES, VIEWS = 8, 3
 
 
-def make_village(folder) -> TrainingFiles:
+def make_street_training(folder) -> TrainingFiles:
     """Images, manifest, labels and a drawn start checkpoint below ``folder``; the last query has no positive."""
     database, queries = [], []
     for place, view, name in draw_scenes(folder / "images", PLACES, VIEWS + 1, noise=40, size=(80, 64)):

@@ -18,7 +18,7 @@ MODEL = HowModel(
 )
 SETTINGS = HowTraining(
     recipe="how",
-    dataset="school",
+    dataset="building_training",
     image_size=48,
     epochs=3,
     learning_rate=1e-3,
@@ -35,7 +35,7 @@ FIRE = FireModel(
 FIRE_SETTINGS = FireTraining(**{**SETTINGS.model_dump(), "recipe": "fire", "epochs": 2, "margin": 1.1})
 
 
-def make_school(folder, model=MODEL) -> TrainingFiles:
+def make_building_training(folder, model=MODEL) -> TrainingFiles:
     """Images, manifests, pairs, labels and a drawn start checkpoint below ``folder``."""
     rows, pairs = [], []
     for cluster, view, name in draw_scenes(folder / "images", 6, 4, noise=12, size=(64, 48)):
@@ -55,7 +55,7 @@ def make_school(folder, model=MODEL) -> TrainingFiles:
 
 
 def make_files(folder) -> TrainingFiles:
-    """The files of a school that is there."""
+    """The files of a training on buildings that is there."""
     return TrainingFiles(
         start=folder / "start.pt",
         images=ImageList(folder / "train.csv", folder / "images"),

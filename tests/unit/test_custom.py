@@ -7,7 +7,8 @@ from PIL import Image
 
 from descbench.config.load import load_config, load_config_files
 from descbench.config.models import GlobalFeatures, LocalFeatures
-from descbench.config.networks import OwnModel
+from descbench.config.networks import CustomModel
+from descbench.custom_modules import find_module
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError, DataError
 from descbench.features.extract import extract_features
@@ -15,8 +16,7 @@ from descbench.features.store import ShardReader
 from descbench.io.digests import sha256_file
 from descbench.layout import Layout
 from descbench.models.checkpoints import convert_checkpoint, load_network
-from descbench.models.own import OwnGlobalNet, OwnLocalNet, build_own
-from descbench.own_modules import find_module
+from descbench.models.custom import CustomGlobalNet, CustomLocalNet, build_custom
 
 MODULE = """
 import torch
@@ -71,7 +71,7 @@ def here(tmp_path, monkeypatch):
 
 
 def own(name, **more):
-    return OwnModel(architecture="own", factory=f"my_networks:{name}", **more)
+    return CustomModel(architecture="custom", factory=f"my_networks:{name}", **more)
 
 
 def convert(folder, model):
@@ -92,9 +92,9 @@ def extract(folder, model, settings):
 
 
 def test_kinds_of_networks():
-    local, whole = build_own(own("Local", arguments={"dim": 6})), build_own(own("Global", arguments={"dim": 5}))
-    assert (type(local), local.dim, local.stride) == (OwnLocalNet, 6, 8)
-    assert (type(whole), whole.dim) == (OwnGlobalNet, 5)
+    local, whole = build_custom(own("Local", arguments={"dim": 6})), build_custom(own("Global", arguments={"dim": 5}))
+    assert (type(local), local.dim, local.stride) == (CustomLocalNet, 6, 8)
+    assert (type(whole), whole.dim) == (CustomGlobalNet, 5)
 
 
 def test_weights_follow_the_seed_and_survive_the_checkpoint(here):
@@ -105,9 +105,9 @@ def test_weights_follow_the_seed_and_survive_the_checkpoint(here):
 
 
 def test_weights_of_a_file(here):
-    state = build_own(own("Global", arguments={"dim": 5})).module.state_dict()
+    state = build_custom(own("Global", arguments={"dim": 5})).module.state_dict()
     torch.save({key: torch.full_like(value, 0.5) for key, value in state.items()}, here / "weights.pt")
-    model = own("Global", arguments={"dim": 5}, weights={"source": "own", "file": here / "weights.pt"})
+    model = own("Global", arguments={"dim": 5}, weights={"source": "custom", "file": here / "weights.pt"})
     assert (convert(here, model).module.layer.weight == 0.5).all()
     torch.save({"other": torch.zeros(1)}, here / "weights.pt")
     with pytest.raises(DataError, match=r"weights\.pt: key 'layer\.weight' \(5, 3, 8, 8\) is missing"):
@@ -128,9 +128,9 @@ WRAPPED = {
 
 @pytest.mark.parametrize("wrapped", sorted(WRAPPED))
 def test_weights_under_other_names(here, wrapped):
-    state = build_own(own("Global", arguments={"dim": 5})).module.state_dict()
+    state = build_custom(own("Global", arguments={"dim": 5})).module.state_dict()
     torch.save(WRAPPED[wrapped]({key: torch.full_like(value, 0.5) for key, value in state.items()}), here / "w.pth")
-    model = own("Global", arguments={"dim": 5}, weights={"source": "own", "file": here / "w.pth"})
+    model = own("Global", arguments={"dim": 5}, weights={"source": "custom", "file": here / "w.pth"})
     assert (convert(here, model).module.layer.weight == 0.5).all()
 
 
@@ -151,7 +151,7 @@ def test_weights_under_other_names(here, wrapped):
 def test_weights_that_do_not_fit_show_what_is_there(here, content, match):
     torch.save(content, here / "w.pth")
     with pytest.raises(DataError, match=rf"w\.pth: .*{match}"):
-        convert(here, own("Global", arguments={"dim": 5}, weights={"source": "own", "file": here / "w.pth"}))
+        convert(here, own("Global", arguments={"dim": 5}, weights={"source": "custom", "file": here / "w.pth"}))
 
 
 def test_local_features(here):
@@ -197,7 +197,7 @@ def test_global_networks_have_no_local_features(here):
 )
 def test_refused(factory, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        build_own(OwnModel(architecture="own", factory=factory, arguments=arguments), "mine")
+        build_custom(CustomModel(architecture="custom", factory=factory, arguments=arguments), "mine")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_modules_that_cannot_be_imported(here, monkeypatch, text, match):
     monkeypatch.delitem(__import__("sys").modules, "broken", raising=False)
     __import__("importlib").invalidate_caches()
     with pytest.raises(ConfigError, match=rf"broken:net: cannot be imported at .*{match}"):
-        build_own(OwnModel(architecture="own", factory="broken:net"))
+        build_custom(CustomModel(architecture="custom", factory="broken:net"))
 
 
 def test_the_block_of_wrong_arguments_is_named(here):
@@ -225,9 +225,9 @@ def test_the_block_of_wrong_arguments_is_named(here):
 
 def test_the_example(project, monkeypatch):
     monkeypatch.chdir(project)
-    files = ("config/config.yaml", "config/demo.yaml", "examples/own_network/config.yaml")
+    files = ("config/config.yaml", "config/demo.yaml", "examples/custom_network/config.yaml")
     config = load_config_files(*files)
-    assert build_own(config.models["colour_net"]).dim == 8 * 4**2
+    assert build_custom(config.models["colour_net"]).dim == 8 * 4**2
     before = Layout(config).features_digest("colour_net")
     monkeypatch.setattr("descbench.lineage.sha256_file", lambda path: "0" * 64)
     assert Layout(config).features_digest("colour_net") != before
@@ -237,7 +237,7 @@ def test_replaced_weights_and_code_are_noticed(here, project):
     """By their content, which features and provenance name."""
     torch.save({}, here / "w.pth")
     overlay = {
-        "models": {"mine": own("Global", weights={"source": "own", "file": "w.pth"}).model_dump(mode="json")},
+        "models": {"mine": own("Global", weights={"source": "custom", "file": "w.pth"}).model_dump(mode="json")},
         "features": {"mine": {"kind": "global", "model": "mine"}},
         "methods": {"mine": {"search": "inner_product", "features": "mine"}},
         "datasets": {"photos": {"format": "folder", "database": "photos"}},

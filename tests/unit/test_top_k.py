@@ -5,8 +5,8 @@ import plain_nearest as plain
 import pytest
 from test_nearest import HERE, KINDS, huge, mixed, normal
 
-from descbench.retrieval import best as best_module
-from descbench.retrieval.best import BestImages
+from descbench.retrieval import top_k as top_k_module
+from descbench.retrieval.top_k import BestImages
 
 KINDS = [kind for kind in KINDS if kind not in (huge, mixed)]
 # Queries, images, dimensions, images kept, images of a block.
@@ -78,8 +78,8 @@ def test_equal_to_the_definition(kernel, kind, size, by_distance):
 @pytest.mark.parametrize("seed", range(30))
 def test_sizes_drawn_at_random(kernel, seed, monkeypatch):
     generator = np.random.default_rng(seed)
-    monkeypatch.setattr(best_module, "_ROWS", int(generator.integers(1, 60)))
-    monkeypatch.setattr(best_module, "_SPARSE", int(generator.integers(1, 20)))
+    monkeypatch.setattr(top_k_module, "_ROWS", int(generator.integers(1, 60)))
+    monkeypatch.setattr(top_k_module, "_SPARSE", int(generator.integers(1, 20)))
     shape = generator.integers(1, (40, 300, 700))
     kind = [*KINDS, mild, themes][seed % (len(KINDS) + 2)]
     queries, images = kind(generator, shape[0], shape[2]), kind(generator, shape[1], shape[2])

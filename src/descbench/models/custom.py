@@ -13,16 +13,16 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from descbench.config.networks import OwnModel
+from descbench.config.networks import CustomModel
+from descbench.custom_modules import check_arguments, import_callable, user_code
 from descbench.errors import ConfigError
 from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalNetwork, resize
-from descbench.own_modules import check_arguments, import_callable, user_code
 
 _EXAMPLE_SIDE = 128
 
 
-def build_own(model: OwnModel, name: str | None = None) -> LevelNetwork:
+def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork:
     """The network of a block, in eval mode, asked once what it gives.
 
     Args:
@@ -45,15 +45,15 @@ def build_own(model: OwnModel, name: str | None = None) -> LevelNetwork:
     shapes = [tuple(t.shape) if isinstance(t, torch.Tensor) else type(t).__name__ for t in given]
     match shapes:
         case [(1, dim)]:
-            return OwnGlobalNet(module, dim)
+            return CustomGlobalNet(module, dim)
         case [(1, dim, height, width), (h, w)] if (height, width) == (h, w):
-            return OwnLocalNet(module, dim, round(_EXAMPLE_SIDE / height))
+            return CustomLocalNet(module, dim, round(_EXAMPLE_SIDE / height))
     raise ConfigError(
         f"{model.factory}: an image (1, 3, H, W) gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
     )
 
 
-class OwnGlobalNet(LevelNetwork):
+class CustomGlobalNet(LevelNetwork):
     """A module that gives (1, D); over a pyramid the mean of unit descriptors, of unit length again."""
 
     def __init__(self, module: nn.Module, dim: int) -> None:
@@ -70,7 +70,7 @@ class OwnGlobalNet(LevelNetwork):
         return nn.functional.normalize(sum(self.run_level(level)[0] for level in levels))
 
 
-class OwnLocalNet(LocalNetwork):
+class CustomLocalNet(LocalNetwork):
     """A module that gives descriptors (1, D, h, w) and attention (h, w)."""
 
     def __init__(self, module: nn.Module, dim: int, stride: int) -> None:
