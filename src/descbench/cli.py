@@ -20,6 +20,8 @@ from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
 from descbench.layout import Layout
+from descbench.metrics.compare import compare_scores
+from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import checkpoint_digest
 from descbench.planning import DEFAULT_CONFIG
 from descbench.retrieval.index import build_index
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _HELP = """\
-Two helpers beside the workflow. Tables, scores and trainings are made by Snakemake, in the folder that holds config/:
+Helpers beside the workflow. Tables, scores and trainings are made by Snakemake, in the folder that holds config/:
 
   snakemake -n results/table2.csv           what would be done
   snakemake --cores 8 results/table2.csv    do it; results lie in results/ (`results_dir`), downloads in data/
@@ -51,6 +53,8 @@ _EXAMPLES = """\
 examples:
   descbench check mine.yaml
       is the configuration, with mine.yaml over it, right? Writes nothing.
+  descbench compare how_r18_n1000 fire_n1000 roxford5k
+      are two methods different on a dataset, or is it noise? Reads the scores that Snakemake made.
   descbench pairs --map room/mapping --query room/query --method fire_n1000 -o pairs.txt
       writes pairs.txt: one line a pair, image of the query, image of the map, score
 
@@ -69,6 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="what you give to snakemake's --configfile")
     check.set_defaults(run=_check)
+    compare = commands.add_parser(
+        "compare",
+        help="compare two methods on the same queries: difference, interval, p-value",
+        description="For every metric of two scores files: the difference (second minus first), its 95 % bootstrap "
+        "interval over queries, and the p-value of a paired permutation test.",
+    )
+    compare.add_argument("first", help="method of the configuration")
+    compare.add_argument("second", help="method that is compared with it")
+    compare.add_argument("dataset", help="dataset that both have scores of")
+    compare.add_argument("--metric", action="append", help="only this metric (may be repeated)")
+    compare.add_argument("--configfile", type=Path, nargs="+", default=[], help="overlays of config/config.yaml")
+    compare.set_defaults(run=_compare)
     pairs = commands.add_parser(
         "pairs",
         help="write a pairs file: for each image of a kapture folder, the most similar ones of another",
@@ -89,6 +105,15 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> None:
     config = load_config_files(DEFAULT_CONFIG, *options.files)
     print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    layout = Layout(load_config_files(DEFAULT_CONFIG, *options.configfile))
+    paths = [Path(layout.scores(method, options.dataset)) for method in (options.first, options.second)]
+    first, second = (read_scores(_made(path)) for path in paths)
+    lines = compare_scores(first, second, options.metric)
+    head = f"{options.second} minus {options.first} on {options.dataset}, {first.num_queries} queries"
+    print("\n".join([head, *lines]))
 
 
 def _pairs(options: argparse.Namespace) -> None:

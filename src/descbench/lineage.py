@@ -149,6 +149,10 @@ class Lineage:
 
     # --- blocks by name ---
 
+    def methods_of(self, family: str) -> list[str]:
+        """Methods of a family of evaluation."""
+        return [name for name, method in self.config.methods.items() if method.family == family]
+
     def names(self, section: str, kind: type | tuple[type, ...] = object) -> list[str]:
         """Names in a section of the configuration whose blocks are of a kind."""
         return [name for name, block in getattr(self.config, section).items() if isinstance(block, kind)]

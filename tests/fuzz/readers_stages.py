@@ -12,15 +12,15 @@ from pathlib import Path
 from mutations import damage_json, damage_lines
 from registry import register
 
-from descbench.datasets.ground_truth import GroundTruth, read_ground_truth, write_ground_truth
+from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
 from descbench.datasets.places import PlaceLabels, write_places
 from descbench.features.store import ShardReader
 from descbench.io.csvfiles import checksum_path
-from descbench.io.jsonfiles import write_checked_json
 from descbench.io.seal import check_seal, seal
-from descbench.metrics.score import read_scores
+from descbench.metrics.protocols import read_labels
+from descbench.metrics.scores import Metric, Scores, read_scores, write_scores
 from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.index import read_index, unreadable_images
 from descbench.retrieval.ranking import read_ranking
@@ -124,7 +124,8 @@ def _ranking(folder: Path) -> Path:
 
 LABELS = GroundTruth("revisited", ({"easy": (0,), "hard": (1,), "junk": ()},))
 PLACES = PlaceLabels(25.0, ((0,), ()), ((0,), ()))
-SCORES = {"protocol": "places", "metrics": {"recall@1": 0.5, "map": None}, "per_query": {"first_hit": [1, None]}}
+METRICS = {"recall@1": Metric(0.5, 0.1, 0.9, "wilson"), "map": Metric(None, None, None, "bootstrap")}
+SCORES = Scores("retrieval", "places", 2, METRICS, {"recall@1": [0.0, 1.0], "map": [None, None]}, {"num_ranked": 3})
 
 for name, make, read in (
     ("feature shards", _shard, read_shard),
@@ -137,7 +138,7 @@ for name, make, read in (
 register("manifests", read_listed, manifest_seeds, file="m.csv", mutations=(damage_lines,))
 register(
     "ground truth",
-    checked(read_ground_truth),
+    checked(read_labels),
     json_seed(lambda path: write_ground_truth(LABELS, path), lambda path: write_places(PLACES, path)),
     mutations=(damage_json,),
 )
@@ -147,6 +148,4 @@ register(
     json_seed(lambda path: write_pairs(TrainingPairs((0, 2), (1, 3)), path)),
     mutations=(damage_json,),
 )
-register(
-    "scores", checked(read_scores), json_seed(lambda path: write_checked_json(path, SCORES)), mutations=(damage_json,)
-)
+register("scores", checked(read_scores), json_seed(lambda path: write_scores(SCORES, path)), mutations=(damage_json,))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from goldens import golden_files
 
-from descbench.metrics.revisited import compute_ap, compute_map, revisited_scores
+from descbench.metrics.revisited import compute_ap, compute_map, setup_scores
 
 
 def cases(pattern):
@@ -48,7 +48,9 @@ def test_compute_map(case):
 
 @pytest.mark.parametrize("case", cases("protocol*.json"))
 def test_protocol(case):
-    scores = revisited_scores(np.array(case["ranks_db_by_query"]), case["gnd"])
+    results = setup_scores(np.array(case["ranks_db_by_query"]), case["gnd"])
+    fields = {"map": "map", "mp@k": "mean_precisions", "ap": "aps", "p@k": "precisions"}
+    scores = {f"{name}{suffix}": getattr(result, fields[name]) for suffix, result in results.items() for name in fields}
     assert set(scores) == set(case["scores"])
     for name, expected in case["scores"].items():
         close(scores[name], expected)

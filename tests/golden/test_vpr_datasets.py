@@ -24,6 +24,7 @@ from descbench.datasets.positions import Positions, label_places
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.metrics.places import first_of_each_panorama
 from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import Scores, read_scores
 from descbench.retrieval.flat import search_flat
 from descbench.retrieval.ranking import read_ranking
 
@@ -75,14 +76,18 @@ def write_features(folder: Path, name: str, vectors: np.ndarray, parts: int = PA
 
 def scored(
     folder: Path, database: np.ndarray, queries: np.ndarray, labels: PlaceLabels, top_k: int
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Ranked ids, and the content of the scores file, by the stages of a flat search."""
+) -> tuple[np.ndarray, Scores]:
+    """Ranked ids, and the scores, by the stages of a flat search."""
     ranking, truth, scores = folder / "r.h5", folder / "gt.json", folder / "s.json"
     shards = write_features(folder, "q", queries, 1), write_features(folder, "d", database)
     search_flat(*shards, ranking, measure="euclidean", top_k=top_k)
     write_places(labels, truth)
     score_ranking(ranking, truth, scores)
-    return read_ranking(ranking).image_ids, json.loads(scores.read_text())
+    return read_ranking(ranking).image_ids, read_scores(scores)
+
+
+def values(scores: Scores) -> dict[str, float | None]:
+    return {name: metric.value for name, metric in scores.metrics.items()}
 
 
 def agree(found: dict[str, float], expected: dict[str, float], queries: int, suffix: str = "") -> None:
@@ -130,9 +135,9 @@ def test_recall_of_the_small_list(path: Path, tmp_path: Path) -> None:
     ids, scores = scored(tmp_path, features["db"], features["q"], labels, expected.shape[1])
     same_up_to_near_ties(ids, expected, features["db"], features["q"])
     if np.array_equal(ids, expected):
-        assert scores["metrics"].items() >= {f"recall@{n}": value for n, value in golden["recall"].items()}.items()
-    agree(scores["metrics"], golden["recall"], len(expected))
-    assert scores["queries_without_positive"] == sum(not found for found in golden["eval_positives"])
+        assert values(scores).items() >= {f"recall@{n}": value for n, value in golden["recall"].items()}.items()
+    agree(values(scores), golden["recall"], len(expected))
+    assert scores.facts["queries_without_positive"] == sum(not found for found in golden["eval_positives"])
 
 
 @pytest.mark.parametrize("path", files("tokyoTM_mini_*.mat"))
@@ -251,14 +256,14 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     widest = max(depth, *(top[name].shape[1] for name in top.files))
     ids, scores = scored(tmp_path, database, queries, labels, widest * size)
     same_up_to_near_ties(ids, top["top_first100"], database, queries)
-    agree(scores["metrics"], golden["recall_plain"], len(queries))
-    assert scores["warnings"] == []
+    agree(values(scores), golden["recall_plain"], len(queries))
+    assert scores.warnings == []
     if not panoramas:
         return
     _, labels = labelled(golden["dataset"], views_per_panorama=size, conditions=("day", "sunset", "night"))
     write_places(labels, tmp_path / "gt.json")
     score_ranking(tmp_path / "r.h5", tmp_path / "gt.json", tmp_path / "s.json")
-    scores = json.loads((tmp_path / "s.json").read_text())
+    scores = read_scores(tmp_path / "s.json")
     shown = top["nms_first100"]
     width = shown.shape[1]
     kept = [first_of_each_panorama(row, size)[:width] for row in ids[: len(shown)]]
@@ -266,9 +271,9 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     if "lengths_after_pano_nms" in golden:
         lengths = [min(depth, len(first_of_each_panorama(row, size))) for row in ids]
         assert golden["lengths_after_pano_nms"] == [min(lengths), max(lengths)]
-    agree(scores["metrics"], golden["recall_pano_nms"], len(queries))
+    agree(values(scores), golden["recall_pano_nms"], len(queries))
     for key in (key for key in golden if key.startswith("recall_pano_nms_")):
-        agree(scores["metrics"], golden[key], len(queries) // 3, key.removeprefix("recall_pano_nms"))
+        agree(values(scores), golden[key], len(queries) // 3, key.removeprefix("recall_pano_nms"))
 
 
 def test_golden_lists_are_the_ones_the_real_files_gave(real_data: Path) -> None:

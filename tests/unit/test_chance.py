@@ -5,8 +5,8 @@ import pytest
 
 from descbench.datasets.places import PlaceLabels
 from descbench.metrics.chance import chance_of_labels, chance_of_places
-from descbench.metrics.places import find_first_hits, recalls
-from descbench.metrics.revisited import classic_scores, revisited_scores
+from descbench.metrics.places import find_first_hits, grouped
+from descbench.metrics.revisited import CLASSIC_SETUPS, SETUPS, setup_scores
 
 ORDERS = 3000
 
@@ -27,10 +27,11 @@ def test_mean_average_precision(revisited):
     labels = [{"easy": [0, 3], "hard": [5, 6, 7], "junk": [9, 11]}, {"easy": [1], "hard": [], "junk": []}]
     if not revisited:
         labels = [{"ok": [0, 3, 8], "junk": [9, 11]}, {"ok": [], "junk": [2]}]
-    score = revisited_scores if revisited else classic_scores
-    scored = [score(order.T, labels) for order in random_orders(13, len(labels))]
-    expected = chance_of_labels(labels, 13, revisited=revisited)
-    measured = average([{name: result[name] for name in expected} for result in scored])
+    setups = SETUPS if revisited else CLASSIC_SETUPS
+    scored = [setup_scores(order.T, labels, setups) for order in random_orders(13, len(labels))]
+    expected = chance_of_labels(labels, 13, setups)
+    measured = average([{f"map{suffix}": result.map for suffix, result in results.items()} for results in scored])
+    assert set(measured) == set(expected)
     assert len(expected) == (3 if revisited else 1)
     for name, (mean, error) in measured.items():
         assert expected[name] == pytest.approx(mean, abs=error), name
@@ -51,7 +52,18 @@ def test_recall(rules):
     hits = [find_first_hits(order, labels, complete=True) for order in random_orders(12, 4)]
     depths = [depth for depth in hits[0].depths if depth <= 5]
     expected = chance_of_places(labels, 12, depths)
-    measured = average([{n: v for n, v in recalls(hit, labels.conditions).items() if n in expected} for hit in hits])
+    groups = grouped(4, labels.conditions)
+    measured = average(
+        [
+            {
+                f"recall@{depth}{suffix}": float(((ranks > 0) & (ranks <= depth)).mean())
+                for suffix, chosen in groups.items()
+                for depth in depths
+                for ranks in (hit.ranks[chosen],)
+            }
+            for hit in hits
+        ]
+    )
     assert set(measured) == set(expected)
     for name, (mean, error) in measured.items():
         assert expected[name] == pytest.approx(mean, abs=error), name

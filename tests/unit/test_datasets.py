@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 from descbench.config.datasets import Dataset
 from descbench.datasets.build import build_manifest
 from descbench.datasets.folder import folder_root, list_images
-from descbench.datasets.ground_truth import GroundTruth, read_ground_truth
+from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
 from descbench.errors import DataError
+from descbench.metrics.protocols import read_labels
 
 GND = {
     "imlist": ["a_1", "a_2", "b_1"],
@@ -40,7 +41,7 @@ def _build(folder: Path, **block: Any) -> tuple[Manifest, GroundTruth | None]:
     dataset = TypeAdapter(Dataset).validate_python(block)
     manifest, labels = folder / "out" / "town.csv", folder / "out" / "town.gt.json"
     build_manifest("town", dataset, folder, manifest, labels)
-    return read_manifest(manifest), read_ground_truth(labels)
+    return read_manifest(manifest), (read_labels(labels) or ("none", None))[1]
 
 
 def _refused(folder: Path, match: str, **block: Any) -> None:

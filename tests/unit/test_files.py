@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from scores_files import write_told
 from sealed import altered
 
 from descbench.errors import DataError
@@ -19,7 +21,7 @@ from descbench.io.csvfiles import checksum_path, read_csv, write_csv
 from descbench.io.hdf5 import created, opened
 from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.io.seal import seal
-from descbench.metrics.score import read_scores
+from descbench.metrics.scores import read_scores
 from descbench.models.sealed import read_sealed, write_sealed
 from descbench.retrieval.ranking import PartInfo, ranking_writer, read_ranking
 
@@ -179,11 +181,34 @@ def test_rows_that_are_no_ranking_are_refused(tmp_path, ids, scores, message):
         read_ranking(tmp_path / "r.h5")
 
 
-@pytest.mark.parametrize("value", [9.4302, -0.1, "0.5", True + 1])
-def test_scores_outside_their_range_are_refused(tmp_path, value):
-    write_checked_json(tmp_path / "s.json", {"metrics": {"map": value}})
-    with pytest.raises(DataError, match=r"s\.json: map is .* not a fraction of 1"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": 9.4302}, "map has the value 9.4302, not a fraction of 0.0 to 1.0"),
+        ({"low": -0.1}, "map has the value -0.1, not a fraction"),
+        ({"chance": 1.5}, "map has the value 1.5, not a fraction"),
+        ({"value": 0.6}, "map is 0.6, not the mean of its values of queries"),
+        ({"value": None}, "map is None of 3 queries that count"),
+        ({"unit": "metres"}, "map is in an unknown unit metres"),
+        ({"value": "a lot"}, "not a scores file .*metrics.map.value"),
+        ({"direction": "left"}, "not a scores file .*metrics.map.direction"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused(tmp_path, changes, message):
+    value = asdict(read_scores(write_told(tmp_path / "s.json", {"map": 0.5})))
+    value["metrics"]["map"] |= changes
+    write_checked_json(tmp_path / "s.json", value)
+    with pytest.raises(DataError, match=rf"s\.json: .*{message}"):
         read_scores(tmp_path / "s.json")
+
+
+def test_scores_without_values_of_their_queries_are_refused(tmp_path):
+    value = asdict(read_scores(write_told(tmp_path / "s.json", {"map": 0.5})))
+    for values in ([0.5], None):
+        value["per_query"] = {} if values is None else {"map": values}
+        write_checked_json(tmp_path / "s.json", value)
+        with pytest.raises(DataError, match=r"s\.json: map has [01] values of 3 queries"):
+            read_scores(tmp_path / "s.json")
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path):

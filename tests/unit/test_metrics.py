@@ -1,7 +1,5 @@
 """The revisited metric beyond the goldens, and the file of scores."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +7,10 @@ from hypothesis import strategies as st
 
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.errors import DataError
-from descbench.metrics.revisited import classic_scores, compute_ap, compute_map
+from descbench.metrics.intervals import bootstrap_interval
+from descbench.metrics.revisited import CLASSIC_SETUPS, compute_ap, compute_map, setup_scores
 from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import PartInfo, ranking_writer
 
 
@@ -41,8 +41,9 @@ def test_ap_of_any_ranking(ranked, ok, junk):
 
 def test_perfect_ranking_scores_one():
     assert compute_ap([0, 1, 2], 3) == 1.0
-    scores = classic_scores(np.array([[3, 0, 1]]).T, [{"ok": [0, 3], "junk": []}])
-    assert scores == {"map": 1.0, "mp@k": [1.0] * 3, "ap": [1.0], "p@k": [[1.0] * 3]}
+    scores = setup_scores(np.array([[3, 0, 1]]).T, [{"ok": [0, 3], "junk": []}], CLASSIC_SETUPS)
+    assert list(scores) == [""]
+    assert (scores[""].map, scores[""].aps.tolist(), scores[""].precisions.tolist()) == (1.0, [1.0], [[1.0] * 3])
 
 
 def test_positives_that_were_never_retrieved_score_zero():
@@ -64,29 +65,32 @@ def write(folder, image_ids, truth):
         writer.write(0, image_ids, -np.arange(image_ids.size, dtype=float).reshape(image_ids.shape))
     write_ground_truth(truth, folder / "gt.json")
     score_ranking(folder / "r.h5", folder / "gt.json", folder / "s.json")
-    return json.loads((folder / "s.json").read_text())
+    return read_scores(folder / "s.json")
 
 
 def test_scores_of_the_revisited_protocol(tmp_path):
     truth = GroundTruth("revisited", ({"easy": (0,), "hard": (1,), "junk": (2,)}, {"easy": (), "hard": (2,)}))
     scores = write(tmp_path, [[2, 0, 1, -1], [-1, 2, 0, 1]], truth)
-    assert scores["protocol"] == "revisited"
-    assert scores["num_queries"] == 2
+    assert (scores.family, scores.protocol, scores.num_queries) == ("retrieval", "revisited", 2)
     setups = ("easy", "medium", "hard")
-    assert set(scores["metrics"]) == {f"{m}_{s}" for m in ("map", "mp@1", "mp@5", "mp@10") for s in setups}
-    assert set(scores["per_query"]) == {f"{m}_{s}" for m in ("ap", "p@1", "p@5", "p@10") for s in setups}
-    assert scores["metrics"]["map_easy"] == 1.0
-    assert scores["per_query"]["ap_easy"] == [1.0, None]
-    assert scores["per_query"]["ap_medium"] == [1.0, 0.25]
-    assert scores["metrics"]["map_medium"] == 0.625
-    assert scores["per_query"]["p@5_medium"] == [1.0, 0.5]
-    assert scores["metrics"]["mp@5_medium"] == 0.75
+    names = {f"{m}_{s}" for m in ("map", "mp@1", "mp@5", "mp@10") for s in setups}
+    assert set(scores.metrics) == set(scores.per_query) == names
+    assert scores.metrics["map_easy"].value == 1.0
+    assert scores.per_query["map_easy"] == [1.0, None]
+    assert scores.per_query["map_medium"] == [1.0, 0.25]
+    medium = scores.metrics["map_medium"]
+    assert (medium.value, medium.interval, medium.unit, medium.direction) == (0.625, "bootstrap", "fraction", "higher")
+    assert (medium.low, medium.high) == bootstrap_interval([1.0, 0.25]) == (0.25, 1.0)
+    assert scores.per_query["mp@5_medium"] == [1.0, 0.5]
+    assert scores.metrics["mp@5_medium"].value == 0.75
 
 
 def test_scores_of_the_classic_protocol(tmp_path):
     scores = write(tmp_path, [[1, 0]], GroundTruth("classic", ({"ok": (0,), "junk": (1,)},)))
-    assert scores["metrics"] == {"map": 1.0, "mp@1": 1.0, "mp@5": 1.0, "mp@10": 1.0}
-    assert scores["per_query"]["ap"] == [1.0]
+    assert {name: metric.value for name, metric in scores.metrics.items()} == dict.fromkeys(
+        ("map", "mp@1", "mp@5", "mp@10"), 1.0
+    )
+    assert scores.per_query["map"] == [1.0]
 
 
 def test_a_dataset_without_ground_truth_has_no_scores(tmp_path):

@@ -18,15 +18,17 @@ from scipy.io import savemat
 from descbench.config.datasets import Dataset, UtmNamesDataset
 from descbench.config.models import Table
 from descbench.datasets.build import build_manifest
-from descbench.datasets.ground_truth import read_ground_truth
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.datasets.places import PlaceLabels, read_places, write_places
 from descbench.datasets.positions import Positions, label_places
 from descbench.datasets.utm_names import position_of
 from descbench.errors import DataError
 from descbench.io.jsonfiles import write_checked_json
-from descbench.metrics.places import find_first_hits, first_of_each_panorama, recalls
+from descbench.metrics.intervals import wilson_interval
+from descbench.metrics.places import find_first_hits, first_of_each_panorama
+from descbench.metrics.protocols import read_labels
 from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import Scores, read_scores
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 from descbench.tables.report import build_report
 from descbench.tables.table import build_table
@@ -79,7 +81,7 @@ def test_dbstruct(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert (rows[0].easting, rows[0].northing, rows[4].easting) == (EAST, NORTH, EAST + 100)
     assert labels == PlaceLabels(25.0, ((0, 1, 2), ()), ((0, 1), ()))
     assert "1 of 2 queries have no database image within 25 m; they count as missed" in caplog.text
-    assert read_ground_truth(tmp_path / "out/town.gt.json") == labels
+    assert read_labels(tmp_path / "out/town.gt.json") == ("places", labels)
 
 
 def test_more_images_than_unverified_counts_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -371,7 +373,7 @@ def test_recall_is_that_of_the_definition(
     assert hits.depths == tuple(n for n in (1, 5, 10, 20, 50, 100) if n <= reach)
     for depth in hits.depths:
         expected = sum(0 < rank <= depth for rank, _ in plain) / len(plain)
-        assert recalls(hits)[f"recall@{depth}"] == pytest.approx(expected, abs=1e-12)
+        assert ((hits.ranks > 0) & (hits.ranks <= depth)).mean() == pytest.approx(expected, abs=1e-12)
 
 
 def test_distractors_are_of_no_time() -> None:
@@ -394,7 +396,11 @@ def _score(folder: Path, image_ids: Any, labels: PlaceLabels, searched: int | No
         writer.write(0, image_ids, np.array(scores))
     write_places(labels, folder / "gt.json")
     score_ranking(folder / "r.h5", folder / "gt.json", folder / "s.json")
-    return json.loads((folder / "s.json").read_text())
+    return read_scores(folder / "s.json")
+
+
+def values(scores: Scores) -> dict[str, float | None]:
+    return {name: metric.value for name, metric in scores.metrics.items()}
 
 
 def _labels(*positives: tuple[int, ...], **more: Any) -> PlaceLabels:
@@ -406,11 +412,21 @@ def test_scores_of_places(tmp_path: Path) -> None:
     ranked = [[0, 1, 2, 3, 4, 5]] * 3 + [[5, 4, 3, 2, 1, 0]] * 3
     labels = _labels((0,), (1,), (4,), (5, 0), (0,), (), conditions=("day", "sunset", "night"))
     found = _score(tmp_path, ranked, labels, searched=7)
-    assert found["protocol"] == "places"
-    assert (found["num_queries"], found["queries_without_positive"], found["radius"]) == (6, 1, 25.0)
-    assert (found["views_per_panorama"], found["exclude_same_time"], found["warnings"]) == (None, False, [])
-    assert found["per_query"] == {"first_hit": [1, 2, 5, 1, 6, None]}
-    assert found["metrics"] == {
+    assert (found.family, found.protocol, found.num_queries, found.warnings) == ("retrieval", "places", 6, [])
+    assert found.facts == {
+        "queries_without_positive": 1,
+        "radius": 25.0,
+        "views_per_panorama": None,
+        "exclude_same_time": False,
+        "num_ranked": 6,
+        "first_hit": [1, 2, 5, 1, 6, None],
+    }
+    assert found.per_query["recall@5"] == [1, 1, 1, 1, 0, 0]
+    assert found.per_query["recall@5_sunset"] == [None, 1, None, None, 0, None]
+    five = found.metrics["recall@5"]
+    assert (five.low, five.high) == wilson_interval(4, 6)
+    assert (five.interval, five.unit, five.direction) == ("wilson", "fraction", "higher")
+    assert values(found) == {
         "recall@1": 2 / 6,
         "recall@5": 4 / 6,
         "recall@1_day": 1.0,
@@ -426,10 +442,10 @@ def test_scores_of_places(tmp_path: Path) -> None:
 
 def test_a_short_database_has_no_recall_beyond_itself(tmp_path: Path) -> None:
     found = _score(tmp_path, [[2, 1, 0], [0, 1, 2]], _labels((0,), (9,)))
-    assert found["metrics"] == {"recall@1": 0.0}
-    assert found["num_ranked"] == 3
+    assert values(found) == {"recall@1": 0.0}
+    assert found.facts["num_ranked"] == 3
     # Panoramas count, not images.
-    assert _score(tmp_path, [list(range(12))], _labels((11,), views_per_panorama=2))["num_ranked"] == 6
+    assert _score(tmp_path, [list(range(12))], _labels((11,), views_per_panorama=2)).facts["num_ranked"] == 6
 
 
 def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
@@ -449,29 +465,27 @@ def test_columns_beyond_the_database_are_empty_and_said(tmp_path: Path) -> None:
 def test_one_of_each_panorama(tmp_path: Path) -> None:
     ranked = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]
     found = _score(tmp_path, ranked, _labels((8,), views_per_panorama=2), searched=12)
-    assert found["per_query"]["first_hit"] == [5]
-    assert found["metrics"] == {"recall@1": 0.0, "recall@5": 1.0}
+    assert found.facts["first_hit"] == [5]
+    assert values(found) == {"recall@1": 0.0, "recall@5": 1.0}
     # Image 9 shares its panorama with image 8, which came before.
-    assert _score(tmp_path, ranked, _labels((9,), views_per_panorama=2), searched=12)["per_query"]["first_hit"] == [
-        None
-    ]
+    assert _score(tmp_path, ranked, _labels((9,), views_per_panorama=2), searched=12).facts["first_hit"] == [None]
     with pytest.raises(DataError, match=r"r\.h5: some query's ranking is empty"):
         _score(tmp_path, ranked, _labels((9,), database_times=(1.0,) * 12, query_times=(1.0,)), searched=12)
 
 
 def test_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     perfect = _score(tmp_path, [[0, 1], [1, 0]], _labels((0,), (1,)))
-    assert len(perfect["warnings"]) == 1
-    assert perfect["warnings"][0].startswith("recall = 1.0 at every N")
+    assert len(perfect.warnings) == 1
+    assert perfect.warnings[0].startswith("recall = 1.0 at every N")
     assert "recall = 1.0 at every N" in caplog.text
     miss = _labels((1,), (1,))
     same = _score(tmp_path, [[0, 1, 2], [0, 1, 2]], miss)
     level = _score(tmp_path, [[0, 1, 2], [0, 2, 1]], miss, scores=[[0.5, 0.5, 0.5], [0.3, 0.3 - 1e-8, np.nan]])
     for found in (same, level):
-        assert [warning[:21] for warning in found["warnings"]] == ["all descriptors equal"]
-    assert _score(tmp_path, [[0, 1, 2], [0, 2, 1]], miss, scores=[[0.5, 0.5, 0.5], [0.3, 0.2, 0.1]])["warnings"] == []
-    assert _score(tmp_path, [[0], [0]], miss, searched=3)["warnings"] == []
-    assert _score(tmp_path, [[0, 1, 2]], _labels((1,)))["warnings"] == []
+        assert [warning[:21] for warning in found.warnings] == ["all descriptors equal"]
+    assert _score(tmp_path, [[0, 1, 2], [0, 2, 1]], miss, scores=[[0.5, 0.5, 0.5], [0.3, 0.2, 0.1]]).warnings == []
+    assert _score(tmp_path, [[0], [0]], miss, searched=3).warnings == []
+    assert _score(tmp_path, [[0, 1, 2]], _labels((1,))).warnings == []
 
 
 def test_rankings_of_other_queries_are_refused(tmp_path: Path) -> None:
@@ -520,7 +534,7 @@ def test_published_recalls_of_the_corridor(real_data: Path, tmp_path: Path) -> N
         assert np.array_equal(stored["query"], np.arange(len(labels.positives)))
         ids, scores = rank_scores(np.arange(stored["scores"].shape[1]), stored["scores"].astype(float), None)
         assert np.array_equal(ids[:, 0], stored["stored_match"])
-        metrics = _score(tmp_path, ids, labels, scores=scores)["metrics"]
+        metrics = values(_score(tmp_path, ids, labels, scores=scores))
         expected = published["results"][path.stem.removeprefix("scores_")]
         for depth in (1, 5, 10):
             assert round(metrics[f"recall@{depth}"], 4) == expected[f"recall{depth}_from_scores"]

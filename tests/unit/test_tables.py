@@ -3,11 +3,11 @@
 import csv
 
 import pytest
+from scores_files import write_told
 
 from descbench.config.models import Table
 from descbench.errors import DataError
 from descbench.io.csvfiles import write_csv
-from descbench.io.jsonfiles import write_checked_json
 from descbench.tables.report import build_report
 from descbench.tables.table import COLUMNS, SYNTHETIC_COLUMNS, build_table
 
@@ -30,9 +30,7 @@ def make_table(**changes):
 
 
 def build(tmp_path, table, metrics):
-    scores = tmp_path / "scores.json"
-    chance = {"map_medium": 0.1234, "map_hard": None}
-    write_checked_json(scores, {"metrics": metrics, "chance": chance})
+    scores = write_told(tmp_path / "scores.json", metrics, chance={"map_medium": 0.1234})
     out = tmp_path / "t.csv", tmp_path / "t.md"
     build_table("t", table, {("m", "town"): scores}, {("m", "town"): "provenance/m/town.json"}, *out)
     with open(out[0], newline="") as stream:
@@ -48,7 +46,20 @@ def test_verdicts(tmp_path):
     assert [line["ours"] for line in lines] == ["75.49", "47.12", "90.0"]
     assert [line["difference"] for line in lines] == ["0.39", "-2.88", ""]
     assert [line["verdict"] for line in lines] == ["match", "off", "no reference"]
-    assert "| ours & theirs | 75.5 (75.1) | 47.1 (50.0) | 90.0 |" in markdown
+    assert [(line["low"], line["high"]) for line in lines] == [("73.49", "77.49"), ("45.12", "49.12"), ("88.0", "92.0")]
+    expected = "| ours & theirs | 75.5 [73.5, 77.5] (75.1) | 47.1 [45.1, 49.1] (50.0) | 90.0 [88.0, 92.0] |"
+    assert expected in markdown
+
+
+def test_a_reference_within_our_interval_is_within_noise(tmp_path):
+    lines, _ = build(tmp_path, make_table(), {**METRICS, "map_hard": 0.4801})
+    assert [line["verdict"] for line in lines] == ["match", "match", "no reference"]
+    figures = [{"dataset": "town", "metric": "map_hard", "paper": 50.0, "source": "a test", "tolerance": 0.5}]
+    table = make_table(rows=[{"label": "ours", "method": "m", "reference_results": figures}])
+    lines, _ = build(tmp_path, table, {**METRICS, "map_hard": 0.4801})
+    assert lines[1]["verdict"] == "within noise"
+    build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
+    assert '<span class="within-noise" title="within noise">48.0' in (tmp_path / "report.html").read_text()
 
 
 def test_synthetic_tables_carry_nothing_published(tmp_path):
@@ -90,7 +101,7 @@ def test_report_holds_each_table_under_its_id(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert '<table id="t">' in page
     assert "ours &amp; theirs" in page
-    assert '<span class="off">47.1</span>' in page
+    assert '<span class="off" title="off">47.1 <span class="interval">45.1 to 49.1</span></span>' in page
     assert "Training of how: 3 epochs, best 2" in page
     assert "training loss: 0.9 to 0.4" in page
     assert "validation score: 0.3 to 0.2" in page
@@ -104,7 +115,7 @@ def test_columns_shown_when_asked_may_be_empty(tmp_path):
     table = make_table(columns=columns, rows=[{"label": "ours", "method": "m"}])
     lines, markdown = build(tmp_path, table, METRICS)
     assert [(line["ours"], line["provenance"]) for line in lines] == [("75.49", "provenance/m/town.json"), ("", "")]
-    assert "| ours | 75.5 | - |" in markdown
+    assert "| ours | 75.5 [73.5, 77.5] | - |" in markdown
     build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
     assert "<td>–</td>" in (tmp_path / "report.html").read_text()
 

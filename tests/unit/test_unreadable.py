@@ -1,7 +1,5 @@
 """Images that cannot be read, from features to the table: missed, counted and named, whatever the search."""
 
-import json
-
 import numpy as np
 import pytest
 from retrieval_data import SEARCH, draw_images, make_codebook, make_index, write_shard, write_shards
@@ -11,6 +9,7 @@ from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.datasets.places import PlaceLabels, write_places
 from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import read_scores
 from descbench.retrieval.flat import search_flat
 from descbench.retrieval.pairs import write_pairs_file
 from descbench.retrieval.ranking import merge_rankings, read_ranking
@@ -57,7 +56,7 @@ def score(folder, queries):
     score_ranking(
         folder / "r.h5", folder / "gt.json", folder / "s.json", query_shards=queries, manifest=folder / "manifest.csv"
     )
-    return json.loads((folder / "s.json").read_text())
+    return read_scores(folder / "s.json")
 
 
 @pytest.mark.parametrize(("kind", "idf"), [("global", False), ("local", False), ("local", True)])
@@ -67,17 +66,17 @@ def test_unreadable_images_are_missed_counted_and_named(tmp_path, kind, idf):
     write_places(PlaceLabels(25.0, LABELS, LABELS), folder / "gt.json")
     places = score(folder, queries)
     # The last query's only right image cannot be read: it is in the list, but never found.
-    assert places["per_query"]["first_hit"] == [1, None, None]
-    assert places["metrics"]["recall@10"] == pytest.approx(1 / 3)
+    assert places.facts["first_hit"] == [1, None, None]
+    assert places.metrics["recall@10"].value == pytest.approx(1 / 3)
     write_ground_truth(GroundTruth("classic", tuple({"ok": ids, "junk": ()} for ids in LABELS)), folder / "gt.json")
     labelled = score(folder, queries)
-    assert labelled["per_query"]["ap"] == [1.0, 0.0, 0.0]
-    assert labelled["per_query"]["p@1"] == [1.0, 0.0, 0.0]
+    assert labelled.per_query["map"] == [1.0, 0.0, 0.0]
+    assert labelled.per_query["mp@1"] == [1.0, 0.0, 0.0]
     for scores in (places, labelled):
-        assert (scores["unreadable_queries"], scores["unreadable_images"]) == (1, 2)
-        named = [(entry["role"], entry["id"], entry["path"]) for entry in scores["unreadable"]]
+        assert (scores.unreadable_queries, scores.unreadable_images) == (1, 2)
+        named = [(entry["role"], entry["id"], entry["path"]) for entry in scores.unreadable]
         assert named == [("query", 1, "q/1.jpg"), ("database", -2, None), ("database", 0, "d/0.jpg")]
-        assert scores["unreadable"][0]["reason"] == "broken"
+        assert scores.unreadable[0]["reason"] == "broken"
     columns = [{"dataset": "town", "metric": "map", "label": "mAP"}]
     rows = [{"label": "ours", "method": "m"}]
     table = Table.model_validate({"title": "A table", "columns": columns, "rows": rows, "synthetic": True})

@@ -175,7 +175,7 @@ def test_scores_shown_when_asked_are_read_but_never_computed(finished, tmp_path)
     assert work.planned(TABLE, overlay=asked()) == {"build_table": 1}
     work.run("--cores", "1", TABLE, overlay=asked())
     row = next(csv.DictReader([",".join(SYNTHETIC_COLUMNS), table.read_text().splitlines()[-1]]))
-    expected = json.loads((work.folder / scores).read_text())["metrics"]["map"]
+    expected = json.loads((work.folder / scores).read_text())["metrics"]["map"]["value"]
     assert float(row["ours"]) == round(100 * expected, 2)
     assert row["provenance"] == "results/provenance/how_n30/val_eccv20.json"
     # Scores of another configuration are not shown beside new ones.

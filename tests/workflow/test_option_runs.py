@@ -15,7 +15,7 @@ from PIL import Image
 from plain_scores import plain_map
 
 from descbench.datasets.manifest import read_manifest
-from descbench.metrics.score import read_scores
+from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import read_ranking
 
 
@@ -49,10 +49,10 @@ def test_cut_photographs_from_the_file_to_the_table(base, method):
     table = {"tables": {"cut": {**base.config["tables"]["beside"], "synthetic": True, "rows": [row]}}}
     bench.make("results/cut.csv", overlay=merged(patient, table), anew=["extract_features"])
     scores = read_scores(bench.folder / f"results/scores/{method}/alderford.json")
-    assert (scores["unreadable_queries"], scores["unreadable_images"]) == (1, 1)
-    aps = scores["per_query"]["ap_medium"]
+    assert (scores.unreadable_queries, scores.unreadable_images) == (1, 1)
+    aps = scores.per_query["map_medium"]
     assert aps[1] == 0 < min(aps[0], aps[2])
-    assert scores["metrics"]["map_medium"] == pytest.approx(sum(aps) / 3)
+    assert scores.metrics["map_medium"].value == pytest.approx(sum(aps) / 3)
     text = (bench.folder / "results/cut.md").read_text()
     assert f"{method} on alderford: 1 unreadable queries count as missed." in text
     assert f"{method} on alderford: 1 unreadable images are never found." in text
@@ -203,7 +203,7 @@ def test_many_options_in_one_real_run(workplace, tmp_path):
         # The labels are those of the base.
         labels = work / "results/manifests"
         shutil.copy(labels / "alderford.gt.json", labels / "both.gt.json")
-        found = look.content(work / f"results/scores/{method}/both.json")["metrics"]["map_medium"]
+        found = look.content(work / f"results/scores/{method}/both.json")["metrics"]["map_medium"]["value"]
         expected = plain_map(work / "results", method, "both", ("easy", "hard"), ("junk",))
         assert found == pytest.approx(expected, abs=1e-12)
     for features in ("own", "own_local"):

@@ -81,7 +81,7 @@ def test_replaced_photographs_are_noticed(workplace, tmp_path):
     overlay = streets(tmp_path, shard_size=3)
     target = "results/scores/vlad/streets.json"
     workplace.run("--cores", "1", target, overlay=overlay)
-    assert read_scores(workplace, "streets")["metrics"]["recall@1"] == 1.0
+    assert read_scores(workplace, "streets")["metrics"]["recall@1"]["value"] == 1.0
     assert workplace.planned(target, overlay=overlay) == {}
     # A photograph that both folders hold is described once.
     assert extracted(workplace, "streets") == 4
@@ -95,7 +95,7 @@ def test_replaced_photographs_are_noticed(workplace, tmp_path):
     planned = workplace.planned(target, overlay=overlay)
     assert planned["extract_features"] == 1
     workplace.run("--cores", "1", target, overlay=overlay)
-    assert read_scores(workplace, "streets")["metrics"]["recall@1"] == 0.5
+    assert read_scores(workplace, "streets")["metrics"]["recall@1"]["value"] == 0.5
     # One of them is byte for byte what was described before under another name.
     assert extracted(workplace, "streets") == 1
 

@@ -74,7 +74,7 @@ def test_validation_list_runs_in_one_open_shard(finished, workplace):
     scores = json.loads((workplace.folder / "results/scores/how_n30/val_eccv20.json").read_text())
     assert scores["protocol"] == "classic"
     expected = plain_map(workplace.folder / "results", "how_n30", "val_eccv20", ("ok",), ("junk",))
-    assert scores["metrics"]["map"] == pytest.approx(expected, abs=1e-12)
+    assert scores["metrics"]["map"]["value"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_released_descriptors_give_the_same_scores(finished, workplace):
@@ -188,7 +188,7 @@ def test_photographs_of_ones_own(workplace, real_data):
     scores = json.loads((workplace.folder / "results/scores/how_n30/mine.json").read_text())
     assert scores["num_queries"] == 4
     expected = plain_map(workplace.folder / "results", "how_n30", "mine", ("easy", "hard"), ("junk",))
-    assert scores["metrics"]["map_medium"] == pytest.approx(expected, abs=1e-12)
+    assert scores["metrics"]["map_medium"]["value"] == pytest.approx(expected, abs=1e-12)
     with ShardReader(workplace.folder / "results/features/how/mine/database/00000.h5") as shard:
         assert shard.num_images == 10
 
@@ -368,7 +368,7 @@ def test_netvlad_from_random_weights_to_scores(workplace):
     scores = "results/scores/white_4/alderford.json"
     workplace.run("--cores", "2", scores, overlay=NETVLAD)
     expected = plain_map(workplace.folder / "results", "white_4", "alderford", ("easy", "hard"), ("junk",))
-    found = json.loads((workplace.folder / scores).read_text())["metrics"]["map_medium"]
+    found = json.loads((workplace.folder / scores).read_text())["metrics"]["map_medium"]["value"]
     assert found == pytest.approx(expected, abs=1e-12)
     assert (workplace.folder / "results/clusters/clustered.h5").is_file()
     assert workplace.planned(scores, overlay=NETVLAD) == {}

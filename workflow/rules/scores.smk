@@ -1,4 +1,4 @@
-# Rankings and ground truth -> metrics, with a record of what they were made from.
+# Artefacts of methods and labels -> metrics, with a record of what they were made from; one rule a family.
 rule score_ranking:
     input:
         ranking=layout.ranking("{method}", "{dataset}"),
@@ -15,6 +15,8 @@ rule score_ranking:
     output:
         scores=layout.scores("{method}", "{dataset}"),
         provenance=layout.provenance("{method}", "{dataset}"),
+    wildcard_constraints:
+        method=any_of(layout.methods_of("retrieval")),
     log:
         "logs/score_ranking/{method}/{dataset}.log",
     benchmark:

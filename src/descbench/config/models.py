@@ -7,7 +7,7 @@ these classes (``python -m descbench.config.schemas``) and a test fails when the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -114,6 +114,7 @@ class Codebook(Strict):
 class AsmkMethod(Strict):
     """ASMK search over local features."""
 
+    family: ClassVar[str] = "retrieval"
     search: Literal["asmk"]
     features: Name = Field(description="Features block.")
     n: Several = Field(1000, description="Strongest features used per image; at most the block's max_features.")
@@ -141,6 +142,7 @@ class AsmkMethod(Strict):
 class FlatMethod(Strict):
     """Exact search over global features."""
 
+    family: ClassVar[str] = "retrieval"
     search: Literal["inner_product", "euclidean"]
     features: Name = Field(description="Features block of kind `global`.")
     top_k: Several | None = Field(None, description="Length of the ranking; null = all images.")

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from descbench.datasets.places import PlaceLabels, parse_places
 from descbench.errors import DataError
-from descbench.io.jsonfiles import as_record, read_json, write_checked_json
-from descbench.io.kinds import shorten
+from descbench.io.jsonfiles import as_record, write_checked_json
 
 LABELS = {"revisited": ("easy", "hard", "junk"), "classic": ("ok", "junk")}
 
@@ -67,22 +65,10 @@ def write_ground_truth(ground_truth: GroundTruth | None, path: str | os.PathLike
     write_checked_json(path, value)
 
 
-def read_ground_truth(path: str | os.PathLike[str]) -> GroundTruth | PlaceLabels | None:
-    """Read the labels beside a manifest, of whatever protocol.
-
-    Returns:
-        what :func:`write_ground_truth` or :func:`descbench.datasets.places.write_places` wrote; None for a
-        dataset without labels, or with training pairs.
+def parse_ground_truth(value: dict[str, Any], path: str | os.PathLike[str]) -> GroundTruth:
+    """Labels from the content of their file.
 
     Raises:
-        DataError: the file is of another version, or no ground truth.
+        DataError: other keys than those of this version, or values of another type.
     """
-    value = read_json(path, "ground truth")
-    if value.get("protocol") in ("none", "pairs"):
-        return None
-    if value.get("protocol") == "places":
-        return parse_places(value, path)
-    truth = as_record(GroundTruth, value, path, "ground truth")
-    if truth.protocol not in LABELS:
-        raise DataError(f"{path}: labels of an unknown protocol {shorten(truth.protocol)}; delete it and rerun.")
-    return truth
+    return as_record(GroundTruth, value, path, "ground truth")

@@ -14,7 +14,7 @@ import numpy as np
 
 from descbench.datasets.places import PlaceLabels
 from descbench.metrics.places import grouped
-from descbench.metrics.revisited import SETUPS
+from descbench.metrics.revisited import Setups
 
 
 def expected_ap(positives: int, images: int) -> float:
@@ -35,24 +35,24 @@ def expected_recall(positives: int, images: int, depth: int) -> float:
     return -math.expm1(missed)
 
 
-def chance_of_labels(
-    queries: Sequence[Mapping[str, Sequence[int]]], images: int, *, revisited: bool
-) -> dict[str, float]:
-    """``map_easy``, ``map_medium``, ``map_hard`` (or ``map``) of a random order of a database.
+def chance_of_labels(queries: Sequence[Mapping[str, Sequence[int]]], images: int, setups: Setups) -> dict[str, float]:
+    """Mean average precision, under each setup of a protocol, of a random order of a database.
 
     Args:
-        queries: per query the ids under ``easy``, ``hard``, ``junk``, or ``ok`` and ``junk``.
+        queries: per query the ids under the labels that the setups name.
         images: in the database.
-        revisited: which protocol.
+        setups: of the protocol (``metrics/revisited.py``).
+
+    Returns:
+        by name of the metric, such as ``map_medium``; NaN where no query has positives.
     """
-    setups = SETUPS if revisited else {"": (("ok",), ("junk",))}
     found = {}
-    for setup, (positive, ignored) in setups.items():
+    for suffix, (positive, ignored) in setups.items():
         counts = [
             [sum(len(query.get(label, ())) for label in part) for part in (positive, ignored)] for query in queries
         ]
         values = [expected_ap(right, images - junk) for right, junk in counts if right]
-        found[f"map_{setup}" if setup else "map"] = float(np.mean(values)) if values else math.nan
+        found[f"map{suffix}"] = float(np.mean(values)) if values else math.nan
     return found
 
 

@@ -88,19 +88,6 @@ def first_of_each_panorama(image_ids: np.ndarray, size: int) -> np.ndarray:
     return image_ids[np.sort(first)]
 
 
-def recalls(hits: FirstHits, conditions: tuple[str, ...] = ()) -> dict[str, float]:
-    """Share of the queries with a hit, as fractions of 1: ``recall@5``, and for each condition ``recall@5_day``.
-
-    Queries that nothing is right for are counted as missed.
-    """
-    ranks = {suffix: hits.ranks[chosen] for suffix, chosen in grouped(len(hits.ranks), conditions).items()}
-    return {
-        f"recall@{depth}{suffix}": float(((chosen > 0) & (chosen <= depth)).mean()) if chosen.size else float("nan")
-        for suffix, chosen in ranks.items()
-        for depth in hits.depths
-    }
-
-
 def grouped(queries: int, conditions: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Which queries (n,) int64 each metric is of, by the suffix of its name: all, and those of each condition.
 

@@ -12,12 +12,14 @@ import numpy as np
 
 from descbench.config.datasets import KAPPAS
 
-# Protocol -> (labels that are positives, labels that are ignored).
-SETUPS = {
-    "easy": (("easy",), ("junk", "hard")),
-    "medium": (("easy", "hard"), ("junk",)),
-    "hard": (("hard",), ("junk", "easy")),
+Setups = Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+# Suffix of the metrics -> (labels that are positives, labels that are ignored).
+SETUPS: Setups = {
+    "_easy": (("easy",), ("junk", "hard")),
+    "_medium": (("easy", "hard"), ("junk",)),
+    "_hard": (("hard",), ("junk", "easy")),
 }
+CLASSIC_SETUPS: Setups = {"": (("ok",), ("junk",))}
 
 
 @dataclass(frozen=True)
@@ -82,32 +84,29 @@ def compute_map(
     return MapResult(_mean(aps), aps, np.array([_mean(column) for column in precisions.T]), precisions)
 
 
-def revisited_scores(
-    ranks: np.ndarray, gnd: Sequence[Mapping[str, Sequence[int]]], kappas: Sequence[int] = KAPPAS
-) -> dict[str, float | list]:
-    """Scores of the revisited protocol, under the keys of the original.
+def setup_scores(
+    ranks: np.ndarray,
+    gnd: Sequence[Mapping[str, Sequence[int]]],
+    setups: Setups = SETUPS,
+    kappas: Sequence[int] = KAPPAS,
+) -> dict[str, MapResult]:
+    """Scores under each setup of a protocol.
 
     Args:
         ranks: (n_ranked, Q) integer image ids, best first.
-        gnd: per query the ids under ``easy``, ``hard`` and ``junk``.
+        gnd: per query the ids under the labels that the setups name.
+        setups: :data:`SETUPS` of the revisited protocol, or :data:`CLASSIC_SETUPS`.
         kappas: depths of the precision.
 
     Returns:
-        for each of easy, medium, hard: ``map_*``, ``mp@k_*`` (per kappa), ``ap_*`` (per query) and
-        ``p@k_*`` (per query and kappa).
+        the result of each, by the suffix of its metrics: ``_easy``, ``_medium``, ``_hard``; empty of the classic one.
     """
-    scores: dict[str, float | list] = {}
-    for setup, (positive, ignored) in SETUPS.items():
-        labels = [{"ok": _join(query, positive), "junk": _join(query, ignored)} for query in gnd]
-        scores.update(_named(compute_map(ranks, labels, kappas), f"_{setup}"))
-    return scores
-
-
-def classic_scores(
-    ranks: np.ndarray, gnd: Sequence[Mapping[str, Sequence[int]]], kappas: Sequence[int] = KAPPAS
-) -> dict[str, float | list]:
-    """Scores of the classic protocol (``ok``, ``junk``): ``map``, ``mp@k``, ``ap``, ``p@k``."""
-    return _named(compute_map(ranks, gnd, kappas), "")
+    return {
+        suffix: compute_map(
+            ranks, [{"ok": _join(query, positive), "junk": _join(query, ignored)} for query in gnd], kappas
+        )
+        for suffix, (positive, ignored) in setups.items()
+    }
 
 
 def _precision(positions: np.ndarray, kappa: int) -> float:
@@ -125,12 +124,3 @@ def _mean(values: np.ndarray) -> float:
 
 def _join(labels: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[int]:
     return [int(i) for name in names for i in labels.get(name, ())]
-
-
-def _named(result: MapResult, suffix: str) -> dict[str, float | list]:
-    return {
-        f"map{suffix}": result.map,
-        f"mp@k{suffix}": result.mean_precisions.tolist(),
-        f"ap{suffix}": result.aps.tolist(),
-        f"p@k{suffix}": result.precisions.tolist(),
-    }

@@ -20,18 +20,13 @@ class Unreadable:
     """Queries and images without features.
 
     Attributes:
-        queries, images: how many.
-        named: the first of them: role, id, path (None where it is not known) and reason (None likewise).
+        unreadable_queries, unreadable_images: how many.
+        unreadable: the first of them: role, id, path (None where it is not known) and reason (None likewise).
     """
 
-    queries: int
-    images: int
-    named: list[dict[str, Any]]
-
-    def record(self) -> dict[str, Any]:
-        """Keys of a scores file."""
-        record: dict[str, Any] = {"unreadable_queries": self.queries, "unreadable_images": self.images}
-        return record | ({"unreadable": self.named} if self.named else {})
+    unreadable_queries: int
+    unreadable_images: int
+    unreadable: list[dict[str, Any]]
 
 
 def find_unreadable(

@@ -18,7 +18,8 @@ table { border-collapse: collapse; margin: .5rem 0 1rem }
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid #d5dbe3; text-align: right }
 th:first-child, td:first-child { text-align: left }
-.match { color: #17663a } .off { color: #a12622 } .reference { color: #66707d; font-size: .85em }
+.match { color: #17663a } .within-noise { color: #7a5a00 } .off { color: #a12622 }
+.reference, .interval { color: #66707d; font-size: .85em } .interval { white-space: nowrap }
 p.note, figcaption { color: #4a5462 }
 figure { margin: 1rem 0 }
 """
@@ -75,7 +76,14 @@ def _section(name: str, table: Table, lines: Sequence[Line], notes: Sequence[str
 
 
 def _cell(line: Line) -> str:
-    ours = "–" if line.ours is None else f"{line.ours:.1f}"
+    if line.ours is None:
+        ours = "–"
+    else:
+        ours = f'{line.ours:.1f} <span class="interval">{line.low:.1f} to {line.high:.1f}</span>'
     if line.reference is None:
         return f"<td>{ours}</td>"
-    return f'<td><span class="{line.verdict}">{ours}</span> <span class="reference">{line.reference:.1f}</span></td>'
+    verdict = line.verdict.replace(" ", "-")
+    return (
+        f'<td><span class="{verdict}" title="{line.verdict}">{ours}</span> '
+        f'<span class="reference">{line.reference:.1f}</span></td>'
+    )

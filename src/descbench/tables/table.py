@@ -12,8 +12,9 @@ import pandas as pd
 from descbench.config.models import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
-from descbench.metrics.score import read_scores
-from descbench.tables.notes import Cell, is_beyond, table_notes
+from descbench.metrics.protocols import PROTOCOLS
+from descbench.metrics.scores import Metric, read_scores
+from descbench.tables.notes import Cell, table_notes
 from descbench.tables.text import csv_text, markdown_text
 
 COLUMNS = (
@@ -22,6 +23,8 @@ COLUMNS = (
     "dataset",
     "metric",
     "ours",
+    "low",
+    "high",
     "paper",
     "released",
     "difference",
@@ -30,20 +33,25 @@ COLUMNS = (
     "provenance",
 )
 # A table of drawn images has nothing published beside it, but what a random order would score.
-SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "chance", "provenance")
+SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "low", "high", "chance", "provenance")
 CHANCE = "chance (a random order)"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One cell of a table. Figures are in points (percent); None where nothing is known."""
+    """One cell of a table, in the unit that tables show (fractions in percent); None where nothing is known.
+
+    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md).
+    """
 
     table: str
     row: str
     dataset: str
     metric: str
     ours: float | None
+    low: float | None
+    high: float | None
     paper: float | None
     released: float | None
     tolerance: float
@@ -57,17 +65,21 @@ class Line:
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the reference, in points."""
+        """Ours minus the reference."""
         if self.ours is None or self.reference is None:
             return None
         return round(self.ours - self.reference, 2)
 
     @property
     def verdict(self) -> str:
-        """``match``, ``off`` or ``no reference``."""
+        """``match`` within the tolerance, ``within noise`` where our interval holds the reference, ``off``, or
+        ``no reference``.
+        """
         if self.difference is None:
             return "no reference"
-        return "match" if abs(self.difference) <= self.tolerance else "off"
+        if abs(self.difference) <= self.tolerance:
+            return "match"
+        return "within noise" if self.low <= self.reference <= self.high else "off"
 
 
 def build_table(
@@ -119,7 +131,12 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
         out.append(f"| {CHANCE} | " + " | ".join(chance_row(table, lines)) + " |")
     out.append("")
     if not table.synthetic:
-        out.append("Ours, and in brackets the published figure (released weights where stated, else the paper's).")
+        out.append(
+            "Ours with its 95 % interval, and in brackets the published figure (released weights where stated, else "
+            "the paper's)."
+        )
+    else:
+        out.append("Each with its 95 % interval.")
     if table.note:
         out.append(markdown_text(table.note))
     if notes and out[-1]:
@@ -142,8 +159,7 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
         row=row.label,
         dataset=column.dataset,
         metric=column.metric,
-        ours=None if scores is None else _points(scores, column.metric),
-        chance=None if scores is None else _chance(scores, column.metric),
+        **_measured(scores, column.metric),
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
@@ -161,21 +177,23 @@ def _figure(row: TableRow, column: Column) -> ReferenceResult | None:
     return next(fitting, None)
 
 
-def _points(scores: Path, metric: str) -> float | None:
-    """A metric in points, two decimals as the originals print it; None where it is NaN or beyond the database."""
-    content = read_scores(scores)
-    metrics = content["metrics"]
-    if is_beyond(metric, content):
+def _measured(path: Path | None, name: str) -> dict[str, float | None]:
+    """``ours``, its interval and ``chance``, two decimals as the originals print them; None where there are none."""
+    metric = None if path is None else _metric(path, name)
+    if metric is None:
+        return dict.fromkeys(("ours", "low", "high", "chance"))
+    values = {"ours": metric.value, "low": metric.low, "high": metric.high, "chance": metric.chance}
+    return {key: None if value is None else round(metric.factor * value, 2) for key, value in values.items()}
+
+
+def _metric(path: Path, name: str) -> Metric | None:
+    """A metric of a scores file; None where the database is too small for it."""
+    scores = read_scores(path)
+    if name in scores.metrics:
+        return scores.metrics[name]
+    if PROTOCOLS[scores.protocol].beyond(name, scores):
         return None
-    if metric not in metrics:
-        raise DataError(f"{scores}: no metric {metric!r}; this file has {', '.join(sorted(metrics))}.")
-    return None if metrics[metric] is None else round(100 * metrics[metric], 2)
-
-
-def _chance(scores: Path, metric: str) -> float | None:
-    """What a random order would score, in points; None where that is not known."""
-    value = read_scores(scores)["chance"].get(metric)
-    return None if value is None else round(100 * value, 2)
+    raise DataError(f"{path}: no metric {name!r}; this file has {', '.join(sorted(scores.metrics))}.")
 
 
 def _write_csv(lines: Sequence[Line], columns: Sequence[str], path: Path) -> None:
@@ -186,5 +204,8 @@ def _write_csv(lines: Sequence[Line], columns: Sequence[str], path: Path) -> Non
 
 
 def _text(line: Line) -> str:
-    ours = "-" if line.ours is None else f"{line.ours:.1f}"
+    """Ours with its interval, and the reference in brackets."""
+    if line.ours is None:
+        return "-" if line.reference is None else f"- ({line.reference:.1f})"
+    ours = f"{line.ours:.1f} [{line.low:.1f}, {line.high:.1f}]"
     return ours if line.reference is None else f"{ours} ({line.reference:.1f})"

@@ -15,7 +15,8 @@ from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
 from descbench.errors import DataError
 from descbench.features.extract import extract_features
-from descbench.metrics.score import read_scores, score_ranking
+from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import save_network
 from descbench.retrieval.codebook import train_codebook
 from descbench.retrieval.flat import search_flat
@@ -65,13 +66,13 @@ class Validator(ABC):
             save_network(network, self.model, folder / "network.pt", {})
             self.rank(folder / "network.pt", folder, folder / "ranking.h5")
             score_ranking(folder / "ranking.h5", self.ground_truth, folder / "scores.json")
-            metrics = read_scores(folder / "scores.json")["metrics"]
+            metrics = read_scores(folder / "scores.json").metrics
         if self.metric not in metrics:
             raise DataError(
                 f"{self.ground_truth}: too few images to validate with {self.metric}; there are "
                 f"{', '.join(sorted(metrics))}."
             )
-        return metrics[self.metric]
+        return metrics[self.metric].value
 
     @abstractmethod
     def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:

@@ -1,0 +1,46 @@
+"""Two methods on the same queries, metric by metric: what ``descbench compare`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from descbench.errors import DataError
+from descbench.metrics.intervals import compare_paired
+from descbench.metrics.scores import Scores
+
+
+def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = None) -> list[str]:
+    """A line for each metric: both values, their difference with its 95 % interval, and a p-value.
+
+    The difference is the second's minus the first's, over the queries that count for both; the p-value is that of a
+    paired permutation test (docs/protocols/intervals.md, Two methods).
+
+    Args:
+        first, second: scores on one dataset.
+        names: metrics; None: all that both have.
+
+    Raises:
+        DataError: scores of other queries, or without a metric that is asked for.
+    """
+    if (first.protocol, first.num_queries) != (second.protocol, second.num_queries):
+        raise DataError(
+            f"scores of {first.num_queries} queries ({first.protocol}) and of {second.num_queries} "
+            f"({second.protocol}) cannot be compared query by query; score both on one dataset."
+        )
+    shared = [name for name in first.metrics if name in second.metrics]
+    for name in names or ():
+        if name not in shared:
+            raise DataError(f"no metric {name!r} in both scores; they share {', '.join(shared)}.")
+    return [_line(name, first, second) for name in names or shared]
+
+
+def _line(name: str, first: Scores, second: Scores) -> str:
+    one, other = first.metrics[name], second.metrics[name]
+    found = compare_paired(first.per_query[name], second.per_query[name])
+    if found is None:
+        return f"{name}: no query counts"
+    scale = one.factor
+    values = f"{scale * one.value:.2f} -> {scale * other.value:.2f}"
+    interval = f"[{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
+    better = "" if one.direction == "higher" else ", lower is better"
+    return f"{name}: {values}, {scale * found.difference:+.2f} {interval}, p = {found.p:.4f}{better}"

@@ -1,0 +1,158 @@
+"""Scores files: every metric with its unit, direction, 95 % interval and one value a query.
+
+Whoever scores gives one value a query for each metric; what a metric is, is their mean.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from descbench.errors import DataError
+from descbench.io.jsonfiles import as_record, read_json, write_checked_json
+from descbench.io.kinds import shorten
+from descbench.metrics.intervals import bootstrap_interval, wilson_interval
+
+Value = float | None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of metrics.
+
+    Attributes:
+        least, most: values that are possible; None: no limit.
+        factor: what a value is multiplied by in tables; fractions are shown in percent.
+    """
+
+    least: float | None
+    most: float | None
+    factor: float
+
+
+UNITS: Mapping[str, Unit] = {"fraction": Unit(0.0, 1.0, 100.0)}
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a scores file.
+
+    Attributes:
+        value: mean of its values of queries; None where no query counts.
+        low, high: 95 % interval of the value; None where no query counts.
+        interval: how it was made: percentile bootstrap over queries, or Wilson's interval of a proportion.
+        unit: key of :data:`UNITS`.
+        direction: whether higher or lower values are better.
+        chance: what a random order is expected to score; None where that is not known.
+    """
+
+    value: Value
+    low: Value
+    high: Value
+    interval: Literal["bootstrap", "wilson"]
+    unit: str = "fraction"
+    direction: Literal["higher", "lower"] = "higher"
+    chance: Value = None
+
+    @property
+    def factor(self) -> float:
+        """What value, interval and chance are multiplied by in tables."""
+        return UNITS[self.unit].factor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Content of a scores file.
+
+    Attributes:
+        family: of the evaluation, such as ``retrieval``.
+        protocol: of the labels: ``revisited``, ``classic``, ``places``.
+        num_queries: of the dataset.
+        metrics: by name, such as ``map_medium`` or ``recall@5_night``.
+        per_query: by metric, (num_queries,) values; None for a query that does not count in it.
+        facts: what a protocol records besides (docs/protocols).
+        warnings: what looks like broken labels or weights rather than like a result.
+        unreadable_queries, unreadable_images: how many have no features.
+        unreadable: the first hundred of them: role, id, path and reason.
+        left_out: files of the user's folders that are no part of the dataset, with the reason.
+    """
+
+    family: str
+    protocol: str
+    num_queries: int
+    metrics: dict[str, Metric]
+    per_query: dict[str, list[Value]]
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    unreadable_queries: int = 0
+    unreadable_images: int = 0
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+
+def proportion(values: list[Value], *, chance: Value = None) -> Metric:
+    """The metric whose values of queries are 0 or 1: their share of ones, with Wilson's interval."""
+    known = [value for value in values if _is_known(value)]
+    interval = wilson_interval(round(sum(known)), len(known)) or (None, None)
+    return Metric(sum(known) / len(known) if known else None, *interval, "wilson", chance=_known(chance))
+
+
+def mean(values: list[Value], value: Value, *, chance: Value = None) -> Metric:
+    """The metric that is the mean of its values of queries, as the protocol computes it, with a bootstrap interval."""
+    interval = bootstrap_interval(values) or (None, None)
+    return Metric(_known(value), *interval, "bootstrap", chance=_known(chance))
+
+
+def write_scores(scores: Scores, path: str | os.PathLike[str]) -> None:
+    """Write a scores file as JSON with a checksum, atomically."""
+    write_checked_json(path, asdict(scores))
+
+
+def read_scores(path: str | os.PathLike[str]) -> Scores:
+    """Read a scores file.
+
+    Raises:
+        DataError: it is damaged or no scores file, a value is outside the range of its unit, or a metric is not
+            the mean of its values of queries.
+    """
+    scores = as_record(Scores, read_json(path, "scores file"), path, "scores file")
+    try:
+        for name, metric in scores.metrics.items():
+            _check(metric, scores.per_query.get(name), scores.num_queries, f"{shorten(name)}")
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; delete the file and rerun.") from error
+    return scores
+
+
+def _check(metric: Metric, values: list[Value] | None, queries: int, name: str) -> None:
+    """Refuse a metric that cannot be one; ValueError."""
+    unit = UNITS.get(metric.unit)
+    if unit is None:
+        raise ValueError(f"{name} is in an unknown unit {shorten(metric.unit)}")
+    if values is None or len(values) != queries:
+        raise ValueError(f"{name} has {len(values or ())} values of {queries} queries")
+    known = [value for value in values if value is not None]
+    for value in (metric.value, metric.low, metric.high, metric.chance, *known):
+        if value is not None and not _within(value, unit):
+            raise ValueError(f"{name} has the value {value}, not a {metric.unit} of {unit.least} to {unit.most}")
+    if (metric.value is None) != (not known):
+        raise ValueError(f"{name} is {metric.value} of {len(known)} queries that count")
+    if known and abs(metric.value - math.fsum(known) / len(known)) > _ROUNDING:
+        raise ValueError(f"{name} is {metric.value}, not the mean of its values of queries")
+
+
+def _within(value: float, unit: Unit) -> bool:
+    low = unit.least is None or value >= unit.least - _ROUNDING
+    return low and (unit.most is None or value <= unit.most + _ROUNDING) and math.isfinite(value)
+
+
+def _is_known(value: Value) -> bool:
+    return value is not None and not math.isnan(value)
+
+
+def _known(value: Value) -> Value:
+    return value if _is_known(value) else None

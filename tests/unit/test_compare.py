@@ -1,0 +1,77 @@
+"""Two methods on the same queries: what ``descbench compare`` says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scores_files import write_told
+
+from descbench.cli import main
+from descbench.datasets.places import PlaceLabels, write_places
+from descbench.metrics.compare import compare_scores
+from descbench.metrics.intervals import compare_paired
+from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import read_scores
+from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
+
+
+@pytest.fixture
+def corridor(real_data: Path, tmp_path: Path) -> dict[str, Path]:
+    """Scores of the methods whose score matrices VPR-Bench publishes, by method."""
+    folder = real_data / "vpr_corridor"
+    truth = [tuple(ids) for ids in json.loads((folder / "full_111_results.json").read_text())["full_ground_truth"]]
+    write_places(PlaceLabels(25.0, tuple(truth), tuple(truth)), tmp_path / "gt.json")
+    found = {}
+    for path in sorted(folder.glob("scores_*.npz")):
+        method = path.stem.removeprefix("scores_")
+        matrix = np.load(path)["scores"].astype(float)
+        ids, scores = rank_scores(np.arange(matrix.shape[1]), matrix, None)
+        ranking = tmp_path / f"{method}.h5"
+        with ranking_writer(ranking, PartInfo(0, matrix.shape[1], {}), np.arange(len(ids)), ids.shape[1]) as writer:
+            writer.write(0, ids, scores)
+        found[method] = tmp_path / "results/scores" / method / "corridor.json"
+        score_ranking(ranking, tmp_path / "gt.json", found[method])
+    return found
+
+
+def test_netvlad_and_densevlad_are_not_told_apart(corridor, tmp_path, monkeypatch, capsys):
+    first, second = (read_scores(corridor[method]) for method in ("NetVLAD", "denseVLAD"))
+    assert round(first.metrics["recall@1"].value, 3) == 0.676
+    assert round(second.metrics["recall@1"].value, 3) == 0.703
+    found = compare_paired(first.per_query["recall@1"], second.per_query["recall@1"])
+    assert found.difference == pytest.approx(3 / 111)
+    assert found.low < 0 < found.high
+    assert found.p > 0.3
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump({"catalog": []}))
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "NetVLAD", "denseVLAD", "corridor", "--metric", "recall@1"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "denseVLAD minus NetVLAD on corridor, 111 queries"
+    assert told[1].startswith("recall@1: 67.57 -> 70.27, +2.70 [")
+    assert told[1].endswith(f"p = {found.p:.4f}")
+
+
+def test_a_clear_difference_is_one(tmp_path):
+    worse = read_scores(write_told(tmp_path / "a.json", {"map": 0.25}, queries=40))
+    better = read_scores(write_told(tmp_path / "b.json", {"map": 0.5, "mp@1": 1.0}, queries=40))
+    assert compare_scores(worse, better) == ["map: 25.00 -> 50.00, +25.00 [+25.00, +25.00], p = 0.0005"]
+
+
+def test_scores_of_other_queries_or_metrics(tmp_path, monkeypatch, capsys):
+    write_told(tmp_path / "results/scores/a/town.json", {"map": 0.5})
+    write_told(tmp_path / "results/scores/b/town.json", {"map": 0.5}, queries=4)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump({"catalog": []}))
+    monkeypatch.chdir(tmp_path)
+    for arguments, message in (
+        (["a", "b", "town"], "scores of 3 queries (revisited) and of 4 (revisited) cannot be compared"),
+        (["a", "a", "town", "--metric", "recall@1"], "no metric 'recall@1' in both scores; they share map"),
+        (["a", "c", "town"], "results/scores/c/town.json: not there yet; `snakemake"),
+    ):
+        assert main(["compare", *arguments]) == 1
+        assert message in capsys.readouterr().err
