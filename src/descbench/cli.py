@@ -12,7 +12,7 @@ from pathlib import Path
 
 from descbench.config.datasets import KaptureDataset
 from descbench.config.load import load_config_files
-from descbench.config.models import AsmkMethod, Config, FlatMethod, ReleasedFeatures
+from descbench.config.models import Config, ReleasedFeatures
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.datasets.own import with_contents
@@ -24,9 +24,8 @@ from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import checkpoint_digest
 from descbench.planning import DEFAULT_CONFIG
-from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
-from descbench.retrieval.statistics import collect_statistics
+from descbench.retrieval.run_search import prepare_database
 from descbench.signals import leave, on_stop
 
 
@@ -132,29 +131,13 @@ def _pairs(options: argparse.Namespace) -> None:
 
 def _write_pairs(config: Config, options: argparse.Namespace, work: Path) -> None:
     method, layout = config.methods[options.method], Layout(config)
-    flat = isinstance(method, FlatMethod)
     extraction = _Extraction(config, layout, method.features, work)
-    codebook = None if flat else _made(Path(layout.codebook(options.method)))
-    images, searched = extraction.run("map", options.map)
-    queries, asked = (images, searched) if options.query is None else extraction.run("query", options.query)
-    statistics = None
-    if not flat:
-        searched, statistics = _indexed(method, searched, codebook, work)
+    codebook = _made(Path(layout.codebook(options.method))) if method.needs_codebook else None
+    images, described = extraction.run("map", options.map)
+    queries, asked = (images, described) if options.query is None else extraction.run("query", options.query)
+    database = prepare_database(method, described, work, codebook)
     top_k = options.top_k or config.pairs_top_k
-    names = (queries, images)
-    compute_pairs(method, asked, searched, codebook, names, options.output, top_k=top_k, statistics=statistics)
-
-
-def _indexed(method: AsmkMethod, shards: Sequence[Path], codebook: Path, work: Path) -> tuple[list[Path], Path | None]:
-    """Index shards of a map, and its statistics where the method weights words by idf."""
-    indexes = [shard.with_suffix(".index.h5") for shard in shards]
-    for shard, index in zip(shards, indexes, strict=True):
-        build_index(shard, codebook, index, n=method.n, **method.index.model_dump())
-    if not method.idf.use_idf:
-        return indexes, None
-    statistics = work / "map.statistics.h5"
-    collect_statistics(indexes, statistics, stale=method.idf.stale)
-    return indexes, statistics
+    compute_pairs(method, asked, database, (queries, images), options.output, top_k=top_k)
 
 
 @dataclass(frozen=True)

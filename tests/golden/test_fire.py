@@ -29,6 +29,7 @@ from descbench.models.whitening import StreamedMoments, pca_whitening, whitening
 from descbench.retrieval.codebook import Codebook, centroid_digest, write_codebook
 from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
+from descbench.retrieval.run_search import Database
 from descbench.training.steps import freeze_batch_norm_statistics
 
 
@@ -366,7 +367,7 @@ def test_kapture_pairs(path, tmp_path):
         role = "map" if name.startswith("map") else "query"
         output = tmp_path / f"{name}.txt"
         names = (manifests[role], manifests["map"])
-        compute_pairs(method, shards[role], indexes, codebook, names, output, top_k=options["topk"])
+        compute_pairs(method, shards[role], Database(indexes, codebook), names, output, top_k=options["topk"])
         found, expected = (
             list(map(pair, text.splitlines()[1:])) for text in (output.read_text(), golden["pairs"][name])
         )

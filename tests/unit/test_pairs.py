@@ -11,6 +11,7 @@ from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import DataError
 from descbench.retrieval.pairs import compute_pairs, write_pairs_file
 from descbench.retrieval.ranking import Ranking
+from descbench.retrieval.run_search import Database
 from descbench.retrieval.statistics import collect_statistics
 
 GLOBAL = {"kind": "global"}
@@ -50,7 +51,7 @@ def test_flat(tmp_path, top_k):
     shard = write_shard(tmp_path / "map.h5", list(vectors[:, None]), **GLOBAL)
     manifest = names(tmp_path / "map.csv", IMAGES)
     method = FlatMethod(search="inner_product", features="f")
-    compute_pairs(method, [shard], [shard], None, (manifest, manifest), tmp_path / "p.txt", top_k=top_k)
+    compute_pairs(method, [shard], Database([shard]), (manifest, manifest), tmp_path / "p.txt", top_k=top_k)
     products = vectors @ vectors.T
     expected = []
     for query, name in enumerate(IMAGES):
@@ -67,7 +68,9 @@ def test_asmk_of_a_map_against_itself(tmp_path):
     indexes = make_index([shard], codebook, tmp_path)
     manifest = names(tmp_path / "map.csv", ["a", "b", "c", "d"])
     method = AsmkMethod(search="asmk", features="f", n=6, codebook={"features": "f", "dataset": "d"})
-    compute_pairs(method, [shard], indexes, codebook, (manifest, manifest), tmp_path / "p.txt", top_k=2, threads=1)
+    compute_pairs(
+        method, [shard], Database(indexes, codebook), (manifest, manifest), tmp_path / "p.txt", top_k=2, threads=1
+    )
     found = read(tmp_path / "p.txt")
     assert [query for query, _, _ in found] == list("aabbccdd")
     assert all(query != image for query, image, _ in found)
@@ -84,8 +87,8 @@ def test_words_are_weighted_by_idf(tmp_path):
     method = AsmkMethod(search="asmk", features="f", n=6, codebook={"features": "f", "dataset": "d"})
     for statistics in (None, tmp_path / "idf.h5"):
         output = tmp_path / f"{statistics is None}.txt"
-        searched = ([shard], indexes, codebook, (manifest, manifest), output)
-        compute_pairs(method, *searched, top_k=3, statistics=statistics, threads=1)
+        database = Database(indexes, codebook, statistics)
+        compute_pairs(method, [shard], database, (manifest, manifest), output, top_k=3, threads=1)
     plain, weighted = ({(q, i): s for q, i, s in read(tmp_path / f"{name}.txt")} for name in (True, False))
     assert plain.keys() == weighted.keys()
     assert plain != weighted
@@ -95,7 +98,7 @@ def test_no_queries(tmp_path):
     empty, full = names(tmp_path / "q.csv", []), names(tmp_path / "map.csv", IMAGES)
     method = FlatMethod(search="inner_product", features="f")
     with pytest.raises(DataError, match=r"q\.csv: no images, so no pairs"):
-        compute_pairs(method, [], [], None, (empty, full), tmp_path / "p.txt", top_k=2)
+        compute_pairs(method, [], Database([]), (empty, full), tmp_path / "p.txt", top_k=2)
     assert not (tmp_path / "p.txt").exists()
 
 
@@ -110,9 +113,9 @@ def test_names_that_queries_and_map_share(tmp_path, caplog, content, refused):
     output = tmp_path / "p.txt"
     if refused:
         with pytest.raises(DataError, match=r"query\.csv and .*map\.csv: 1 names stand for one photograph .*\(b\)"):
-            compute_pairs(method, [shard], [shard], None, (queries, images), output, top_k=3)
+            compute_pairs(method, [shard], Database([shard]), (queries, images), output, top_k=3)
         assert not output.exists()
     else:
-        compute_pairs(method, [shard], [shard], None, (queries, images), output, top_k=3)
+        compute_pairs(method, [shard], Database([shard]), (queries, images), output, top_k=3)
         assert [image for query, image, _ in read(output) if query == "b"].count("b") == 0
         assert "1 photographs of the queries are in the map too" in caplog.text

@@ -115,6 +115,7 @@ class AsmkMethod(Strict):
     """ASMK search over local features."""
 
     family: ClassVar[str] = "retrieval"
+    needs_codebook: ClassVar[bool] = True
     search: Literal["asmk"]
     features: Name = Field(description="Features block.")
     n: Several = Field(1000, description="Strongest features used per image; at most the block's max_features.")
@@ -143,6 +144,7 @@ class FlatMethod(Strict):
     """Exact search over global features."""
 
     family: ClassVar[str] = "retrieval"
+    needs_codebook: ClassVar[bool] = False
     search: Literal["inner_product", "euclidean"]
     features: Name = Field(description="Features block of kind `global`.")
     top_k: Several | None = Field(None, description="Length of the ranking; null = all images.")

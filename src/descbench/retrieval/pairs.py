@@ -11,15 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
-from typing import Any
 
-from descbench.config.models import AsmkMethod, FlatMethod, Method
+from descbench.config.models import Method
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path
-from descbench.retrieval.flat import search_flat
-from descbench.retrieval.ranking import Ranking, merge_rankings, read_ranking
-from descbench.retrieval.search import search_index
+from descbench.retrieval.ranking import Ranking, read_ranking
+from descbench.retrieval.run_search import Database, rank_queries
 
 _HEADER = "# query_image, map_image, score"
 
@@ -27,13 +25,11 @@ _HEADER = "# query_image, map_image, score"
 def compute_pairs(
     method: Method,
     query_shards: Sequence[Path],
-    searched: Sequence[Path],
-    codebook: Path | None,
+    database: Database,
     names: tuple[Path, Path],
     output: Path,
     *,
     top_k: int,
-    statistics: Path | None = None,
     threads: int | None = None,
 ) -> None:
     """Write the pairs file of a query set and a map.
@@ -41,12 +37,10 @@ def compute_pairs(
     Args:
         method: ASMK or flat search; its own ``top_k`` does not matter here.
         query_shards: feature shards of the queries, in order.
-        searched: shards of the map: of the inverted file, or of features for a flat search.
-        codebook: codebook file; None for a flat search.
+        database: the map, as the method searches it.
         names: manifests of the queries and of the map; all their images are of role database.
         output: the pairs file.
         top_k: pairs of each query.
-        statistics: idf of the map; None for a search without idf.
         threads: None = all processors.
 
     Raises:
@@ -61,30 +55,9 @@ def compute_pairs(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pairs-", dir=output.parent) as folder:
         ranking = Path(folder) / "ranking.h5"
-        if isinstance(method, FlatMethod):
-            settings = {"measure": method.search, "top_k": kept, "dim": method.dim, "threads": threads}
-            search_flat(query_shards, searched, ranking, **settings)
-        else:
-            settings = {"statistics": statistics, "top_k": kept, "threads": threads}
-            parts = _search_parts(method, query_shards, searched, codebook, Path(folder), settings)
-            merge_rankings(parts, ranking, top_k=kept, num_queries=len(queries))
+        lengths = {"top_k": kept, "num_queries": len(queries)}
+        rank_queries(method, query_shards, database, Path(folder), ranking, **lengths, threads=threads)
         write_pairs_file(read_ranking(ranking), queries, images, output, top_k=top_k)
-
-
-def _search_parts(
-    method: AsmkMethod,
-    query_shards: Sequence[Path],
-    indexes: Sequence[Path],
-    codebook: Path,
-    folder: Path,
-    settings: dict[str, Any],
-) -> list[Path]:
-    """Partial rankings, one for each index shard."""
-    parts = [folder / f"{number:05d}.h5" for number in range(len(indexes))]
-    settings = {**method.query.model_dump(), "n": method.n, **settings}
-    for index, part in zip(indexes, parts, strict=True):
-        search_index(query_shards, codebook, index, part, **settings)
-    return parts
 
 
 def write_pairs_file(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from descbench.config.models import Features, GlobalFeatures, LocalFeatures
+from descbench.config.models import AsmkMethod, Codebook, Features, FlatMethod, GlobalFeatures, LocalFeatures, Method
 from descbench.config.networks import Model
 from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
@@ -19,10 +19,7 @@ from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import save_network
 from descbench.retrieval.codebook import train_codebook
-from descbench.retrieval.flat import search_flat
-from descbench.retrieval.index import build_index
-from descbench.retrieval.ranking import merge_rankings
-from descbench.retrieval.search import search_index
+from descbench.retrieval.run_search import run_search
 
 # Stands where a digest or the name of a model is wanted: nothing outlives a validation that could be mixed up.
 _NO_NAME = "validation"
@@ -87,6 +84,13 @@ class Validator(ABC):
         extract_features(*chosen, checkpoint, self.model, features, _NO_NAME, output, **machine)
         return output
 
+    def search(
+        self, method: Method, queries: Path, database: Path, folder: Path, ranking: Path, codebook: Path | None = None
+    ) -> None:
+        """The whole search of one shard of features, by a method."""
+        num_queries = len(read_manifest(self.images.manifest).of_role("query"))
+        run_search(method, [queries], [database], folder, ranking, codebook=codebook, num_queries=num_queries)
+
 
 @dataclass(frozen=True)
 class AsmkValidator(Validator):
@@ -108,12 +112,12 @@ class AsmkValidator(Validator):
         taught = self.extract(checkpoint, single, self.training, "train", folder / "train.h5", images)
         database = self.extract(checkpoint, pyramid, self.images, "database", folder / "database.h5")
         queries = self.extract(checkpoint, pyramid, self.images, "query", folder / "query.h5")
-        codebook, index, part = folder / "codebook.h5", folder / "index.h5", folder / "part.h5"
+        codebook = folder / "codebook.h5"
         train_codebook([taught], codebook, n=n, images=None, size=settings.codebook_size)
-        build_index(database, codebook, index, n=n, **settings.index.model_dump())
-        search_index([queries], codebook, index, part, n=n, **settings.query.model_dump())
-        num_queries = len(read_manifest(self.images.manifest).of_role("query"))
-        merge_rankings([part], ranking, top_k=settings.query.top_k, num_queries=num_queries)
+        words = Codebook(features=_NO_NAME, dataset=_NO_NAME, size=settings.codebook_size)
+        block = {"features": _NO_NAME, "codebook": words, "index": settings.index, "query": settings.query}
+        method = AsmkMethod(search="asmk", n=n, **block)
+        self.search(method, queries, database, folder, ranking, codebook)
 
     def _features(self, scales: tuple[float, ...]) -> LocalFeatures:
         size, n = self.settings.image_size, self.settings.n
@@ -137,4 +141,5 @@ class PlaceValidator(Validator):
             self.extract(checkpoint, features, self.images, role, folder / f"{role}.h5")
             for role in ("database", "query")
         )
-        search_flat([queries], [database], ranking, measure="euclidean", top_k=_PLACES)
+        method = FlatMethod(search="euclidean", features=_NO_NAME, top_k=_PLACES)
+        self.search(method, queries, database, folder, ranking)
