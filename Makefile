@@ -5,7 +5,7 @@ CORES ?= 2
 BIN := .venv/bin
 REQUIREMENTS ?= requirements/cpu.txt
 SETUP := .venv/.ready
-KERNELS := $(wildcard src/descbench/retrieval/*.pyx src/descbench/retrieval/kernels/*)
+KERNELS := $(wildcard src/descbench/*/*.pyx src/descbench/*/kernels/*)
 FUZZ ?= 30000
 FAULTS ?= 200
 

@@ -1,13 +1,15 @@
 """Builds the compiled kernels; everything else is in pyproject.toml."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-RETRIEVAL = Path("src/descbench/retrieval")
+PACKAGE = Path("src/descbench")
+KERNELS = (PACKAGE / "neighbours/kernels", PACKAGE / "retrieval/kernels")
 # No -ffast-math and no contraction: the order and rounding of every addition is part of the result.
 # Instruction sets beyond the machine's default are named in the sources, function by function.
 COMMON = ["-O3", "-fopenmp", "-ffp-contract=off"]
@@ -15,39 +17,27 @@ COMMON = ["-O3", "-fopenmp", "-ffp-contract=off"]
 EXTRA = os.environ.get("DESCBENCH_BUILD_FLAGS", "").split()
 
 
-def extension(name: str, sources: list[Path], flags: list[str], **settings) -> Extension:
-    """One compiled module of the retrieval room."""
+def extension(name: str, room: str, kernels: Sequence[str], flags: Sequence[str], **settings) -> Extension:
+    """One compiled module of a room, with the kernels that it needs."""
+    folder = PACKAGE / room
     return Extension(
-        f"descbench.retrieval.{name}",
-        [str(source) for source in sources],
-        include_dirs=[numpy.get_include(), str(RETRIEVAL / "kernels")],
+        f"descbench.{room}.{name}",
+        [str(folder / f"{name}.pyx"), *(str(folder / "kernels" / kernel) for kernel in kernels)],
+        include_dirs=[numpy.get_include(), *map(str, KERNELS)],
+        depends=[str(header) for kernels_of in KERNELS for header in kernels_of.glob("*.h")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=COMMON + flags + EXTRA,
+        extra_compile_args=[*COMMON, *flags, *EXTRA],
         extra_link_args=["-fopenmp", *EXTRA],
         **settings,
     )
 
 
-KERNELS = [RETRIEVAL / "kernels" / f"{n}.cpp" for n in ("nearest", "mutual", "means", "vnni", "avx2", "portable")]
+CPP = {"flags": ["-std=c++17", "-fno-math-errno"], "language": "c++"}
+NEAREST = ("nearest.cpp", "mutual.cpp", "means.cpp", "vnni.cpp", "avx2.cpp", "portable.cpp")
 extensions = [
-    extension("_asmk", [RETRIEVAL / "_asmk.pyx"], []),
-    extension(
-        "_nearest",
-        [RETRIEVAL / "_nearest.pyx", *KERNELS],
-        ["-std=c++17", "-fno-math-errno"],
-        depends=[str(RETRIEVAL / "kernels" / name) for name in ("nearest.h", "vnni.h")],
-        language="c++",
-    ),
-    extension(
-        "_flat",
-        [
-            RETRIEVAL / "_flat.pyx",
-            *(RETRIEVAL / "kernels" / name for name in ("flat.cpp", "flat_measures.cpp", "flat_vnni.cpp")),
-        ],
-        ["-std=c++17", "-fno-math-errno"],
-        depends=[str(RETRIEVAL / "kernels" / name) for name in ("flat.h", "nearest.h", "vnni.h")],
-        language="c++",
-    ),
+    extension("_asmk", "retrieval", [], []),
+    extension("_nearest", "neighbours", NEAREST, **CPP),
+    extension("_flat", "neighbours", ("flat.cpp", "flat_measures.cpp", "flat_vnni.cpp"), **CPP),
 ]
 
 setup(ext_modules=cythonize(extensions, language_level=3))

@@ -17,8 +17,8 @@ import faiss
 import numpy as np
 from tests.unit import plain_asmk as plain
 
+from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval.asmk import Aggregated, Searcher, aggregate, invert
-from descbench.retrieval.nearest import NearestCentroids
 
 DIM = 128
 SEARCH = {"similarity_threshold": 0.0, "alpha": 3.0}

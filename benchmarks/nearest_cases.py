@@ -17,11 +17,11 @@ import torch
 from benchmarks.cases import Case
 from benchmarks.vlad_data import DIM, draw_vlads
 from descbench.features.store import ShardInfo, ShardReader, ShardWriter
-from descbench.matching.mutual_nearest import mutual_nearest_neighbours
-from descbench.retrieval._nearest import has_kernel
+from descbench.neighbours._nearest import has_kernel
+from descbench.neighbours.kmeans import assign_exactly, iterate
+from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
+from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval.flat import search_flat
-from descbench.retrieval.kmeans import assign_exactly, iterate
-from descbench.retrieval.nearest import NearestCentroids
 from descbench.retrieval.ranking import read_ranking
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from goldens import golden_files
 
-from descbench.retrieval import _nearest
+from descbench.neighbours import _nearest
+from descbench.neighbours.kmeans import kmeans, subsample
+from descbench.neighbours.nearest import COMPILED, KERNELS, NearestCentroids
 from descbench.retrieval.asmk import (
     Aggregated,
     InvertedFile,
@@ -19,8 +21,6 @@ from descbench.retrieval.asmk import (
     invert,
     words_to_codes,
 )
-from descbench.retrieval.kmeans import kmeans, subsample
-from descbench.retrieval.nearest import COMPILED, KERNELS, NearestCentroids
 from descbench.retrieval.ranking import rank_scores
 from descbench.retrieval.statistics import compute_idf
 

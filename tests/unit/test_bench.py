@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from descbench.retrieval._nearest import has_kernel
+from descbench.neighbours._nearest import has_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [

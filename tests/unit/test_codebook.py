@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from retrieval_data import draw_images, poison, write_shard, write_shards
 
 from descbench.errors import DataError, StaleFileError
+from descbench.neighbours.kmeans import subsample
 from descbench.retrieval.codebook import draw_points, read_codebook, train_codebook
-from descbench.retrieval.kmeans import subsample
 
 
 def by_faiss(points, size, iterations=10, seed=1234):

@@ -10,10 +10,10 @@ from retrieval_data import draw_images, make_codebook, make_index, poison, write
 from sealed import altered
 
 from descbench.errors import DataError, StaleFileError
+from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval.asmk import Aggregated
 from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.index import IndexInfo, build_index, read_index, write_index
-from descbench.retrieval.nearest import NearestCentroids
 
 COUNTS = [3, 0, 5, 9, 1, 0]
 

@@ -8,7 +8,7 @@ import numpy as np
 import plain_nearest as plain
 import pytest
 
-from descbench.retrieval.kmeans import assign_by_two_levels, assign_exactly, kmeans, subsample
+from descbench.neighbours.kmeans import assign_by_two_levels, assign_exactly, kmeans, subsample
 
 
 def clouds(count, dim=16, centres=40, seed=0):
@@ -84,7 +84,7 @@ def test_two_levels_cluster_about_as_well():
 
 
 def test_a_missing_faiss_is_one_sentence():
-    code = "import sys; sys.modules['faiss'] = None; import descbench.retrieval.kmeans"
+    code = "import sys; sys.modules['faiss'] = None; import descbench.neighbours.kmeans"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode
     assert "faiss is not installed: `pip install descbench[cpu]` or `descbench[gpu]`" in done.stderr

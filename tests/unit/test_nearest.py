@@ -6,9 +6,9 @@ import plain_nearest as plain
 import pytest
 
 from descbench.errors import DataError, DescbenchError
-from descbench.matching.mutual_nearest import mutual_nearest_neighbours
-from descbench.retrieval import _nearest
-from descbench.retrieval.nearest import COMPILED, NearestCentroids, NearestProducts, kernel_name
+from descbench.neighbours import _nearest
+from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
+from descbench.neighbours.nearest import COMPILED, NearestCentroids, NearestProducts, kernel_name
 
 HERE = [
     pytest.param(

@@ -19,8 +19,8 @@ from retrieval_data import (
 from sealed import altered
 
 from descbench.errors import DataError, StaleFileError
+from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval.codebook import read_codebook
-from descbench.retrieval.nearest import NearestCentroids
 from descbench.retrieval.ranking import images_without_features, merge_rankings, read_ranking
 from descbench.retrieval.search import search_index
 from descbench.retrieval.statistics import collect_statistics, compute_idf, read_statistics

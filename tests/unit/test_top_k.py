@@ -5,8 +5,8 @@ import plain_nearest as plain
 import pytest
 from test_nearest import HERE, KINDS, huge, mixed, normal
 
-from descbench.retrieval import top_k as top_k_module
-from descbench.retrieval.top_k import BestImages
+from descbench.neighbours import top_k as top_k_module
+from descbench.neighbours.top_k import BestImages
 
 KINDS = [kind for kind in KINDS if kind not in (huge, mixed)]
 # Queries, images, dimensions, images kept, images of a block.

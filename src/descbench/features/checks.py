@@ -1,10 +1,14 @@
-"""Checks of whole lists of feature shards, for stages that read several."""
+"""Checks of features, for the stages that read them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+
+from descbench.errors import DataError
 from descbench.features.store import ShardReader, check_shard
 
 
@@ -24,3 +28,13 @@ def check_shard_files(
     for path, expected in zip(paths, images or [None] * len(paths), strict=True):
         with ShardReader(path) as shard:
             check_shard(shard, features=features, images=expected, checkpoint=None)
+
+
+def check_finite(path: Path, descriptors: np.ndarray, image_ids: np.ndarray) -> None:
+    """Refuse NaN and infinity in descriptors (N, D), naming the first image (N,) that has one."""
+    wrong = ~np.isfinite(descriptors).all(axis=1)
+    if wrong.any():
+        raise DataError(
+            f"{path}: descriptors of image {image_ids[np.argmax(wrong)]} hold NaN or infinity; "
+            "delete the file, check the model's weights and the image, and run again."
+        )

@@ -11,11 +11,11 @@ are the words of the original, see :func:`codes_to_words`.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
+from descbench.neighbours.threads import num_threads
 from descbench.retrieval import _asmk
 
 
@@ -231,14 +231,6 @@ class Searcher:
 def distance_table(bits: int, length: int | None = None) -> np.ndarray:
     """Normalised Hamming distance, float32, for 0..bits differing bits; ``length`` None = ``bits``."""
     return np.arange(bits + 1).astype(np.float32) / np.float32(bits if length is None else length)
-
-
-def num_threads(threads: int | None) -> int:
-    """``threads``, or OMP_NUM_THREADS, or as many as there are processors for this process."""
-    if threads is None:
-        given = os.environ.get("OMP_NUM_THREADS", "")
-        threads = int(given) if given.isdigit() else len(os.sched_getaffinity(0))
-    return max(1, threads)
 
 
 def _values(bits: int, threshold: float, alpha: float) -> tuple[np.ndarray, int]:

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from descbench.errors import DataError, StaleFileError
+from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader
 from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
+from descbench.neighbours.faiss_build import faiss
+from descbench.neighbours.kmeans import Assignment, kmeans, subsample
 from descbench.retrieval import FORMAT_VERSION
-from descbench.retrieval.faiss_build import faiss
-from descbench.retrieval.kmeans import Assignment, kmeans, subsample
 
 _KIND = "codebook"
 _ROWS = 1 << 18
@@ -93,7 +94,7 @@ def train_codebook(
         size: number of words.
         iterations, seed: of the k-means.
         device: ``cpu``, ``cuda`` or ``auto``: a GPU is used where faiss has one.
-        assignment: ``exact``, or ``two_level`` (approximate), see :func:`descbench.retrieval.kmeans.kmeans`.
+        assignment: ``exact``, or ``two_level`` (approximate), see :func:`descbench.neighbours.kmeans.kmeans`.
         threads: None = all processors. On the CPU the result does not depend on it.
 
     Raises:
@@ -169,16 +170,6 @@ def check_fits(codebook: Codebook, path: Path, shard: ShardReader) -> None:
         raise DataError(
             f"{shard.path}: descriptors of {shard.dim} dimensions, but {path} has {codebook.centroids.shape[1]}; "
             "use features and codebook of the same model."
-        )
-
-
-def check_finite(path: Path, descriptors: np.ndarray, image_ids: np.ndarray) -> None:
-    """Refuse NaN and infinity in descriptors (N, D), naming the first image (N,) that has one."""
-    wrong = ~np.isfinite(descriptors).all(axis=1)
-    if wrong.any():
-        raise DataError(
-            f"{path}: descriptors of image {image_ids[np.argmax(wrong)]} hold NaN or infinity; "
-            "delete the file, check the model's weights and the image, and run again."
         )
 
 

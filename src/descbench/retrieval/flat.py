@@ -17,10 +17,10 @@ from typing import Literal
 import numpy as np
 
 from descbench.errors import DataError
+from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader, check_shard
-from descbench.retrieval.codebook import check_finite
+from descbench.neighbours.top_k import BestImages
 from descbench.retrieval.ranking import PartInfo, ranking_writer
-from descbench.retrieval.top_k import BestImages
 
 Measure = Literal["inner_product", "euclidean"]
 # Descriptors and products that are held at once.

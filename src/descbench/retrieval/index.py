@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from descbench.errors import DataError
+from descbench.features.checks import check_finite
 from descbench.features.store import Block, ShardReader
 from descbench.io.hdf5 import created, opened
+from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert, order_by_word
-from descbench.retrieval.codebook import check_finite, check_fits, read_codebook
-from descbench.retrieval.nearest import NearestCentroids
+from descbench.retrieval.codebook import check_fits, read_codebook
 
 _KIND = "index shard"
 _IMAGES = 64

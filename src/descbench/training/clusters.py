@@ -24,8 +24,8 @@ from descbench.models.checkpoints import checkpoint_digest, load_network, save_n
 from descbench.models.folding import prepare_for_inference
 from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_init import initialise_pooling
+from descbench.neighbours.kmeans import kmeans
 from descbench.retrieval import FORMAT_VERSION
-from descbench.retrieval.kmeans import kmeans
 from descbench.training.images import TrainingImages, training_manifest
 
 _KIND = "clusters"

@@ -3,7 +3,7 @@
 #ifndef DESCBENCH_ASMK_AGGREGATE_H
 #define DESCBENCH_ASMK_AGGREGATE_H
 
-#include "asmk_common.h"
+#include "variants.h"
 
 #define ASMK_RADIX_BITS 11
 #define ASMK_RADIX (1 << ASMK_RADIX_BITS)
@@ -44,7 +44,7 @@ static int64_t asmk_sort_image(const int64_t *words, int64_t n, int64_t assignme
 }
 
 /* sums = the sum of (descriptor - centroid) over the pairs of one word, float32, in the order of the pairs. */
-ASMK_INLINE void asmk_sum_word(float *sums, const uint64_t *pairs, int64_t n, const float *vectors,
+KERNEL_INLINE void asmk_sum_word(float *sums, const uint64_t *pairs, int64_t n, const float *vectors,
                                const float *centroid, int64_t dim)
 {
     int64_t d = 0;
@@ -71,7 +71,7 @@ ASMK_INLINE void asmk_sum_word(float *sums, const uint64_t *pairs, int64_t n, co
 }
 
 /* Sixteen signs, 1 where above 0, the first in the lowest bit. */
-ASMK_INLINE unsigned asmk_signs16(const float *sums)
+KERNEL_INLINE unsigned asmk_signs16(const float *sums)
 {
 #if defined(__SSE2__)
     __m128 zero = _mm_setzero_ps();
@@ -89,7 +89,7 @@ ASMK_INLINE unsigned asmk_signs16(const float *sums)
 
 /* One bit a dimension, 1 where the sum is above 0, the first in the most significant bit of its byte.
    `sums` has room for whole codes; what lies behind `dim` becomes 0. */
-ASMK_INLINE void asmk_pack_signs(float *sums, uint8_t *code, int64_t dim, int64_t code_bytes)
+KERNEL_INLINE void asmk_pack_signs(float *sums, uint8_t *code, int64_t dim, int64_t code_bytes)
 {
     for (int64_t d = dim; d < 8 * code_bytes; d++) sums[d] = 0.0f;
     for (int64_t b = 0; b < code_bytes; b += 4) {
@@ -102,7 +102,7 @@ ASMK_INLINE void asmk_pack_signs(float *sums, uint8_t *code, int64_t dim, int64_
 }
 
 /* sum / (||sum|| + 1e-6): the square sum in float64, one dimension after the other, the rest in float32. */
-ASMK_INLINE void asmk_normalise(const float *sums, float *out, int64_t dim)
+KERNEL_INLINE void asmk_normalise(const float *sums, float *out, int64_t dim)
 {
     double square = 0.0;
     for (int64_t d = 0; d < dim; d++) square += (double)sums[d] * (double)sums[d];
@@ -111,7 +111,7 @@ ASMK_INLINE void asmk_normalise(const float *sums, float *out, int64_t dim)
 }
 
 /* Words and rows of one image from its sorted pairs. `sums`: room for dim floats, rounded up to whole codes. */
-ASMK_CLONES
+KERNEL_CLONES
 static void asmk_sum_image(const uint64_t *keys, int64_t n, const float *vectors, const float *centroids, int64_t dim,
                            uint8_t *rows, int64_t row_bytes, int binary, int64_t *words, float *sums)
 {
@@ -119,8 +119,8 @@ static void asmk_sum_image(const uint64_t *keys, int64_t n, const float *vectors
     for (int64_t p = 0, end; p < n; p = end) {
         int64_t word = (int64_t)(keys[p] >> 32);
         for (; asked < n && asked < p + ASMK_AHEAD; asked++) {
-            asmk_prefetch(centroids + (int64_t)(keys[asked] >> 32) * dim, bytes);
-            asmk_prefetch(vectors + (int64_t)(uint32_t)keys[asked] * dim, bytes);
+            kernel_prefetch(centroids + (int64_t)(keys[asked] >> 32) * dim, bytes);
+            kernel_prefetch(vectors + (int64_t)(uint32_t)keys[asked] * dim, bytes);
         }
         for (end = p + 1; end < n && (int64_t)(keys[end] >> 32) == word; end++) {}
         asmk_sum_word(sums, keys + p, end - p, vectors, centroids + word * dim, dim);

@@ -2,7 +2,7 @@
 #ifndef DESCBENCH_ASMK_INVERT_H
 #define DESCBENCH_ASMK_INVERT_H
 
-#include "asmk_common.h"
+#include "variants.h"
 
 /* Entries in the order of their words, and of coming within a word. `following`: next place of each word. */
 static void asmk_place_entries(const int64_t *words, const uint32_t *images, const uint8_t *rows, int64_t entries,

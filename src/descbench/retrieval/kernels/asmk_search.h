@@ -2,7 +2,7 @@
 #ifndef DESCBENCH_ASMK_SEARCH_H
 #define DESCBENCH_ASMK_SEARCH_H
 
-#include "asmk_common.h"
+#include "variants.h"
 
 /* Entries whose distances are computed before their votes are counted. */
 #define ASMK_BLOCK 512
@@ -10,7 +10,7 @@
 #define ASMK_LISTS_AHEAD 4
 #define ASMK_LIST_BYTES 1024
 
-ASMK_INLINE int64_t asmk_hamming(const uint8_t *a, const uint8_t *b, int64_t code_bytes)
+KERNEL_INLINE int64_t asmk_hamming(const uint8_t *a, const uint8_t *b, int64_t code_bytes)
 {
     int64_t i = 0, distance = 0;
     for (; i + 8 <= code_bytes; i += 8) {
@@ -30,7 +30,7 @@ ASMK_INLINE int64_t asmk_hamming(const uint8_t *a, const uint8_t *b, int64_t cod
 
 /* One list against one code. Entries that vote are picked without a branch, because half of them do and no
    processor can guess which; their votes are then added in the order of the list. */
-ASMK_INLINE void asmk_scan_binary(double *scores, const uint8_t *code, int64_t code_bytes, const uint8_t *codes,
+KERNEL_INLINE void asmk_scan_binary(double *scores, const uint8_t *code, int64_t code_bytes, const uint8_t *codes,
                                   const uint32_t *images, int64_t n, uint32_t first_image, const double *divisors,
                                   const float *values, int64_t reach, float idf)
 {
@@ -51,7 +51,7 @@ ASMK_INLINE void asmk_scan_binary(double *scores, const uint8_t *code, int64_t c
 
 /* All words of one query. `values[h]` is similarity^alpha at Hamming distance h, `reach` the largest distance
    whose similarity passes the threshold (-1: none does). */
-ASMK_CLONES
+KERNEL_CLONES
 static void asmk_search_binary(double *scores, const int64_t *words, const uint8_t *query_codes, int64_t num_words,
                                int64_t code_bytes, const int64_t *offsets, const uint32_t *images,
                                const uint8_t *codes, uint32_t first_image, const double *divisors, const float *idf,
@@ -62,8 +62,8 @@ static void asmk_search_binary(double *scores, const int64_t *words, const uint8
         if (i + ASMK_LISTS_AHEAD < num_words) {
             int64_t low = offsets[words[i + ASMK_LISTS_AHEAD]], high = offsets[words[i + ASMK_LISTS_AHEAD] + 1];
             int64_t bytes = (high - low) * code_bytes;
-            asmk_prefetch(codes + low * code_bytes, bytes < ASMK_LIST_BYTES ? bytes : ASMK_LIST_BYTES);
-            asmk_prefetch(images + low, bytes < ASMK_LIST_BYTES ? (high - low) * 4 : ASMK_LIST_BYTES / 4);
+            kernel_prefetch(codes + low * code_bytes, bytes < ASMK_LIST_BYTES ? bytes : ASMK_LIST_BYTES);
+            kernel_prefetch(images + low, bytes < ASMK_LIST_BYTES ? (high - low) * 4 : ASMK_LIST_BYTES / 4);
         }
         int64_t low = offsets[words[i]], high = offsets[words[i] + 1];
         const uint8_t *code = query_codes + i * code_bytes;
@@ -77,7 +77,7 @@ static void asmk_search_binary(double *scores, const int64_t *words, const uint8
 }
 
 /* One list of vectors against one: dot products in eight interleaved float32 sums, then those in order. */
-ASMK_CLONES
+KERNEL_CLONES
 static void asmk_scan_float(double *scores, const float *vector, int64_t dim, const float *vectors,
                             const uint32_t *images, int64_t n, uint32_t first_image, const double *divisors,
                             float threshold, float alpha, float idf)

@@ -2,7 +2,7 @@
 # distutils: language = c++
 """Nearest vectors and cluster means: the Python side of ``kernels/``; see ``nearest.py`` for what it means.
 
-Shapes are checked by the callers (``nearest.py``, ``kmeans.py``, ``matching/mutual_nearest.py``).
+Shapes are checked by the callers (``nearest.py``, ``kmeans.py``, ``neighbours/mutual_nearest.py``).
 """
 
 import numpy as np

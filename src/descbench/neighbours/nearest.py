@@ -19,9 +19,9 @@ from typing import ClassVar
 import numpy as np
 
 from descbench.errors import DataError, DescbenchError
-from descbench.retrieval import _nearest
-from descbench.retrieval.asmk import num_threads
-from descbench.retrieval.faiss_build import faiss
+from descbench.neighbours import _nearest
+from descbench.neighbours.faiss_build import faiss
+from descbench.neighbours.threads import num_threads
 
 KERNELS = ("vnni", "avx2", "portable", "torch", "faiss")
 COMPILED = KERNELS[:3]
@@ -56,7 +56,7 @@ class _Nearest:
             self._index.add(vectors)
         elif self._kernel == "torch":
             # Importing torch takes seconds, which no other kernel needs.
-            from descbench.retrieval.nearest_torch import TorchDatabase
+            from descbench.neighbours.nearest_torch import TorchDatabase
 
             self._index = TorchDatabase(vectors, self._by_distance)
         else:

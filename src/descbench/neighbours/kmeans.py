@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from descbench.retrieval import _nearest
-from descbench.retrieval.asmk import num_threads
-from descbench.retrieval.faiss_build import faiss
-from descbench.retrieval.nearest import NearestCentroids
+from descbench.neighbours import _nearest
+from descbench.neighbours.faiss_build import faiss
+from descbench.neighbours.nearest import NearestCentroids
+from descbench.neighbours.threads import num_threads
 
 Assignment = Literal["exact", "two_level"]
 # Constants of faiss: how far the halves of a split cluster move apart, and the seed of the choice of clusters.

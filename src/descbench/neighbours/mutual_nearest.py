@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from descbench.retrieval.nearest import NearestProducts
+from descbench.neighbours.nearest import NearestProducts
 
 
 def mutual_nearest_neighbours(

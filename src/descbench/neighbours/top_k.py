@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from descbench.retrieval import _flat
-from descbench.retrieval.asmk import num_threads
-from descbench.retrieval.nearest import COMPILED, kernel_name
+from descbench.neighbours import _flat
+from descbench.neighbours.nearest import COMPILED, kernel_name
+from descbench.neighbours.threads import num_threads
 from descbench.retrieval.ranking import rank_scores
 
 _CENTRED = 64  # queries whose mean is the centre

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "asmk_common.h"
+#include "variants.h"
 
 namespace flat {
 namespace {
@@ -53,7 +53,7 @@ Seen see(const Found &found, int64_t v)
 }
 
 /* `cosines` of a query become greatest scores; `guesses`: scores that are likely to be exceeded. */
-ASMK_CLONES
+KERNEL_CLONES
 void bound_row(float *cosines, Seen query, const Seen *images, int64_t count, bool by_distance, float *guesses)
 {
     constexpr float largest = std::numeric_limits<float>::max();

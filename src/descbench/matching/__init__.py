@@ -1,1 +1,0 @@
-"""Matching: correspondences between the descriptors of two images."""
