@@ -16,7 +16,8 @@ from PIL import Image
 
 from descbench.features.images import load_image, to_tensor
 from descbench.losses.contrastive import contrastive_loss
-from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, upgrade_how_checkpoint
+from descbench.models.architectures.how import upgrade_checkpoint
+from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.folding import prepare_for_inference
 from descbench.models.how import HowNet
 from descbench.models.local import resize, select_local, weighted_sum
@@ -292,8 +293,8 @@ def test_select_local(path):
 @pytest.mark.parametrize("path", cases("checkpoint_conversion*.json"))
 def test_checkpoint_conversion(path):
     golden = json.loads(path.read_text())
-    assert upgrade_how_checkpoint(golden["input"]) == golden["output"]
-    assert upgrade_how_checkpoint(golden["output"]) == golden["output"]
+    assert upgrade_checkpoint(golden["input"]) == golden["output"]
+    assert upgrade_checkpoint(golden["output"]) == golden["output"]
 
 
 @pytest.mark.parametrize("path", cases("train_step*.json"))

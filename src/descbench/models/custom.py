@@ -20,6 +20,7 @@ from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalNetwork, resize
 
 _EXAMPLE_SIDE = 128
+_NO_SHAPE = "{factory}: an image (1, 3, H, W) gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
 
 
 def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork:
@@ -45,12 +46,13 @@ def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork:
     shapes = [tuple(t.shape) if isinstance(t, torch.Tensor) else type(t).__name__ for t in given]
     match shapes:
         case [(1, dim)]:
-            return CustomGlobalNet(module, dim)
+            network = CustomGlobalNet(module, dim)
         case [(1, dim, height, width), (h, w)] if (height, width) == (h, w):
-            return CustomLocalNet(module, dim, round(_EXAMPLE_SIDE / height))
-    raise ConfigError(
-        f"{model.factory}: an image (1, 3, H, W) gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
-    )
+            network = CustomLocalNet(module, dim, round(_EXAMPLE_SIDE / height))
+        case _:
+            raise ConfigError(_NO_SHAPE.format(factory=model.factory, shapes=shapes))
+    network.mean, network.std = model.mean, model.std
+    return network
 
 
 class CustomGlobalNet(LevelNetwork):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 Tensors = tuple[torch.Tensor, ...]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageTooSmallError(ValueError):
@@ -26,11 +29,14 @@ class LevelNetwork(nn.Module, ABC):
         level_outputs: name of each output of ``level`` -> its axes that follow height and width, in this order.
         smallest_side: pixels that a level must have in height and width.
         runner: what runs a level instead of ``level``; None for torch itself.
+        mean, std: of the pixels in 0..1 that it was made for.
     """
 
     level_outputs: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
     smallest_side = 1
     runner: Callable[[torch.Tensor], Tensors] | None = None
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
 
     @abstractmethod
     def level(self, image: torch.Tensor) -> Tensors:

@@ -69,6 +69,13 @@ def load_state(network: nn.Module, state: Mapping[str, Any], source: Path) -> No
     network.load_state_dict({key: value.contiguous() for key, value in values.items()}, assign=True)
 
 
+def sequential_key(key: str) -> str:
+    """Key of a torchvision ResNet as it is called once the children stand in a sequence."""
+    places = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    first, _, rest = key.partition(".")
+    return f"features.{places[first]}.{rest}" if first in places else key
+
+
 def _state_dicts(content: Any, depth: int) -> Iterator[dict[str, Any]]:
     """Dictionaries that hold tensors: this one, then those at the usual places in it."""
     if not isinstance(content, dict):
