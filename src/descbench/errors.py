@@ -1,5 +1,7 @@
 """The errors a user can meet. Each message names the file, what is wrong with it and what to do."""
 
+from collections.abc import Sequence
+
 
 class DescbenchError(Exception):
     """Base class: anything descbench refuses on purpose."""
@@ -7,6 +9,11 @@ class DescbenchError(Exception):
 
 class ConfigError(DescbenchError):
     """A configuration file holds something it must not; raised before any job starts."""
+
+
+def refusal(problems: Sequence[str]) -> ConfigError:
+    """One error that lists all problems of a configuration."""
+    return ConfigError("\n".join(["The configuration is refused:", *(f"  {problem}" for problem in problems)]))
 
 
 class DownloadError(DescbenchError):

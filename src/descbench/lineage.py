@@ -33,6 +33,10 @@ class Lineage:
         dataset = self._get("datasets", name)
         return [dataset.distractors, dataset.base] if isinstance(dataset, WithDistractorsDataset) else [name]
 
+    def ranked(self, method: str, dataset: str) -> int | None:
+        """Length of a method's rankings of a dataset: its own, or what the protocol needs; None = all images."""
+        return self._get("methods", method).top_k or self._get("datasets", self.base_dataset(dataset)).ranked()
+
     # --- models ---
 
     def ancestry(self, model: str) -> list[str]:

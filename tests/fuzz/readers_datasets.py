@@ -15,6 +15,7 @@ from registry import register
 from scipy.io import savemat
 
 from descbench.config.datasets import DbStructDataset, ImageListDataset, KaptureDataset, RevisitopDataset
+from descbench.config.published import read_published
 from descbench.config.yaml_files import read_yaml
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.image_list import read_image_list
@@ -97,6 +98,10 @@ def read_position(path: Path) -> None:
     position_of(path.read_bytes().decode("utf-8", "replace")[:255])  # no file has a longer name
 
 
+def read_figures(path: Path) -> None:
+    read_published([path])
+
+
 def text(*lines: str) -> list[bytes]:
     return ["\n".join((*lines, "")).encode()]
 
@@ -104,6 +109,11 @@ def text(*lines: str) -> list[bytes]:
 _REVISITED = RevisitopDataset(format="revisitop", images="jpg", ground_truth="input")
 _STREETS = DbStructDataset(format="dbstruct", struct="input", images="db", queries="q")
 _LIST = ImageListDataset(format="image_list", images="jpg", list="input")
+_FIGURES = (
+    "result,dataset,metric,kind,value,tolerance,source",
+    "n1000,a,map_medium,paper,75.1,0.5,b",
+    "n1000,a,map_medium,released,75,,b",
+)
 _CONFIG = text("models:", "  net: {architecture: how, backbone: resnet18, dim: 128}", "base: &a {x: [1, 2.5]}", "y: *a")
 
 register(
@@ -120,6 +130,7 @@ register(
     mutations=(damage_lines,),
 )
 register("images", lambda path: load_image(path, 20), image_seeds)
+register("published figures", read_figures, lambda: text(*_FIGURES), file="input.csv", mutations=(damage_lines,))
 register("configuration", read_yaml, lambda: _CONFIG, file="input.yaml", mutations=(damage_lines,))
 register(
     "kapture records",

@@ -1,24 +1,25 @@
-"""The catalogue of sources and datasets: valid, consistent, and true to what is known of the files."""
+"""The catalogue: valid, consistent, and true to what is known of the files."""
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
+from resolved import STORED, resolved
 
-from descbench.config.base import Name
-from descbench.config.datasets import Dataset, DbStructDataset, WithDistractorsDataset
-from descbench.config.load import load_config_files, read_yaml
-from descbench.config.sources import Source
+from descbench.config.datasets import DbStructDataset, WithDistractorsDataset
+from descbench.config.load import load_config, read_yaml
 from descbench.io.pickles import load_pickle
+from descbench.lineage import Lineage
 
-CATALOG = Path(__file__).resolve().parents[2] / "config" / "catalog" / "datasets.yaml"
-CONTENT = read_yaml(CATALOG)
-SOURCES = TypeAdapter(dict[Name, Source]).validate_python(CONTENT["sources"])
-DATASETS = TypeAdapter(dict[Name, Dataset]).validate_python(CONTENT["datasets"])
+HOME = Path(__file__).resolve().parents[2]
+CATALOG = HOME / "config" / "catalog"
+CONFIG = load_config(read_yaml(HOME / "config/config.yaml"), home=HOME)
+SOURCES, DATASETS = CONFIG.sources, CONFIG.datasets
 
 # Photographs that their owners give out themselves, and a file that no program can fetch.
 ON_REQUEST = (
@@ -103,10 +104,33 @@ def test_conditions_share_the_queries_evenly() -> None:
             assert dataset.counts["query"] % len(dataset.conditions) == 0
 
 
-def test_published_figures_name_their_source_and_are_percentages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(CATALOG.parents[2])
-    tables = load_config_files("config/config.yaml").tables.values()
-    figures = [figure for table in tables for row in table.rows for figure in row.reference_results]
+def test_every_file_is_listed_and_has_the_schema() -> None:
+    assert {CATALOG / path.name for path in CONFIG.catalog} == set(CATALOG.iterdir())
+    for path in CATALOG.glob("*.yaml"):
+        assert path.read_text().startswith("# yaml-language-server: $schema=../schemas/config.schema.json\n")
+
+
+def test_nothing_is_said_twice() -> None:
+    """Each block stands in one file: later files would hide what earlier ones say."""
+    seen = [
+        (section, name)
+        for path in CATALOG.glob("*.yaml")
+        for section, blocks in read_yaml(path).items()
+        for name in blocks
+    ]
+    assert len(seen) == len(set(seen)) > 100
+
+
+def test_what_is_resolved_is_what_is_stored() -> None:
+    """Defaults, derived features, depths and figures: a change of any is a change of results."""
+    stored, found = json.loads(STORED.read_text()), json.loads(json.dumps(resolved(CONFIG)))
+    assert found.keys() == stored.keys()
+    for section, blocks in stored.items():
+        assert found[section] == blocks, f"{section}: {STORED.name} is written anew by tests/unit/resolved.py"
+
+
+def test_published_figures_name_their_source_and_are_percentages() -> None:
+    figures = [figure for table in CONFIG.tables.values() for row in table.rows for figure in row.reference_results]
     assert figures
     for figure in figures:
         assert figure.source.strip()
@@ -114,6 +138,14 @@ def test_published_figures_name_their_source_and_are_percentages(monkeypatch: py
         assert known
         # Percentages: a fraction of 1 in their place would be a hundred times too small.
         assert all(1 < value <= 100 for value in known)
+
+
+def test_every_published_figure_is_shown_and_every_source_is_named() -> None:
+    with open(CATALOG / "references.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["source"] for row in rows} == set(CONFIG.references)
+    assert len(set(CONFIG.references.values())) == len(CONFIG.references)
+    assert {row["result"] for row in rows} == {r.reference for t in CONFIG.tables.values() for r in t.rows} - {None}
 
 
 def test_photographs_on_request_have_no_address() -> None:
@@ -127,9 +159,8 @@ def test_revisited_and_classic_share_their_images() -> None:
     assert DATASETS["rparis6k"].images == DATASETS["paris6k"].images
 
 
-def test_fire_is_searched_like_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(CATALOG.parents[2])
-    config = load_config_files("config/config.yaml")
+def test_fire_is_searched_like_how() -> None:
+    config = CONFIG
     fire, how = config.methods["fire_n1000"], config.methods["how_r50-_n1000"]
     names = {"features", "codebook"}
     assert fire.model_dump(exclude=names) == how.model_dump(exclude=names)
@@ -145,15 +176,15 @@ def test_figures_of_a_leaking_whitening_say_so() -> None:
     assert all("learned from the test database of Pitts30k" in source.note for source in leaking)
 
 
-def test_all_networks_of_netvlad_are_searched_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(CATALOG.parents[2])
-    config = load_config_files("config/config.yaml")
+def test_all_networks_of_netvlad_are_searched_alike() -> None:
+    config = CONFIG
     names = [name for name, method in config.methods.items() if "netvlad" in name]
     assert len(names) >= 20
     for name in names:
         method = config.methods[name]
         features = config.features[method.features]
-        assert (method.search, method.top_k, features.scales) == ("euclidean", 240, (1.0,))
+        assert (method.search, method.top_k, features.scales) == ("euclidean", None, (1.0,))
+        assert Lineage(config).ranked(name, "tokyo247") == 240
         assert features.resize == ((480, 640) if name.startswith("patch_") else None)
         whitening = config.models[features.model].whitening
         assert method.dim is None or method.dim < whitening

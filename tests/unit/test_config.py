@@ -5,13 +5,13 @@ import json
 import pytest
 import yaml
 
+from descbench.config.examples import EXAMPLES, FIGURES
 from descbench.config.load import load_config, load_config_files, read_yaml
 from descbench.config.models import Config
+from descbench.config.published import COLUMNS
 from descbench.config.reference import reference_page
-from descbench.config.schemas import REFERENCE_FILE, SCHEMA_FILE, config_schema
+from descbench.config.schemas import REFERENCE_FILE, SCHEMA_FILE, config_schema, figures_schema
 from descbench.errors import ConfigError
-
-CATALOG = ("datasets", "models", "methods", "tables")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_schema_has_not_drifted(project):
 
 def test_reference_page_has_not_drifted(project):
     page = (project / "config" / REFERENCE_FILE).read_text()
-    assert page == reference_page(config_schema()), "run `python -m descbench.config.schemas`"
+    assert page == reference_page(config_schema(), figures_schema()), "run `python -m descbench.config.schemas`"
 
 
 def test_every_field_is_described():
@@ -103,8 +103,8 @@ def test_wrong_kind_of_block_lists_kinds(demo):
 
 
 def test_missing_key(demo):
-    del demo["methods"]["how_r18_n200"]["codebook"]["features"]
-    assert "methods.how_r18_n200.codebook.features: this key is required" in refusal(demo)
+    del demo["methods"]["how_r18_n200"]["codebook"]["dataset"]
+    assert "methods.how_r18_n200.codebook.dataset: this key is required" in refusal(demo)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_weights_of_netvlad(demo, model, changes, expected):
 
 def test_netvlad_has_no_local_features(demo):
     demo["models"]["start"] = {"architecture": "netvlad", **NETVLAD["start"]}
-    demo["features"]["how_r18_single"]["model"] = "start"
+    demo["features"]["how_r18"] = {"kind": "local", "model": "start"}
     assert "model 'start' (netvlad) has no local features" in refusal(demo)
 
 
@@ -215,3 +215,28 @@ def test_published_figures_have_a_source(project, monkeypatch):
     figures = [f for table in config.tables.values() for row in table.rows for f in row.reference_results]
     assert figures
     assert all(figure.source and (figure.paper or figure.released) for figure in figures)
+
+
+def test_examples_of_the_page_are_a_configuration(tmp_path):
+    figures = tmp_path / "figures.csv"
+    figures.write_text("\n".join(",".join(line) for line in (COLUMNS, *FIGURES)) + "\n")
+    config = load_config({**EXAMPLES, "catalog": [str(figures)]})
+    assert {section for section in EXAMPLES if not getattr(config, section)} == set()
+    ours = config.tables["table_mine"].rows[0].reference_results
+    assert [(figure.paper, figure.released) for figure in ours] == [(70.5, 71.0)]
+
+
+def test_the_page_has_each_section_and_each_block_once(project):
+    lines = (project / "config" / REFERENCE_FILE).read_text().splitlines()
+    headings = [line for line in lines if line.startswith("## ")]
+    assert [heading.removeprefix("## ") for heading in headings[2:]] == [*EXAMPLES, "references.csv"]
+    blocks = [line.removeprefix("### ") for line in lines if line.startswith("### ")]
+    assert sorted(blocks) == sorted(config_schema()["$defs"])
+
+
+def test_the_schema_takes_blocks_that_leave_out_what_is_derived():
+    definitions = config_schema()["$defs"]
+    required = {name: definitions[name].get("required", []) for name in ("LocalFeatures", "FlatMethod", "Codebook")}
+    assert required == {"LocalFeatures": [], "FlatMethod": ["search"], "Codebook": ["dataset"]}
+    (features,) = config_schema()["properties"]["features"]["patternProperties"].values()
+    assert "oneOf" not in features

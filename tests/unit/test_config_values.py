@@ -212,7 +212,7 @@ FITS = [
     (
         "training.how_r18.validation.metric",
         "map",
-        "scores on 'alderford' (the revisited protocol) have no 'map'; there",
+        "scores on 'alderford' (the revisited protocol) have no 'map'; known",
     ),
     ("training.how_r18.validation.dataset", "joined", "'joined' has no images of its own; name its base"),
     ("training.how_r18.validation.dataset", "mine", "nothing on 'mine' can be scored: it names no `ground_truth`"),

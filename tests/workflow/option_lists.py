@@ -129,6 +129,8 @@ def write_inputs(folder: Path) -> None:
     torch.save(whole().state_dict(), folder / "w.pth")
     (folder / "deep").mkdir()
     Image.fromarray(random.integers(0, 4000, (48, 64), np.uint16)).save(folder / "deep/a.png")
+    lines = ("result,dataset,metric,kind,value,tolerance,source", "theirs,alderford,map_hard,paper,12.5,,test")
+    (folder / "figures.csv").write_text("\n".join(lines) + "\n")
     (folder / "more.yaml").write_text("models: {own: {mean: [0.1, 0.2, 0.3]}}\n")
     for seed, name in enumerate(("one.pth", "two.pth")):
         torch.manual_seed(seed)
@@ -290,6 +292,7 @@ ELSEWHERE = {
 TOLD = {
     "Column.label": "a heading",
     "DatasetBase.note": "shown beside results",
+    "Config.references": "where figures were read",
     "ReferenceResult.source": "where a figure was read",
     "Source.licence": "kept in the record of a download",
     "Source.note": "kept in the provenance",
@@ -324,6 +327,10 @@ _TWO = [{"dataset": name, "metric": "map_medium", "label": name} for name in ("a
 
 def _rows(**changes: Any) -> list[dict[str, Any]]:
     return [{"label": "ours", "method": "own_asmk", "reference_results": [{**_FIGURE, **changes}]}]
+
+
+def _referring(**changes: Any) -> list[dict[str, Any]]:
+    return [{"label": "ours", "method": "own_asmk", **changes}]
 
 
 # Key, where it stands, its value, what is made, the rule that runs again, what is another, and what lies under it.
@@ -368,6 +375,24 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         "ReferenceResult.tolerance",
         "tables.beside.rows",
         _rows(tolerance=101),
+        TABLE,
+        "build_table",
+        look.column("verdict"),
+        {},
+    ),
+    (
+        "TableRow.reference",
+        "tables.beside.rows",
+        _referring(reference="theirs"),
+        TABLE,
+        "build_table",
+        look.column("paper"),
+        {"catalog": ["figures.csv"], "references": {"test": "a test"}},
+    ),
+    (
+        "TableRow.tolerance",
+        "tables.beside.rows",
+        _referring(reference_results=[_FIGURE], tolerance=101),
         TABLE,
         "build_table",
         look.column("verdict"),

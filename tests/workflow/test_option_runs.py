@@ -211,3 +211,22 @@ def test_many_options_in_one_real_run(workplace, tmp_path):
         assert look.backend(shard) == "winograd"
         assert look.is_half(shard)
     assert min(look.idf(work / "results/indexes/asmk/both.statistics.h5")) >= 0
+
+
+@pytest.mark.parametrize("method", ["own", "own_asmk"])
+def test_the_length_of_a_ranking_is_that_of_the_protocol(base, method):
+    """Places are ranked as deep as recall needs; average precision needs all images, and a method may say otherwise."""
+    bench = base.copy(f"ranked-{method}")
+
+    def lengths(dataset, **overlay):
+        jobs = bench.jobs(
+            f"results/rankings/{method}/{dataset}.h5", overlay=overlay, anew=["search_flat", "search_index"]
+        )
+        params = [job.params for job in jobs if job.rule.name in ("search_flat", "search_index", "merge_rankings")]
+        assert len(params) >= 2
+        return {p["top_k"] if "top_k" in p.keys() else p["query"]["top_k"] for p in params}  # noqa: SIM118
+
+    assert lengths("streets_test") == {240}
+    assert lengths("alderford") == {None}
+    own = {"top_k": 7} if method == "own" else {"query": {"top_k": 7}}
+    assert lengths("streets_test", methods={method: own}) == {7}

@@ -167,7 +167,7 @@ def get_images_manifest(wildcards):
 
 def get_top_k(wildcards):
     """Length of a partial ranking: one more than wanted where images are left out of their own rankings."""
-    top_k = cfg.methods[wildcards.method].top_k
+    top_k = layout.ranked(wildcards.method, wildcards.dataset)
     return None if top_k is None else top_k + layout.asks_itself(wildcards.dataset)
 
 

@@ -107,7 +107,7 @@ rule merge_rankings:
         runtime=growing_minutes(30),
     params:
         code=MERGE_RANKINGS_VERSION,
-        top_k=lambda wildcards: cfg.methods[wildcards.method].top_k,
+        top_k=lambda wildcards: layout.ranked(wildcards.method, wildcards.dataset),
         asks_itself=lambda wildcards: layout.asks_itself(wildcards.dataset),
     message:
         "Merge the ranking of {wildcards.dataset} ({wildcards.method})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,6 +52,13 @@ def decisive(block: BaseModel, *without: Effect) -> dict[str, Any]:
         elif isinstance(value, BaseModel):
             values[name] = decisive(value, *without)
     return values
+
+
+def close_names(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name that leads nowhere: close names, or all that are known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"close names: {', '.join(close)}" if close else f"known: {', '.join(known) or 'none'}"
 
 
 def _parse_count(value: Any) -> Any:

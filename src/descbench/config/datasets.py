@@ -12,6 +12,9 @@ from descbench.config.base import NOTE, Below, Name, Names, Role, Several, Stric
 # Depths of recall@N, and those of the mean precision.
 RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
 KAPPAS = (1, 5, 10)
+# Images that place recognition ranks of each query: enough for recall@20 where a place has twelve views of which one
+# counts (Tokyo 24/7), and for recall@100 where every image is a place of its own.
+PLACES_RANKED = 240
 
 OnBadFile = Annotated[
     Literal["stop", "skip"],
@@ -78,6 +81,10 @@ class DatasetBase(Strict):
     def metrics(self) -> Metrics:
         """Keys that scores on this dataset have."""
         return Metrics()
+
+    def ranked(self) -> int | None:
+        """Images of each query that the protocol looks at; None = all, as average precision does."""
+        return None
 
 
 class RevisitopDataset(DatasetBase):
@@ -183,6 +190,10 @@ class PlaceDataset(DatasetBase):
         if len(self.conditions) > 2:
             suffixes.append("_" + "_".join(self.conditions[1:]))
         return Metrics(tuple(f"recall@{n}{suffix}" for suffix in suffixes for n in RECALL_DEPTHS), "place recognition")
+
+    def ranked(self) -> int:
+        """Enough for all depths of recall (:data:`PLACES_RANKED`)."""
+        return PLACES_RANKED
 
     @model_validator(mode="after")
     def _radii(self) -> PlaceDataset:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from descbench.config.base import Problem
+from descbench.config.base import Problem, close_names
 from descbench.config.datasets import (
     Dataset,
     DescriptorBagDataset,
@@ -41,7 +40,7 @@ def check_fits(config: Config) -> Iterator[Problem]:
     for name, table in config.tables.items():
         for number, column in enumerate(table.columns):
             path = ("tables", name, "columns", number)
-            yield from _metric((*path, "metric"), column.metric, column.dataset, _metrics(config, column.dataset))
+            yield from _metric((*path, "metric"), column.metric, column.dataset, scored_metrics(config, column.dataset))
 
 
 def _dataset(config: Config, name: str, dataset: Dataset) -> Iterator[Problem]:
@@ -135,7 +134,8 @@ def _dimensions(config: Config, path: Path, method: FlatMethod) -> Iterator[Prob
         yield path, f"{method.dim} is more than the {model.most_dimensions()} dimensions of {method.features!r}"
 
 
-def _metrics(config: Config, name: str) -> Metrics:
+def scored_metrics(config: Config, name: str) -> Metrics:
+    """What the scores on a dataset hold, those of its base where it has distractors."""
     dataset = config.datasets[name]
     base = dataset.base if isinstance(dataset, WithDistractorsDataset) else name
     return config.datasets[base].metrics()
@@ -147,6 +147,5 @@ def _metric(path: Path, metric: str, dataset: str, found: Metrics) -> Iterator[P
     if not found.names:
         yield path, f"nothing on {dataset!r} can be scored: {found.why}"
         return
-    close = difflib.get_close_matches(metric, found.names, n=3)
-    hint = f"close names: {', '.join(close)}" if close else f"there are {', '.join(found.names)}"
+    hint = close_names(metric, found.names)
     yield path, f"scores on {dataset!r} ({found.why}) have no {metric!r}; {hint}"

@@ -10,19 +10,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from descbench.config.base import Problem
+from descbench.config.derive import derive_features
 from descbench.config.explain import explain, is_index
 from descbench.config.fits import check_fits
 from descbench.config.models import Config
+from descbench.config.published import SUFFIX as FIGURES_SUFFIX
+from descbench.config.published import check_figures, check_rows, read_published, with_figures
 from descbench.config.references import check_references
 from descbench.config.yaml_files import read_yaml
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, refusal
 
 Layer = tuple[str, Mapping[str, Any]]
 _COMMAND_LINE = "--config (command line)"
 
 
 def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), home: str | Path = ".") -> Config:
-    """Merge the catalogue files under ``values``, validate everything, and resolve every name.
+    """Merge the catalogue files under ``values``, derive what they leave out, validate everything, resolve every name.
 
     Args:
         values: the merged mapping that Snakemake hands over (config files, then ``--config``).
@@ -36,22 +39,26 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     # Read again before anything else: what Snakemake read may hold more than can be walked through.
     written: list[Layer] = [(str(path), read_yaml(path)) for path in files]
     written.append((_COMMAND_LINE, values))
-    layers = [(str(path), read_yaml(path)) for path in _catalog(values, written, Path(home))] + written
+    catalog = _catalog(values, written, Path(home))
+    layers = [(str(path), read_yaml(path)) for path in catalog if path.suffix != FIGURES_SUFFIX] + written
+    published = read_published(path for path in catalog if path.suffix == FIGURES_SUFFIX)
     merged: dict[str, Any] = {}
     for _, content in (*layers[: len(layers) - len(written)], ("", values)):
         _overlay(merged, content)
     problems = list(_not_finite(merged))
     if problems:
         raise _refusal(problems, layers)
+    problems = derive_features(merged)
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems = [explain(detail, merged) for detail in error.errors()]
+        problems += [explain(detail, merged) for detail in error.errors()]
         raise _refusal(problems, layers) from None
-    problems = list(check_references(config)) or list(check_fits(config))
-    if problems:
-        raise _refusal(problems, layers)
-    return config
+    problems = [*check_references(config), *check_rows(config, published)] or list(check_fits(config))
+    figures = list(check_figures(config, published))
+    if problems or figures:
+        raise _refusal(problems, layers, figures)
+    return with_figures(config, published)
 
 
 def _catalog(values: Mapping[str, Any], layers: Sequence[Layer], home: Path) -> list[Path]:
@@ -99,9 +106,9 @@ def _copied(value: Any) -> Any:
     return {key: _copied(item) for key, item in value.items()}
 
 
-def _refusal(problems: Sequence[Problem], layers: Sequence[Layer]) -> ConfigError:
+def _refusal(problems: Sequence[Problem], layers: Sequence[Layer], more: Sequence[str] = ()) -> ConfigError:
     lines = [f"{_origin(path, layers)}: {'.'.join(map(str, path))}: {message}" for path, message in problems]
-    return ConfigError("\n".join(["The configuration is refused:", *(f"  {line}" for line in lines)]))
+    return refusal([*lines, *more])
 
 
 def _origin(path: Sequence[Any], layers: Sequence[Layer]) -> str:

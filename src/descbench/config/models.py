@@ -7,9 +7,9 @@ these classes (``python -m descbench.config.schemas``) and a test fails when the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from descbench.config.base import (
     HOW_SCALES,
@@ -28,12 +28,28 @@ from descbench.config.base import (
     WorkflowPath,
 )
 from descbench.config.datasets import Dataset
+from descbench.config.examples import EXAMPLES
 from descbench.config.networks import Model
-from descbench.config.search import IdfSettings, IndexSettings, QuerySettings
+from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
 from descbench.config.sources import Source
 from descbench.config.training import Training
 
 Backend = Literal["torch", "winograd", "onnxruntime", "openvino"]
+
+
+def _derived(*keys: str) -> ConfigDict:
+    """Keys that files may leave out, because :mod:`descbench.config.derive` knows them: not required by the schema."""
+
+    def leave_out(schema: dict[str, Any]) -> None:
+        schema["required"] = [key for key in schema["required"] if key not in keys]
+
+    return ConfigDict(json_schema_extra=leave_out)
+
+
+def _any_of(schema: dict[str, Any]) -> None:
+    """A block that leaves out its kind fits more than one of them, which ``oneOf`` would refuse."""
+    schema.pop("discriminator")
+    schema["anyOf"] = schema.pop("oneOf")
 
 
 # --- features ----------------------------------------------------------------------------------
@@ -42,8 +58,10 @@ Backend = Literal["torch", "winograd", "onnxruntime", "openvino"]
 class LocalFeatures(Strict):
     """Local features of an image pyramid, strongest first."""
 
-    kind: Literal["local"]
-    model: Name = Field(description="Model of the catalogue.")
+    model_config = _derived("kind", "model")
+
+    kind: Literal["local"] = Field(description="Left out: that of the model.")
+    model: Name = Field(description="Model of the catalogue; left out: the one that has the block's name.")
     image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
     scales: Scales = Field(HOW_SCALES, description="Pyramid, in the order of evaluation.")
     max_features: Several = Field(1000, description="Strongest features kept per image; methods read a prefix.")
@@ -61,13 +79,19 @@ class LocalFeatures(Strict):
 class GlobalFeatures(Strict):
     """One descriptor per image."""
 
-    kind: Literal["global"]
-    model: Name = Field(description="Model of the catalogue.")
-    image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
+    model_config = _derived("kind", "model")
+
+    kind: Literal["global"] = Field(description="Left out: that of the model.")
+    model: Name = Field(description="Model of the catalogue; left out: the one that has the block's name.")
+    image_size: ImageSize = Field(
+        1024, description="Longer side in pixels that images are reduced to; 640 for architecture netvlad."
+    )
     resize: tuple[ImageSize, ImageSize] | None = Field(
         None, description="Height and width that every image is brought to, whatever its shape, instead of image_size."
     )
-    scales: Scales = Field((1.0,), description="Pyramid.")
+    scales: Scales = Field(
+        (1.0,), description="Pyramid; for architecture gem, that of its whitening (docs/protocols/gem.md, Multi-scale)."
+    )
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
     truncated_images: Literal["refuse", "read"] = Field(
@@ -88,7 +112,9 @@ class ReleasedFeatures(Strict):
     )
 
 
-Features = Annotated[LocalFeatures | GlobalFeatures | ReleasedFeatures, Field(discriminator="kind")]
+Features = Annotated[
+    LocalFeatures | GlobalFeatures | ReleasedFeatures, Field(discriminator="kind", json_schema_extra=_any_of)
+]
 
 
 # --- methods -----------------------------------------------------------------------------------
@@ -97,7 +123,12 @@ Features = Annotated[LocalFeatures | GlobalFeatures | ReleasedFeatures, Field(di
 class Codebook(Strict):
     """k-means codebook: which descriptors it is learned from, and how many words."""
 
-    features: Name = Field(description="Features block of the training descriptors.")
+    model_config = _derived("features")
+
+    features: Name = Field(
+        description="Features block of the training descriptors; left out: the method's own local features at scale 1, "
+        "which are called `<features>_single`."
+    )
     dataset: Name = Field(description="Dataset of the training images.")
     role: Role = Field("train", description="Role of the training images.")
     images: Several | None = Field(20000, description="First images of the list that are used; null = all.")
@@ -111,13 +142,20 @@ class Codebook(Strict):
     )
 
 
+USED_FEATURES = (
+    "Features block, or a model, whose features then have their defaults; left out: the one of the method's own name."
+)
+
+
 class AsmkMethod(Strict):
     """ASMK search over local features."""
 
     family: ClassVar[str] = "retrieval"
     needs_codebook: ClassVar[bool] = True
+    model_config = _derived("features")
+
     search: Literal["asmk"]
-    features: Name = Field(description="Features block.")
+    features: Name = Field(description=USED_FEATURES)
     n: Several = Field(1000, description="Strongest features used per image; at most the block's max_features.")
     codebook: Codebook
     index: IndexSettings = IndexSettings()
@@ -126,7 +164,7 @@ class AsmkMethod(Strict):
 
     @property
     def top_k(self) -> int | None:
-        """Length of the ranking; None = all images."""
+        """Length of the ranking; None = what the dataset's protocol needs."""
         return self.query.top_k
 
     @model_validator(mode="after")
@@ -145,9 +183,11 @@ class FlatMethod(Strict):
 
     family: ClassVar[str] = "retrieval"
     needs_codebook: ClassVar[bool] = False
+    model_config = _derived("features")
+
     search: Literal["inner_product", "euclidean"]
-    features: Name = Field(description="Features block of kind `global`.")
-    top_k: Several | None = Field(None, description="Length of the ranking; null = all images.")
+    features: Name = Field(description=USED_FEATURES)
+    top_k: Several | None = Field(None, description=RANKING_LENGTH)
     dim: Several | None = Field(
         None, description="First dimensions of the descriptors that are used, normalised again; null = all."
     )
@@ -164,8 +204,8 @@ class ReferenceResult(Strict):
 
     dataset: Name
     metric: Label
-    paper: float | None = Field(None, description="ReferenceResult printed in the paper.")
-    released: float | None = Field(None, description="ReferenceResult stated by the authors for the released weights.")
+    paper: float | None = Field(None, description="Figure printed in the paper.")
+    released: float | None = Field(None, description="Figure stated by the authors for the released weights.")
     source: Label = Field(description="Where the figure was read.")
     tolerance: float | None = Field(None, ge=0, description="Largest difference called a match; null = the table's.")
 
@@ -175,7 +215,16 @@ class TableRow(Strict):
 
     label: Label = Field(description="Name of the row as the paper writes it.")
     method: Name
-    reference_results: tuple[ReferenceResult, ...] = ()
+    reference: Name | None = Field(
+        None, description="Result whose published figures stand beside ours (column `result` of references.csv)."
+    )
+    reference_results: tuple[ReferenceResult, ...] = Field(
+        (),
+        description="Published figures that are in no such file; in their cells they go before those of `reference`.",
+    )
+    tolerance: float | None = Field(
+        None, ge=0, description="Largest difference called a match in this row; null = that of each figure."
+    )
 
 
 class Column(Strict):
@@ -250,7 +299,10 @@ class Config(Strict):
 
     data_dir: WorkflowPath = Field(Path("data"), description="Downloads and datasets.")
     results_dir: WorkflowPath = Field(Path("results"), description="All that is computed.")
-    catalog: tuple[UserPath, ...] = Field((), description="Catalogue files, later ones overlay earlier ones.")
+    catalog: tuple[UserPath, ...] = Field(
+        (),
+        description="Catalogue files, later ones overlay earlier ones; published figures are files with suffix .csv.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto = CUDA when present.")
     backend: Backend = Field(
         "torch",
@@ -269,11 +321,28 @@ class Config(Strict):
     mirrors: dict[Label, Label] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")
     keep_raw: bool = Field(True, description="Keep archives after unpacking.")
     pairs_top_k: Several = Field(50, description="Pairs of each query in a pairs file.")
-    toytown: Toytown = Field(Toytown(), description="The drawn town.")
-    sources: dict[Name, Source] = Field({}, description="Files on the internet, by file name.")
-    datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.")
-    models: dict[Name, Model] = Field({}, description="Networks by name.")
-    training: dict[Name, Training] = Field({}, description="How networks are trained, by name.")
-    features: dict[Name, Features] = Field({}, description="What is extracted once, by name.")
-    methods: dict[Name, Method] = Field({}, description="What is searched how, by name: a row of a table.")
-    tables: dict[Name, Table] = Field({}, description="Tables by name.")
+    toytown: Toytown = Field(
+        Toytown(), description="The town that `generator: toytown` draws.", examples=[EXAMPLES["toytown"]]
+    )
+    sources: dict[Name, Source] = Field(
+        {}, description="Files on the internet, by file name.", examples=[EXAMPLES["sources"]]
+    )
+    datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.", examples=[EXAMPLES["datasets"]])
+    models: dict[Name, Model] = Field({}, description="Networks by name.", examples=[EXAMPLES["models"]])
+    training: dict[Name, Training] = Field(
+        {}, description="How networks are trained, by name.", examples=[EXAMPLES["training"]]
+    )
+    features: dict[Name, Features] = Field(
+        {},
+        description="What is extracted once, by name; a model's features need no block where its defaults do.",
+        examples=[EXAMPLES["features"]],
+    )
+    methods: dict[Name, Method] = Field(
+        {}, description="What is searched how, by name: a row of a table.", examples=[EXAMPLES["methods"]]
+    )
+    tables: dict[Name, Table] = Field({}, description="Tables by name.", examples=[EXAMPLES["tables"]])
+    references: dict[Name, Label] = Field(
+        {},
+        description="Where published figures were read, by the key that column `source` of references.csv names.",
+        examples=[EXAMPLES["references"]],
+    )

@@ -125,11 +125,32 @@ Weights = Annotated[
 ]
 
 
+class ModelBase(Strict):
+    """What all networks answer: how their features are extracted where a block does not say otherwise."""
+
+    def default_features(self) -> dict[str, Any]:
+        """Kind and settings of a features block, as they stand in YAML; others have the block's own defaults."""
+        return {}
+
+
+class LocalModel(ModelBase):
+    """A network of local features."""
+
+    def default_features(self) -> dict[str, Any]:
+        """Those of HOW, which FIRe shares (docs/protocols/how.md, Image pyramid)."""
+        return {"kind": "local"}
+
+
 _RESNETS = {"resnet18": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
 _CHANNELS = {**_RESNETS, "vgg16": 512, "alexnet": 256}
+_GEM_SCALES = {
+    "none": [1.0],
+    "learned": [1.0, 0.7071067811865476, 0.5],
+    "network": [1.0, 1.4142135623730951, 0.7071067811865476],
+}
 
 
-class HowModel(Strict):
+class HowModel(LocalModel):
     """HOW network: ResNet, attention by feature norm, smoothing, 1x1 reduction."""
 
     architecture: Literal["how"]
@@ -147,7 +168,7 @@ class HowModel(Strict):
         return self
 
 
-class FireModel(Strict):
+class FireModel(LocalModel):
     """FIRe network: ResNet, super-features by a transformer (LIT), 1x1 reduction."""
 
     architecture: Literal["fire"]
@@ -165,7 +186,7 @@ class FireModel(Strict):
         return self
 
 
-class GemModel(Strict):
+class GemModel(ModelBase):
     """Generalised-mean pooling global descriptor (cirtorch networks)."""
 
     architecture: Literal["gem"]
@@ -185,12 +206,16 @@ class GemModel(Strict):
             raise ValueError("whitening `learned` is in published checkpoints (weights of source official) only")
         return self
 
+    def default_features(self) -> dict[str, Any]:
+        """Scales of the toolbox's own evaluation, by the kind of whitening."""
+        return {"kind": "global", "scales": _GEM_SCALES[self.whitening]}
+
     def most_dimensions(self) -> int:
         """Dimensions of a descriptor, or more than it has."""
         return _CHANNELS[self.backbone]
 
 
-class NetVladModel(Strict):
+class NetVladModel(ModelBase):
     """NetVLAD: a convolutional part cut before its last ReLU and pooling, and one pooled descriptor."""
 
     architecture: Literal["netvlad"]
@@ -216,6 +241,10 @@ class NetVladModel(Strict):
         if isinstance(weights, ClusteredWeights) and weights.images * weights.descriptors < self.clusters:
             raise ValueError(f"{self.clusters} clusters need at least as many descriptors (images x descriptors)")
         return self
+
+    def default_features(self) -> dict[str, Any]:
+        """Pictures of Pittsburgh have 640 x 480 pixels and stay as they are."""
+        return {"kind": "global", "image_size": 640}
 
     def _pooled(self) -> int:
         return _CHANNELS[self.backbone] * (self.clusters if self.pooling == "netvlad" else 1)
@@ -262,7 +291,7 @@ def _plain_values(value: Any) -> Any:
 Positive = Annotated[float, Field(gt=0)]
 
 
-class CustomModel(Strict):
+class CustomModel(ModelBase):
     """A network of your own, from any function that gives a torch module."""
 
     architecture: Literal["custom"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from descbench.config.base import Problem
+from descbench.config.base import Problem, close_names
 from descbench.config.datasets import WithDistractorsDataset
 from descbench.config.models import AsmkMethod, Config, GlobalFeatures, LocalFeatures, ReleasedFeatures
 from descbench.config.networks import (
@@ -44,9 +43,7 @@ def _site(config: Config) -> Iterator[Problem]:
 def _missing(path: tuple[Any, ...], name: str, section: str, known: Mapping[str, Any]) -> Iterator[Problem]:
     if name in known:
         return
-    close = difflib.get_close_matches(name, list(known), n=3)
-    hint = f"; close names: {', '.join(close)}" if close else f"; known: {', '.join(sorted(known)) or 'none'}"
-    yield path, f"there is no {name!r} in section `{section}`{hint}"
+    yield path, f"there is no {name!r} in section `{section}`; {close_names(name, known)}"
 
 
 def _datasets(config: Config) -> Iterator[Problem]:
@@ -147,7 +144,7 @@ def _features(config: Config) -> Iterator[Problem]:
 def _methods(config: Config) -> Iterator[Problem]:
     for name, method in config.methods.items():
         path = ("methods", name)
-        yield from _missing((*path, "features"), method.features, "features", config.features)
+        yield from _missing_features(config, (*path, "features"), method.features)
         features = config.features.get(method.features)
         if isinstance(method, AsmkMethod):
             yield from _asmk(config, path, method, features)
@@ -155,9 +152,17 @@ def _methods(config: Config) -> Iterator[Problem]:
             yield (*path, "features"), f"{method.search} needs features of kind global, {method.features!r} are not"
 
 
+def _missing_features(config: Config, path: tuple[Any, ...], name: str) -> Iterator[Problem]:
+    """Features of a model need no block, but for those of a custom one, which may be local or global."""
+    if name in config.models and name not in config.features:
+        yield path, f"model {name!r} does not say what features it has; write `features: {{{name}: {{kind: ...}}}}`"
+    else:
+        yield from _missing(path, name, "features", config.features)
+
+
 def _asmk(config: Config, path: tuple[Any, ...], method: AsmkMethod, features: Any) -> Iterator[Problem]:
     codebook = method.codebook
-    yield from _missing((*path, "codebook", "features"), codebook.features, "features", config.features)
+    yield from _missing_features(config, (*path, "codebook", "features"), codebook.features)
     yield from _missing((*path, "codebook", "dataset"), codebook.dataset, "datasets", config.datasets)
     training = config.features.get(codebook.features)
     for where, block in (((*path, "features"), features), ((*path, "codebook", "features"), training)):
@@ -200,5 +205,5 @@ def _tables(config: Config) -> Iterator[Problem]:
                         (*path, "reference_results", index),
                         f"{figure.metric} of {figure.dataset} is no column of this table",
                     )
-            if row.reference_results and table.synthetic:
-                yield (*path, "reference_results"), "a table of drawn images has no published figures"
+            if table.synthetic and (row.reference_results or row.reference):
+                yield path, "a table of drawn images has no published figures"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.models import Config
+from descbench.config.published import PublishedFigure
 from descbench.config.reference import reference_page
 from descbench.io.atomic import write_json, write_text
 
@@ -21,10 +22,15 @@ def config_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+def figures_schema() -> dict[str, Any]:
+    """JSON schema of a line of references.csv."""
+    return PublishedFigure.model_json_schema()
+
+
 def write_schemas(folder: Path) -> None:
     """Write ``schemas/`` and ``README.md`` below the configuration's folder."""
     write_json(folder / "schemas" / SCHEMA_FILE, config_schema())
-    write_text(folder / REFERENCE_FILE, reference_page(config_schema()))
+    write_text(folder / REFERENCE_FILE, reference_page(config_schema(), figures_schema()))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,12 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from descbench.config.base import Several, Strict
+from descbench.config.datasets import PLACES_RANKED
+
+RANKING_LENGTH = (
+    f"Length of the ranking; null = what the dataset's protocol needs: {PLACES_RANKED} images for places, all images "
+    "otherwise."
+)
 
 
 class IndexSettings(Strict):
@@ -30,7 +36,7 @@ class QuerySettings(Strict):
     multiple_assignment: Several = Field(5, description="Words per query descriptor.")
     similarity_threshold: float = Field(0.0, ge=-1, le=1, description="Entries below it do not vote (inclusive).")
     alpha: float = Field(3.0, ge=0, le=100, description="Power of the similarity.")
-    top_k: Several | None = Field(None, description="Length of the ranking; null = all images.")
+    top_k: Several | None = Field(None, description=RANKING_LENGTH)
 
     @model_validator(mode="after")
     def _real_votes(self) -> QuerySettings:

@@ -35,7 +35,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             or tagged, or names a key twice; with the line.
     """
     path = Path(path)
-    text = _read_text(path)
+    text = read_text(path)
     try:
         _check_depth(text, path)
         loader = _Loader(text)
@@ -59,7 +59,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a configuration file, of bounded size.
+
+    Raises:
+        ConfigError: the file is absent, unreadable, too large, or no UTF-8; with the line.
+    """
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; name a configuration file in it.")

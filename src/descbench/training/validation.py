@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from descbench.config.datasets import PLACES_RANKED
 from descbench.config.models import AsmkMethod, Codebook, Features, FlatMethod, GlobalFeatures, LocalFeatures, Method
 from descbench.config.networks import Model
 from descbench.config.training import Validation
@@ -23,8 +24,6 @@ from descbench.retrieval.run_search import run_search
 
 # Stands where a digest or the name of a model is wanted: nothing outlives a validation that could be mixed up.
 _NO_NAME = "validation"
-# Enough for 20 places of 12 views each.
-_PLACES = 240
 
 
 @dataclass(frozen=True)
@@ -141,5 +140,5 @@ class PlaceValidator(Validator):
             self.extract(checkpoint, features, self.images, role, folder / f"{role}.h5")
             for role in ("database", "query")
         )
-        method = FlatMethod(search="euclidean", features=_NO_NAME, top_k=_PLACES)
+        method = FlatMethod(search="euclidean", features=_NO_NAME, top_k=PLACES_RANKED)
         self.search(method, queries, database, folder, ranking)
