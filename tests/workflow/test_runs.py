@@ -337,7 +337,7 @@ def test_pairs_of_kapture_folders(finished, workplace, project):
 
 NETVLAD = {
     "models": {
-        "drawn": {"architecture": "netvlad", "backbone": "alexnet", "clusters": 4, "weights": {"source": "random"}},
+        "random": {"architecture": "netvlad", "backbone": "alexnet", "clusters": 4, "weights": {"source": "random"}},
         "clustered": {
             "architecture": "netvlad",
             "backbone": "alexnet",
