@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from descbench.config.examples import EXAMPLES, FIGURES
 from descbench.config.load import load_config, load_config_files, read_yaml
@@ -240,3 +241,13 @@ def test_the_schema_takes_blocks_that_leave_out_what_is_derived():
     assert required == {"LocalFeatures": [], "FlatMethod": ["search"], "Codebook": ["dataset"]}
     (features,) = config_schema()["properties"]["features"]["patternProperties"].values()
     assert "oneOf" not in features
+
+
+def test_editors_are_content_with_the_files_of_the_project(project):
+    validator = Draft202012Validator(json.loads((project / "config/schemas" / SCHEMA_FILE).read_text()))
+    files = [*(project / "config").glob("**/*.yaml"), project / "examples/custom_network/config.yaml"]
+    assert len(files) >= 8
+    wrong = [f"{path}: {error.message}" for path in files for error in validator.iter_errors(read_yaml(path))]
+    assert wrong == []
+    assert not validator.is_valid({"features": {"how_r18": {"image_sise": 3}}})
+    assert validator.is_valid(EXAMPLES)

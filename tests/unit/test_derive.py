@@ -95,6 +95,11 @@ def test_a_block_of_another_name_names_its_model():
     assert load({"m": {**FLAT, "features": "f"}}, {"f": whole}).features["f"].image_size == 320
 
 
+def test_local_networks_have_global_features_too():
+    block = load({"how": FLAT}, {"how": {"kind": "global"}}).features["how"]
+    assert (block.kind, block.model, block.scales) == ("global", "how", (1.0,))
+
+
 def test_a_shape_of_all_images_leaves_the_image_size_alone():
     assert load({"netvlad": FLAT}, {"netvlad": {"resize": [480, 640]}}).features["netvlad"].image_size == 1024
 
@@ -153,6 +158,12 @@ def test_released_features_name_those_of_the_codebook():
 def test_a_model_of_the_derived_name_is_not_taken_for_it():
     models = {**MODELS, "how_single": MODELS["how"]}
     assert "methods.how.codebook.features: this key is required" in refusal({"how": ASMK}, models=models)
+
+
+def test_more_features_than_the_default_are_asked_for():
+    expected = "methods.how.n: 2000 is more than the 1000 features an image that were extracted; raise `max_features`"
+    assert expected in refusal({"how": {**ASMK, "n": 2000}})
+    assert load({"how": {**ASMK, "n": 2000}}, {"how": {"max_features": 2000}}).methods["how"].n == 2000
 
 
 def test_names_that_lead_nowhere():

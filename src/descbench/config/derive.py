@@ -114,8 +114,6 @@ class _Derived:
         if model is None or given.get("kind") == "released":
             return given
         defaults = model.default_features()
-        if given.get("kind", defaults.get("kind")) != defaults.get("kind"):
-            defaults = {}
         if given.get("resize") is not None:
             defaults.pop("image_size", None)  # it decides nothing then
         return {**defaults, "model": used, **given}

@@ -40,7 +40,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "search": "asmk",
             "features": "how_r18_mine",
             "n": 500,
-            "codebook": {"dataset": "pictures", "size": "4k"},
+            "codebook": {"dataset": "pictures", "size": 4096},
         },
         "netvlad_random": {"search": "euclidean"},
     },

@@ -173,7 +173,8 @@ def _asmk(config: Config, path: tuple[Any, ...], method: AsmkMethod, features: A
         ((*path, "codebook", "n"), training, codebook.n or method.n),
     ):
         if isinstance(block, LocalFeatures) and n > block.max_features:
-            yield where, f"{n} is more than the {block.max_features} features an image that were extracted"
+            extracted = f"the {block.max_features} features an image that were extracted"
+            yield where, f"{n} is more than {extracted}; raise `max_features`"
     if isinstance(features, LocalFeatures) and isinstance(training, LocalFeatures) and features.model != training.model:
         yield (
             (*path, "codebook", "features"),
