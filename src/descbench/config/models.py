@@ -90,7 +90,7 @@ class GlobalFeatures(Strict):
         None, description="Height and width that every image is brought to, whatever its shape, instead of image_size."
     )
     scales: Scales = Field(
-        (1.0,), description="Pyramid; for architecture gem, that of its whitening (docs/protocols/gem.md, Multi-scale)."
+        (1.0,), description="Pyramid; for architecture gem, that of its whitening (docs/protocols/gem.md, Options)."
     )
     dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
