@@ -12,7 +12,7 @@ from pathlib import Path
 
 from descbench.config.datasets import KaptureDataset
 from descbench.config.load import load_config_files
-from descbench.config.models import Config, ReleasedFeatures
+from descbench.config.models import Config
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.datasets.own import with_contents
@@ -152,7 +152,7 @@ class _Extraction:
     def run(self, name: str, folder: Path) -> tuple[Path, list[Path]]:
         """Manifest and feature shards of a folder; shards that are there and fit are not made again."""
         block = self.config.features[self.features]
-        if isinstance(block, ReleasedFeatures):
+        if block.extracted_by is None:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
         checkpoint = _made(Path(self.layout.checkpoint(block.model)))
         dataset = KaptureDataset(format="kapture", folder=folder)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from descbench.config.datasets import DatasetBase, DescriptorBagDataset
+from descbench.config.datasets import DatasetBase
 from descbench.config.models import Config
-from descbench.config.networks import CustomWeights, ImagenetWeights, OfficialWeights, TrainedWeights
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.errors import ConfigError, DataError
@@ -174,7 +173,7 @@ class Layout(RawFiles):
         if count is None:
             return [Shard("00000", 0, None)]
         block = self._get("datasets", self.base_dataset(dataset))
-        size = count if isinstance(block, DescriptorBagDataset) else block.shard_size or self.config.shard_size
+        size = count if block.IS_BAG else block.shard_size or self.config.shard_size
         starts = range(0, min(count, images or count), max(size, 1))
         return [Shard(f"{i:05d}", start, min(start + size, count)) for i, start in enumerate(starts)]
 
@@ -194,17 +193,16 @@ class Layout(RawFiles):
     def weights_file(self, model: str) -> list[str]:
         """Raw weights a checkpoint is converted from; none for weights that are drawn."""
         weights = self._get("models", model).weights
-        if isinstance(weights, CustomWeights):
-            return [] if weights.file is None else [weights.file.as_posix()]
-        if not isinstance(weights, OfficialWeights | ImagenetWeights):
-            return []
-        copy = self._get("sources", weights.file).local_copy
-        # The user's own folder of a run (pytorch-NetVlad) is read where it is.
-        return [copy.as_posix() if copy is not None and copy.is_dir() else self.raw(weights.file)]
+        files = [path.as_posix() for path in weights.own_files]
+        for source in weights.named_sources:
+            copy = self._get("sources", source).local_copy
+            # The user's own folder of a run (pytorch-NetVlad) is read where it is.
+            files.append(copy.as_posix() if copy is not None and copy.is_dir() else self.raw(source))
+        return files
 
     def start_checkpoint(self, model: str) -> str:
         """Checkpoint that a whitened, clustered or trained model starts from."""
-        return self.checkpoint(self._get("models", model).weights.start)
+        return self.checkpoint(self._get("models", model).weights.starts_from)
 
     def clusters(self, model: str) -> str:
         """Drawn local descriptors and their clusters, from which the layer of a model is set."""
@@ -256,9 +254,8 @@ class Layout(RawFiles):
     def codebook_n(self, method: str) -> int | None:
         """Strongest descriptors an image that a codebook is learned from; None (all) for a bag of descriptors."""
         block = self._get("methods", method)
-        if isinstance(self._get("datasets", block.codebook.dataset), DescriptorBagDataset):
-            return block.codebook.n
-        return block.codebook.n or block.n
+        is_bag = self._get("datasets", block.codebook.dataset).IS_BAG
+        return block.codebook.n if is_bag else block.codebook.n or block.n
 
     def index_shard(self, method: str, dataset: str, shard: str) -> str:
         """One shard of an inverted file."""
@@ -380,7 +377,7 @@ class Layout(RawFiles):
         methods = {method for table in self.config.tables for method, _ in self.table_cells(table)}
         features = [self._get("methods", method).features for method in sorted(methods)]
         models = {model for name in features for model in self._models_behind(name)}
-        return sorted(models & set(self.models_from(TrainedWeights)))
+        return sorted(models & set(self.models_from("train")))
 
     def source_records(self, method: str, dataset: str) -> dict[str, dict[str, Any]]:
         """For every source behind a score: its note, and the records its downloads left behind."""

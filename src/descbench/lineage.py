@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from descbench.config.base import ENDING, SPEED, decisive
-from descbench.config.datasets import WithDistractorsDataset
-from descbench.config.models import AsmkMethod, Config, ReleasedFeatures
-from descbench.config.networks import CustomModel, OfficialWeights, TrainedWeights, WeightsFromImages
+from descbench.config.models import Config
 from descbench.config.training import Training
 from descbench.custom_modules import find_module
 from descbench.errors import ConfigError
@@ -25,13 +23,11 @@ class Lineage:
 
     def base_dataset(self, name: str) -> str:
         """The dataset that holds the images and queries: itself, but for ``with_distractors``."""
-        dataset = self._get("datasets", name)
-        return dataset.base if isinstance(dataset, WithDistractorsDataset) else name
+        return self._get("datasets", name).base_of(name)
 
     def searched_datasets(self, name: str) -> list[str]:
         """Datasets whose database images are searched, distractors first."""
-        dataset = self._get("datasets", name)
-        return [dataset.distractors, dataset.base] if isinstance(dataset, WithDistractorsDataset) else [name]
+        return list(self._get("datasets", name).searched_as(name))
 
     def ranked(self, method: str, dataset: str) -> int | None:
         """Length of a method's rankings of a dataset: its own, or what the protocol needs; None = all images."""
@@ -41,7 +37,7 @@ class Lineage:
 
     def ancestry(self, model: str) -> list[str]:
         """The model, the one its weights start from, and so on to published or random weights."""
-        start = getattr(self._get("models", model).weights, "start", None)
+        start = self._get("models", model).weights.starts_from
         return [model, *(self.ancestry(start) if start else [])]
 
     def training_block(self, model: str) -> Training:
@@ -51,16 +47,14 @@ class Lineage:
     def training_datasets(self, model: str) -> list[str]:
         """Datasets that a model's weights were made from here: none, of a whitening or clusters, or of training."""
         weights = self._get("models", model).weights
-        if isinstance(weights, WeightsFromImages):
-            return [weights.dataset]
-        if isinstance(weights, TrainedWeights):
-            block = self.training_block(model)
-            return [block.dataset, *([block.validation.dataset] if block.validation else [])]
-        return []
+        return [
+            *weights.learned_from,
+            *(self._get("training", weights.trained_by).datasets if weights.trained_by else ()),
+        ]
 
-    def models_from(self, *kinds: type) -> list[str]:
-        """Names of the models whose weights are of a kind."""
-        return [name for name, model in self.config.models.items() if isinstance(model.weights, kinds)]
+    def models_from(self, *sources: str) -> list[str]:
+        """Names of the models whose weights have one of these values of ``source``."""
+        return [name for name, model in self.config.models.items() if model.weights.source in sources]
 
     # --- results ---
 
@@ -71,13 +65,14 @@ class Lineage:
         the checkpoint a newer one.
         """
         block = self._get("features", name)
-        if isinstance(block, ReleasedFeatures):
+        if block.extracted_by is None:
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
-        models = [self._get("models", name) for name in self.ancestry(block.model)]
-        trainings = [self._get("training", m.weights.training) for m in models if isinstance(m.weights, TrainedWeights)]
-        seed = None if isinstance(models[-1].weights, OfficialWeights) else self.config.seed
+        names = self.ancestry(block.extracted_by)
+        models = [self._get("models", name) for name in names]
+        trainings = [self._get("training", m.weights.trained_by) for m in models if m.weights.trained_by]
+        seed = self.config.seed if models[-1].weights.seeded else None
         blocks = [decisive(part, SPEED, ENDING) for part in (block, *models, *trainings)]
-        own = [digest for name in self.ancestry(block.model) for digest in self.own_files(name).values()]
+        own = [digest for name in names for digest in self.own_files(name).values()]
         return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
 
     def own_files(self, model: str) -> dict[str, str]:
@@ -86,45 +81,36 @@ class Lineage:
         A file that is not there is left out; the job that reads it names it.
         """
         block = self._get("models", model)
-        code = (find_module(block.factory),) if isinstance(block, CustomModel) else ()
+        code = (find_module(block.own_code),) if block.own_code else ()
         files = [path for path in (*code, *block.weights.own_files) if path.is_file()]
         return {path.as_posix(): sha256_file(path) for path in files}
 
     def own_files_behind(self, method: str) -> dict[str, str]:
         """SHA-256 of the user's own files that the networks behind a method are made of."""
-        block = self._get("methods", method)
-        features = [block.features, *([block.codebook.features] if isinstance(block, AsmkMethod) else [])]
+        features = self._get("methods", method).all_features
         models = dict.fromkeys(model for name in features for model in self._models_behind(name))
         return {path: digest for model in models for path, digest in self.own_files(model).items()}
 
     def sources_behind(self, method: str, dataset: str) -> list[str]:
         """Names of all sources that the scores of a method on a dataset rest on."""
         block = self._get("methods", method)
-        datasets = list(self.searched_datasets(dataset))
-        features = [block.features]
-        if isinstance(block, AsmkMethod):
-            datasets.append(block.codebook.dataset)
-            features.append(block.codebook.features)
+        datasets = [*self.searched_datasets(dataset), *block.learned_from]
         names: list[str] = [s for d in datasets for s in self._get("datasets", d).sources]
-        for feature in features:
+        for feature in block.all_features:
             names += self._feature_sources(feature, datasets)
         return list(dict.fromkeys(names))
 
     def blocks_behind(self, method: str, dataset: str) -> dict[str, Any]:
         """The blocks of configuration that the scores of a method on a dataset rest on."""
         block = self._get("methods", method)
-        features = [block.features]
-        datasets = [dataset, *self.searched_datasets(dataset)]
-        if isinstance(block, AsmkMethod):
-            features.append(block.codebook.features)
-            datasets.append(block.codebook.dataset)
-        models = [m for f in features for m in self._models_behind(f)]
+        datasets = [dataset, *self.searched_datasets(dataset), *block.learned_from]
+        models = [m for f in block.all_features for m in self._models_behind(f)]
         datasets += [d for m in models for d in self.training_datasets(m)]
         weights = [self._get("models", m).weights for m in models]
-        trainings = [w.training for w in weights if isinstance(w, TrainedWeights)]
+        trainings = [w.trained_by for w in weights if w.trained_by]
         wanted = {
             "methods": [method],
-            "features": features,
+            "features": block.all_features,
             "models": models,
             "training": trainings,
             "datasets": datasets,
@@ -136,8 +122,8 @@ class Lineage:
 
     def _feature_sources(self, features: str, datasets: list[str]) -> list[str]:
         block = self._get("features", features)
-        if isinstance(block, ReleasedFeatures):
-            return [source for dataset, source in block.files.items() if dataset in datasets]
+        if block.extracted_by is None:
+            return block.released_for(datasets)
         models = self._models_behind(features)
         learned = [self._get("datasets", d) for m in models for d in self.training_datasets(m)]
         shown = [self._get("datasets", d) for d in datasets]
@@ -148,8 +134,8 @@ class Lineage:
 
     def _models_behind(self, features: str) -> list[str]:
         """The model that features are extracted with, and those that its weights started from."""
-        block = self._get("features", features)
-        return [] if isinstance(block, ReleasedFeatures) else self.ancestry(block.model)
+        model = self._get("features", features).extracted_by
+        return [] if model is None else self.ancestry(model)
 
     # --- blocks by name ---
 
@@ -157,9 +143,10 @@ class Lineage:
         """Methods of a family of evaluation."""
         return [name for name, method in self.config.methods.items() if method.family == family]
 
-    def names(self, section: str, kind: type | tuple[type, ...] = object) -> list[str]:
-        """Names in a section of the configuration whose blocks are of a kind."""
-        return [name for name, block in getattr(self.config, section).items() if isinstance(block, kind)]
+    def names(self, section: str, **answers: Any) -> list[str]:
+        """Names in a section whose blocks have these values, such as ``names("features", kind="local")``."""
+        blocks = getattr(self.config, section).items()
+        return [name for name, block in blocks if all(getattr(block, key) == value for key, value in answers.items())]
 
     def _get(self, section: str, name: str) -> Any:
         block = getattr(self.config, section).get(name)

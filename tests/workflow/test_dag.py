@@ -169,7 +169,7 @@ def test_scores_shown_when_asked_are_read_but_never_computed(finished, tmp_path)
     table, scores = work.folder / TABLE, "results/scores/how_n30/val_eccv20.json"
     assert work.planned(TABLE, overlay=asked()) == {"build_table": 1}
     work.run("--cores", "1", TABLE, overlay=asked())
-    assert table.read_text().splitlines()[-1].endswith(",val_eccv20,map,,,")
+    assert table.read_text().splitlines()[-1].endswith(",val_eccv20,map,,,,,")
     work.run("--cores", "2", scores, overlay=asked())
     # The table is written again because the scores are there now.
     assert work.planned(TABLE, overlay=asked()) == {"build_table": 1}
@@ -181,7 +181,7 @@ def test_scores_shown_when_asked_are_read_but_never_computed(finished, tmp_path)
     # Scores of another configuration are not shown beside new ones.
     other = asked(**method(query={"alpha": 2.0}))
     work.run("--cores", "2", TABLE, overlay=other)
-    assert table.read_text().splitlines()[-1].endswith(",val_eccv20,map,,,")
+    assert table.read_text().splitlines()[-1].endswith(",val_eccv20,map,,,,,")
 
 
 def test_released_descriptors_need_neither_network_nor_images(workplace):

@@ -9,11 +9,7 @@ rule convert_checkpoint:
     benchmark:
         "logs/benchmarks/convert_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(
-            layout.models_from(
-                OfficialWeights, ImagenetWeights, CustomWeights, RandomWeights
-            )
-        ),
+        model=any_of(layout.models_from("official", "imagenet", "custom", "random")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -51,7 +47,7 @@ rule whiten_checkpoint:
     benchmark:
         "logs/benchmarks/whiten_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from(WhitenedWeights)),
+        model=any_of(layout.models_from("whitened")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -98,7 +94,7 @@ rule train_checkpoint:
     benchmark:
         "logs/benchmarks/train_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from(TrainedWeights)),
+        model=any_of(layout.models_from("train")),
     # The longest chains begin first, and what they wait for.
     priority: 2
     conda:

@@ -15,7 +15,7 @@ rule cluster_descriptors:
     benchmark:
         "logs/benchmarks/cluster_descriptors/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from(ClusteredWeights)),
+        model=any_of(layout.models_from("clustered")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -48,7 +48,7 @@ rule initialise_checkpoint:
     benchmark:
         "logs/benchmarks/initialise_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from(ClusteredWeights)),
+        model=any_of(layout.models_from("clustered")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -81,7 +81,7 @@ rule pca_checkpoint:
     benchmark:
         "logs/benchmarks/pca_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from(PcaWeights)),
+        model=any_of(layout.models_from("pca")),
     conda:
         ENVIRONMENT
     threads: network_threads(4, learned_image_size)

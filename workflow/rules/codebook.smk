@@ -9,7 +9,7 @@ rule train_codebook:
     benchmark:
         "logs/benchmarks/train_codebook/{method}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
+        method=any_of(layout.names("methods", needs_codebook=True)),
     conda:
         ENVIRONMENT
     threads: 8

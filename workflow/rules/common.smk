@@ -7,28 +7,6 @@ from pathlib import Path
 
 from descbench.config.base import CHECK, NOTE, SPEED, decisive
 from descbench.config.load import load_config
-from descbench.config.datasets import (
-    KaptureDataset,
-    PlaceDataset,
-    WithDistractorsDataset,
-)
-from descbench.config.models import (
-    AsmkMethod,
-    FlatMethod,
-    GlobalFeatures,
-    LocalFeatures,
-    ReleasedFeatures,
-)
-from descbench.config.networks import (
-    ClusteredWeights,
-    ImagenetWeights,
-    OfficialWeights,
-    CustomWeights,
-    PcaWeights,
-    RandomWeights,
-    TrainedWeights,
-    WhitenedWeights,
-)
 from descbench.datasets import BUILD_MANIFEST_VERSION
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
@@ -78,7 +56,7 @@ ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu
 
 def has_places(dataset):
     """Whether positions in metres decide what is right in a dataset."""
-    return isinstance(cfg.datasets[layout.base_dataset(dataset)], PlaceDataset)
+    return cfg.datasets[layout.base_dataset(dataset)].HAS_PLACES
 
 
 def any_of(names):
@@ -112,9 +90,8 @@ def network_threads(most, get_image_size, processes=1):
 def learned_image_size(wildcards):
     """Longer side in pixels of the images that the weights of a model are learned from."""
     weights = cfg.models[wildcards.model].weights
-    if isinstance(weights, TrainedWeights):
-        return layout.training_block(wildcards.model).image_size
-    return weights.image_size
+    learned = layout.training_block(wildcards.model) if weights.trained_by else weights
+    return learned.image_size
 
 
 def extracted_image_size(wildcards):
@@ -173,24 +150,24 @@ def get_top_k(wildcards):
 
 def get_statistics(method, dataset):
     """Document frequencies, where the method weights words by idf."""
-    block = cfg.methods[method]
-    if not isinstance(block, AsmkMethod) or not block.idf.use_idf:
-        return []
-    return [layout.statistics(method, dataset)]
+    return (
+        [layout.statistics(method, dataset)]
+        if cfg.methods[method].uses_statistics
+        else []
+    )
 
 
 def get_searched(wildcards):
     """What pairs are searched in: an inverted file, or the features themselves."""
-    if isinstance(cfg.methods[wildcards.method], AsmkMethod):
-        return layout.index(wildcards.method, wildcards.images)
-    return layout.database_features(wildcards.method, wildcards.images)
+    indexed = cfg.methods[wildcards.method].needs_codebook
+    made = layout.index if indexed else layout.database_features
+    return made(wildcards.method, wildcards.images)
 
 
 def get_codebook(wildcards):
     """The codebook of a method that has one."""
-    if isinstance(cfg.methods[wildcards.method], AsmkMethod):
-        return [layout.codebook(wildcards.method)]
-    return []
+    method = wildcards.method
+    return [layout.codebook(method)] if cfg.methods[method].needs_codebook else []
 
 
 def get_labels(wildcards):
@@ -200,13 +177,9 @@ def get_labels(wildcards):
 
 def get_num_distractors(wildcards):
     """Images of the distractor set that is searched, whose ids come out negative; 0 of a database."""
-    dataset = cfg.datasets[wildcards.dataset]
-    if (
-        isinstance(dataset, WithDistractorsDataset)
-        and dataset.distractors == wildcards.searched
-    ):
-        return layout.count(wildcards.searched, "database")
-    return 0
+    if wildcards.searched == layout.base_dataset(wildcards.dataset):
+        return 0
+    return layout.count(wildcards.searched, "database")
 
 
 wildcard_constraints:

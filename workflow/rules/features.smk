@@ -13,7 +13,7 @@ rule extract_features:
     benchmark:
         "logs/benchmarks/extract_features/{features}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
-        features=any_of(layout.names("features", (LocalFeatures, GlobalFeatures))),
+        features=any_of(layout.names("features", stage="extract_features")),
     conda:
         ENVIRONMENT
     threads: network_threads(2, extracted_image_size)
@@ -55,7 +55,7 @@ rule import_features:
     benchmark:
         "logs/benchmarks/import_features/{features}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
-        features=any_of(layout.names("features", ReleasedFeatures)),
+        features=any_of(layout.names("features", stage="import_features")),
     conda:
         ENVIRONMENT
     threads: 1

@@ -15,7 +15,7 @@ rule build_index:
     benchmark:
         "logs/benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
+        method=any_of(layout.names("methods", needs_codebook=True)),
     conda:
         ENVIRONMENT
     threads: 4
@@ -48,7 +48,7 @@ rule collect_statistics:
     benchmark:
         "logs/benchmarks/collect_statistics/{method}/{dataset}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
+        method=any_of(layout.names("methods", needs_codebook=True)),
     conda:
         ENVIRONMENT
     threads: 1

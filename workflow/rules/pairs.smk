@@ -16,8 +16,8 @@ rule compute_pairs:
     benchmark:
         "logs/benchmarks/compute_pairs/{method}/{images}__{queries}.tsv"
     wildcard_constraints:
-        images=any_of(layout.names("datasets", KaptureDataset)),
-        queries=any_of(layout.names("datasets", KaptureDataset)),
+        images=any_of(layout.names("datasets", format="kapture")),
+        queries=any_of(layout.names("datasets", format="kapture")),
     conda:
         ENVIRONMENT
     threads: 4

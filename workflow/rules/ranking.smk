@@ -14,7 +14,7 @@ rule search_index:
     benchmark:
         "logs/benchmarks/search_index/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", AsmkMethod)),
+        method=any_of(layout.names("methods", stage="search_index")),
     conda:
         ENVIRONMENT
     threads: 4
@@ -57,7 +57,7 @@ rule search_flat:
     benchmark:
         "logs/benchmarks/search_flat/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", FlatMethod)),
+        method=any_of(layout.names("methods", stage="search_flat")),
     conda:
         ENVIRONMENT
     threads: 4

@@ -15,12 +15,12 @@ rule score_ranking:
     output:
         scores=layout.scores("{method}", "{dataset}"),
         provenance=layout.provenance("{method}", "{dataset}"),
-    wildcard_constraints:
-        method=any_of(layout.methods_of("retrieval")),
     log:
         "logs/score_ranking/{method}/{dataset}.log",
     benchmark:
         "logs/benchmarks/score_ranking/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(layout.methods_of("retrieval")),
     conda:
         ENVIRONMENT
     threads: 1

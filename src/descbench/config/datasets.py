@@ -54,6 +54,10 @@ class DatasetBase(Strict):
     """What all datasets share."""
 
     ROLES: ClassVar[tuple[Role, ...]] = ("database", "query")
+    # One bag of descriptors in place of images: it is never cut into shards.
+    IS_BAG: ClassVar[bool] = False
+    # Positions in metres decide what is right.
+    HAS_PLACES: ClassVar[bool] = False
 
     sources: Names = Field((), description="Sources of lists and ground truth, needed by the manifest.")
     image_sources: Names = Field((), description="Sources of the images, needed by extraction only.")
@@ -73,6 +77,14 @@ class DatasetBase(Strict):
             if self.roles() and role not in self.roles():
                 raise ValueError(f"`counts` of {role}: format {self.format} has {_listed(self.roles())} only")
         return self
+
+    def base_of(self, name: str) -> str:
+        """Name of the dataset that holds images and queries of this one, which is called ``name``."""
+        return name
+
+    def searched_as(self, name: str) -> tuple[str, ...]:
+        """Names of the datasets whose database images are searched, distractors first."""
+        return (name,)
 
     def roles(self) -> tuple[Role, ...]:
         """Roles that the images of this dataset have; those of another block for ``with_distractors``."""
@@ -156,6 +168,7 @@ class FolderDataset(DatasetBase):
 class PlaceDataset(DatasetBase):
     """What place-recognition datasets share: positions in metres decide what is right."""
 
+    HAS_PLACES = True
     radius: float | None = Field(
         None,
         gt=0,
@@ -243,6 +256,7 @@ class DescriptorBagDataset(DatasetBase):
     """Descriptors without images (the released SfM-120k subset): serves a codebook, nothing else."""
 
     ROLES = ("train",)
+    IS_BAG = True
     format: Literal["descriptor_bag"]
 
 
@@ -253,6 +267,14 @@ class WithDistractorsDataset(DatasetBase):
     format: Literal["with_distractors"]
     base: Name = Field(description="The dataset that has queries and ground truth.")
     distractors: Name = Field(description="The dataset whose database images are added as distractors.")
+
+    def base_of(self, name: str) -> str:
+        """The dataset with the queries."""
+        return self.base
+
+    def searched_as(self, name: str) -> tuple[str, ...]:
+        """Both datasets."""
+        return self.distractors, self.base
 
     @model_validator(mode="after")
     def _nothing_of_its_own(self) -> WithDistractorsDataset:

@@ -6,6 +6,7 @@ these classes (``python -m descbench.config.schemas``) and a test fails when the
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -55,7 +56,22 @@ def _any_of(schema: dict[str, Any]) -> None:
 # --- features ----------------------------------------------------------------------------------
 
 
-class LocalFeatures(Strict):
+class ExtractedFeatures(Strict):
+    """What features of a network share."""
+
+    stage: ClassVar[str] = "extract_features"
+
+    @property
+    def extracted_by(self) -> str:
+        """Model whose network they come from."""
+        return self.model
+
+    def released_for(self, datasets: Collection[str]) -> list[str]:
+        """Sources that hold features of these datasets: none."""
+        return []
+
+
+class LocalFeatures(ExtractedFeatures):
     """Local features of an image pyramid, strongest first."""
 
     model_config = _derived("kind", "model")
@@ -76,7 +92,7 @@ class LocalFeatures(Strict):
     )
 
 
-class GlobalFeatures(Strict):
+class GlobalFeatures(ExtractedFeatures):
     """One descriptor per image."""
 
     model_config = _derived("kind", "model")
@@ -106,10 +122,20 @@ class GlobalFeatures(Strict):
 class ReleasedFeatures(Strict):
     """Ready descriptors published by the authors, imported instead of extracted."""
 
+    stage: ClassVar[str] = "import_features"
     kind: Literal["released"]
     files: dict[Name, Name] = Field(
         min_length=1, description="Dataset -> source with keys vecs, imids, qvecs, qimids (or vecs alone)."
     )
+
+    @property
+    def extracted_by(self) -> None:
+        """No network."""
+        return None
+
+    def released_for(self, datasets: Collection[str]) -> list[str]:
+        """Sources that hold features of these datasets."""
+        return [source for dataset, source in self.files.items() if dataset in datasets]
 
 
 Features = Annotated[
@@ -152,6 +178,7 @@ class AsmkMethod(Strict):
 
     family: ClassVar[str] = "retrieval"
     needs_codebook: ClassVar[bool] = True
+    stage: ClassVar[str] = "search_index"
     model_config = _derived("features")
 
     search: Literal["asmk"]
@@ -161,6 +188,21 @@ class AsmkMethod(Strict):
     index: IndexSettings = IndexSettings()
     idf: IdfSettings = IdfSettings()
     query: QuerySettings = QuerySettings()
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Features blocks that it uses."""
+        return self.features, self.codebook.features
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """Datasets that it learns from."""
+        return (self.codebook.dataset,)
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether it weights words by statistics of the whole index."""
+        return self.idf.use_idf
 
     @property
     def top_k(self) -> int | None:
@@ -183,6 +225,7 @@ class FlatMethod(Strict):
 
     family: ClassVar[str] = "retrieval"
     needs_codebook: ClassVar[bool] = False
+    stage: ClassVar[str] = "search_flat"
     model_config = _derived("features")
 
     search: Literal["inner_product", "euclidean"]
@@ -191,6 +234,21 @@ class FlatMethod(Strict):
     dim: Several | None = Field(
         None, description="First dimensions of the descriptors that are used, normalised again; null = all."
     )
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Features blocks that it uses."""
+        return (self.features,)
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """Datasets that it learns from: none."""
+        return ()
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether it weights words by statistics of the whole index."""
+        return False
 
 
 Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,7 +12,28 @@ from descbench.config.base import ImageSize, Label, Name, Role, Seed, Several, S
 
 
 class WeightsBase(Strict):
-    """What all weights answer: which files they are read from."""
+    """What all weights answer: what they start from, which files they are read from, and what they learned from.
+
+    Attributes:
+        seeded: whether the seed of the site decides them, where no other model is their start.
+    """
+
+    seeded: ClassVar[bool] = True
+
+    @property
+    def starts_from(self) -> str | None:
+        """Model whose weights these are made from."""
+        return None
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """Datasets that they are learned from, but for those of a training."""
+        return ()
+
+    @property
+    def trained_by(self) -> str | None:
+        """Block of section `training`."""
+        return None
 
     @property
     def named_sources(self) -> tuple[str, ...]:
@@ -39,6 +60,7 @@ class PublishedWeights(WeightsBase):
 class OfficialWeights(PublishedWeights):
     """Weights published by the authors."""
 
+    seeded: ClassVar[bool] = False
     source: Literal["official"]
     file: Name = Field(description="Name of the source that holds them.")
 
@@ -65,6 +87,16 @@ class WeightsFromImages(WeightsBase):
     dataset: Name = Field(description="Images that the layer is learned from: of training, never those of a test.")
     role: Role = Field("database", description="Role of those images.")
     images: Several = Field(description="First images of the list that are used.")
+
+    @property
+    def starts_from(self) -> str:
+        """Model whose layer is replaced."""
+        return self.start
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """The dataset of the images."""
+        return (self.dataset,)
 
 
 class WhitenedWeights(WeightsFromImages):
@@ -112,6 +144,16 @@ class TrainedWeights(WeightsBase):
     start: Name = Field(description="Model of the same architecture that training starts from.")
     training: Name = Field(description="Block of section `training`.")
 
+    @property
+    def starts_from(self) -> str:
+        """Model that training starts from."""
+        return self.start
+
+    @property
+    def trained_by(self) -> str:
+        """Block of section `training`."""
+        return self.training
+
 
 Weights = Annotated[
     OfficialWeights
@@ -126,7 +168,12 @@ Weights = Annotated[
 
 
 class ModelBase(Strict):
-    """What all networks answer: how their features are extracted where a block does not say otherwise."""
+    """What all networks answer: how their features are extracted by default, and whose code makes them."""
+
+    @property
+    def own_code(self) -> str | None:
+        """``module:callable`` of the user's that makes the network."""
+        return None
 
     def default_features(self) -> dict[str, Any]:
         """Kind and settings of a features block, as they stand in YAML; others have the block's own defaults."""
@@ -307,6 +354,11 @@ class CustomModel(ModelBase):
         (0.229, 0.224, 0.225), description="What pixels are then divided by."
     )
     weights: CustomWeights = Field(CustomWeights(source="custom"), description="Where the weights come from.")
+
+    @property
+    def own_code(self) -> str:
+        """The factory."""
+        return self.factory
 
 
 Model = Annotated[HowModel | FireModel | GemModel | NetVladModel | CustomModel, Field(discriminator="architecture")]

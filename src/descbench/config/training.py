@@ -61,6 +61,11 @@ class TrainingBase(Strict):
             raise ValueError(f"a pool of {self.pool} is too small for {self.negatives} negatives: {self.least_pool()}")
         return self
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Datasets that it learns from, that of the validation included."""
+        return self.dataset, *((self.validation.dataset,) if self.validation else ())
+
     def least_pool(self) -> int:
         """Images that a pool must have at least."""
         return self.negatives
