@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from descbench.config.base import ROLES
 from descbench.lineage import Lineage
 
 # Wildcard of a path -> section of the configuration that has its names.
@@ -23,7 +24,6 @@ _SECTIONS = {
     "source": "sources",
     "file": "sources",
 }
-_ROLES = ("query", "database", "train", "val")
 _NOT_TOGETHER = "its names are known, but no {} is made of these together"
 _ADVICE = "Names of another configuration need its --configfile."
 
@@ -80,7 +80,7 @@ def _read(target: str, pattern: str, layout: Lineage) -> _Reading | None:
 
 def _fits(key: str, name: str, layout: Lineage) -> bool:
     if key == "role":
-        return name in _ROLES
+        return name in ROLES
     if key == "shard":
         return re.fullmatch(r"\d{5}", name) is not None
     known = _known(key, layout)
@@ -93,7 +93,7 @@ def _known(key: str, layout: Lineage) -> list[str]:
 
 def _unknown(key: str, name: str, layout: Lineage) -> str:
     if key == "role":
-        return f"{name!r} is no role ({', '.join(_ROLES)})"
+        return f"{name!r} is no role ({', '.join(ROLES)})"
     if key == "shard":
         return f"{name!r} is no shard (00000 and so on)"
     known = _known(key, layout)

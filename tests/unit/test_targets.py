@@ -44,7 +44,7 @@ def layout(project):
         ("results/demo/scores/how/town.json", "there is no dataset 'town'; known: alderford, brackwell"),
         ("results/demo/manifests/alderfort.gt.json", "there is no dataset 'alderfort'"),
         ("results/demo/checkpoints/how_18.pt", "there is no model 'how_18'; close names: how_r18"),
-        ("results/demo/features/how_r18/alderford/qeury/00000.h5", "'qeury' is no role (query, database, train, val)"),
+        ("results/demo/features/how_r18/alderford/qeury/00000.h5", "'qeury' is no role (query, database, train,"),
         ("results/demo/features/how_r18/alderford/query/0.h5", "'0' is no shard (00000 and so on)"),
         ("results/demo/pairs/how_r18_n200/alderford__brackwell.txt", "its names are known, but no results/demo/pairs/"),
         ("data/demo/raw/x.zip", "there is no source 'x.zip'; known: none"),

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from descbench.config.base import CHECK, NOTE, SPEED, decisive
+from descbench.config.base import CHECK, NOTE, ROLES, SPEED, decisive
 from descbench.config.load import load_config
 from descbench.datasets import BUILD_MANIFEST_VERSION
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
@@ -191,7 +191,7 @@ wildcard_constraints:
     features=any_of(layout.names("features")),
     method=any_of(layout.names("methods")),
     table=any_of(layout.names("tables")),
-    role="query|database|train|val",
+    role=any_of(ROLES),
     shard=r"\d{5}",
 
 

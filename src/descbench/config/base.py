@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -118,7 +118,9 @@ Name = Annotated[
 ]
 Label = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_plain_text)]
-Role = Literal["query", "database", "train", "val"]
+# What images are there for; ids count from 0 within each role. `map` images have poses that queries are located by.
+Role = Literal["query", "database", "train", "val", "map"]
+ROLES: tuple[Role, ...] = get_args(Role)
 Count = Annotated[int, BeforeValidator(_parse_count), Field(gt=0, le=2**24)]
 # numpy takes no other seeds.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

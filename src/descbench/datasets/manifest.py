@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from descbench.config.base import ROLES
 from descbench.errors import DataError
 from descbench.io.csvfiles import read_csv, write_csv
 from descbench.io.digests import digest_of
 from descbench.io.kinds import shorten
 
-ROLES = ("query", "database", "train", "val")
 _REQUIRED = ("image_id", "path", "role")
 _BOX = ("x1", "y1", "x2", "y2")
 _OPTIONAL = (*_BOX, "easting", "northing", "cluster", "content")
@@ -25,7 +25,7 @@ class ManifestRow:
     Attributes:
         image_id: position of the image in the official list of its role, from 0.
         path: file path relative to the dataset's image root, POSIX separators.
-        role: ``query``, ``database``, ``train`` or ``val``.
+        role: one of :data:`descbench.config.base.ROLES`.
         box: crop ``(x1, y1, x2, y2)`` in pixels of the whole image, or None for the whole image.
         easting, northing: position in metres (UTM), where the dataset has one.
         cluster: 3-D model (SfM-120k) the image belongs to, where the dataset has one.
