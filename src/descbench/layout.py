@@ -12,6 +12,7 @@ from typing import Any
 
 from descbench.config.datasets import DatasetBase
 from descbench.config.models import Config
+from descbench.config.patch_sets import PatchSetBase
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.errors import ConfigError, DataError
@@ -46,19 +47,8 @@ class Layout(RawFiles):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.results = config.results_dir.as_posix()
-        self.datasets_dir = f"{self.data}/datasets"
         self._listings: dict[str, OwnImages] = {}
         self._contents: dict[str, Manifest] = {}
-
-    # --- unpacked sources ---
-
-    def unpacked(self, name: str) -> str:
-        """Marker of a source whose content lies in place."""
-        return f"{self.datasets_dir}/.unpacked/{name}.json"
-
-    def toytown(self) -> str:
-        """Marker of the drawn town."""
-        return f"{self.datasets_dir}/toytown.json"
 
     # --- datasets ---
 
@@ -72,8 +62,8 @@ class Layout(RawFiles):
         dataset = self._get("datasets", self.base_dataset(name))
         return [*map(self.unpacked, dataset.image_sources), *self._drawn(dataset)]
 
-    def _drawn(self, dataset: DatasetBase) -> list[str]:
-        return [self.toytown()] if dataset.generator else []
+    def _drawn(self, block: DatasetBase | PatchSetBase) -> list[str]:
+        return [self.toytown()] if block.generator else []
 
     def manifest(self, dataset: str) -> str:
         """Manifest CSV of a dataset."""
@@ -82,6 +72,14 @@ class Layout(RawFiles):
     def ground_truth(self, dataset: str) -> str:
         """Ground-truth JSON of a dataset."""
         return f"{self.results}/manifests/{dataset}.gt.json"
+
+    def image_pairs(self, dataset: str) -> str:
+        """Image pairs of a dataset, CSV."""
+        return f"{self.results}/manifests/{dataset}.pairs.csv"
+
+    def paired_datasets(self) -> list[str]:
+        """Names of the datasets that have image pairs."""
+        return [name for name, block in self.config.datasets.items() if block.HAS_IMAGE_PAIRS]
 
     def labels(self, name: str) -> str:
         """Ground-truth JSON that rankings of a dataset are scored with.
@@ -183,6 +181,23 @@ class Layout(RawFiles):
         if not name.isdigit() or int(name) >= len(shards):
             raise ConfigError(f"{dataset} {role} has shards 00000 to {len(shards) - 1:05d}, not {name}.")
         return shards[int(name)]
+
+    # --- patch sets ---
+
+    def patch_inputs(self, name: str, part: str) -> list[str]:
+        """What must be in place before the patches of a part can be read.
+
+        Raises:
+            ConfigError: the patch set has no such part.
+        """
+        block = self._get("patch_sets", name)
+        if part not in block.parts:
+            raise ConfigError(f"patch set {name!r} has no part {part!r}, only {', '.join(block.parts)}.")
+        return [*map(self.unpacked, block.sources), *self._drawn(block)]
+
+    def patches(self, name: str, part: str) -> str:
+        """Patches of one part of a patch set, and their labels."""
+        return f"{self.results}/patches/{name}/{part}.h5"
 
     # --- checkpoints and features ---
 

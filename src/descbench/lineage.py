@@ -33,6 +33,10 @@ class Lineage:
         """Length of a method's rankings of a dataset: its own, or what the protocol needs; None = all images."""
         return self._get("methods", method).top_k or self._get("datasets", self.base_dataset(dataset)).ranked()
 
+    def patch_parts(self) -> list[str]:
+        """Names of the parts of all patch sets, each once."""
+        return list(dict.fromkeys(part for block in self.config.patch_sets.values() for part in block.parts))
+
     # --- models ---
 
     def ancestry(self, model: str) -> list[str]:

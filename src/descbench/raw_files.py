@@ -1,4 +1,4 @@
-"""Where downloaded files lie, and what about them or the user's own copies makes them anew."""
+"""Where downloaded, unpacked and drawn files lie, and what about them or the user's own copies makes them anew."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from descbench.lineage import Lineage
 
 
 class RawFiles(Lineage):
-    """The files of all sources."""
+    """The files of all sources, and the drawn town that stands in for them."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.data = config.data_dir.as_posix()
+        self.datasets_dir = f"{self.data}/datasets"
 
     def source_files(self, name: str) -> list[str]:
         """File names below ``<data_dir>/raw`` that make up a source."""
@@ -38,6 +39,14 @@ class RawFiles(Lineage):
     def raw(self, file: str) -> str:
         """Path of a downloaded file."""
         return f"{self.data}/raw/{file}"
+
+    def unpacked(self, name: str) -> str:
+        """Marker of a source whose content lies in place."""
+        return f"{self.datasets_dir}/.unpacked/{name}.json"
+
+    def toytown(self) -> str:
+        """Marker of the drawn town."""
+        return f"{self.datasets_dir}/toytown.json"
 
     def copy_digest(self, name: str, part: int | None = None) -> str:
         """Digest of the user's own copy of a source, so that another one is noticed; empty where there is none."""

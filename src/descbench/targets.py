@@ -16,6 +16,7 @@ _SECTIONS = {
     "table": "tables",
     "method": "methods",
     "dataset": "datasets",
+    "patch_set": "patch_sets",
     "searched": "datasets",
     "images": "datasets",
     "queries": "datasets",
@@ -88,6 +89,8 @@ def _fits(key: str, name: str, layout: Lineage) -> bool:
 
 
 def _known(key: str, layout: Lineage) -> list[str]:
+    if key == "part":
+        return layout.patch_parts()
     return layout.names(_SECTIONS[key]) if key in _SECTIONS else []
 
 
@@ -98,7 +101,7 @@ def _unknown(key: str, name: str, layout: Lineage) -> str:
         return f"{name!r} is no shard (00000 and so on)"
     known = _known(key, layout)
     close = difflib.get_close_matches(name, known, n=3)
-    kind = _SECTIONS[key].removesuffix("s")
+    kind = _SECTIONS.get(key, key).removesuffix("s").replace("_", " ")
     if close and key != "table":
         return f"there is no {kind} {name!r}; close names: {', '.join(close)}"
     if close:

@@ -30,6 +30,9 @@ EXTRA = {
             "conditions": ["day", "night"],
         },
     },
+    "patch_sets": {
+        "drawn": {"format": "phototour", "generator": "toytown", "folder": "toytown/phototour", "parts": ["harbour"]},
+    },
     "models": {
         "gem": {"architecture": "gem", "backbone": "vgg16", "weights": {"source": "random"}},
         "mine": {"architecture": "custom", "factory": "module:make"},
@@ -66,6 +69,7 @@ def sound():
     for section, blocks in EXTRA.items():
         values[section] = {**values.get(section, {}), **blocks}
     values["datasets"]["listed"]["counts"] = {"database": 100}
+    values["toytown"] = {**values["toytown"], "phototour": {}}
     values["training"]["how_r18"]["validation"] = {"dataset": "alderford", "metric": "map_hard", "every": 1}
     return values
 
@@ -116,6 +120,18 @@ FITS = [
     ("sources.w.pth.mirrors", "https://example.org/w", "Input should be a valid tuple"),
     ("sources.w.pth.unpack", {"to": "../elsewhere"}, "must be a path inside that folder"),
     ("sources.w.pth.parts", 10**9, "Input should be less than or equal to 999"),
+    # Patch sets.
+    ("patch_sets.drawn.format", "phototours", "patch_sets.drawn: format is 'phototours' (did you mean 'phototour'?)"),
+    ("patch_sets.drawn.parts", [], "patch_sets.drawn.parts: Tuple should have at least 1 item"),
+    ("patch_sets.drawn.parts", ["a", "a"], "'a' is written twice"),
+    ("patch_sets.drawn.parts", ["../a"], "String should match pattern"),
+    ("patch_sets.drawn.folder", "/brown", "must be a path inside that folder"),
+    ("patch_sets.drawn.sources", ["nowhere"], "there is no 'nowhere' in section `sources`"),
+    ("patch_sets.drawn.sources", ["w.pth"], "source 'w.pth' has no `unpack`"),
+    ("patch_sets.drawn.size", 64, "patch_sets.drawn.size: unknown key"),
+    ("toytown.phototour", None, "no patches are drawn: `toytown.phototour` is null"),
+    ("toytown.phototour", {"parts": ["quay"]}, "no part 'harbour' is drawn: `toytown.phototour.parts` are quay"),
+    ("datasets.alderford.images", "toytown/sequences", "no sequences are drawn: `toytown.sequences` is null"),
     # Datasets.
     (
         "datasets.mine.databse",

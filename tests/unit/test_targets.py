@@ -20,6 +20,7 @@ PATTERNS = (
     "results/demo/{table}.csv",
     "results/demo/{table}.md",
     "results/demo/report.html",
+    "results/demo/patches/{patch_set}/{part}.h5",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def _as_published(model: HowModel) -> dict[str, Any]:
 
 
 def write_lists(datasets: Path) -> None:
-    """Other lists and labels of the drawn images: easy and hard ones change places, half of the training pairs."""
+    """Other lists and labels of what is drawn: easy and hard change places, half of the pairs, parts renamed."""
     with open(datasets / "toytown/test/alderford/gnd_alderford.pkl", "rb") as stream:
         truth = pickle.load(stream)
     for labels in truth["gnd"]:
@@ -175,6 +176,10 @@ def write_lists(datasets: Path) -> None:
         val = pickle.load(stream)
     val["gnd"] = [{**labels, "ok": labels["ok"][:1]} for labels in val["gnd"]]
     (datasets / "less_val.pkl").write_bytes(pickle.dumps(val))
+    sequences = datasets / "toytown/sequences"
+    shutil.copytree(sequences / "v_facades00", datasets / "other_sequences/v_other")
+    for part, other in (("quay", "mill"), ("mill", "quay")):
+        shutil.copytree(datasets / "toytown/phototour" / part, datasets / "other_patches" / other)
 
 
 # Options of weights that are learned from images, after which they are others.
@@ -228,6 +233,18 @@ ELSEWHERE = {
     "Streets.height": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Streets.width": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Streets.yaws": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
+    **{
+        f"{owner}.{key}": "workflow/test_formats.py::test_a_town_with_other_sequences_and_patches"
+        for owner, keys in (
+            ("Sequences", ("width", "height", "illumination", "viewpoint")),
+            ("PhotoTour", ("parts", "width", "height", "buildings", "photographs", "points", "pairs")),
+        )
+        for key in keys
+    },
+    **{
+        f"PatchSetBase.{key}": "workflow/test_formats.py::test_patch_sets_need_what_their_blocks_name"
+        for key in ("generator", "sources", "parts")
+    },
     "Toytown.cities": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Toytown.clusters": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Toytown.database_per_city": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
@@ -293,6 +310,7 @@ TOLD = {
     "Column.label": "a heading",
     "DatasetBase.note": "shown beside results",
     "Config.references": "where figures were read",
+    "PatchSetBase.note": "shown beside results",
     "ReferenceResult.source": "where a figure was read",
     "Source.licence": "kept in the record of a download",
     "Source.note": "kept in the provenance",

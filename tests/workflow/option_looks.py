@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from descbench.datasets.manifest import Manifest, read_manifest
+from descbench.datasets.patch_sets import read_patches
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import checkpoint_digest
 from descbench.retrieval.codebook import Codebook, read_codebook
@@ -132,6 +133,10 @@ def first_path(path: Path) -> str:
 
 def number_of_images(path: Path) -> int:
     return len(images(path))
+
+
+def patches(path: Path) -> list[int]:
+    return read_patches(path).patches.ravel().tolist()
 
 
 def size_of_jpg(path: Path) -> tuple[int, int]:

@@ -28,6 +28,7 @@ WHOLE, ASMK = (
 RANKING, FLAT = "results/rankings/own_asmk/alderford.h5", "results/rankings/own/alderford.h5"
 CODEBOOK, INDEX = "results/codebooks/own_asmk.h5", "results/indexes/own_asmk/alderford/00000.h5"
 TRAINED = "results/checkpoints/trained.pt"
+PAIRS = "results/manifests/facades.pairs.csv"
 
 
 @dataclass(frozen=True)
@@ -482,6 +483,31 @@ CASES = [
         "results/manifests/photos.csv",
         "build_manifest",
         Changed(look.number_of_images),
+    ),
+    option(
+        "HPatchesSequencesDataset.images",
+        "datasets.facades.images",
+        "other_sequences",
+        PAIRS,
+        "build_manifest",
+        Becomes(look.column("image_b"), ["1", "2", "3", "4", "5"]),
+    ),
+    option(
+        "HPatchesSequencesDataset.exclude",
+        "datasets.facades.exclude",
+        ["v_facades00"],
+        PAIRS,
+        "build_manifest",
+        Becomes(look.column("relation"), ["homography:1.0 0.0 0.0 0.0 1.0 0.0 0.0 0.0 1.0"] * 5),
+    ),
+    # --- patch sets ---
+    option(
+        "PatchSetBase.folder",
+        "patch_sets.drawn.folder",
+        "other_patches",
+        "results/patches/drawn/quay.h5",
+        "build_patches",
+        Changed(look.patches),
     ),
     # --- trainings ---
     *(

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from descbench.config.base import CHECK, NOTE, ROLES, SPEED, decisive
 from descbench.config.load import load_config
-from descbench.datasets import BUILD_MANIFEST_VERSION
+from descbench.datasets import (
+    BUILD_MANIFEST_VERSION,
+    BUILD_PAIRS_VERSION,
+    BUILD_PATCHES_VERSION,
+)
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
@@ -187,6 +191,8 @@ wildcard_constraints:
     source=any_of(layout.names("sources")),
     dataset=any_of(layout.names("datasets")),
     searched=any_of(layout.names("datasets")),
+    patch_set=any_of(layout.names("patch_sets")),
+    part=any_of(layout.patch_parts()),
     model=any_of(layout.names("models")),
     features=any_of(layout.names("features")),
     method=any_of(layout.names("methods")),

@@ -1,4 +1,4 @@
-# Sources -> datasets in their official layout -> manifests.
+# Sources -> datasets in their official layout -> manifests and image pairs.
 rule download_source:
     output:
         optionally_temporary(layout.raw("{file}")),
@@ -110,3 +110,32 @@ rule build_manifest:
         "List the images and the ground truth of {wildcards.dataset}"
     script:
         "../scripts/build_manifest.py"
+
+
+rule build_pairs:
+    input:
+        lists=lambda wildcards: layout.manifest_inputs(wildcards.dataset),
+        manifest=layout.manifest("{dataset}"),
+    output:
+        pairs=layout.image_pairs("{dataset}"),
+        checksum=f"{layout.image_pairs('{dataset}')}.sha256",
+    log:
+        "logs/build_pairs/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/build_pairs/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(layout.paired_datasets()),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing_minutes(20),
+    params:
+        code=BUILD_PAIRS_VERSION,
+        dataset=lambda wildcards: block("datasets", wildcards.dataset),
+        datasets_dir=layout.datasets_dir,
+    message:
+        "List the image pairs of {wildcards.dataset} and their relations"
+    script:
+        "../scripts/build_pairs.py"

@@ -58,6 +58,8 @@ class DatasetBase(Strict):
     IS_BAG: ClassVar[bool] = False
     # Positions in metres decide what is right.
     HAS_PLACES: ClassVar[bool] = False
+    # Whether images of it come in pairs with a known relation.
+    HAS_IMAGE_PAIRS: ClassVar[bool] = False
 
     sources: Names = Field((), description="Sources of lists and ground truth, needed by the manifest.")
     image_sources: Names = Field((), description="Sources of the images, needed by extraction only.")
@@ -252,6 +254,19 @@ class KaptureDataset(DatasetBase):
     folder: UserPath = Field(description="Kapture folder, with sensors/sensors.txt and sensors/records_camera.txt.")
 
 
+class HPatchesSequencesDataset(DatasetBase):
+    """HPatches sequences, which give image pairs: a folder for each, with 1.ppm to 6.ppm and H_1_2 to H_1_6.
+
+    The manifest lists the folder, so `sources` must name the source of the images too.
+    """
+
+    ROLES = ("database",)
+    HAS_IMAGE_PAIRS = True
+    format: Literal["hpatches_sequences"]
+    images: Below = Field(description="Folder of the sequences below <data_dir>/datasets.")
+    exclude: Names = Field((), description="Sequences that are left out; each must be there.")
+
+
 class DescriptorBagDataset(DatasetBase):
     """Descriptors without images (the released SfM-120k subset): serves a codebook, nothing else."""
 
@@ -295,6 +310,7 @@ Dataset = Annotated[
     | DbStructDataset
     | UtmNamesDataset
     | KaptureDataset
+    | HPatchesSequencesDataset
     | DescriptorBagDataset
     | WithDistractorsDataset,
     Field(discriminator="format"),

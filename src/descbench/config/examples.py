@@ -20,6 +20,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "database": "pictures/lists.pkl",
         },
     },
+    "patch_sets": {
+        "brown": {"format": "phototour", "folder": "brown", "parts": ["liberty", "notredame", "yosemite"]},
+        "strips": {"format": "hpatches_patches", "folder": "hpatches-release", "parts": ["i_zion", "v_strand"]},
+    },
     "models": {
         "how_r18_start": {
             "architecture": "how",

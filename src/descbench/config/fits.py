@@ -16,16 +16,23 @@ from descbench.config.datasets import (
 )
 from descbench.config.models import AsmkMethod, Config, FlatMethod, ReleasedFeatures
 from descbench.config.networks import GemModel, NetVladModel, WeightsFromImages
+from descbench.config.patch_sets import PatchSet
 
 Path = tuple[Any, ...]
 # More jobs than Snakemake can plan.
 _MOST_SHARDS = 100_000
+# Sections of `toytown` that may be null, and what they are of.
+_DRAWN_UNLESS_NULL = {"streets": "streets", "sequences": "sequences", "phototour": "patches"}
 
 
 def check_fits(config: Config) -> Iterator[Problem]:
     """Yield ``(path, message)`` for every block that cannot do what another wants of it."""
     for name, dataset in config.datasets.items():
         yield from _dataset(config, name, dataset)
+    for name, patch_set in config.patch_sets.items():
+        yield from _unpacked(config, ("patch_sets", name), patch_set, "sources")
+        yield from _drawn(config, ("patch_sets", name), patch_set)
+        yield from _drawn_parts(config, ("patch_sets", name), patch_set)
     for name, model in config.models.items():
         if isinstance(model.weights, WeightsFromImages):
             path, weights = ("models", name, "weights"), model.weights
@@ -48,17 +55,20 @@ def _dataset(config: Config, name: str, dataset: Dataset) -> Iterator[Problem]:
     if f"{name}.h5" in config.datasets:
         yield path, f"files of {name!r} and {name + '.h5'!r} would have the same names; rename one"
     for key in ("sources", "image_sources"):
-        for source in getattr(dataset, key):
-            if config.sources[source].unpack is None:
-                yield (*path, key), f"source {source!r} has no `unpack`, which says where it belongs"
+        yield from _unpacked(config, path, dataset, key)
     for role, count in dataset.counts.items():
         shards = -(-count // (dataset.shard_size or config.shard_size))
         if shards > _MOST_SHARDS:
             yield (*path, "counts", role), f"{shards} shards are more than {_MOST_SHARDS}; raise `shard_size`"
     if isinstance(dataset, WithDistractorsDataset):
         yield from _distractors(config, path, dataset)
-    if dataset.generator is not None:
-        yield from _drawn(config, path, dataset)
+    yield from _drawn(config, path, dataset)
+
+
+def _unpacked(config: Config, path: Path, block: Dataset | PatchSet, key: str) -> Iterator[Problem]:
+    for source in getattr(block, key):
+        if config.sources[source].unpack is None:
+            yield (*path, key), f"source {source!r} has no `unpack`, which says where it belongs"
 
 
 def _distractors(config: Config, path: Path, dataset: WithDistractorsDataset) -> Iterator[Problem]:
@@ -76,15 +86,29 @@ def _distractors(config: Config, path: Path, dataset: WithDistractorsDataset) ->
         )
 
 
-def _drawn(config: Config, path: Path, dataset: Dataset) -> Iterator[Problem]:
+def _drawn(config: Config, path: Path, block: Dataset | PatchSet) -> Iterator[Problem]:
     """Files of the drawn town that the settings of the town do not give."""
+    if block.generator is None:
+        return
     towns = config.toytown
-    for key in ("images", "ground_truth", "database", "struct", "queries"):
-        parts = str(getattr(dataset, key, "")).split("/")
-        if parts[:2] == ["toytown", "streets"] and towns.streets is None:
-            yield (*path, key), "no streets are drawn: `toytown.streets` is null"
+    for key in ("images", "ground_truth", "database", "struct", "queries", "folder"):
+        parts = str(getattr(block, key, "")).split("/")
+        for section, what in _DRAWN_UNLESS_NULL.items():
+            if parts[:2] == ["toytown", section] and getattr(towns, section) is None:
+                yield (*path, key), f"no {what} are drawn: `toytown.{section}` is null"
         if parts[:2] == ["toytown", "test"] and parts[2:] and parts[2] not in towns.cities:
             yield (*path, key), f"no city {parts[2]!r} is drawn: `toytown.cities` are {', '.join(towns.cities)}"
+
+
+def _drawn_parts(config: Config, path: Path, patch_set: PatchSet) -> Iterator[Problem]:
+    """Parts that the drawn town does not have."""
+    drawn = config.toytown.phototour
+    if patch_set.generator is None or drawn is None or patch_set.folder != "toytown/phototour":
+        return
+    for number, part in enumerate(patch_set.parts):
+        if part not in drawn.parts:
+            known = ", ".join(drawn.parts)
+            yield (*path, "parts", number), f"no part {part!r} is drawn: `toytown.phototour.parts` are {known}"
 
 
 def _images(config: Config, path: Path, name: str, role: str, key: str = "dataset") -> Iterator[Problem]:

@@ -31,6 +31,7 @@ from descbench.config.base import (
 from descbench.config.datasets import Dataset
 from descbench.config.examples import EXAMPLES
 from descbench.config.networks import Model
+from descbench.config.patch_sets import PatchSet
 from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
 from descbench.config.sources import Source
 from descbench.config.training import Training
@@ -337,6 +338,27 @@ class Streets(Strict):
     test: StreetSplit = Field(StreetSplit(panoramas=36, queries=40), description="What tables show.")
 
 
+class Sequences(Strict):
+    """Drawn sequences of six images with true homographies, in the layout of HPatches: facades in one plane."""
+
+    width: int = Field(240, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(180, ge=48, le=4096, description="Image height in pixels.")
+    illumination: int = Field(2, ge=1, le=1000, description="Sequences `i_*`: one camera, six lights.")
+    viewpoint: int = Field(2, ge=1, le=1000, description="Sequences `v_*`: six cameras.")
+
+
+class PhotoTour(Strict):
+    """Drawn patches in the layout of Brown PhotoTour: every part is a town of its own."""
+
+    parts: Names = Field(("harbour", "market", "quarry"), min_length=1, description="Names of the parts.")
+    width: int = Field(480, ge=128, le=4096, description="Width in pixels of the photographs that are cut.")
+    height: int = Field(360, ge=128, le=4096, description="Height of these in pixels.")
+    buildings: int = Field(6, ge=1, le=1000, description="Buildings of a part that points are taken from.")
+    photographs: int = Field(4, ge=2, le=100, description="Of each building: a point has at most so many patches.")
+    points: int = Field(40, ge=2, le=10_000, description="Points of a building at most.")
+    pairs: int = Field(400, ge=2, le=1_000_000, description="Test pairs of a part; every second one matches.")
+
+
 class Toytown(Strict):
     """The drawn town."""
 
@@ -350,6 +372,8 @@ class Toytown(Strict):
     clusters: int = Field(12, ge=6, le=1000, description="3-D models (buildings) of the training set.")
     images_per_cluster: int = Field(10, ge=4, le=1000, description="Training images of each.")
     streets: Streets | None = Field(None, description="Streets for place recognition; null: none are drawn.")
+    sequences: Sequences | None = Field(None, description="Sequences for image matching; null: none are drawn.")
+    phototour: PhotoTour | None = Field(None, description="Patches of points; null: none are cut.")
 
 
 class Config(Strict):
@@ -386,6 +410,7 @@ class Config(Strict):
         {}, description="Files on the internet, by file name.", examples=[EXAMPLES["sources"]]
     )
     datasets: dict[Name, Dataset] = Field({}, description="Datasets by name.", examples=[EXAMPLES["datasets"]])
+    patch_sets: dict[Name, PatchSet] = Field({}, description="Patch sets by name.", examples=[EXAMPLES["patch_sets"]])
     models: dict[Name, Model] = Field({}, description="Networks by name.", examples=[EXAMPLES["models"]])
     training: dict[Name, Training] = Field(
         {}, description="How networks are trained, by name.", examples=[EXAMPLES["training"]]

@@ -28,6 +28,7 @@ def check_references(config: Config) -> Iterator[Problem]:
     """Yield ``(path, message)`` for every name that leads nowhere and every pair that does not fit."""
     yield from _site(config)
     yield from _datasets(config)
+    yield from _patch_sets(config)
     yield from _models(config)
     yield from _training(config)
     yield from _features(config)
@@ -55,6 +56,12 @@ def _datasets(config: Config) -> Iterator[Problem]:
         if isinstance(dataset, WithDistractorsDataset):
             yield from _missing((*path, "base"), dataset.base, "datasets", config.datasets)
             yield from _missing((*path, "distractors"), dataset.distractors, "datasets", config.datasets)
+
+
+def _patch_sets(config: Config) -> Iterator[Problem]:
+    for name, patch_set in config.patch_sets.items():
+        for source in patch_set.sources:
+            yield from _missing(("patch_sets", name, "sources"), source, "sources", config.sources)
 
 
 def _models(config: Config) -> Iterator[Problem]:

@@ -1,14 +1,17 @@
-"""Build the manifest and the ground truth of a dataset, whatever its official format."""
+"""Build the manifest, the ground truth and the image pairs of a dataset, whatever its official format."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from descbench.config.datasets import (
     Dataset,
     DbStructDataset,
     DescriptorBagDataset,
+    HPatchesSequencesDataset,
     ImageListDataset,
     RevisitopDataset,
     Sfm120kDataset,
@@ -17,8 +20,10 @@ from descbench.config.datasets import (
 )
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
+from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpatches_sequences
 from descbench.datasets.image_list import read_image_list
-from descbench.datasets.manifest import Manifest, check_counts, rows_of, write_manifest
+from descbench.datasets.image_pairs import ImagePair, check_image_pairs, write_image_pairs
+from descbench.datasets.manifest import Manifest, check_counts, read_manifest, rows_of, write_manifest
 from descbench.datasets.own import OwnDataset, OwnImages, is_own, list_own, listing_digest, own_root, with_contents
 from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.photographs import LeftOut, shown
@@ -30,6 +35,8 @@ from descbench.errors import DataError, StaleFileError
 from descbench.io.jsonfiles import write_checked_json
 
 Labels = GroundTruth | PlaceLabels | TrainingPairs | None
+# Readers of the image pairs of a dataset, by its format.
+_PAIRS: dict[str, Callable[[Any, Path], Iterator[ImagePair]]] = {"hpatches_sequences": read_hpatches_pairs}
 
 
 def build_manifest(
@@ -91,6 +98,31 @@ def build_manifest(
     logging.info("%s: %d images", name, len(manifest))
 
 
+def build_pairs(name: str, dataset: Dataset, datasets_dir: Path, manifest_path: Path, pairs_path: Path) -> None:
+    """Write the image pairs of a dataset.
+
+    Args:
+        name: of the dataset, for messages.
+        dataset: its block of the configuration.
+        datasets_dir: ``<data_dir>/datasets``.
+        manifest_path: its manifest, which the ids of the pairs are of.
+        pairs_path: the file, see :mod:`descbench.datasets.image_pairs`.
+
+    Raises:
+        DataError: the official files are damaged, or the format has no image pairs.
+        StaleFileError: the manifest is of other images.
+    """
+    if dataset.format not in _PAIRS:
+        raise DataError(f"datasets.{name}: images of format {dataset.format!r} have no known relations to each other.")
+    manifest = read_manifest(manifest_path)
+    if manifest != read_dataset(dataset, datasets_dir)[0]:
+        raise StaleFileError(f"{manifest_path}: the images of {name} are others now; delete it and rerun.")
+    pairs = tuple(_PAIRS[dataset.format](dataset, datasets_dir))
+    check_image_pairs(pairs, manifest, f"datasets.{name}")
+    write_image_pairs(pairs, pairs_path)
+    logging.info("%s: %d image pairs", name, len(pairs))
+
+
 def _report_places(name: str, labels: PlaceLabels) -> None:
     """Say what the labels hold: the classic faults of a list are queries that nothing is right for."""
     queries, alone = len(labels.positives), labels.without_positive()
@@ -143,6 +175,8 @@ def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Labels
             return read_image_list(dataset, datasets_dir)
         case DbStructDataset():
             return read_dbstruct(dataset, datasets_dir)
+        case HPatchesSequencesDataset():
+            return read_hpatches_sequences(dataset, datasets_dir)
         case DescriptorBagDataset():
             return Manifest(tuple(rows_of("train", ["descriptors"]))), None
     raise DataError(f"a dataset of format {dataset.format!r} has no images of its own.")

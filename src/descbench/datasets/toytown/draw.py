@@ -16,9 +16,17 @@ from typing import TypeVar
 import numpy as np
 
 from descbench.config.models import Toytown
+from descbench.datasets.toytown import phototour
 from descbench.datasets.toytown.layouts import write_city, write_sfm, write_streets
+from descbench.datasets.toytown.phototour import BuildingShot, plan_phototour, take_points, write_phototour
 from descbench.datasets.toytown.render import Atlas
 from descbench.datasets.toytown.seeds import rng_for
+from descbench.datasets.toytown.sequences import (
+    SequenceImage,
+    plan_sequences,
+    take_sequence_image,
+    write_sequences,
+)
 from descbench.datasets.toytown.streets import SPLITS, Standpoint, count_buildings, plan_streets, take_street_view
 from descbench.datasets.toytown.town import Town, build_town
 from descbench.datasets.toytown.views import View, take_view
@@ -49,8 +57,9 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     """Draw the towns and write them below ``out_dir`` in official layouts.
 
     ``test/<city>/`` holds each city in the revisited-Oxford layout, ``train/retrieval-SfM-120k/`` the
-    training images in that of SfM-120k, and ``streets/`` the streets, where there are any, in that of
-    Pittsburgh. The same settings give the same bytes, whatever ``processes``.
+    training images in that of SfM-120k. Where the settings have them, ``streets/`` holds the streets in the layout
+    of Pittsburgh, ``sequences/`` sequences in that of HPatches, and ``phototour/`` patches in that of Brown PhotoTour.
+    The same settings give the same bytes, whatever ``processes``.
 
     Args:
         settings: seed and sizes.
@@ -71,6 +80,8 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     clusters = [[taken[shot] for shot in cluster] for cluster in lessons]
     files += write_sfm(out_dir / "train" / "retrieval-SfM-120k", clusters, settings.seed)
     files += _draw_streets(settings, out_dir / "streets", processes)
+    files += _draw_sequences(settings, out_dir / "sequences", processes)
+    files += _draw_phototour(settings, out_dir / "phototour", processes)
     write_json(marker, {"files": len(files), "sha256": _digest(files, out_dir), **settings.model_dump(mode="json")})
 
 
@@ -82,6 +93,29 @@ def _draw_streets(settings: Toytown, folder: Path, processes: int) -> list[Path]
     points = [point for plan in plans.values() for role in plan for point in role]
     taken = dict(zip(points, _take_all(_take_street, points, settings, processes), strict=True))
     return [file for split, plan in plans.items() for file in write_streets(folder, split, *plan, taken)]
+
+
+def _draw_sequences(settings: Toytown, folder: Path, processes: int) -> list[Path]:
+    """All sequences, none where the settings have none. Returns the files."""
+    if settings.sequences is None:
+        return []
+    images = plan_sequences(settings.sequences)
+    taken = dict(zip(images, _take_all(_take_sequence, images, settings, processes), strict=True))
+    return write_sequences(folder, images, taken, settings.sequences, settings.seed)
+
+
+def _draw_phototour(settings: Toytown, folder: Path, processes: int) -> list[Path]:
+    """All parts of the patches, none where the settings have none. Returns the files."""
+    if settings.phototour is None:
+        return []
+    shots = plan_phototour(settings.phototour)
+    taken = list(zip(shots, _take_all(_take_points, shots, settings, processes), strict=True))
+    files = []
+    for part in settings.phototour.parts:
+        points = [patches for shot, found in taken if shot.part == part for patches in found]
+        rng = rng_for(settings.seed, "phototour", part, "pairs")
+        files += write_phototour(folder / part, part, points, settings.phototour.pairs, rng)
+    return files
 
 
 def _city_shots(settings: Toytown, name: str) -> tuple[list[_Shot], list[_Shot]]:
@@ -135,6 +169,17 @@ def _take_street(point: Standpoint, settings: Toytown) -> np.ndarray:
     buildings = count_buildings(getattr(settings.streets, point.split).panoramas)
     town, atlas = _town(settings.seed, f"streets of {point.split}", buildings)
     return take_street_view(point, town, atlas, settings.streets, settings.seed)
+
+
+def _take_sequence(image: SequenceImage, settings: Toytown) -> np.ndarray:
+    return take_sequence_image(image, settings.sequences, settings.seed)
+
+
+def _take_points(shot: BuildingShot, settings: Toytown) -> list[np.ndarray]:
+    name = f"phototour {shot.part}"
+    town, atlas = _town(settings.seed, name, phototour.count_buildings(settings.phototour))
+    rng = rng_for(settings.seed, name, shot.subject)
+    return take_points(town, atlas, town.buildings[shot.subject - 1], settings.phototour, rng)
 
 
 def _take(shot: _Shot, settings: Toytown) -> View:

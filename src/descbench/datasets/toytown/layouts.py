@@ -64,7 +64,7 @@ def write_city(folder: Path, name: str, queries: Sequence[View], database: Seque
         "database": [f"{name}_{i:04d}" for i in range(len(database))],
     }
     files = [
-        _write(folder / "jpg" / f"{stem}.jpg", encode_jpeg(view.pixels))
+        write_file(folder / "jpg" / f"{stem}.jpg", encode_jpeg(view.pixels))
         for stem, view in [*zip(stems["query"], queries, strict=True), *zip(stems["database"], database, strict=True)]
     ]
     gnd = []
@@ -76,7 +76,7 @@ def write_city(folder: Path, name: str, queries: Sequence[View], database: Seque
                 labels[kind].append(number)
         gnd.append(labels)
     content = {"imlist": stems["database"], "qimlist": stems["query"], "gnd": gnd}
-    return [*files, _write(folder / f"gnd_{name}.pkl", pickle.dumps(content, protocol=2))]
+    return [*files, write_file(folder / f"gnd_{name}.pkl", pickle.dumps(content, protocol=2))]
 
 
 def write_sfm(folder: Path, clusters: Sequence[Sequence[View]], seed: int) -> list[Path]:
@@ -91,7 +91,7 @@ def write_sfm(folder: Path, clusters: Sequence[Sequence[View]], seed: int) -> li
         views = [(cluster, view) for cluster in chosen for view in clusters[cluster]]
         cids = [hashlib.sha1(f"toytown {seed} {split} {i}".encode()).hexdigest()[:32] for i in range(len(views))]
         files += [
-            _write(folder / "ims" / image_path(cid), encode_jpeg(view.pixels))
+            write_file(folder / "ims" / image_path(cid), encode_jpeg(view.pixels))
             for cid, (_, view) in zip(cids, views, strict=True)
         ]
         pairs = _pairs(views)
@@ -101,9 +101,9 @@ def write_sfm(folder: Path, clusters: Sequence[Sequence[View]], seed: int) -> li
             "qidxs": [i for i, _ in pairs],
             "pidxs": [j for _, j in pairs],
         }
-    files.append(_write(folder / "retrieval-SfM-120k.pkl", pickle.dumps(splits, protocol=2)))
+    files.append(write_file(folder / "retrieval-SfM-120k.pkl", pickle.dumps(splits, protocol=2)))
     val = _validation_list(splits["val"])
-    return [*files, _write(folder / "retrieval-SfM-120k-val-eccv2020.pkl", pickle.dumps(val, protocol=2))]
+    return [*files, write_file(folder / "retrieval-SfM-120k-val-eccv2020.pkl", pickle.dumps(val, protocol=2))]
 
 
 def write_streets(
@@ -123,7 +123,7 @@ def write_streets(
     """
     roots = {False: folder, True: folder / "queries_real"}
     files = [
-        _write(roots[point.query] / point.name, encode_jpeg(photographs[point])) for point in (*database, *queries)
+        write_file(roots[point.query] / point.name, encode_jpeg(photographs[point])) for point in (*database, *queries)
     ]
     # The order of the fields matters: pytorch-NetVlad reads them by position. Scalars are as small as there.
     fields = {
@@ -141,7 +141,7 @@ def write_streets(
     stream = io.BytesIO()
     savemat(stream, {"dbStruct": fields}, do_compression=True)
     content = _MAT_TEXT + stream.getvalue()[len(_MAT_TEXT) :]
-    return [*files, _write(folder / "datasets" / f"toytown_{split}.mat", content)]
+    return [*files, write_file(folder / "datasets" / f"toytown_{split}.mat", content)]
 
 
 def _cells(points: Sequence[Standpoint]) -> np.ndarray:
@@ -171,7 +171,8 @@ def _validation_list(split: dict[str, list]) -> dict[str, list]:
     return {"cids": split["cids"], "qidx": queries, "gnd": gnd}
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_file(path: Path, content: bytes) -> Path:
+    """Write a file atomically, and return its path."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return path

@@ -12,7 +12,7 @@ from descbench.datasets.toytown.render import Atlas, Light, Picture, owner_pixel
 from descbench.datasets.toytown.textures import TEXELS
 from descbench.datasets.toytown.town import Building, Town, add_box
 
-_SUPERSAMPLE = 2
+SUPERSAMPLE = 2
 # Metres ahead of a camera within which things stand in the way of no particular building.
 STREET_REACH = 14.0
 
@@ -67,10 +67,10 @@ def take_view(
         rng: decides everything else.
         calm: an undemanding view: near the front, by day, little in the way.
     """
-    pose = _stand(town, subject, width, height, rng, calm)
+    pose = stand(town, subject, width, height, rng, calm)
     reach = STREET_REACH if subject is None else float(np.linalg.norm(subject.centre - pose.camera.centre[:2]))
     pixels, picture = photograph(town, atlas, pose.camera, rng, reach=reach, dusk=pose.dusk, calm=calm)
-    owner = picture.owner[::_SUPERSAMPLE, ::_SUPERSAMPLE]
+    owner = picture.owner[::SUPERSAMPLE, ::SUPERSAMPLE]
     covered = int((owner == subject.owner).sum()) if subject else 0
     outline = owner_pixels(town.mesh, pose.camera, subject.owner, atlas) if subject else 0
     return View(pixels, owner, pose, subject.owner if subject else 0, covered / owner.size, covered / max(outline, 1))
@@ -91,7 +91,7 @@ def photograph(
     """
     light = draw_light(rng, dusk)
     scene = town.mesh.plus(_props(town, camera, reach, rng, calm))
-    picture = render(scene, atlas, camera.scaled(_SUPERSAMPLE), light, rng)
+    picture = render(scene, atlas, camera.scaled(SUPERSAMPLE), light, rng)
     return develop(picture, camera.width, camera.height, dusk, rng), picture
 
 
@@ -126,7 +126,7 @@ def develop(picture: Picture, width: int, height: int, dusk: bool, rng: np.rando
     return np.clip(np.round(soft + noise), 0, 255).astype(np.uint8)
 
 
-def _stand(town: Town, subject: Building | None, width: int, height: int, rng: np.random.Generator, calm: bool) -> Pose:
+def stand(town: Town, subject: Building | None, width: int, height: int, rng: np.random.Generator, calm: bool) -> Pose:
     """A free place to stand; the tries go on with wider angles until one is outside every building."""
     spread = 0.35 if calm else 1.15
     for attempt in range(60):

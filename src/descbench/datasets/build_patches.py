@@ -1,0 +1,36 @@
+"""Build one part of a patch set, whatever its official format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from descbench.config.patch_sets import PatchSet
+from descbench.datasets.hpatches_patches import read_hpatches_patches
+from descbench.datasets.patch_sets import PatchSource, write_patches
+from descbench.datasets.phototour import read_phototour
+
+_READERS: dict[str, Callable[[Path], PatchSource]] = {
+    "phototour": read_phototour,
+    "hpatches_patches": read_hpatches_patches,
+}
+
+
+def build_patches(name: str, patch_set: PatchSet, part: str, datasets_dir: Path, path: Path) -> None:
+    """Write the patches and labels of one part.
+
+    Args:
+        name: of the patch set.
+        patch_set: its block of the configuration.
+        part: one of its parts.
+        datasets_dir: ``<data_dir>/datasets``.
+        path: the file, see :mod:`descbench.datasets.patch_sets`.
+
+    Raises:
+        DataError: the official files are damaged or do not fit each other.
+    """
+    source = _READERS[patch_set.format](datasets_dir / patch_set.folder / part)
+    write_patches(source, name, part, path)
+    labels = source.labels
+    logging.info("%s, %s: %d patches, %d test pairs", name, part, len(labels.points), len(labels.pairs))

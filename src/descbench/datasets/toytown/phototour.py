@@ -1,0 +1,166 @@
+"""Patches in the layout of Brown PhotoTour: points of buildings, cut from every photograph that shows them.
+
+A building is photographed several times. Corners on it in the first photograph become points of the world by that
+photograph's depth; they are projected into the others by the true cameras, and cut where the depth there says that
+nothing stands before them. Patches of a point have about the same size in metres, up to what detectors would miss.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
+
+from descbench.config.models import PhotoTour
+from descbench.datasets.phototour import COLUMNS, INFO, PAIRS, PER_BITMAP, SIDE
+from descbench.datasets.toytown.geometry import Camera
+from descbench.datasets.toytown.layouts import write_file
+from descbench.datasets.toytown.render import Atlas
+from descbench.datasets.toytown.town import Building, Town
+from descbench.datasets.toytown.views import SUPERSAMPLE, photograph, stand
+from descbench.errors import DataError
+
+_METRES = 1.8  # side of a patch on a building
+_SAME_DEPTH = 0.01  # share of a depth within which a point is what is seen
+_NOISE = {"scale": 0.08, "angle": 0.1, "place": 0.4}  # standard deviations: log, radians, pixels
+
+
+@dataclass(frozen=True)
+class BuildingShot:
+    """A building whose points are to be cut: number ``subject`` of the town of a part."""
+
+    part: str
+    subject: int
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A photograph: grey (H, W) float64, and the finer camera, owner and depth that it was developed from."""
+
+    grey: np.ndarray
+    camera: Camera
+    owner: np.ndarray
+    depth: np.ndarray
+
+
+def plan_phototour(settings: PhotoTour) -> list[BuildingShot]:
+    """The buildings of each part: every second plot, so that none hides behind its like."""
+    return [BuildingShot(part, 2 * i + 1) for part in settings.parts for i in range(settings.buildings)]
+
+
+def count_buildings(settings: PhotoTour) -> int:
+    """Buildings of the town of a part."""
+    return 2 * settings.buildings
+
+
+def take_points(
+    town: Town, atlas: Atlas, subject: Building, settings: PhotoTour, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Points of a building that are seen at least twice: of each, its patches (n, 64, 64) uint8."""
+    views = [_photograph(town, atlas, subject, settings, rng) for _ in range(settings.photographs)]
+    found = []
+    for point in _points(views[0], subject.owner):
+        cut = [patch for view in views if (patch := _cut(view, point, subject.owner, rng)) is not None]
+        if len(cut) > 1:
+            found.append(np.stack(cut))
+        if len(found) == settings.points:
+            break
+    return found
+
+
+def write_phototour(
+    folder: Path, part: str, points: Sequence[np.ndarray], pairs: int, rng: np.random.Generator
+) -> list[Path]:
+    """PhotoTour's layout: ``patches0000.bmp`` and so on, ``info.txt``, the list of test pairs. Returns the files.
+
+    Args:
+        folder: of the part.
+        part: its name, for messages.
+        points: patches (n, 64, 64) uint8 of each point.
+        pairs: test pairs, half of which are patches of one point.
+        rng: decides which.
+
+    Raises:
+        DataError: fewer than two points were found.
+    """
+    if len(points) < 2:
+        raise DataError(f"toytown.phototour: {len(points)} points of {part!r} are seen twice; raise `buildings`.")
+    patches, ids = np.concatenate(points), np.repeat(np.arange(len(points)), [len(point) for point in points])
+    files = [
+        write_file(folder / f"patches{number:04d}.bmp", _encode_bitmap(patches[start : start + PER_BITMAP]))
+        for number, start in enumerate(range(0, len(patches), PER_BITMAP))
+    ]
+    info = "".join(f"{point} 0\n" for point in ids)
+    listed = "".join(f"{a} {ids[a]} 0 {b} {ids[b]} 0 0\n" for a, b in _pairs(ids, pairs, rng))
+    return [*files, write_file(folder / INFO, info.encode()), write_file(folder / PAIRS, listed.encode())]
+
+
+def _photograph(town: Town, atlas: Atlas, subject: Building, settings: PhotoTour, rng: np.random.Generator) -> _Seen:
+    pose = stand(town, subject, settings.width, settings.height, rng, calm=True)
+    reach = float(np.linalg.norm(subject.centre - pose.camera.centre[:2]))
+    pixels, picture = photograph(town, atlas, pose.camera, rng, reach=reach, dusk=False, calm=True)
+    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    return _Seen(grey, pose.camera.scaled(SUPERSAMPLE), picture.owner, picture.depth)
+
+
+def _points(view: _Seen, owner: int) -> np.ndarray:
+    """World points (N, 3) of corners on a building, the strongest first."""
+    smooth = gaussian_filter(view.grey, 1.0)
+    dy, dx = np.gradient(smooth)
+    xx, xy, yy = (gaussian_filter(product, 2.0) for product in (dx * dx, dx * dy, dy * dy))
+    strength = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    strength[view.owner[::SUPERSAMPLE, ::SUPERSAMPLE] != owner] = 0
+    rows, columns = np.nonzero((strength > 1.0) & (strength == maximum_filter(strength, 9)))
+    order = np.argsort(-strength[rows, columns], kind="stable")
+    # The depth is that of the first of the finer pixels, so the point is its centre.
+    rows, columns = SUPERSAMPLE * rows[order], SUPERSAMPLE * columns[order]
+    rays = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1) @ np.linalg.inv(view.camera.K).T
+    local = rays * view.depth[rows, columns, None]
+    return (local - view.camera.t) @ view.camera.R
+
+
+def _cut(view: _Seen, point: np.ndarray, owner: int, rng: np.random.Generator) -> np.ndarray | None:
+    """The patch of a point, (64, 64) uint8; None where it is hidden or reaches beyond the photograph."""
+    scale, angle, *offset = rng.normal(0, (_NOISE["scale"], _NOISE["angle"], _NOISE["place"], _NOISE["place"]))
+    (at,), (depth,) = view.camera.project(point[None])
+    if depth <= 0 or not (at >= 0).all() or not (at < (view.camera.width, view.camera.height)).all():
+        return None
+    column, row = at.astype(int)
+    if view.owner[row, column] != owner or abs(view.depth[row, column] - depth) > _SAME_DEPTH * depth:
+        return None
+    centre = at / SUPERSAMPLE - 0.5 + offset
+    side = _METRES * np.exp(scale) * view.camera.K[0, 0] / SUPERSAMPLE / depth
+    grid = ((np.arange(SIDE) + 0.5) / SIDE - 0.5) * side
+    x, y = np.meshgrid(grid, grid)
+    columns = centre[0] + np.cos(angle) * x - np.sin(angle) * y
+    rows = centre[1] + np.sin(angle) * x + np.cos(angle) * y
+    height, width = view.grey.shape
+    if rows.min() < 0 or columns.min() < 0 or rows.max() > height - 1 or columns.max() > width - 1:
+        return None
+    return np.round(map_coordinates(view.grey, [rows, columns], order=1)).clip(0, 255).astype(np.uint8)
+
+
+def _pairs(ids: np.ndarray, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Pairs of patches, of one point and of two in turn."""
+    pairs = []
+    for number in range(count):
+        first = int(rng.integers(len(ids)))
+        others = np.flatnonzero((ids == ids[first]) if number % 2 == 0 else (ids != ids[first]))
+        pairs.append((first, int(rng.choice(others[others != first]))))
+    return pairs
+
+
+def _encode_bitmap(patches: np.ndarray) -> bytes:
+    """Up to 256 patches in rows of 16; what is left over is black."""
+    padded = np.zeros((PER_BITMAP, SIDE, SIDE), np.uint8)
+    padded[: len(patches)] = patches
+    side = COLUMNS * SIDE
+    pixels = padded.reshape(COLUMNS, COLUMNS, SIDE, SIDE).transpose(0, 2, 1, 3).reshape(side, side)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "BMP")
+    return stream.getvalue()

@@ -1,0 +1,123 @@
+"""What toytown draws for image matching and patches: official layouts, true homographies, points seen again."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_image_pairs import grey, likeness
+
+from descbench.config.datasets import HPatchesSequencesDataset
+from descbench.config.models import PhotoTour, Sequences, Toytown
+from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpatches_sequences
+from descbench.datasets.patch_sets import PatchLabels
+from descbench.datasets.phototour import read_phototour
+from descbench.datasets.toytown.draw import draw_toytown
+from descbench.datasets.toytown.phototour import write_phototour
+from descbench.datasets.toytown.seeds import rng_for
+from descbench.datasets.toytown.sequences import SequenceImage, camera_of, homography
+from descbench.errors import DataError
+
+SEQUENCES = Sequences(width=160, height=120, illumination=1, viewpoint=2)
+PATCHES = PhotoTour(parts=("quay", "mill"), width=320, height=240, buildings=2, photographs=3, points=20, pairs=60)
+SMALL = Toytown(
+    width=64, height=64, cities=("ham",), landmarks_per_city=2, database_per_city=8, queries_per_city=1,
+    clusters=6, images_per_cluster=4, sequences=SEQUENCES, phototour=PATCHES,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("toytown")
+    draw_toytown(SMALL, folder / "toytown", folder / "toytown.json")
+    return folder
+
+
+def test_same_bytes_whatever_the_number_of_processes(drawn, tmp_path):
+    draw_toytown(SMALL, tmp_path / "toytown", tmp_path / "toytown.json", processes=2)
+    for file in (path for path in sorted(drawn.rglob("*")) if path.is_file()):
+        assert (tmp_path / file.relative_to(drawn)).read_bytes() == file.read_bytes(), file
+
+
+def test_nothing_of_it_is_drawn_unasked(tmp_path):
+    settings = SMALL.model_copy(update={"sequences": None, "phototour": None, "seed": 1})
+    draw_toytown(settings, tmp_path / "toytown", tmp_path / "toytown.json")
+    assert {path.name for path in (tmp_path / "toytown").iterdir()} == {"test", "train"}
+
+
+def test_sequences_are_read_by_the_reader_of_hpatches(drawn):
+    block = HPatchesSequencesDataset(format="hpatches_sequences", images="toytown/sequences")
+    manifest, _ = read_hpatches_sequences(block, drawn)
+    pairs = list(read_hpatches_pairs(block, drawn))
+    assert (len(manifest), len(pairs)) == (3 * 6, 3 * 5)
+    for pair in pairs:
+        first, other = (drawn / manifest.rows[i].path for i in (pair.image_a, pair.image_b))
+        matrix = pair.relation.matrix
+        if first.parent.name.startswith("i_"):
+            assert matrix.tolist() == np.eye(3).tolist()
+            assert first.read_bytes() != other.read_bytes()
+            continue
+        found = likeness(grey(first), grey(other), matrix)
+        assert found > 0.6
+        # The homography is right to a part of a pixel: a pixel beside it fits less well.
+        for shift in ((1.5, 0), (-1.5, 0), (0, 1.5), (0, -1.5)):
+            beside = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]]) @ matrix
+            assert likeness(grey(first), grey(other), beside) < found
+    with Image.open(drawn / manifest.rows[0].path) as image:
+        assert (image.size, image.mode, image.format) == ((160, 120), "RGB", "PPM")
+
+
+def test_homographies_follow_the_cameras():
+    """A point of the plane is projected into both images; pixels are counted from 0 at their centres."""
+    first, other = (camera_of(SequenceImage("v_x", number), SEQUENCES, 0) for number in (1, 4))
+    points = np.array([[0.5, 0, 14.0], [-2.0, 0, 16.0], [1.0, 0, 12.5]])
+    seen, expected = (camera.project(points)[0] - 0.5 for camera in (first, other))
+    mapped = np.column_stack([seen, np.ones(3)]) @ homography(first, other).T
+    np.testing.assert_allclose(mapped[:, :2] / mapped[:, 2:], expected, atol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def parts(drawn) -> dict[str, tuple[np.ndarray, PatchLabels]]:
+    """Patches (N, 64, 64) and labels of each part."""
+    found = {}
+    for name in PATCHES.parts:
+        source = read_phototour(drawn / "toytown/phototour" / name)
+        found[name] = np.concatenate(list(source.blocks)), source.labels
+    return found
+
+
+def test_patches_are_read_by_the_reader_of_phototour(parts):
+    for patches, labels in parts.values():
+        counts = np.bincount(labels.points)
+        assert len(patches) == counts.sum()
+        assert len(counts) <= PATCHES.buildings * PATCHES.points
+        assert 2 <= counts.min() <= counts.max() <= PATCHES.photographs
+        assert len(labels.pairs) == PATCHES.pairs
+        assert labels.matches.tolist() == [1, 0] * (PATCHES.pairs // 2)
+        assert (labels.pairs[:, 0] != labels.pairs[:, 1]).all()
+        assert patches.std(axis=(1, 2)).min() > 1
+        assert len(np.unique(patches.reshape(len(patches), -1), axis=0)) == len(patches)
+    first, second = (patches for patches, _ in parts.values())
+    assert not set(map(bytes, first)) & set(map(bytes, second))
+
+
+def test_patches_of_a_point_are_alike(parts):
+    """Blurred patches of one point correlate; those of different points hardly do."""
+    for patches, labels in parts.values():
+        small = patches.reshape(len(patches), 8, 8, 8, 8).mean((2, 4)).reshape(len(patches), -1)
+        likenesses = np.corrcoef(small)
+        same = labels.points[:, None] == labels.points
+        others = itertools.combinations(range(len(patches)), 2)
+        split = {True: [], False: []}
+        for a, b in others:
+            split[bool(same[a, b])].append(likenesses[a, b])
+        assert np.median(split[True]) > 0.7
+        assert np.median(split[True]) > np.median(split[False]) + 0.5
+
+
+def test_a_part_without_points_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"1 points of 'quay' are seen twice; raise `buildings`"):
+        write_phototour(tmp_path, "quay", [np.zeros((2, 64, 64), np.uint8)], 4, rng_for(0))

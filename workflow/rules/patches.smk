@@ -1,0 +1,24 @@
+# Patch sets in their official layout -> patches with labels, one file for each part.
+rule build_patches:
+    input:
+        lambda wildcards: layout.patch_inputs(wildcards.patch_set, wildcards.part),
+    output:
+        layout.patches("{patch_set}", "{part}"),
+    log:
+        "logs/build_patches/{patch_set}/{part}.log",
+    benchmark:
+        "logs/benchmarks/build_patches/{patch_set}/{part}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing_minutes(60),
+    params:
+        code=BUILD_PATCHES_VERSION,
+        patch_set=lambda wildcards: block("patch_sets", wildcards.patch_set),
+        datasets_dir=layout.datasets_dir,
+    message:
+        "Gather the patches of {wildcards.part} ({wildcards.patch_set})"
+    script:
+        "../scripts/build_patches.py"
