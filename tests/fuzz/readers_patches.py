@@ -54,12 +54,10 @@ def damage_chunks(dice: Random, content: bytes) -> bytes:
         width, height = image.size
     pixels = damage_packed(dice, encoded_rows(content), 0)
     shape = dice.choice(((width, height), (dice.randrange(1 << 16), height), (width, dice.randrange(1 << 31))))
-    header = (
-        shape[0].to_bytes(4) + shape[1].to_bytes(4) + bytes((dice.choice((8, 8, 1, 16)), dice.choice((0, 0, 2, 3))))
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        chunk(*part) for part in ((b"IHDR", header + bytes(3)), (b"IDAT", pixels), (b"IEND", b""))
-    )
+    depth, colours = dice.choice((8, 8, 1, 16)), dice.choice((0, 0, 2, 3))
+    header = shape[0].to_bytes(4) + shape[1].to_bytes(4) + bytes((depth, colours, 0, 0, 0))
+    chunks = (chunk(b"IHDR", header), chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def encoded_rows(content: bytes) -> bytes:

@@ -22,6 +22,7 @@ EXTRA = {
         "joined": {"format": "with_distractors", "base": "alderford", "distractors": "listed"},
         "bag": {"format": "descriptor_bag", "counts": {"train": 1}},
         "room": {"format": "kapture", "folder": "room"},
+        "facades": {"format": "hpatches_sequences", "images": "hpatches"},
         "places": {
             "format": "utm_names",
             "database": "d",
@@ -120,6 +121,8 @@ FITS = [
     ("sources.w.pth.mirrors", "https://example.org/w", "Input should be a valid tuple"),
     ("sources.w.pth.unpack", {"to": "../elsewhere"}, "must be a path inside that folder"),
     ("sources.w.pth.parts", 10**9, "Input should be less than or equal to 999"),
+    ("datasets.facades.pairs", {"format": "folder", "database": "x"}, "its pairs and the manifest of 'facades.pairs'"),
+    ("datasets.facades.exclude", ["v_a", "v_a"], "'v_a' is written twice"),
     # Patch sets.
     ("patch_sets.drawn.format", "phototours", "patch_sets.drawn: format is 'phototours' (did you mean 'phototour'?)"),
     ("patch_sets.drawn.parts", [], "patch_sets.drawn.parts: Tuple should have at least 1 item"),
@@ -268,7 +271,7 @@ FITS = [
 
 def named(path):
     """The keys of ``path``, with names that hold dots kept whole."""
-    return path.replace("w.pth", "w%pth").replace("mine.h5", "mine%h5")
+    return path.replace("w.pth", "w%pth").replace("mine.h5", "mine%h5").replace("facades.pairs", "facades%pairs")
 
 
 @pytest.mark.parametrize(("path", "value", "expected"), FITS, ids=[f"{p}={v!r:.40}" for p, v, _ in FITS])

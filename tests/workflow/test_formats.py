@@ -19,7 +19,14 @@ PAIRS, PATCHES = "results/manifests/facades.pairs.csv", "results/patches/drawn/{
 FORMATS = {
     "toytown": {
         "sequences": {"width": 64, "height": 48, "illumination": 1, "viewpoint": 1},
-        "phototour": {"parts": ["quay"], "width": 128, "height": 128, "buildings": 2, "photographs": 2, "points": 6},
+        "phototour": {
+            "parts": ["quay", "mill"],
+            "width": 128,
+            "height": 128,
+            "buildings": 2,
+            "photographs": 2,
+            "points": 6,
+        },
     },
     "datasets": {"facades": {"format": "hpatches_sequences", "generator": "toytown", "images": "toytown/sequences"}},
     "patch_sets": {
@@ -64,6 +71,10 @@ def test_pairs_and_patches_in_one_real_run(workplace):
     assert found.labels.points.tolist() == [int(line.split()[0]) for line in info]
     assert found.patches.shape == (len(info), 64, 64)
     assert workplace.planned(PAIRS, patches, overlay=FORMATS) == {}
+    # Another part leaves this one as it is.
+    more = {**FORMATS["patch_sets"]["drawn"], "parts": ["mill", "quay"], "note": "of a test"}
+    both = workplace.planned(patches, PATCHES.format("mill"), overlay={**FORMATS, "patch_sets": {"drawn": more}})
+    assert both == {"build_patches": 1}
     # Other sequences are other images and pairs; the patches stay.
     fewer = {**FORMATS, "datasets": {"facades": {**FORMATS["datasets"]["facades"], "exclude": ["v_facades00"]}}}
     assert workplace.planned(PAIRS, patches, overlay=fewer) == {"build_manifest": 1, "build_pairs": 1}

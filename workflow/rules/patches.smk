@@ -16,7 +16,9 @@ rule build_patches:
         runtime=growing_minutes(60),
     params:
         code=BUILD_PATCHES_VERSION,
-        patch_set=lambda wildcards: block("patch_sets", wildcards.patch_set),
+        # A part is its own: naming others makes it not anew.
+        patch_set=lambda wildcards: block("patch_sets", wildcards.patch_set)
+        | {"parts": [wildcards.part]},
         datasets_dir=layout.datasets_dir,
     message:
         "Gather the patches of {wildcards.part} ({wildcards.patch_set})"

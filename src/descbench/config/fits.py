@@ -54,6 +54,8 @@ def _dataset(config: Config, name: str, dataset: Dataset) -> Iterator[Problem]:
     path = ("datasets", name)
     if f"{name}.h5" in config.datasets:
         yield path, f"files of {name!r} and {name + '.h5'!r} would have the same names; rename one"
+    if dataset.HAS_IMAGE_PAIRS and f"{name}.pairs" in config.datasets:
+        yield path, f"its pairs and the manifest of {name + '.pairs'!r} would have the same name; rename one"
     for key in ("sources", "image_sources"):
         yield from _unpacked(config, path, dataset, key)
     for role, count in dataset.counts.items():
