@@ -214,7 +214,9 @@ def test_equal_patches_are_equal_bytes_and_know_each_other(tmp_path):
     ):
         write_patches(source(**changes), "set", "part", tmp_path / "b.h5")
         digests.append(read_patches(tmp_path / "b.h5").digest)
-    assert len(set(digests)) == 4
+    write_patches(PatchSource(labels(), 4, iter([np.zeros((6, 4, 4), np.uint8)])), "set", "part", tmp_path / "b.h5")
+    digests.append(read_patches(tmp_path / "b.h5").digest)
+    assert len(set(digests)) == 5
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpat
 from descbench.datasets.patch_sets import PatchLabels
 from descbench.datasets.phototour import read_phototour
 from descbench.datasets.toytown.draw import draw_toytown
-from descbench.datasets.toytown.phototour import write_phototour
+from descbench.datasets.toytown.geometry import look_at
+from descbench.datasets.toytown.phototour import Photograph, find_point, write_phototour
 from descbench.datasets.toytown.seeds import rng_for
 from descbench.datasets.toytown.sequences import SequenceImage, camera_of, homography
 from descbench.errors import DataError
@@ -116,6 +117,17 @@ def test_patches_of_a_point_are_alike(parts):
             split[bool(same[a, b])].append(likenesses[a, b])
         assert np.median(split[True]) > 0.7
         assert np.median(split[True]) > np.median(split[False]) + 0.5
+
+
+def test_points_that_are_hidden_are_not_found():
+    """A wall 10 m ahead; what lies behind it is of the same building all the same."""
+    camera = look_at(np.array([0.0, 0.0, 2.0]), np.array([0.0, 1.0, 2.0]), 1.0, 80, 60)
+    view = Photograph(np.zeros((30, 40)), camera, np.full((60, 80), 3), np.full((60, 80), 10.0))
+    at, depth = find_point(view, np.array([1.0, 10.0, 2.5]), 3)
+    np.testing.assert_allclose([*at, depth], [*camera.project(np.array([[1.0, 10.0, 2.5]]))[0][0], 10.0])
+    for hidden in ([1.0, 11.0, 2.5], [1.0, 9.0, 2.5], [1.0, -10.0, 2.5], [9.0, 10.0, 2.5], [0.0, 10.0, 9.0]):
+        assert find_point(view, np.array(hidden), 3) is None
+    assert find_point(view, np.array([1.0, 10.0, 2.5]), 2) is None
 
 
 def test_a_part_without_points_is_refused(tmp_path):

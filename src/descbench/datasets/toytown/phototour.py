@@ -39,8 +39,15 @@ class BuildingShot:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A photograph: grey (H, W) float64, and the finer camera, owner and depth that it was developed from."""
+class Photograph:
+    """A photograph, and the finer picture that it was developed from.
+
+    Attributes:
+        grey: (H, W) float64, 0 to 255.
+        camera: of the finer picture.
+        owner: of its pixels, the building number.
+        depth: of its pixels, metres along the optical axis.
+    """
 
     grey: np.ndarray
     camera: Camera
@@ -100,15 +107,33 @@ def write_phototour(
     return [*files, write_file(folder / INFO, info.encode()), write_file(folder / PAIRS, listed.encode())]
 
 
-def _photograph(town: Town, atlas: Atlas, subject: Building, settings: PhotoTour, rng: np.random.Generator) -> _Seen:
+def find_point(view: Photograph, point: np.ndarray, owner: int) -> tuple[np.ndarray, float] | None:
+    """Where a photograph shows a world point (3,) of a building.
+
+    Returns:
+        x, y in the finer picture, and the depth; None where the point is outside, or something stands before it, be
+        it another side of the building.
+    """
+    (at,), (depth,) = view.camera.project(point[None])
+    if depth <= 0 or not (at >= 0).all() or not (at < (view.camera.width, view.camera.height)).all():
+        return None
+    column, row = at.astype(int)
+    if view.owner[row, column] != owner or abs(view.depth[row, column] - depth) > _SAME_DEPTH * depth:
+        return None
+    return at, float(depth)
+
+
+def _photograph(
+    town: Town, atlas: Atlas, subject: Building, settings: PhotoTour, rng: np.random.Generator
+) -> Photograph:
     pose = stand(town, subject, settings.width, settings.height, rng, calm=True)
     reach = float(np.linalg.norm(subject.centre - pose.camera.centre[:2]))
     pixels, picture = photograph(town, atlas, pose.camera, rng, reach=reach, dusk=False, calm=True)
     grey = pixels @ np.array([0.299, 0.587, 0.114])
-    return _Seen(grey, pose.camera.scaled(SUPERSAMPLE), picture.owner, picture.depth)
+    return Photograph(grey, pose.camera.scaled(SUPERSAMPLE), picture.owner, picture.depth)
 
 
-def _points(view: _Seen, owner: int) -> np.ndarray:
+def _points(view: Photograph, owner: int) -> np.ndarray:
     """World points (N, 3) of corners on a building, the strongest first."""
     smooth = gaussian_filter(view.grey, 1.0)
     dy, dx = np.gradient(smooth)
@@ -124,15 +149,13 @@ def _points(view: _Seen, owner: int) -> np.ndarray:
     return (local - view.camera.t) @ view.camera.R
 
 
-def _cut(view: _Seen, point: np.ndarray, owner: int, rng: np.random.Generator) -> np.ndarray | None:
+def _cut(view: Photograph, point: np.ndarray, owner: int, rng: np.random.Generator) -> np.ndarray | None:
     """The patch of a point, (64, 64) uint8; None where it is hidden or reaches beyond the photograph."""
     scale, angle, *offset = rng.normal(0, (_NOISE["scale"], _NOISE["angle"], _NOISE["place"], _NOISE["place"]))
-    (at,), (depth,) = view.camera.project(point[None])
-    if depth <= 0 or not (at >= 0).all() or not (at < (view.camera.width, view.camera.height)).all():
+    found = find_point(view, point, owner)
+    if found is None:
         return None
-    column, row = at.astype(int)
-    if view.owner[row, column] != owner or abs(view.depth[row, column] - depth) > _SAME_DEPTH * depth:
-        return None
+    at, depth = found
     centre = at / SUPERSAMPLE - 0.5 + offset
     side = _METRES * np.exp(scale) * view.camera.K[0, 0] / SUPERSAMPLE / depth
     grid = ((np.arange(SIDE) + 0.5) / SIDE - 0.5) * side
