@@ -26,7 +26,7 @@ from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
 from descbench.errors import DataError
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
 from descbench.training.images import TrainingImages, training_manifest
-from descbench.training.loop import Best
+from descbench.training.loop import Best, Score
 from descbench.training.mining import Pairs, mine_tuples
 from descbench.training.train import train_checkpoint
 from descbench.training.tuples import TupleRecipe
@@ -196,7 +196,7 @@ def patient(tmp_path_factory):
     """A training of three epochs, each validated; a score falls from epoch to epoch, without any search."""
     files = make_building_training(tmp_path_factory.mktemp("patient") / "building_training")
     with pytest.MonkeyPatch.context() as patch:
-        scores = iter(np.linspace(1, 0, 60).tolist())
+        scores = iter([Score(value, "higher") for value in np.linspace(1, 0, 60).tolist()])
         patch.setattr("descbench.training.train.Validator.__call__", lambda self, network: next(scores))
         train_checkpoint(files, MODEL, PATIENT, device="cpu")
         yield files
@@ -333,7 +333,7 @@ def test_validation_decides_the_best_epoch(building_training):
 def test_patience_ends_a_training(building_training, monkeypatch):
     validation = Validation(dataset="val", every=1)
     settings = SETTINGS.model_copy(update={"validation": validation, "patience": 2, "epochs": 9})
-    scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
+    scores = iter([Score(value, "higher") for value in (0.5, 0.6, 0.6, 0.4, 0.9)])
     monkeypatch.setattr("descbench.training.train.Validator.__call__", lambda self, network: next(scores))
     train_checkpoint(building_training, MODEL, settings, device="cpu")
     assert len(building_training.history.read_text().splitlines()) == 1 + 4
@@ -344,9 +344,12 @@ def test_the_best_rule():
     best = Best(4, None, 1.0)
     assert best.beaten_by(0.9, None)
     assert not best.beaten_by(1.0, None)
-    assert best.beaten_by(2.0, 0.1), "the first score beats every loss"
     assert not Best(5, 0.5, 2.0).beaten_by(0.1, None), "a loss beats no score"
-    assert not Best(5, 0.5, 2.0).beaten_by(0.1, 0.5), "the earliest of equal scores stays"
+    for direction in ("higher", "lower"):
+        assert best.beaten_by(2.0, Score(0.1, direction)), "the first score beats every loss"
+        assert not Best(5, 0.5, 2.0).beaten_by(0.1, Score(0.5, direction)), "the earliest of equal scores stays"
+        assert Best(5, 0.5, 2.0).beaten_by(0.1, Score(0.6, direction)) == (direction == "higher")
+        assert Best(5, 0.5, 2.0).beaten_by(0.1, Score(0.4, direction)) == (direction == "lower")
 
 
 @pytest.fixture(scope="module")

@@ -24,28 +24,13 @@ from descbench.training.distributed import (
     process_group,
 )
 from descbench.training.launch import read_job
-from descbench.training.loop import Trainer
+from descbench.training.train import build_recipe
 from descbench.training.tuples import TupleRecipe
-
-
-class Built(Exception):
-    """Brings out the recipe of a training that is about to begin."""
-
-
-def recipe_of(job, patch):
-    def show(trainer):
-        raise Built(trainer.recipe)
-
-    patch.setattr(Trainer, "run", show)
-    with pytest.raises(Built) as built:
-        job.run()
-    return built.value.args[0]
 
 
 def first_step(job):
     """Plan, recorded losses and gradients of the first step, by as many processes as there are."""
-    with pytest.MonkeyPatch.context() as patch:
-        recipe = recipe_of(job, patch)
+    recipe = build_recipe(job.files, job.model, job.settings, seed=job.seed, device=job.device)
     plan = recipe.plan(1, 0)
     losses = SharedGradients(recipe.network, recipe.loss)(next(recipe.batches(plan, 0)))
     trained = {key: value for key, value in recipe.network.named_parameters() if value.requires_grad}

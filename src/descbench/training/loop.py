@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from time import monotonic
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -56,6 +56,8 @@ class Recipe(Protocol):
     """What a method adds to the loop.
 
     Attributes:
+        scheduler: of the learning rate.
+        schedule: whether the scheduler steps after each optimiser step or after each epoch.
         pieces: parts of an epoch, each planned when the one before is done.
         memory: tensors that a plan leaves for later ones; kept in the state.
     """
@@ -63,6 +65,7 @@ class Recipe(Protocol):
     network: nn.Module
     optimiser: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
+    schedule: Literal["step", "epoch"]
     pieces: int
     memory: dict[str, torch.Tensor]
 
@@ -88,6 +91,13 @@ class Recipe(Protocol):
         """Images of a step, for messages."""
 
 
+class Score(NamedTuple):
+    """What a validation gives: the value of a metric, and whether higher or lower values are better."""
+
+    value: float
+    direction: Literal["higher", "lower"]
+
+
 @dataclass
 class Best:
     """The best epoch so far: by validation score once there is one, by training loss before."""
@@ -96,11 +106,13 @@ class Best:
     score: float | None = None
     loss: float = math.inf
 
-    def beaten_by(self, loss: float, score: float | None) -> bool:
+    def beaten_by(self, loss: float, score: Score | None) -> bool:
         """Whether an epoch is better; the earlier one wins a tie."""
-        if score is not None:
-            return self.score is None or score > self.score
-        return self.score is None and loss < self.loss
+        if score is None:
+            return self.score is None and loss < self.loss
+        if self.score is None:
+            return True
+        return score.value < self.score if score.direction == "lower" else score.value > self.score
 
 
 @dataclass
@@ -128,7 +140,7 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-Validate = Callable[[nn.Module], float]
+Validate = Callable[[nn.Module], Score]
 
 
 class Trainer:
@@ -139,7 +151,7 @@ class Trainer:
         epochs: how many in all.
         folder: where ``state.pt`` and the TensorBoard events lie.
         digest: of everything that decides what an epoch gives: a state of another one is not resumed.
-        validate: network -> score (larger is better).
+        validate: network -> score, whose direction says which epoch is the best.
         every: epochs between two validations.
         patience: end after so many validations in a row that were not the best.
     """
@@ -228,6 +240,8 @@ class Trainer:
                 "these images out, delete it and run again."
             )
         self.recipe.optimiser.step()
+        if self.recipe.schedule == "step":
+            self.recipe.scheduler.step()
         state.step += 1
         state.losses += self.recipe.recorded(losses)
 
@@ -243,14 +257,16 @@ class Trainer:
             validates = self._is_validated(epoch) and is_main()
             score = broadcast(self._validate(self.recipe.network) if validates else None)
         rate = max(group["lr"] for group in self.recipe.optimiser.param_groups)
-        self.recipe.scheduler.step()
+        if self.recipe.schedule == "epoch":
+            self.recipe.scheduler.step()
+        value = None if score is None else score.value
         best = state.best.beaten_by(loss, score)
         if best:
-            state.best = Best(epoch, score, loss)
+            state.best = Best(epoch, value, loss)
             weights = self.recipe.network.state_dict()
             state.weights = {key: value.detach().cpu().clone() for key, value in weights.items()}
         figures = {name: fmean(figures[name] for figures in state.figures) for name in state.figures[0]}
-        row = {"epoch": epoch, "train_loss": loss, "score": score, "learning_rate": rate, **figures}
+        row = {"epoch": epoch, "train_loss": loss, "score": value, "learning_rate": rate, **figures}
         state.history.append({**row, "best": int(best)})
         _log.info("epoch %d of %d: %s, %s", epoch, self.epochs, _told(state.history[-1]), duration(monotonic() - begun))
         state.epoch, state.piece, state.losses, state.figures = epoch, 0, [], []
@@ -345,5 +361,8 @@ def _add_row(events: SummaryWriter, state: State) -> None:
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
-    """Write the history as CSV, one row an epoch; an epoch without validation has an empty score."""
+    """Write the history as CSV, one row an epoch; an epoch without validation has an empty score.
+
+    The learning rate is the largest of all parameters; where it changes from step to step, that after the last step.
+    """
     write_csv(path, list(history[0]), (row.values() for row in history))

@@ -83,6 +83,7 @@ class NetVladRecipe:
             parameter.requires_grad_(True)
         self.optimiser = _optimiser(trained, settings)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, _schedule(settings))
+        self.schedule = "epoch"
 
     def plan(self, epoch: int, piece: int) -> Plan:
         """Mine the tuples of a piece with the network as it is now; their order is shuffled."""

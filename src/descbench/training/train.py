@@ -74,13 +74,8 @@ def train_checkpoint(
             architecture.
         SystemExit: SIGTERM came; the state lies in ``files.folder`` and the next call goes on.
     """
-    seed_everything(seed)
-    chosen = pick_device(device)
-    # Channels last is what convolutions run fastest on, backwards too.
-    network = load_network(files.start, model).to(chosen, memory_format=torch.channels_last)
-    rows = _training_rows(files.images, settings)
-    images = TrainingImages.of(rows, files.images.root, settings.image_size, network)
-    recipe = _recipe(network, images, rows, files, settings, chosen)
+    recipe = build_recipe(files, model, settings, seed=seed, device=device)
+    network = recipe.network
     start, decided = checkpoint_digest(files.start), decisive(settings, SPEED, ENDING)
     trainer = Trainer(
         recipe,
@@ -99,6 +94,32 @@ def train_checkpoint(
     network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decided})
     write_history(state.history, files.history)
+
+
+def build_recipe(
+    files: TrainingFiles, model: Model, settings: Training, *, seed: int = 0, device: str = "auto"
+) -> Recipe:
+    """The recipe of a training that is about to begin, with the start's weights: what the loop would run.
+
+    Args:
+        files, model, settings, seed, device: as in :func:`train_checkpoint`; nothing is written but by planning.
+
+    Raises:
+        DataError: missing images, damaged pairs, a checkpoint of another architecture.
+    """
+    seed_everything(seed)
+    chosen = pick_device(device)
+    # Channels last is what convolutions run fastest on, backwards too.
+    network = load_network(files.start, model).to(chosen, memory_format=torch.channels_last)
+    rows = _training_rows(files.images, settings)
+    images = TrainingImages.of(rows, files.images.root, settings.image_size, network)
+    if settings.recipe == "netvlad":
+        files.folder.mkdir(parents=True, exist_ok=True)
+        return NetVladRecipe(network, images, read_places(files.labels), settings, chosen, files.folder)
+    pairs = read_pairs(files.labels)
+    clusters = np.array([row.cluster for row in rows.rows])
+    mined = Pairs(clusters, np.array(pairs.queries), np.array(pairs.positives))
+    return _TUPLE_RECIPES[settings.recipe](network, images, mined, settings, chosen)
 
 
 def _inputs(files: TrainingFiles, network: nn.Module, model: Model) -> list[Any]:
@@ -129,23 +150,6 @@ def _training_rows(images: ImageList, settings: Training) -> Manifest:
     """All training images; of places the database, then the queries."""
     roles = ("database", "query") if settings.recipe == "netvlad" else ("train",)
     return Manifest(tuple(row for role in roles for row in training_manifest(images.manifest, role, images.root).rows))
-
-
-def _recipe(
-    network: nn.Module,
-    images: TrainingImages,
-    rows: Manifest,
-    files: TrainingFiles,
-    settings: Training,
-    device: torch.device,
-) -> Recipe:
-    if settings.recipe == "netvlad":
-        files.folder.mkdir(parents=True, exist_ok=True)
-        return NetVladRecipe(network, images, read_places(files.labels), settings, device, files.folder)
-    pairs = read_pairs(files.labels)
-    clusters = np.array([row.cluster for row in rows.rows])
-    mined = Pairs(clusters, np.array(pairs.queries), np.array(pairs.positives))
-    return _TUPLE_RECIPES[settings.recipe](network, images, mined, settings, device)
 
 
 def _validator(files: TrainingFiles, model: Model, settings: Training, device: str) -> Validator | None:

@@ -38,7 +38,7 @@ class TupleRecipe:
         groups = [group for group in network.parameter_groups(settings.learning_rate) if group["params"]]
         self.optimiser = torch.optim.Adam(groups, weight_decay=settings.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, settings.gamma)
-        self.pieces, self.memory = 1, {}
+        self.schedule, self.pieces, self.memory = "epoch", 1, {}
         self.labels = torch.tensor([-1, 1] + [0] * settings.negatives, device=device)
 
     def plan(self, epoch: int, piece: int) -> Plan:

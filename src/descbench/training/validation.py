@@ -21,6 +21,7 @@ from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import save_network
 from descbench.retrieval.codebook import train_codebook
 from descbench.retrieval.run_search import run_search
+from descbench.training.loop import Score
 
 # Stands where a digest or the name of a model is wanted: nothing outlives a validation that could be mixed up.
 _NO_NAME = "validation"
@@ -55,8 +56,12 @@ class Validator(ABC):
     device: str
     workers: int
 
-    def __call__(self, network: nn.Module) -> float:
-        """The deciding metric."""
+    def __call__(self, network: nn.Module) -> Score:
+        """The deciding metric.
+
+        Raises:
+            DataError: the scores have no such metric, or no query counts in it.
+        """
         with tempfile.TemporaryDirectory(prefix="validation-", dir=self.folder) as name:
             folder = Path(name)
             save_network(network, self.model, folder / "network.pt", {})
@@ -68,7 +73,12 @@ class Validator(ABC):
                 f"{self.ground_truth}: too few images to validate with {self.metric}; there are "
                 f"{', '.join(sorted(metrics))}."
             )
-        return metrics[self.metric].value
+        metric = metrics[self.metric]
+        if metric.value is None:
+            raise DataError(
+                f"{self.ground_truth}: no query counts in {self.metric}; validate on another dataset or metric."
+            )
+        return Score(metric.value, metric.direction)
 
     @abstractmethod
     def rank(self, checkpoint: Path, folder: Path, ranking: Path) -> None:
