@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from descbench.config.datasets import HPatchesSequencesDataset, ImageListDataset
-from descbench.datasets.build import build_manifest, build_pairs
+from descbench.config.datasets import Dataset, HPatchesSequencesDataset, ImageListDataset
+from descbench.datasets.build import PAIR_READERS, build_manifest, build_pairs
 from descbench.datasets.hpatches_sequences import read_homography, read_hpatches_sequences
 from descbench.datasets.image_pairs import Homography, ImagePair, read_image_pairs, write_image_pairs
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of
@@ -161,6 +161,11 @@ def test_pairs_of_another_manifest_are_refused(sequences, tmp_path):
     build(sequences, block(), tmp_path)
     with pytest.raises(StaleFileError, match="images of seqs are others now"):
         build_pairs("seqs", block(exclude=["i_a"]), sequences, tmp_path / "m.csv", tmp_path / "m.pairs.csv")
+
+
+def test_every_format_that_promises_pairs_has_a_reader():
+    formats = [block for block in get_args(get_args(Dataset)[0]) if block.HAS_IMAGE_PAIRS]
+    assert {get_args(block.model_fields["format"].annotation)[0] for block in formats} == PAIR_READERS.keys()
 
 
 def test_formats_without_pairs_have_none(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sealed import altered
 
 from descbench.config.patch_sets import PatchSet
-from descbench.datasets.build_patches import build_patches
+from descbench.datasets.build_patches import PATCH_READERS, build_patches
 from descbench.datasets.hpatches_patches import STRIPS, read_hpatches_patches
 from descbench.datasets.patch_sets import Patches, PatchLabels, PatchSource, read_patches, write_patches
 from descbench.datasets.phototour import read_phototour
@@ -185,6 +185,11 @@ def test_a_real_strip(real_data, tmp_path):
     with Image.open(real_data / "hpatches_patches/ref.png") as image:
         np.testing.assert_array_equal(found.patches[1122], np.asarray(image)[-65:])
     np.testing.assert_array_equal(found.patches[:1123], found.patches[-1123:])
+
+
+def test_every_format_has_a_reader():
+    formats = get_args(get_args(PatchSet)[0])
+    assert {get_args(block.model_fields["format"].annotation)[0] for block in formats} == PATCH_READERS.keys()
 
 
 def labels(**changes: Any) -> PatchLabels:

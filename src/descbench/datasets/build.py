@@ -36,7 +36,7 @@ from descbench.io.jsonfiles import write_checked_json
 
 Labels = GroundTruth | PlaceLabels | TrainingPairs | None
 # Readers of the image pairs of a dataset, by its format.
-_PAIRS: dict[str, Callable[[Any, Path], Iterator[ImagePair]]] = {"hpatches_sequences": read_hpatches_pairs}
+PAIR_READERS: dict[str, Callable[[Any, Path], Iterator[ImagePair]]] = {"hpatches_sequences": read_hpatches_pairs}
 
 
 def build_manifest(
@@ -112,12 +112,12 @@ def build_pairs(name: str, dataset: Dataset, datasets_dir: Path, manifest_path: 
         DataError: the official files are damaged, or the format has no image pairs.
         StaleFileError: the manifest is of other images.
     """
-    if dataset.format not in _PAIRS:
+    if dataset.format not in PAIR_READERS:
         raise DataError(f"datasets.{name}: images of format {dataset.format!r} have no known relations to each other.")
     manifest = read_manifest(manifest_path)
     if manifest != read_dataset(dataset, datasets_dir)[0]:
         raise StaleFileError(f"{manifest_path}: the images of {name} are others now; delete it and rerun.")
-    pairs = tuple(_PAIRS[dataset.format](dataset, datasets_dir))
+    pairs = tuple(PAIR_READERS[dataset.format](dataset, datasets_dir))
     check_image_pairs(pairs, manifest, f"datasets.{name}")
     write_image_pairs(pairs, pairs_path)
     logging.info("%s: %d image pairs", name, len(pairs))

@@ -11,7 +11,7 @@ from descbench.datasets.hpatches_patches import read_hpatches_patches
 from descbench.datasets.patch_sets import PatchSource, write_patches
 from descbench.datasets.phototour import read_phototour
 
-_READERS: dict[str, Callable[[Path], PatchSource]] = {
+PATCH_READERS: dict[str, Callable[[Path], PatchSource]] = {
     "phototour": read_phototour,
     "hpatches_patches": read_hpatches_patches,
 }
@@ -30,7 +30,7 @@ def build_patches(name: str, patch_set: PatchSet, part: str, datasets_dir: Path,
     Raises:
         DataError: the official files are damaged or do not fit each other.
     """
-    source = _READERS[patch_set.format](datasets_dir / patch_set.folder / part)
+    source = PATCH_READERS[patch_set.format](datasets_dir / patch_set.folder / part)
     write_patches(source, name, part, path)
     labels = source.labels
     logging.info("%s, %s: %d patches, %d test pairs", name, part, len(labels.points), len(labels.pairs))
