@@ -14,8 +14,8 @@ import pytest
 
 from descbench.config.load import load_config_files
 from descbench.config.models import Config
-from descbench.metrics.intervals import Comparison, compare_paired
-from descbench.metrics.scores import read_scores
+from descbench.metrics.intervals import compare_paired
+from descbench.metrics.scores import Scores, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("table1", "table2", "table3")
@@ -36,11 +36,8 @@ def table(config: Config, name: str) -> pd.DataFrame:
     return pd.read_csv(ROOT / config.results_dir / f"{name}.csv")
 
 
-def compared(config: Config, method: str, dataset: str, metric: str) -> Comparison:
-    """A trained row against the untrained one it starts from, query by query."""
-    paths = (ROOT / config.results_dir / f"scores/{name}/{dataset}.json" for name in (PAIRS[method], method))
-    untrained, trained = (read_scores(path).per_query[metric] for path in paths)
-    return compare_paired(untrained, trained)
+def read(config: Config, method: str, dataset: str) -> Scores:
+    return read_scores(ROOT / config.results_dir / f"scores/{method}/{dataset}.json")
 
 
 def cells(config: Config) -> list[tuple[str, str, str]]:
@@ -61,9 +58,24 @@ def test_every_trained_row_is_compared(config):
 
 
 @pytest.mark.parametrize("method", sorted(PAIRS))
-def test_training_helps_on_average_over_the_columns(config, method):
-    gains = [compared(config, *cell).difference for cell in cells(config) if cell[0] == method]
-    assert np.mean(gains) > 0, gains
+def test_training_helps_beyond_the_noise(config, method):
+    """Over the queries of all columns together; single columns of a few points may go either way on another machine."""
+    values: dict[str, list[float | None]] = {"untrained": [], "trained": []}
+    for _, dataset, metric in (cell for cell in cells(config) if cell[0] == method):
+        for kind, name in (("untrained", PAIRS[method]), ("trained", method)):
+            values[kind] += read(config, name, dataset).per_query[metric]
+    found = compare_paired(values["untrained"], values["trained"])
+    assert found.low > 0, found
+
+
+@pytest.mark.parametrize("method", sorted(PAIRS))
+def test_most_columns_gain_beyond_their_interval(config, method):
+    found = {}
+    for _, dataset, metric in (cell for cell in cells(config) if cell[0] == method):
+        both = (read(config, name, dataset).per_query[metric] for name in (PAIRS[method], method))
+        found[dataset, metric] = compare_paired(*both)
+    assert np.mean([gain.low > 0 for gain in found.values()]) > 0.5, found
+    assert min(gain.high for gain in found.values()) > 0, found
 
 
 @pytest.mark.parametrize("method", sorted(PAIRS))

@@ -9,10 +9,9 @@ from retrieval_data import draw_images, write_shard
 
 from descbench.config.datasets import FolderDataset, UtmNamesDataset
 from descbench.datasets import contents
-from descbench.datasets.build import label_own
 from descbench.datasets.contents import ABSENT, contents_of
 from descbench.datasets.folder import list_folder
-from descbench.datasets.own import list_own
+from descbench.datasets.own import label_own, list_own
 from descbench.errors import DataError, StaleFileError
 from descbench.features.checks import check_shard_files
 from descbench.features.store import ShardReader

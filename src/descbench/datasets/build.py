@@ -7,28 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from descbench.config.datasets import (
-    Dataset,
-    DbStructDataset,
-    DescriptorBagDataset,
-    HPatchesSequencesDataset,
-    ImageListDataset,
-    RevisitopDataset,
-    Sfm120kDataset,
-    SfmValDataset,
-    UtmNamesDataset,
-)
+from descbench.config.datasets import Dataset, DescriptorBagDataset
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpatches_sequences
 from descbench.datasets.image_list import read_image_list
 from descbench.datasets.image_pairs import ImagePair, check_image_pairs, write_image_pairs
 from descbench.datasets.manifest import Manifest, check_counts, read_manifest, rows_of, write_manifest
-from descbench.datasets.own import OwnDataset, OwnImages, is_own, list_own, listing_digest, own_root, with_contents
+from descbench.datasets.own import is_own, label_own, list_own, listing_digest, own_root, with_contents
 from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.photographs import LeftOut, shown
 from descbench.datasets.places import PlaceLabels, write_places
-from descbench.datasets.positions import label_places, positions_of
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
 from descbench.errors import DataError, StaleFileError
@@ -81,20 +70,12 @@ def build_manifest(
     if left_out:
         logging.warning("%s: %d files are left out: %s.", name, len(left_out), shown(left_out))
     _check_counts(name, dataset, manifest)
-    if isinstance(labels, GroundTruth):
-        names = {role: [row.path for row in manifest.of_role(role).rows] for role in ("query", "database")}
-        labels.check(names["query"], names["database"], f"datasets.{name}")
+    check, write = _LABELS[type(labels)]
+    check(name, labels, manifest)
     write_manifest(manifest, manifest_path)
     if left_out_path is not None:
         write_checked_json(left_out_path, {"files": [{"path": item.path, "reason": item.reason} for item in left_out]})
-    match labels:
-        case TrainingPairs():
-            write_pairs(labels, ground_truth_path)
-        case PlaceLabels():
-            _report_places(name, labels)
-            write_places(labels, ground_truth_path)
-        case _:
-            write_ground_truth(labels, ground_truth_path)
+    write(labels, ground_truth_path)
     logging.info("%s: %d images", name, len(manifest))
 
 
@@ -123,7 +104,16 @@ def build_pairs(name: str, dataset: Dataset, datasets_dir: Path, manifest_path: 
     logging.info("%s: %d image pairs", name, len(pairs))
 
 
-def _report_places(name: str, labels: PlaceLabels) -> None:
+def _check_truth(name: str, labels: GroundTruth, manifest: Manifest) -> None:
+    names = {role: [row.path for row in manifest.of_role(role).rows] for role in ("query", "database")}
+    labels.check(names["query"], names["database"], f"datasets.{name}")
+
+
+def _nothing_to_check(name: str, labels: TrainingPairs | None, manifest: Manifest) -> None:
+    """Pairs are checked by their reader."""
+
+
+def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
     """Say what the labels hold: the classic faults of a list are queries that nothing is right for."""
     queries, alone = len(labels.positives), labels.without_positive()
     usable = sum(map(bool, labels.training_positives))
@@ -136,6 +126,15 @@ def _report_places(name: str, labels: PlaceLabels) -> None:
             queries,
             labels.radius,
         )
+
+
+# How labels are checked and written, by their type.
+_LABELS: dict[type, tuple[Callable[..., None], Callable[..., None]]] = {
+    GroundTruth: (_check_truth, write_ground_truth),
+    PlaceLabels: (_report_places, write_places),
+    TrainingPairs: (_nothing_to_check, write_pairs),
+    type(None): (_nothing_to_check, write_ground_truth),
+}
 
 
 def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
@@ -154,29 +153,25 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
         logging.warning("%s (The catalogue's counts of this dataset were never verified, so this may be fine.)", error)
 
 
-def label_own(dataset: OwnDataset, own: OwnImages) -> Labels:
-    """Labels of a dataset of the user's: those of its ground truth, or of the positions in its names."""
-    if not isinstance(dataset, UtmNamesDataset):
-        return own.labels
-    labels = label_places(positions_of(own.manifest, str(dataset.database)), dataset)
-    return labels.without_itself() if own.asks_itself else labels
-
-
 def read_dataset(dataset: Dataset, datasets_dir: Path) -> tuple[Manifest, Labels]:
     """Read the official files of a dataset that is none of the user's: its images, and its labels or training pairs."""
-    match dataset:
-        case RevisitopDataset():
-            return read_revisitop(dataset, datasets_dir)
-        case Sfm120kDataset():
-            return read_sfm120k(dataset, datasets_dir)
-        case SfmValDataset():
-            return read_sfm_val(dataset, datasets_dir)
-        case ImageListDataset():
-            return read_image_list(dataset, datasets_dir)
-        case DbStructDataset():
-            return read_dbstruct(dataset, datasets_dir)
-        case HPatchesSequencesDataset():
-            return read_hpatches_sequences(dataset, datasets_dir)
-        case DescriptorBagDataset():
-            return Manifest(tuple(rows_of("train", ["descriptors"]))), None
-    raise DataError(f"a dataset of format {dataset.format!r} has no images of its own.")
+    if dataset.format not in READERS:
+        raise DataError(f"a dataset of format {dataset.format!r} has no images of its own.")
+    return READERS[dataset.format](dataset, datasets_dir)
+
+
+def _read_bag(dataset: DescriptorBagDataset, datasets_dir: Path) -> tuple[Manifest, None]:
+    """One row stands for all descriptors."""
+    return Manifest(tuple(rows_of("train", ["descriptors"]))), None
+
+
+# Readers of official files, by the dataset's format.
+READERS: dict[str, Callable[[Any, Path], tuple[Manifest, Labels]]] = {
+    "revisitop": read_revisitop,
+    "sfm120k": read_sfm120k,
+    "sfm_val": read_sfm_val,
+    "image_list": read_image_list,
+    "dbstruct": read_dbstruct,
+    "hpatches_sequences": read_hpatches_sequences,
+    "descriptor_bag": _read_bag,
+}

@@ -5,8 +5,10 @@ Light on purpose: the workflow lists them when it plans the shards.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from descbench.config.datasets import Dataset, FolderDataset, KaptureDataset, UtmNamesDataset
 from descbench.datasets.contents import contents_of
@@ -15,6 +17,8 @@ from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.photographs import LeftOut
+from descbench.datasets.places import PlaceLabels
+from descbench.datasets.positions import label_places, positions_of
 from descbench.datasets.utm_names import list_utm_names, read_utm_names, utm_root
 from descbench.io.digests import digest_of
 
@@ -40,18 +44,12 @@ class OwnImages:
 
 def is_own(dataset: Dataset) -> bool:
     """Whether a dataset is a folder of the user's."""
-    return isinstance(dataset, OwnDataset)
+    return dataset.format in _FORMATS
 
 
 def own_root(dataset: OwnDataset) -> Path:
     """Folder that the paths of its manifest are relative to."""
-    match dataset:
-        case FolderDataset():
-            return folder_root(dataset)
-        case KaptureDataset():
-            return kapture_root(dataset)
-        case UtmNamesDataset():
-            return utm_root(dataset)
+    return _FORMATS[dataset.format].root(dataset)
 
 
 def list_own(dataset: OwnDataset) -> OwnImages:
@@ -60,15 +58,43 @@ def list_own(dataset: OwnDataset) -> OwnImages:
     Raises:
         DataError: a folder or a list in it is absent, empty or malformed.
     """
-    match dataset:
-        case FolderDataset():
-            listing = list_folder(dataset)
-            return OwnImages(*read_folder(dataset, listing), listing.left_out, listing.asks_itself)
-        case KaptureDataset():
-            return OwnImages(read_kapture(dataset))
-        case UtmNamesDataset():
-            listing = list_utm_names(dataset)
-            return OwnImages(read_utm_names(listing), None, listing.left_out, listing.asks_itself)
+    return _FORMATS[dataset.format].list(dataset)
+
+
+def label_own(dataset: OwnDataset, own: OwnImages) -> GroundTruth | PlaceLabels | None:
+    """Labels of a dataset: those of its ground truth, or of the positions in its names."""
+    return _FORMATS[dataset.format].label(dataset, own)
+
+
+def _list_folder(dataset: FolderDataset) -> OwnImages:
+    listing = list_folder(dataset)
+    return OwnImages(*read_folder(dataset, listing), listing.left_out, listing.asks_itself)
+
+
+def _list_utm_names(dataset: UtmNamesDataset) -> OwnImages:
+    listing = list_utm_names(dataset)
+    return OwnImages(read_utm_names(listing), None, listing.left_out, listing.asks_itself)
+
+
+def _label_utm_names(dataset: UtmNamesDataset, own: OwnImages) -> PlaceLabels:
+    labels = label_places(positions_of(own.manifest, str(dataset.database)), dataset)
+    return labels.without_itself() if own.asks_itself else labels
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What is done with a folder of the user's, by its format."""
+
+    root: Callable[[Any], Path]
+    list: Callable[[Any], OwnImages]
+    label: Callable[[Any, OwnImages], GroundTruth | PlaceLabels | None] = lambda dataset, own: own.labels
+
+
+_FORMATS: Mapping[str, _Format] = {
+    "folder": _Format(folder_root, _list_folder),
+    "kapture": _Format(kapture_root, lambda dataset: OwnImages(read_kapture(dataset))),
+    "utm_names": _Format(utm_root, _list_utm_names, _label_utm_names),
+}
 
 
 def with_contents(manifest: Manifest, root: Path, records: Path) -> Manifest:

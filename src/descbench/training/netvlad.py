@@ -6,7 +6,7 @@ Definition: docs/protocols/netvlad.md, Training; docs/protocols/netvlad.md, Hard
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from descbench.config.networks import NetVladModel
 from descbench.config.training import NetVladTraining
 from descbench.datasets.places import PlaceLabels
 from descbench.device import mixed_precision
 from descbench.errors import DataError
 from descbench.losses.triplet import triplet_loss
+from descbench.models.netvlad_files import RunState, write_run
 from descbench.training.distributed import barrier, is_main, local_slice
 from descbench.training.hard_negatives import mine_place
 from descbench.training.images import TrainingImages
-from descbench.training.loop import Plan
+from descbench.training.loop import Plan, State
 
 # Images of one forward while descriptors of all images are made.
 _CHUNK = 24
@@ -214,3 +216,19 @@ def _schedule(settings: NetVladTraining) -> Callable[[int], float]:
     if settings.optimiser == "adam":
         return lambda done: 1.0
     return lambda done: settings.gamma ** ((done + 1) // settings.step)
+
+
+def write_training_run(
+    folder: Path, model: NetVladModel, recipe: NetVladRecipe, state: State, settings: NetVladTraining
+) -> None:
+    """Write ``run`` in the folder: the training as pytorch-NetVlad would have left it, for its own tools."""
+    scores = {row["epoch"]: row["score"] for row in state.history}
+
+    def checkpoint(epoch: int, weights: Mapping[str, torch.Tensor]) -> RunState:
+        score = scores[epoch]
+        recalls = {} if score is None else {int(settings.validation.metric.rpartition("@")[2]): score}
+        return RunState(epoch, weights, recalls, state.best.score or 0.0, recipe.optimiser.state_dict())
+
+    latest = {key: value.cpu() for key, value in recipe.network.state_dict().items()}
+    runs = checkpoint(state.epoch, latest), checkpoint(state.best.epoch, state.weights)
+    write_run(folder / "run", model, *runs, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,24 @@ import torch
 from torch import nn
 
 from descbench.config.base import ENDING, SPEED, decisive
-from descbench.config.networks import Model, NetVladModel
-from descbench.config.training import NetVladTraining, PlaceValidation, Training
+from descbench.config.networks import Model
+from descbench.config.training import Training
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.pairs import read_pairs
 from descbench.datasets.places import read_places
 from descbench.device import pick_device
 from descbench.io.digests import digest_of, sha256_file
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
-from descbench.models.netvlad_files import RunState, write_run
 from descbench.training import TRAIN_CHECKPOINT_VERSION
 from descbench.training.distributed import is_main
 from descbench.training.fire import FireRecipe
 from descbench.training.images import TrainingImages, training_manifest
-from descbench.training.loop import Recipe, State, Trainer, write_history
+from descbench.training.loop import Recipe, Trainer, write_history
 from descbench.training.mining import Pairs
-from descbench.training.netvlad import NetVladRecipe
+from descbench.training.netvlad import NetVladRecipe, write_training_run
 from descbench.training.random_state import seed_everything
 from descbench.training.tuples import TupleRecipe
 from descbench.training.validation import AsmkValidator, ImageList, PlaceValidator, Validator
-
-_TUPLE_RECIPES = {"how": TupleRecipe, "fire": FireRecipe}
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,7 @@ def train_checkpoint(
     state = trainer.run()
     if not is_main():
         return
-    if isinstance(model, NetVladModel):
-        _write_run(files.folder / "run", model, recipe, state, settings)
+    _KINDS[settings.recipe].finish(files.folder, model, recipe, state, settings)
     network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": state.best.epoch, **decided})
     write_history(state.history, files.history)
@@ -113,13 +109,7 @@ def build_recipe(
     network = load_network(files.start, model).to(chosen, memory_format=torch.channels_last)
     rows = _training_rows(files.images, settings)
     images = TrainingImages.of(rows, files.images.root, settings.image_size, network)
-    if settings.recipe == "netvlad":
-        files.folder.mkdir(parents=True, exist_ok=True)
-        return NetVladRecipe(network, images, read_places(files.labels), settings, chosen, files.folder)
-    pairs = read_pairs(files.labels)
-    clusters = np.array([row.cluster for row in rows.rows])
-    mined = Pairs(clusters, np.array(pairs.queries), np.array(pairs.positives))
-    return _TUPLE_RECIPES[settings.recipe](network, images, mined, settings, chosen)
+    return _KINDS[settings.recipe].build(network, images, rows, files, settings, chosen)
 
 
 def _inputs(files: TrainingFiles, network: nn.Module, model: Model) -> list[Any]:
@@ -132,23 +122,72 @@ def _inputs(files: TrainingFiles, network: nn.Module, model: Model) -> list[Any]
     return [architecture, colours, [sha256_file(path) for path in lists]]
 
 
-def _write_run(folder: Path, model: NetVladModel, recipe: Recipe, state: State, settings: NetVladTraining) -> None:
-    """The training as pytorch-NetVlad would have left it, for its own tools."""
-    scores = {row["epoch"]: row["score"] for row in state.history}
+def _tuples(recipe: type[TupleRecipe]) -> Callable[..., Recipe]:
+    """Builds a recipe on mined tuples of the training images."""
 
-    def checkpoint(epoch: int, weights: Mapping[str, torch.Tensor]) -> RunState:
-        score = scores[epoch]
-        recalls = {} if score is None else {int(settings.validation.metric.rpartition("@")[2]): score}
-        return RunState(epoch, weights, recalls, state.best.score or 0.0, recipe.optimiser.state_dict())
+    def build(
+        network: nn.Module,
+        images: TrainingImages,
+        rows: Manifest,
+        files: TrainingFiles,
+        settings: Training,
+        device: Any,
+    ) -> Recipe:
+        pairs = read_pairs(files.labels)
+        clusters = np.array([row.cluster for row in rows.rows])
+        mined = Pairs(clusters, np.array(pairs.queries), np.array(pairs.positives))
+        return recipe(network, images, mined, settings, device)
 
-    latest = {key: value.cpu() for key, value in recipe.network.state_dict().items()}
-    runs = checkpoint(state.epoch, latest), checkpoint(state.best.epoch, state.weights)
-    write_run(folder, model, *runs, settings)
+    return build
+
+
+def _places(
+    network: nn.Module,
+    images: TrainingImages,
+    rows: Manifest,
+    files: TrainingFiles,
+    settings: Training,
+    device: torch.device,
+) -> Recipe:
+    files.folder.mkdir(parents=True, exist_ok=True)
+    return NetVladRecipe(network, images, read_places(files.labels), settings, device, files.folder)
+
+
+def _asmk_validator(files: TrainingFiles, settings: Training, common: dict[str, Any]) -> Validator:
+    return AsmkValidator(**common, settings=settings.validation, training=files.images)
+
+
+def _place_validator(files: TrainingFiles, settings: Training, common: dict[str, Any]) -> Validator:
+    return PlaceValidator(**common, image_size=settings.validation.image_size)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What trainings of a recipe have of their own.
+
+    Attributes:
+        roles: of the images that are trained on, in the order of their ids.
+        build: gives the recipe.
+        validator: gives the validation.
+        finish: writes further results; folder, model, recipe, state and settings.
+    """
+
+    roles: tuple[str, ...]
+    build: Callable[..., Recipe]
+    validator: Callable[..., Validator]
+    finish: Callable[..., None] = lambda *results: None
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "how": _Kind(("train",), _tuples(TupleRecipe), _asmk_validator),
+    "fire": _Kind(("train",), _tuples(FireRecipe), _asmk_validator),
+    "netvlad": _Kind(("database", "query"), _places, _place_validator, write_training_run),
+}
 
 
 def _training_rows(images: ImageList, settings: Training) -> Manifest:
     """All training images; of places the database, then the queries."""
-    roles = ("database", "query") if settings.recipe == "netvlad" else ("train",)
+    roles = _KINDS[settings.recipe].roles
     return Manifest(tuple(row for role in roles for row in training_manifest(images.manifest, role, images.root).rows))
 
 
@@ -165,6 +204,4 @@ def _validator(files: TrainingFiles, model: Model, settings: Training, device: s
         "device": device,
         "workers": settings.workers,
     }
-    if isinstance(validation, PlaceValidation):
-        return PlaceValidator(**common, image_size=validation.image_size)
-    return AsmkValidator(**common, settings=validation, training=files.images)
+    return _KINDS[settings.recipe].validator(files, settings, common)
