@@ -12,6 +12,11 @@ from descbench.errors import ConfigError
 
 HERE = Path(__file__).parent
 NAN, INF = float("nan"), float("inf")
+# What the demo says, which the cases below go one beyond.
+DEMO = read_yaml(HERE.parents[1] / "config/demo.yaml")
+EPOCHS = DEMO["training"]["how_r18"]["epochs"]
+NEGATIVES = DEMO["training"]["netvlad_alexnet"]["negatives"]
+CHANNELS = 512 // 2 ** DEMO["models"]["how_r18"].get("skip_layer", 0)
 EXTRA = {
     "sources": {"bag.pkl": {"local_copy": "bag.pkl"}, "w.pth": {"mirrors": ["https://example.org/w.pth"]}},
     "datasets": {
@@ -188,7 +193,11 @@ FITS = [
     ("models.pca.weights.images", 64, "a whitening of 64 dimensions needs more than 64 images"),
     ("models.how_r18.smoothing", 2, "smoothing 2: an even window shifts the map"),
     ("models.how_r18.smoothing", -1, "models.how_r18.smoothing: Input should be greater than or equal to 0"),
-    ("models.how_r18.dim", 513, "dim 513: a whitening of the 512 dimensions before it gives no more than 512"),
+    (
+        "models.how_r18.dim",
+        CHANNELS + 1,
+        f"dim {CHANNELS + 1}: a whitening of the {CHANNELS} dimensions before it gives no more than {CHANNELS}",
+    ),
     ("models.how_r18.weights.role", "query", "has no images of role query, only train"),
     ("models.how_r18.weights.imge_size", 3, "weights.imge_size: unknown key (did you mean 'image_size'?)"),
     ("models.fire_r18.dim", 300, "dim 300: a whitening of the 256 dimensions"),
@@ -236,7 +245,11 @@ FITS = [
     ("training.how_r18.validation.dataset", "joined", "'joined' has no images of its own; name its base"),
     ("training.how_r18.validation.dataset", "mine", "nothing on 'mine' can be scored: it names no `ground_truth`"),
     ("training.how_r18.validation.dataset", "toytown_sfm", "nothing on 'toytown_sfm' can be scored"),
-    ("training.how_r18.validation.every", 5, "validation.every 5 is more than the 4 epochs"),
+    (
+        "training.how_r18.validation.every",
+        EPOCHS + 1,
+        f"validation.every {EPOCHS + 1} is more than the {EPOCHS} epochs",
+    ),
     ("training.how_r18.validation.codebook_size", 4, "multiple_assignment 5 is more than the 4 words"),
     ("training.netvlad_alexnet.validation.metric", "recall@7", "metric: Input should be 'recall@1', 'recall@5'"),
     (
@@ -244,7 +257,11 @@ FITS = [
         "alderford",
         "scores on 'alderford' (the revisited protocol) have no",
     ),
-    ("training.netvlad_alexnet.pool", 19, "a pool of 19 is too small for 2 negatives"),
+    (
+        "training.netvlad_alexnet.pool",
+        10 * NEGATIVES - 1,
+        f"a pool of {10 * NEGATIVES - 1} is too small for {NEGATIVES} negatives",
+    ),
     ("training.netvlad_alexnet.momentum", 1, "momentum: Input should be less than 1"),
     ("training.netvlad_alexnet.validation", None, None),
     ("training.fire_r18.patience", 3, "`patience` counts validations, and there is no `validation`"),
