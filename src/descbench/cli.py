@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from descbench.config.base import close_names
 from descbench.config.datasets import KaptureDataset
 from descbench.config.load import load_config_files
 from descbench.config.models import Config
@@ -23,10 +26,13 @@ from descbench.layout import Layout
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import checkpoint_digest
-from descbench.planning import DEFAULT_CONFIG
+from descbench.planning import find_default_config
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import prepare_database
 from descbench.signals import leave, on_stop
+
+# The folder of the project, which the package lies in where it is installed from a checkout.
+_HOME = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,38 +107,70 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _configuration(files: Sequence[Path]) -> Config:
+    """As the workflow reads it: config/config.yaml of this folder, or else the project's, and files over it."""
+    return load_config_files(find_default_config(str(_HOME)), *files, home=_HOME)
+
+
 def _check(options: argparse.Namespace) -> None:
-    config = load_config_files(DEFAULT_CONFIG, *options.files)
+    config = _configuration(options.files)
     print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    layout = Layout(load_config_files(DEFAULT_CONFIG, *options.configfile))
+    config = _configuration(options.configfile)
+    layout = Layout(config)
+    named = (("method", options.first), ("method", options.second), ("dataset", options.dataset))
+    for section, name in named:
+        known = getattr(config, f"{section}s")
+        if name not in known:
+            raise ConfigError(f"there is no {section} {name!r}; {close_names(name, known)}.")
     paths = [Path(layout.scores(method, options.dataset)) for method in (options.first, options.second)]
-    first, second = (read_scores(_made(path)) for path in paths)
+    first, second = (
+        read_scores(_made(path, options.configfile), f"{method} on {options.dataset}")
+        for path, method in zip(paths, (options.first, options.second), strict=True)
+    )
     lines = compare_scores(first, second, options.metric)
     head = f"{options.second} minus {options.first} on {options.dataset}, {first.num_queries} queries"
     print("\n".join([head, *lines]))
 
 
 def _pairs(options: argparse.Namespace) -> None:
-    config = load_config_files(DEFAULT_CONFIG, *options.configfile)
+    config = _configuration(options.configfile)
     if options.method not in config.methods:
         raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(sorted(config.methods))}.")
     if options.top_k is not None and options.top_k < 1:
         raise ConfigError(f"--top-k {options.top_k}: at least 1.")
+    if options.output.is_dir():
+        raise ConfigError(f"--output {options.output}: is a folder; name the file to write.")
+    _make_folder("--output", options.output.parent)
     if options.work is not None:
-        options.work.mkdir(parents=True, exist_ok=True)
+        _make_folder("--work", options.work)
         _write_pairs(config, options, options.work)
         return
     with tempfile.TemporaryDirectory(prefix="descbench-pairs-") as folder:
         _write_pairs(config, options, Path(folder))
 
 
+def _make_folder(option: str, folder: Path) -> None:
+    """Make a folder, before anything is computed for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{option}: the folder {folder} cannot be made ({error.strerror}).") from error
+
+
+def _kapture(folder: Path) -> KaptureDataset:
+    try:
+        return KaptureDataset(format="kapture", folder=folder)
+    except ValidationError as error:
+        raise ConfigError(f"{str(folder)!r} is no folder: {error.errors()[0]['msg']}.") from error
+
+
 def _write_pairs(config: Config, options: argparse.Namespace, work: Path) -> None:
     method, layout = config.methods[options.method], Layout(config)
     extraction = _Extraction(config, layout, method.features, work)
-    codebook = _made(Path(layout.codebook(options.method))) if method.needs_codebook else None
+    codebook = _made(Path(layout.codebook(options.method)), options.configfile) if method.needs_codebook else None
     images, described = extraction.run("map", options.map)
     queries, asked = (images, described) if options.query is None else extraction.run("query", options.query)
     database = prepare_database(method, described, work, codebook)
@@ -155,7 +193,7 @@ class _Extraction:
         if block.extracted_by is None:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
         checkpoint = _made(Path(self.layout.checkpoint(block.model)))
-        dataset = KaptureDataset(format="kapture", folder=folder)
+        dataset = _kapture(folder)
         root, path = kapture_root(dataset), self.work / f"{name}.csv"
         manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.txt")
         write_manifest(manifest, path)
@@ -182,9 +220,10 @@ def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool
     return (found.images, found.features, found.checkpoint) == (images.digest(), features, checkpoint)
 
 
-def _made(path: Path) -> Path:
+def _made(path: Path, configfiles: Sequence[Path] = ()) -> Path:
     if not path.is_file():
-        raise DataError(f"{path}: not there yet; `snakemake --cores 8 {path}` makes it.")
+        given = f"--configfile {' '.join(map(str, configfiles))} -- " if configfiles else ""
+        raise DataError(f"{path}: not there yet; `snakemake --cores 8 {given}{path}` makes it.")
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,17 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
         except Exception:
             logging.exception("%s failed", snakemake.rule)
             sys.exit(1)
+
+
+@contextmanager
+def all_or_none(outputs: Iterable[str]) -> Iterator[None]:
+    """Of several files that belong together none stays where one could not be written."""
+    try:
+        yield
+    except BaseException:
+        for path in outputs:
+            Path(path).unlink(missing_ok=True)
+        raise
 
 
 def optional(files: str | Sequence[str]) -> Path | None:

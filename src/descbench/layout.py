@@ -117,7 +117,7 @@ class Layout(RawFiles):
 
     def listing_digest(self, name: str) -> str:
         """Digest of the user's own folders, so that added, removed and replaced photographs are noticed."""
-        return listing_digest(self._own_manifest(name), self._listing(name).left_out) if self._is_own(name) else ""
+        return listing_digest(self._own_manifest(name), self._listing(name)) if self._is_own(name) else ""
 
     def images_digest(self, name: str, role: str, shard: str) -> str | None:
         """Digest that a feature shard has of its images; None where only the official list can tell."""

@@ -20,7 +20,7 @@ from descbench.features.store import ShardReader
 from descbench.io.csvfiles import checksum_path
 from descbench.io.seal import check_seal, seal
 from descbench.metrics.protocols import read_labels
-from descbench.metrics.scores import Metric, Scores, read_scores, write_scores
+from descbench.metrics.scores import FACTS, Metric, Scores, read_scores, write_scores
 from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.index import read_index, unreadable_images
 from descbench.retrieval.ranking import read_ranking
@@ -125,7 +125,9 @@ def _ranking(folder: Path) -> Path:
 LABELS = GroundTruth("revisited", ({"easy": (0,), "hard": (1,), "junk": ()},))
 PLACES = PlaceLabels(25.0, ((0,), ()), ((0,), ()))
 METRICS = {"recall@1": Metric(0.5, 0.1, 0.9, "wilson"), "map": Metric(None, None, None, "bootstrap")}
-SCORES = Scores("retrieval", "places", 2, METRICS, {"recall@1": [0.0, 1.0], "map": [None, None]}, {"num_ranked": 3})
+SCORES = Scores(
+    "retrieval", "places", 2, METRICS, {"recall@1": [0.0, 1.0], "map": [None, None]}, dict.fromkeys(FACTS["places"], 3)
+)
 
 for name, make, read in (
     ("feature shards", _shard, read_shard),

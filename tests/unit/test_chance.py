@@ -42,6 +42,7 @@ def test_mean_average_precision(revisited):
     [
         {},
         {"views_per_panorama": 3},
+        {"views_per_panorama": 4},
         {"query_times": (1.0, 2.0, 1.0, 3.0), "database_times": (1.0, 2.0, 3.0) * 4},
         {"conditions": ("day", "sunset", "night")},
     ],

@@ -86,6 +86,13 @@ def test_missing_key(tmp_path, state):
         convert(tmp_path, new_format(state))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path, state, value):
+    state["dim_reduction.bias"][3] = value
+    with pytest.raises(DataError, match=r"key 'dim_reduction\.bias' holds NaN, infinite or complex weights"):
+        convert(tmp_path, new_format(state))
+
+
 def test_wrong_shape_names_both(tmp_path, state):
     state["features.0.weight"] = torch.zeros(64, 3, 3, 3)
     with pytest.raises(DataError, match=r"shape \(64, 3, 3, 3\), the network needs \(64, 3, 7, 7\)"):

@@ -31,5 +31,20 @@ def test_check_names_the_line(capsys, project, monkeypatch, tmp_path):
 
 def test_check_away_from_the_configuration(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert main(["check"]) == 1
-    assert "config/config.yaml: no such configuration file" in capsys.readouterr().err
+    assert main(["check"]) == 0
+    assert "The configuration is right. Tables: table1" in capsys.readouterr().out
+
+
+def test_pairs_cannot_be_written(capsys, project, monkeypatch, tmp_path):
+    """Said before anything is computed."""
+    monkeypatch.chdir(project)
+    (tmp_path / "file").write_text("")
+    pairs = ["pairs", "--map", str(tmp_path / "map"), "--method", "fire_n1000", "-o"]
+    for output, message in (
+        (tmp_path, "is a folder; name the file to write"),
+        (tmp_path / "file/x.txt", "--output: the folder"),
+    ):
+        assert main([*pairs, str(output)]) == 1
+        assert message in capsys.readouterr().err
+    assert main([*pairs, str(tmp_path / "p.txt"), "--work", str(tmp_path / "file")]) == 1
+    assert "--work: the folder" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,25 @@ from scores_files import write_told
 
 from descbench.cli import main
 from descbench.datasets.places import PlaceLabels, write_places
+from descbench.errors import DataError
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.intervals import compare_paired
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
+
+
+def configure(folder: Path, dataset: str, *methods: str) -> None:
+    """A configuration with these names and nothing behind them."""
+    network = {"architecture": "netvlad", "backbone": "alexnet", "weights": {"source": "random"}}
+    content = {
+        "catalog": [],
+        "datasets": {dataset: {"format": "folder", "database": "photos"}},
+        "models": {"net": network},
+        "methods": {name: {"search": "euclidean", "features": "net"} for name in methods},
+    }
+    (folder / "config").mkdir()
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(content))
 
 
 @pytest.fixture
@@ -31,10 +46,11 @@ def corridor(real_data: Path, tmp_path: Path) -> dict[str, Path]:
         matrix = np.load(path)["scores"].astype(float)
         ids, scores = rank_scores(np.arange(matrix.shape[1]), matrix, None)
         ranking = tmp_path / f"{method}.h5"
-        with ranking_writer(ranking, PartInfo(0, matrix.shape[1], {}), np.arange(len(ids)), ids.shape[1]) as writer:
+        info = PartInfo(0, matrix.shape[1], {"cell": f"{method} on corridor"})
+        with ranking_writer(ranking, info, np.arange(len(ids)), ids.shape[1]) as writer:
             writer.write(0, ids, scores)
         found[method] = tmp_path / "results/scores" / method / "corridor.json"
-        score_ranking(ranking, tmp_path / "gt.json", found[method])
+        score_ranking(ranking, tmp_path / "gt.json", found[method], cell=f"{method} on corridor")
     return found
 
 
@@ -46,8 +62,7 @@ def test_netvlad_and_densevlad_are_not_told_apart(corridor, tmp_path, monkeypatc
     assert found.difference == pytest.approx(3 / 111)
     assert found.low < 0 < found.high
     assert found.p > 0.3
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump({"catalog": []}))
+    configure(tmp_path, "corridor", "NetVLAD", "denseVLAD")
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "NetVLAD", "denseVLAD", "corridor", "--metric", "recall@1"]) == 0
     told = capsys.readouterr().out.splitlines()
@@ -59,19 +74,33 @@ def test_netvlad_and_densevlad_are_not_told_apart(corridor, tmp_path, monkeypatc
 def test_a_clear_difference_is_one(tmp_path):
     worse = read_scores(write_told(tmp_path / "a.json", {"map": 0.25}, queries=40))
     better = read_scores(write_told(tmp_path / "b.json", {"map": 0.5, "mp@1": 1.0}, queries=40))
-    assert compare_scores(worse, better) == ["map: 25.00 -> 50.00, +25.00 [+25.00, +25.00], p = 0.0005"]
+    assert compare_scores(worse, better) == [
+        "map: 25.00 -> 50.00, +25.00 [+25.00, +25.00], p = 0.0005",
+        "only the second has mp@1",
+    ]
 
 
 def test_scores_of_other_queries_or_metrics(tmp_path, monkeypatch, capsys):
-    write_told(tmp_path / "results/scores/a/town.json", {"map": 0.5})
-    write_told(tmp_path / "results/scores/b/town.json", {"map": 0.5}, queries=4)
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump({"catalog": []}))
+    for method, told in (("a", {}), ("b", {"queries": 4}), ("d", {"cell": "a on town"})):
+        path = tmp_path / f"results/scores/{method}/town.json"
+        write_told(path, {"map": 0.5}, **{"cell": f"{method} on town", **told})
+    write_told(tmp_path / "results/scores/e/town.json", {"mp@1": 0.5}, cell="e on town")
+    configure(tmp_path, "town", *"abcde")
     monkeypatch.chdir(tmp_path)
     for arguments, message in (
         (["a", "b", "town"], "scores of 3 queries (revisited) and of 4 (revisited) cannot be compared"),
         (["a", "a", "town", "--metric", "recall@1"], "no metric 'recall@1' in both scores; they share map"),
+        (["a", "e", "town"], "the two scores share no metric"),
+        (["a", "d", "town"], "d/town.json: scores of a on town, not of d on town"),
         (["a", "c", "town"], "results/scores/c/town.json: not there yet; `snakemake"),
+        (["a", "f", "town"], "there is no method 'f'"),
+        (["a", "b", "twon"], "there is no dataset 'twon'; close names: town"),
     ):
         assert main(["compare", *arguments]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_other_labels(tmp_path):
+    one, other = (read_scores(write_told(tmp_path / name, {"map": 0.5})) for name in ("a.json", "b.json"))
+    with pytest.raises(DataError, match="different labels of the dataset"):
+        compare_scores(one, replace(other, labels="f" * 64))

@@ -150,6 +150,14 @@ def test_the_features_behind_a_codebook_can_be_others():
     assert load({"how": ASMK}, {"how_single": whole}).features["how_single"].scales == (0.5,)
 
 
+def test_the_features_behind_a_codebook_stay_at_scale_1_unless_a_block_says_otherwise():
+    blocks = {"how": {}, "how_single": {"kind": "local", "model": "how", "image_size": 512}}
+    derived = load({"how": ASMK}, blocks).features["how_single"]
+    assert (derived.image_size, derived.scales) == (512, (1.0,))
+    blocks["how_single"]["scales"] = [1.0, 0.5]
+    assert load({"how": ASMK}, blocks).features["how_single"].scales == (1.0, 0.5)
+
+
 def test_released_features_name_those_of_the_codebook():
     released = {"released": {"kind": "released", "files": {"images": "gem.pth"}}}
     assert "methods.released.codebook.features: this key is required" in refusal({"released": ASMK}, released)

@@ -186,6 +186,8 @@ def test_rows_that_are_no_ranking_are_refused(tmp_path, ids, scores, message):
     [
         ({"value": 9.4302}, "map has the value 9.4302, not a fraction of 0.0 to 1.0"),
         ({"low": -0.1}, "map has the value -0.1, not a fraction"),
+        ({"low": 0.9, "high": 0.1}, "map has an interval of 0.9 to 0.1"),
+        ({"low": None}, "map has an interval of None"),
         ({"chance": 1.5}, "map has the value 1.5, not a fraction"),
         ({"value": 0.6}, "map is 0.6, not the mean of its values of queries"),
         ({"value": None}, "map is None of 3 queries that count"),
@@ -202,12 +204,40 @@ def test_scores_that_cannot_be_are_refused(tmp_path, changes, message):
         read_scores(tmp_path / "s.json")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"family": "patches"},
+        {"protocol": "new"},
+        {"protocol": "places"},
+        {"facts": {"radius": 25}},
+        {"unreadable_images": -1},
+        {"left_out": [{"x": "1"}]},
+        {"num_queries": -3},
+    ],
+)
+def test_scores_of_another_kind_are_refused(tmp_path, changes):
+    value = asdict(read_scores(write_told(tmp_path / "s.json", {"map": 0.5}))) | changes
+    write_checked_json(tmp_path / "s.json", value)
+    with pytest.raises(DataError, match=r"s\.json: "):
+        read_scores(tmp_path / "s.json")
+
+
+def test_names_with_a_carriage_return_survive_a_list(tmp_path):
+    rows = [("a\rb", "1"), ("c\nd, e", "2")]
+    write_csv(tmp_path / "l.csv", ("a", "b"), rows)
+    assert read_csv(tmp_path / "l.csv", "list")[1] == [{"a": a, "b": b} for a, b in rows]
+
+
 def test_scores_without_values_of_their_queries_are_refused(tmp_path):
     value = asdict(read_scores(write_told(tmp_path / "s.json", {"map": 0.5})))
     for values in ([0.5], None):
         value["per_query"] = {} if values is None else {"map": values}
         write_checked_json(tmp_path / "s.json", value)
-        with pytest.raises(DataError, match=r"s\.json: map has [01] values of 3 queries"):
+        with pytest.raises(
+            DataError,
+            match=r"s\.json: (map has 1 values of 3 queries|metrics and values of queries are not of the same)",
+        ):
             read_scores(tmp_path / "s.json")
 
 

@@ -157,6 +157,12 @@ def test_files_that_are_no_homographies_are_refused(tmp_path, content, message):
         read_homography(tmp_path / "H_1_3")
 
 
+def test_a_link_that_leads_nowhere_is_no_sequence_to_leave_out(sequences, tmp_path):
+    (sequences / "seqs/v_gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"v_gone: a link that leads nowhere"):
+        read_hpatches_sequences(block(), sequences)
+
+
 def test_pairs_of_another_manifest_are_refused(sequences, tmp_path):
     build(sequences, block(), tmp_path)
     with pytest.raises(StaleFileError, match="images of seqs are others now"):

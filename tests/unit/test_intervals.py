@@ -69,8 +69,10 @@ def test_the_same_values_give_the_same_bits():
 
 def test_nothing_to_go_by():
     assert bootstrap_interval([None]) is None
+    assert bootstrap_interval([0.5, None]) is None
     assert wilson_interval(0, 0) is None
     assert compare_paired([None, 1.0], [0.0, None]) is None
+    assert compare_paired([0.2], [0.9]) is None
     with pytest.raises(ValueError, match="1 and 2 queries"):
         compare_paired([0.0], [0.0, 1.0])
     same = compare_paired([0.5, 1.0], [0.5, 1.0])

@@ -94,6 +94,16 @@ def test_words_are_weighted_by_idf(tmp_path):
     assert plain != weighted
 
 
+def test_a_map_that_nothing_can_be_paired_with(tmp_path, caplog):
+    vectors = np.ones((2, 6), np.float32)
+    shard = write_shard(tmp_path / "map.h5", list(vectors[:1, None]), **GLOBAL)
+    manifest = names(tmp_path / "map.csv", ["a"])
+    method = FlatMethod(search="inner_product", features="f")
+    with pytest.raises(DataError, match=r"p\.txt: no image has a pair"):
+        compute_pairs(method, [shard], Database([shard]), (manifest, manifest), tmp_path / "p.txt", top_k=2)
+    assert not (tmp_path / "p.txt").exists()
+
+
 def test_no_queries(tmp_path):
     empty, full = names(tmp_path / "q.csv", []), names(tmp_path / "map.csv", IMAGES)
     method = FlatMethod(search="inner_product", features="f")

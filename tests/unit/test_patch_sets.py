@@ -18,6 +18,7 @@ from descbench.datasets.hpatches_patches import STRIPS, read_hpatches_patches
 from descbench.datasets.patch_sets import Patches, PatchLabels, PatchSource, read_patches, write_patches
 from descbench.datasets.phototour import read_phototour
 from descbench.errors import DataError
+from descbench.io.grey_images import read_grey
 
 POINTS = [7, 7, 0, 3, 3, 3]
 
@@ -48,6 +49,23 @@ def photo(tmp_path) -> Path:
     (part / "info.txt").write_text("".join(f"{point} 0\n" for point in POINTS))
     (part / "m50_100000_100000_0.txt").write_text("0 7 0 1 7 0 0\n5 3 0 2 0 0 0\n4 3 0 3 3 0 0\n")
     return tmp_path
+
+
+def test_no_flipped_bit_of_a_strip_gives_other_patches(tmp_path):
+    """Pillow decodes a PNG without looking at its checksums."""
+    pixels = np.random.default_rng(0).integers(0, 256, (195, 65), np.uint8)
+    path = tmp_path / "ref.png"
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    for bit in np.random.default_rng(1).choice(8 * len(content), 500, replace=False).tolist():
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_grey(path, "PNG", (1000, 65))
+        except DataError:
+            continue
+        assert np.array_equal(found, pixels)
 
 
 def test_phototour(photo):

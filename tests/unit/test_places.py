@@ -391,11 +391,11 @@ def _score(folder: Path, image_ids: Any, labels: PlaceLabels, searched: int | No
     image_ids = np.array(image_ids)
     if scores is None:
         scores = np.tile(-np.arange(image_ids.shape[1], dtype=float), (len(image_ids), 1))
-    info = PartInfo(0, searched or image_ids.shape[1], {})
+    info = PartInfo(0, searched or image_ids.shape[1], {"cell": "netvlad on streets"})
     with ranking_writer(folder / "r.h5", info, np.arange(len(image_ids)), image_ids.shape[1]) as writer:
         writer.write(0, image_ids, np.array(scores))
     write_places(labels, folder / "gt.json")
-    score_ranking(folder / "r.h5", folder / "gt.json", folder / "s.json")
+    score_ranking(folder / "r.h5", folder / "gt.json", folder / "s.json", cell="netvlad on streets")
     return read_scores(folder / "s.json")
 
 

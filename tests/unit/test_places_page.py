@@ -11,7 +11,7 @@ from PIL import Image
 
 from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
 from descbench.datasets.places import PlaceLabels, write_places
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.retrieval.ranking import PartInfo, ranking_writer
 from descbench.tables.places_map import BINS, bin_queries, draw_map, thin_out
 from descbench.tables.places_page import choose_spaced, choose_worst, show_places
@@ -72,7 +72,10 @@ def make(folder, *, rankings=RANKINGS, **changes):
     image_ids = np.array(rankings)
     first, last = min(0, int(image_ids.min())), max(len(DATABASE) - 1, int(image_ids.max()))
     with ranking_writer(
-        folder / "ranking.h5", PartInfo(first, last - first + 1, {}), np.arange(len(rankings)), image_ids.shape[1]
+        folder / "ranking.h5",
+        PartInfo(first, last - first + 1, {"cell": "m<1> on town"}),
+        np.arange(len(rankings)),
+        image_ids.shape[1],
     ) as writer:
         writer.write(0, image_ids, -np.arange(image_ids.size, dtype=float).reshape(image_ids.shape))
     return folder / "ranking.h5", folder / "gt.json", folder / "list.csv", folder
@@ -97,13 +100,13 @@ def test_pictures_that_cannot_be_read_are_drawings_with_the_reason(tmp_path):
     scores = -np.arange(32.0).reshape(4, 8)
     scores[1], scores[:, -1] = np.nan, np.nan
     ids = np.array([[0, 1, 2, 3, 4, 5, 6, 7], range(8), [1, 2, 3, 4, 5, 6, 0, 7], [0, 1, 2, 3, 4, 5, 6, 7]])
-    with ranking_writer(arguments[0], PartInfo(0, 8, {}, (7,)), np.arange(4), 8) as writer:
+    with ranking_writer(arguments[0], PartInfo(0, 8, {"cell": "m<1> on town"}, (7,)), np.arange(4), 8) as writer:
         writer.write(0, ids, scores)
     broken = tmp_path / "query/a & b_1.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     with pytest.raises(DataError, match=r"a & b_1\.jpg"):
-        show_places(*arguments, tmp_path / "page.html", method="m", dataset="town")
-    show_places(*arguments, tmp_path / "page.html", method="m", dataset="town", on_bad_image="skip")
+        show_places(*arguments, tmp_path / "page.html", method="m<1>", dataset="town")
+    show_places(*arguments, tmp_path / "page.html", method="m<1>", dataset="town", on_bad_image="skip")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     drawing = re.search(r"data:image/svg\+xml;base64,([^\"]+)", section(text, 1)).group(1)
     title = ElementTree.fromstring(base64.b64decode(drawing))[0].text
@@ -172,8 +175,14 @@ def test_a_missing_picture_is_named(tmp_path):
     arguments = make(tmp_path)
     (tmp_path / "database/a & b_2.jpg").unlink()
     with pytest.raises(DataError, match=r"a & b_2\.jpg"):
-        show_places(*arguments, tmp_path / "page.html", method="m", dataset="town")
+        show_places(*arguments, tmp_path / "page.html", method="m<1>", dataset="town")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_ranking_of_another_method_is_refused(tmp_path):
+    arguments = make(tmp_path)
+    with pytest.raises(StaleFileError, match=r"ranking\.h5: a ranking of m<1> on town, not of other on town"):
+        show_places(*arguments, tmp_path / "page.html", method="other", dataset="town")
 
 
 def test_a_ranking_of_another_dataset_is_refused(tmp_path):

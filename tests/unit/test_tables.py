@@ -6,8 +6,9 @@ import pytest
 from scores_files import write_told
 
 from descbench.config.models import Table
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.io.csvfiles import write_csv
+from descbench.metrics.scores import Scores, mean, write_scores
 from descbench.tables.report import build_report
 from descbench.tables.table import COLUMNS, SYNTHETIC_COLUMNS, build_table
 
@@ -30,7 +31,7 @@ def make_table(**changes):
 
 
 def build(tmp_path, table, metrics):
-    scores = write_told(tmp_path / "scores.json", metrics, chance={"map_medium": 0.1234})
+    scores = write_told(tmp_path / "scores.json", metrics, chance={"map_medium": 0.1234}, cell="m on town")
     out = tmp_path / "t.csv", tmp_path / "t.md"
     build_table("t", table, {("m", "town"): scores}, {("m", "town"): "provenance/m/town.json"}, *out)
     with open(out[0], newline="") as stream:
@@ -82,8 +83,38 @@ def test_synthetic_tables_say_what_chance_is(tmp_path):
 def test_undefined_metric_is_an_empty_cell(tmp_path):
     lines, markdown = build(tmp_path, make_table(), {**METRICS, "map_hard": None})
     assert lines[1]["ours"] == ""
-    assert lines[1]["verdict"] == "no reference"
+    assert [line["verdict"] for line in lines] == ["match", "no value", "no reference"]
     assert "| - (50.0) |" in markdown
+
+
+def test_scores_of_another_cell_are_refused(tmp_path):
+    scores = write_told(tmp_path / "scores.json", METRICS, cell="other on town")
+    with pytest.raises(StaleFileError, match=r"scores\.json: scores of other on town, not of m on town"):
+        build_table("t", make_table(), {("m", "town"): scores}, {}, tmp_path / "t.csv", tmp_path / "t.md")
+
+
+def test_one_query_has_no_interval(tmp_path):
+    write_scores(
+        Scores(
+            "retrieval",
+            "revisited",
+            1,
+            {name: mean([value], value) for name, value in METRICS.items()},
+            {name: [value] for name, value in METRICS.items()},
+            cell="m on town",
+        ),
+        tmp_path / "scores.json",
+    )
+    table, scores = make_table(), {("m", "town"): tmp_path / "scores.json"}
+    build_table("t", table, scores, {("m", "town"): "p"}, tmp_path / "t.csv", tmp_path / "t.md")
+    with open(tmp_path / "t.csv", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [(line["low"], line["high"], line["verdict"]) for line in lines] == [
+        ("", "", verdict) for verdict in ("match", "off", "no reference")
+    ]
+    assert "| ours & theirs | 75.5 (75.1) | 47.1 (50.0) | 90.0 |" in (tmp_path / "t.md").read_text()
+    build_report({"t": table}, scores, {}, tmp_path / "report.html")
+    assert '<span class="match" title="match">75.5</span>' in (tmp_path / "report.html").read_text()
 
 
 def test_metric_that_the_scores_lack(tmp_path):

@@ -36,7 +36,7 @@ def search(folder, kind, idf):
     parts = [folder / f"part{number}.h5" for number in range(len(searched))]
     if kind == "global":
         for (shard, number), part in zip(searched, parts, strict=True):
-            search_flat(queries, [shard], part, top_k=None, num_distractors=number)
+            search_flat(queries, [shard], part, top_k=None, num_distractors=number, cell="m on town")
     else:
         codebook = make_codebook(folder / "codebook.h5")
         index = [make_index([shard], codebook, shard.parent)[0] for shard, _ in searched]
@@ -44,7 +44,16 @@ def search(folder, kind, idf):
         if idf:
             collect_statistics([index[2], *index[:2]], statistics, stale=False)
         for shard, (_, number), part in zip(index, searched, parts, strict=True):
-            search_index(queries, codebook, shard, part, **SEARCH, num_distractors=number, statistics=statistics)
+            search_index(
+                queries,
+                codebook,
+                shard,
+                part,
+                **SEARCH,
+                num_distractors=number,
+                statistics=statistics,
+                cell="m on town",
+            )
     merge_rankings(parts, folder / "r.h5", top_k=None, num_queries=NUM_QUERIES)
     queries_of = rows_of("query", [f"q/{i}.jpg" for i in range(NUM_QUERIES)])
     images_of = rows_of("database", [f"d/{i}.jpg" for i in range(NUM_IMAGES)])
@@ -54,7 +63,12 @@ def search(folder, kind, idf):
 
 def score(folder, queries):
     score_ranking(
-        folder / "r.h5", folder / "gt.json", folder / "s.json", query_shards=queries, manifest=folder / "manifest.csv"
+        folder / "r.h5",
+        folder / "gt.json",
+        folder / "s.json",
+        query_shards=queries,
+        manifest=folder / "manifest.csv",
+        cell="m on town",
     )
     return read_scores(folder / "s.json")
 

@@ -45,6 +45,33 @@ def test_scores_without_ground_truth_are_refused_while_planning(workplace, tmp_p
     assert workplace.planned("results/rankings/vlad/mine.h5", overlay=overlay)["merge_rankings"] == 1
 
 
+def test_edited_labels_are_scored_again_and_nothing_else(workplace, tmp_path):
+    photos, truth = tmp_path / "photos", tmp_path / "gnd.json"
+    names = [f"{number}.png" for number in range(5)]
+    for number, name in enumerate(names):
+        draw(photos / name, number)
+    block = {"format": "folder", "database": str(photos)}
+    ranking, scores = "results/rankings/vlad/mine.h5", "results/scores/vlad/mine.json"
+    workplace.run("--cores", "2", ranking, overlay=with_datasets(mine=block))
+    assert extracted(workplace, "mine") == 5
+    overlay = with_datasets(mine=block | {"ground_truth": str(truth)})
+
+    def label(easy):
+        gnd = [{"easy": easy, "hard": [], "junk": []}]
+        truth.write_text(json.dumps({"imlist": names[1:], "qimlist": names[:1], "gnd": gnd}))
+
+    label([0])
+    workplace.run("--cores", "2", scores, overlay=overlay)
+    before = read_scores(workplace, "mine")["metrics"]["map_medium"]["value"]
+    label([0, 1, 2, 3])
+    assert not {"extract_features", "search_flat"} & set(workplace.planned(scores, overlay=overlay))
+    workplace.run("--cores", "2", scores, overlay=overlay)
+    after = read_scores(workplace, "mine")["metrics"]["map_medium"]["value"]
+    assert (before, after) == (before, 1.0)
+    assert before < 1
+    assert workplace.planned(scores, overlay=overlay) == {}
+
+
 def streets(folder: Path, count: int = 4, **options) -> dict:
     """Photographs 100 m apart, each of which is a query too, as the same file under another folder."""
     for number in range(count):

@@ -28,7 +28,8 @@ rule extract_features:
         images=lambda wildcards: layout.images_digest(
             wildcards.dataset, wildcards.role, wildcards.shard
         ),
-        folders=lambda wildcards: layout.own_folders(wildcards.dataset),
+        # Of an output, so that it is no reason to run again: the digest of the images is.
+        folders=lambda wildcards, output: layout.own_folders(wildcards.dataset),
         records=layout.image_records("{dataset}"),
         kept=layout.kept_features("{features}", "{dataset}"),
         settings=lambda wildcards: block("features", wildcards.features),

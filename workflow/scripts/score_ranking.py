@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from descbench.jobs import job
+from descbench.jobs import all_or_none, job
 from descbench.metrics.score import score_ranking
 from descbench.tables.provenance import write_provenance
 
-with job(snakemake):
+with job(snakemake), all_or_none(snakemake.output):
     score_ranking(
         Path(snakemake.input.ranking),
         Path(snakemake.input.ground_truth),
@@ -14,6 +14,7 @@ with job(snakemake):
         left_out=Path(snakemake.input.left_out),
         query_shards=[Path(shard) for shard in snakemake.input.features],
         manifest=Path(snakemake.input.manifest),
+        cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
     )
     write_provenance(
         Path(snakemake.output.provenance),

@@ -18,4 +18,5 @@ with job(snakemake):
         dim=snakemake.params.dim,
         num_distractors=snakemake.params.num_distractors,
         threads=snakemake.threads,
+        cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
     )

@@ -17,5 +17,6 @@ with job(snakemake):
         statistics=optional(snakemake.input.statistics),
         num_distractors=snakemake.params.num_distractors,
         threads=snakemake.threads,
+        cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
         **snakemake.params.query,
     )

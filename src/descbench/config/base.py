@@ -83,9 +83,16 @@ def _plain_text(text: str) -> str:
     return text
 
 
+def _not_blank(path: Any) -> Any:
+    """An empty text would be read as the folder one is in."""
+    if isinstance(path, str) and not path.strip():
+        raise ValueError("must not be empty")
+    return path
+
+
 def _user_path(path: Path) -> Path:
     """A path of the user's, with ``~`` as the shell has it."""
-    _one_line(str(path) if path != Path() else "")
+    _one_line(str(path))
     try:
         return path.expanduser()
     except RuntimeError as error:
@@ -128,7 +135,7 @@ ImageSize = Annotated[int, Field(ge=8, le=100_000)]
 Scale = Annotated[float, Field(ge=0.01, le=16)]
 Scales = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=64), AfterValidator(_distinct)]
 Several = Annotated[int, Field(gt=0, le=2**31 - 1)]
-UserPath = Annotated[Path, AfterValidator(_user_path)]
+UserPath = Annotated[Path, BeforeValidator(_not_blank), AfterValidator(_user_path)]
 WorkflowPath = Annotated[UserPath, AfterValidator(_workflow_path)]
 Below = Annotated[str, Field(max_length=1000), AfterValidator(_inside)]
 Names = Annotated[tuple[Name, ...], AfterValidator(_distinct)]

@@ -103,7 +103,7 @@ class _Derived:
         if block.get("kind") != "local" or block.get("scales") in ([1.0], (1.0,)):
             return name
         given = self.given.get(single, {})
-        if isinstance(given, Mapping) and "kind" not in given:
+        if isinstance(given, Mapping) and given.get("kind", "local") == "local":
             self.features[single] = {**block, "scales": [1.0], **given}
         return single
 

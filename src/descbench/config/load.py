@@ -83,12 +83,12 @@ def _not_finite(content: Any, path: tuple[Any, ...] = ()) -> Iterator[Problem]:
         yield path, f"{content} is no finite number"
 
 
-def load_config_files(*files: str | Path) -> Config:
-    """Load a configuration outside Snakemake: ``files`` overlay each other from first to last."""
+def load_config_files(*files: str | Path, home: str | Path = ".") -> Config:
+    """Load a configuration outside Snakemake: ``files`` overlay each other from first to last; ``home`` as above."""
     merged: dict[str, Any] = {}
     for path in files:
         _overlay(merged, read_yaml(path))
-    return load_config(merged, files)
+    return load_config(merged, files, home)
 
 
 def _overlay(target: dict[str, Any], layer: Mapping[str, Any]) -> None:

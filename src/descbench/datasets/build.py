@@ -58,14 +58,16 @@ def build_manifest(
         StaleFileError: the user's folders changed since the workflow was planned.
     """
     left_out: tuple[LeftOut, ...] = ()
+    found = ""
     if is_own(dataset):
         own = list_own(dataset)
         manifest, labels, left_out = own.manifest, label_own(dataset, own), own.left_out
         if records is not None:
             manifest = with_contents(manifest, own_root(dataset), records)
+        found = listing_digest(manifest, own)
     else:
         manifest, labels = read_dataset(dataset, datasets_dir)
-    if listing and listing != listing_digest(manifest, left_out):
+    if listing and listing != found:
         raise StaleFileError(f"datasets.{name}: its folders changed while the workflow ran; run it again.")
     if left_out:
         logging.warning("%s: %d files are left out: %s.", name, len(left_out), shown(left_out))

@@ -73,7 +73,11 @@ def list_sequences(dataset: HPatchesSequencesDataset, datasets_dir: Path) -> lis
     folder = datasets_dir / dataset.images
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of sequences; unpack its source again.")
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    for path in entries:
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path}: a link that leads nowhere; remove it, or put the sequence in its place.")
+    found = sorted(path.name for path in entries if path.is_dir())
     for name in dataset.exclude:
         if name not in found:
             close = difflib.get_close_matches(name, found, n=3)

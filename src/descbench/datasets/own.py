@@ -114,6 +114,7 @@ def list_with_contents(dataset: OwnDataset, records: Path) -> Manifest:
     return with_contents(list_own(dataset).manifest, own_root(dataset), records)
 
 
-def listing_digest(manifest: Manifest, left_out: tuple[LeftOut, ...]) -> str:
-    """Digest of all that the folders of a dataset hold: the images with their content, and what is left out."""
-    return digest_of([manifest.digest(), [[item.path, item.reason] for item in left_out]])
+def listing_digest(manifest: Manifest, own: OwnImages) -> str:
+    """Digest of all that a dataset of the user's holds: images with their content, labels, and what is left out."""
+    labels = None if own.labels is None else [own.labels.protocol, list(own.labels.queries)]
+    return digest_of([manifest.digest(), labels, [[item.path, item.reason] for item in own.left_out]])

@@ -21,8 +21,10 @@ def checksum_path(path: str | os.PathLike[str]) -> str:
 
 def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file and its checksum, each atomically, the CSV last."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text, rows = io.StringIO(), list(rows)
+    # A lone CR, which names of files may have, is quoted only where everything is.
+    returns = any("\r" in str(cell) for row in rows for cell in row)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
     writer.writerow(columns)
     writer.writerows(rows)
     content = text.getvalue()

@@ -32,6 +32,8 @@ def read_grey(path: Path, kind: Literal["BMP", "PNG"], most: tuple[int, int]) ->
                 )
             if image.mode != "L":
                 raise DataError(f"{path}: an image of mode {image.mode}, not grey of 8 bits; fetch it again.")
+            image.verify()  # the checksums of a PNG, which decoding passes over; the image is spent by it
+        with Image.open(path, formats=[kind]) as image:
             return np.array(image)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; unpack its source again.") from None

@@ -18,6 +18,8 @@ def read_text(path: Path) -> str:
         DataError: a folder, a file that cannot be opened, or one of another encoding; names the first bad line.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(f"{path}: neither a file nor a folder; put a text file there.")
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise

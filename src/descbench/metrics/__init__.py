@@ -3,4 +3,4 @@
 The constant is raised on purpose, whenever the result of the stage changes.
 """
 
-SCORE_RANKING_VERSION = 6
+SCORE_RANKING_VERSION = 7

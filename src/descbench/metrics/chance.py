@@ -29,7 +29,7 @@ def expected_ap(positives: int, images: int) -> float:
 def expected_recall(positives: int, images: int, depth: int) -> float:
     """Probability that a right image is among the first ``depth`` of a random order."""
     if positives + depth > images:
-        return float(positives > 0)
+        return min(float(positives), 1.0)  # less than one: the share of a panorama's images that are right
     missed = math.lgamma(images - positives + 1) + math.lgamma(images - depth + 1)
     missed -= math.lgamma(images - positives - depth + 1) + math.lgamma(images + 1)
     return -math.expm1(missed)

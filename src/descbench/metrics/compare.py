@@ -20,25 +20,33 @@ def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = 
         names: metrics; None: all that both have.
 
     Raises:
-        DataError: scores of other queries, or without a metric that is asked for.
+        DataError: scores of other queries or labels, no metric in both, or none that is asked for.
     """
     if (first.protocol, first.num_queries) != (second.protocol, second.num_queries):
         raise DataError(
             f"scores of {first.num_queries} queries ({first.protocol}) and of {second.num_queries} "
             f"({second.protocol}) cannot be compared query by query; score both on one dataset."
         )
+    if first.labels != second.labels:
+        raise DataError("the two methods were scored with different labels of the dataset; score both again.")
     shared = [name for name in first.metrics if name in second.metrics]
+    if not shared:
+        raise DataError("the two scores share no metric.")
     for name in names or ():
         if name not in shared:
             raise DataError(f"no metric {name!r} in both scores; they share {', '.join(shared)}.")
-    return [_line(name, first, second) for name in names or shared]
+    lines = [_line(name, first, second) for name in names or shared]
+    for what, one, other in (("first", first, second), ("second", second, first)):
+        if alone := [name for name in one.metrics if name not in other.metrics and not names]:
+            lines.append(f"only the {what} has {', '.join(alone)}")
+    return lines
 
 
 def _line(name: str, first: Scores, second: Scores) -> str:
     one, other = first.metrics[name], second.metrics[name]
     found = compare_paired(first.per_query[name], second.per_query[name])
     if found is None:
-        return f"{name}: no query counts"
+        return f"{name}: fewer than two queries count"
     scale = one.factor
     values = f"{scale * one.value:.2f} -> {scale * other.value:.2f}"
     interval = f"[{scale * found.low:+.2f}, {scale * found.high:+.2f}]"

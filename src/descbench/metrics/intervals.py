@@ -52,10 +52,10 @@ def bootstrap_interval(values: Sequence[float | None]) -> tuple[float, float] | 
         values: (Q,) one value a query in [-1, 1]; None or NaN for a query that does not count.
 
     Returns:
-        lowest and highest plausible mean; None without values.
+        lowest and highest plausible mean; None of fewer than two values, which say nothing of their spread.
     """
     known = _known(values)
-    if not len(known):
+    if len(known) < 2:
         return None
     means = np.concatenate([known[rows].sum(axis=1) for rows in _draws(len(known))]) / (_UNIT * len(known))
     return _middle(means)
@@ -79,7 +79,7 @@ def compare_paired(first: Sequence[float | None], second: Sequence[float | None]
         first, second: (Q,) each, in [0, 1]; a query counts where both have a value.
 
     Returns:
-        None where no query counts.
+        None where fewer than two queries count.
 
     Raises:
         ValueError: different numbers of queries.

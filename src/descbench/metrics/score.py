@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from descbench.errors import DataError
+from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import read_json
 from descbench.metrics.protocols import PROTOCOLS, read_labels
 from descbench.metrics.scores import Scores, write_scores
@@ -22,6 +23,7 @@ def score_ranking(
     left_out: Path | None = None,
     query_shards: Sequence[Path] = (),
     manifest: Path | None = None,
+    cell: str | None = None,
 ) -> None:
     """Score a ranking; :class:`descbench.metrics.scores.Scores` says what the file holds.
 
@@ -40,8 +42,10 @@ def score_ranking(
         left_out: what :func:`descbench.datasets.build.build_manifest` lists there; None: nothing.
         query_shards: features of the queries, which hold the reasons why some could not be read.
         manifest: of the dataset, for the paths of images that could not be read.
+        cell: method and dataset that the ranking must be of, such as ``how_n30 on alderford``; None: of any.
 
     Raises:
+        StaleFileError: the ranking is of another method or dataset.
         DataError: the dataset has no ground truth, the ranking is of another set of queries, or too short.
     """
     labelled = read_labels(ground_truth)
@@ -51,7 +55,7 @@ def score_ranking(
             f"ask for the ranking itself ({ranking}) instead of its scores."
         )
     name, labels = labelled
-    protocol, ranked = PROTOCOLS[name], read_ranking(ranking)
+    protocol, ranked = PROTOCOLS[name], read_ranking(ranking, cell)
     unreadable = find_unreadable(ranked, ranking, query_shards, manifest)
     check_queries(ranked, protocol.count(labels), ranking, ground_truth)
     try:
@@ -62,7 +66,7 @@ def score_ranking(
         logging.warning("%s: %s", ranking, warning)
     _tell(unreadable, ranking)
     files = [] if left_out is None else read_json(left_out, "list of what was left out")["files"]
-    record = {**vars(scored), **vars(unreadable), "left_out": files}
+    record = {**vars(scored), **vars(unreadable), "left_out": files, "cell": cell, "labels": sha256_file(ground_truth)}
     write_scores(Scores("retrieval", name, len(ranked.query_ids), **record), output)
 
 

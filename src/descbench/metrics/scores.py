@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 from descbench.io.kinds import shorten
 from descbench.metrics.intervals import bootstrap_interval, wilson_interval
@@ -33,6 +33,19 @@ class Unit:
     factor: float
 
 
+# What a protocol records besides its metrics.
+FACTS: Mapping[str, tuple[str, ...]] = {
+    "revisited": (),
+    "classic": (),
+    "places": (
+        "queries_without_positive",
+        "radius",
+        "views_per_panorama",
+        "exclude_same_time",
+        "num_ranked",
+        "first_hit",
+    ),
+}
 UNITS: Mapping[str, Unit] = {"fraction": Unit(0.0, 1.0, 100.0)}
 _ROUNDING = 1e-9
 
@@ -79,6 +92,8 @@ class Scores:
         unreadable_queries, unreadable_images: how many have no features.
         unreadable: the first hundred of them: role, id, path and reason.
         left_out: files of the user's folders that are no part of the dataset, with the reason.
+        cell: method and dataset, such as ``how_n30 on alderford``; None outside the workflow.
+        labels: SHA-256 of the ground truth.
     """
 
     family: str
@@ -92,6 +107,8 @@ class Scores:
     unreadable_images: int = 0
     unreadable: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[dict[str, Any]] = field(default_factory=list)
+    cell: str | None = None
+    labels: str | None = None
 
 
 def proportion(values: list[Value], *, chance: Value = None) -> Metric:
@@ -112,20 +129,40 @@ def write_scores(scores: Scores, path: str | os.PathLike[str]) -> None:
     write_checked_json(path, asdict(scores))
 
 
-def read_scores(path: str | os.PathLike[str]) -> Scores:
+def read_scores(path: str | os.PathLike[str], cell: str | None = None) -> Scores:
     """Read a scores file.
 
+    Args:
+        path: the file.
+        cell: method and dataset that it must be of; None: of any.
+
     Raises:
+        StaleFileError: it is of another method or dataset.
         DataError: it is damaged or no scores file, a value is outside the range of its unit, or a metric is not
             the mean of its values of queries.
     """
     scores = as_record(Scores, read_json(path, "scores file"), path, "scores file")
+    if cell is not None and scores.cell != cell:
+        raise StaleFileError(f"{path}: scores of {scores.cell}, not of {cell}; delete the file and rerun.")
     try:
+        _check_head(scores)
         for name, metric in scores.metrics.items():
             _check(metric, scores.per_query.get(name), scores.num_queries, f"{shorten(name)}")
     except ValueError as error:
         raise DataError(f"{path}: {error}; delete the file and rerun.") from error
     return scores
+
+
+def _check_head(scores: Scores) -> None:
+    """Refuse what belongs to no scores file, or to one of another version; ValueError."""
+    if scores.family != "retrieval" or set(scores.facts) != set(FACTS.get(scores.protocol, ("?",))):
+        raise ValueError(f"scores of family {shorten(scores.family)}, protocol {shorten(scores.protocol)}")
+    if set(scores.per_query) != set(scores.metrics):
+        raise ValueError("metrics and values of queries are not of the same names")
+    if min(scores.num_queries, scores.unreadable_queries, scores.unreadable_images) < 0:
+        raise ValueError("a negative number of queries or images")
+    if any(set(file) != {"path", "reason"} for file in scores.left_out):
+        raise ValueError("files that were left out without path or reason")
 
 
 def _check(metric: Metric, values: list[Value] | None, queries: int, name: str) -> None:
@@ -139,6 +176,8 @@ def _check(metric: Metric, values: list[Value] | None, queries: int, name: str) 
     for value in (metric.value, metric.low, metric.high, metric.chance, *known):
         if value is not None and not _within(value, unit):
             raise ValueError(f"{name} has the value {value}, not a {metric.unit} of {unit.least} to {unit.most}")
+    if (metric.low is None) != (metric.high is None) or (metric.low or 0) > (1 if metric.high is None else metric.high):
+        raise ValueError(f"{name} has an interval of {metric.low} to {metric.high}")
     if (metric.value is None) != (not known):
         raise ValueError(f"{name} is {metric.value} of {len(known)} queries that count")
     if known and abs(metric.value - math.fsum(known) / len(known)) > _ROUNDING:

@@ -7,6 +7,7 @@ written with ``torch.save``. Files are read by :mod:`descbench.models.torch_file
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -169,10 +170,10 @@ def _official(model: Model, weights: Path, seed: int, name: str) -> dict[str, An
     found = architecture(model.architecture).read_official(model, weights)
     network = build_empty_network(model, name)
     load_state(network, find_state_dict(found.content, found.file, network.state_dict()), found.file)
-    network.mean, network.std = (
-        _colour(found.mean, IMAGENET_MEAN, found.file),
-        _colour(found.std, IMAGENET_STD, found.file),
-    )
+    network.mean = _colour(found.mean, IMAGENET_MEAN, found.file)
+    network.std = _colour(found.std, IMAGENET_STD, found.file)
+    if min(network.std) <= 0:
+        raise DataError(f"{found.file}: its std {network.std} is not positive; fetch it again.")
     source = {"file": found.file.name, "sha256": sha256_file(found.file), "seed": None}
     return {**_record(network, source), "extra": dict(found.extra)}
 
@@ -181,6 +182,8 @@ def _colour(values: Any, usual: tuple[float, ...], weights: Path) -> list[float]
     """Three numbers of a file; the usual ones where it has none."""
     try:
         red, green, blue = (float(value) for value in (usual if values is None else values))
+        if isinstance(values, str) or not all(map(math.isfinite, (red, green, blue))):
+            raise ValueError
     except (TypeError, ValueError):
         raise DataError(f"{weights}: its mean or std are not three numbers; fetch it again.") from None
     return [red, green, blue]

@@ -133,8 +133,9 @@ def write_run(
     write_json(checkpoints / _FLAGS, _flags(model, training or default))
     for name, state in ((_LATEST, latest), (_BEST, best or latest)):
         content = {**vars(state), "state_dict": dict(state.state_dict), "recalls": dict(state.recalls)}
-        with atomic_path(checkpoints / name) as temporary:
-            torch.save({**content, "optimizer": dict(state.optimizer), "parallel": False}, temporary)
+        # Into a stream: given a path, torch turns a full disk into an error of its own.
+        with atomic_path(checkpoints / name) as temporary, open(temporary, "wb") as stream:
+            torch.save({**content, "optimizer": dict(state.optimizer), "parallel": False}, stream)
 
 
 def _flags(model: NetVladModel, training: NetVladTraining) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def load_state(network: nn.Module, state: Mapping[str, Any], source: Path) -> No
     """Load weights strictly: copies, in the types of the network, which may stand on the meta device.
 
     Raises:
-        DataError: names the first key that is missing, unknown or of another shape, and what keys there are.
+        DataError: names the first key that is missing, unknown, of another shape or not finite, and what keys there
+            are.
     """
     expected = network.state_dict()
     there = f"the file has {_listed(state)}, the network {_listed(expected)}; weights of another architecture?"
@@ -62,6 +63,8 @@ def load_state(network: nn.Module, state: Mapping[str, Any], source: Path) -> No
                 f"{source}: key {key!r} has shape {tuple(state[key].shape)}, the network needs {tuple(tensor.shape)}; "
                 "weights of another architecture?"
             )
+        if tensor.is_floating_point() and (state[key].is_complex() or not torch.isfinite(state[key]).all()):
+            raise DataError(f"{source}: key {key!r} holds NaN, infinite or complex weights; fetch the file again.")
     unknown = [key for key in state if key not in expected]
     if unknown:
         raise DataError(f"{source}: unknown key {shorten(repr(unknown[0]))} ({len(unknown)} in all); {there}")

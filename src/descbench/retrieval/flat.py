@@ -40,6 +40,7 @@ def search_flat(
     dim: int | None = None,
     num_distractors: int = 0,
     threads: int | None = None,
+    cell: str | None = None,
 ) -> None:
     """Rank database images by the similarity of their global descriptors with each query's.
 
@@ -56,6 +57,7 @@ def search_flat(
         num_distractors: for shards of a distractor set, the number of images of that set, as in
             :func:`descbench.retrieval.search.search_index`.
         threads: None = all processors. The result does not depend on it.
+        cell: method and dataset that the ranking is of, for its readers to compare.
 
     Raises:
         DataError: shards of local features, gaps in the database, descriptors that are not finite, or shorter
@@ -73,6 +75,7 @@ def search_flat(
         width = total if top_k is None else min(top_k, total)
         info = database[0].info
         made_from = {"features": info.features, "checkpoint": info.checkpoint, "measure": measure, "dim": dim}
+        made_from |= {"cell": cell} if cell else {}
         absent = np.flatnonzero(np.concatenate([reader.counts() == 0 for reader in database]))
         without = tuple((first - num_distractors + absent).tolist())
         part = PartInfo(first - num_distractors, total, made_from, without)

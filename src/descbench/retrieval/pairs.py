@@ -67,15 +67,26 @@ def write_pairs_file(
 
     A map image of the query's own name is left out without counting: of a map against itself that is the
     image itself, else another file of the same relative path, as the original does. Images that could not be
-    compared (NaN) are left out.
+    compared (NaN) are left out; queries that have no pair are counted in the log.
+
+    Raises:
+        DataError: no query has a pair.
     """
-    lines = [_HEADER]
+    lines, alone = [_HEADER], 0
     for query, ids, scores in zip(ranking.query_ids, ranking.image_ids, ranking.scores, strict=True):
         name = queries[query]
         others = [
             (images[i], score) for i, score in zip(ids, scores, strict=True) if images[i] != name and not isnan(score)
         ]
         lines += [f"{name}, {image}, {score:g}" for image, score in others[:top_k]]
+        alone += not others
+    if alone == len(ranking.query_ids):
+        raise DataError(
+            f"{output}: no image has a pair: all could not be read, all words have an idf of 0 (in a map of one image "
+            "every word has), or the map holds nothing but the query itself."
+        )
+    if alone:
+        logging.warning("%s: %d of %d queries have no pair", output, alone, len(ranking.query_ids))
     with atomic_path(output) as temporary:
         Path(temporary).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

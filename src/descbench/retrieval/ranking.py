@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from descbench.errors import DataError
-from descbench.io.digests import check_digest
+from descbench.errors import DataError, StaleFileError
 from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, created, opened, read_mapping
 from descbench.retrieval import FORMAT_VERSION
 
@@ -95,10 +94,15 @@ def ranking_writer(path: Path, info: PartInfo, query_ids: np.ndarray, width: int
         yield RankingWriter(file, query_ids, width)
 
 
-def read_ranking(path: Path) -> Ranking:
+def read_ranking(path: Path, cell: str | None = None) -> Ranking:
     """Read a ranking as a whole.
 
+    Args:
+        path: the file.
+        cell: method and dataset that it must be of, as its search was told; None: of any.
+
     Raises:
+        StaleFileError: it is of another method or dataset.
         DataError: it is damaged, or its rows are no rankings: images that were not searched or stand there
             twice, scores that are not finite or not in order; the message names the query.
     """
@@ -106,6 +110,8 @@ def read_ranking(path: Path) -> Ranking:
         info, query_ids = _head(file)
         ids, scores = file.array("image_ids", np.int64, 2), file.array("scores", np.float64, 2)
         check_rows(info, query_ids, ids, scores)
+    if cell is not None and info.made_from.get("cell") != cell:
+        raise StaleFileError(f"{path}: a ranking of {info.made_from.get('cell')}, not of {cell}; delete it and rerun.")
     return Ranking(query_ids, ids, scores)
 
 
@@ -228,7 +234,7 @@ def merge_rankings(
     ordered = sorted(parts, key=lambda path: infos[path][0].first_image)
     query_ids = infos[ordered[0]][1]
     for path in ordered:
-        _check_part(path, infos[path], infos[ordered[0]], num_queries)
+        _check_part(path, infos[path], ordered[0], infos[ordered[0]], num_queries)
     _check_ranges(ordered, infos)
     first = infos[ordered[0]][0]
     searched = sum(info.num_images for info, _ in infos.values())
@@ -266,11 +272,19 @@ def _read_part(path: Path, top_k: int | None) -> tuple[PartInfo, np.ndarray]:
 
 
 def _check_part(
-    path: Path, part: tuple[PartInfo, np.ndarray], reference: tuple[PartInfo, np.ndarray], num_queries: int
+    path: Path,
+    part: tuple[PartInfo, np.ndarray],
+    other: Path,
+    reference: tuple[PartInfo, np.ndarray],
+    num_queries: int,
 ) -> None:
     (info, query_ids), (first, expected) = part, reference
     for name in sorted({*info.made_from, *first.made_from}):
-        check_digest(path, name, str(info.made_from.get(name)), str(first.made_from.get(name)))
+        if info.made_from.get(name) != first.made_from.get(name):
+            raise StaleFileError(
+                f"{path} and {other}: parts of one ranking that were made with another {name}: "
+                f"{info.made_from.get(name)} and {first.made_from.get(name)}. Delete both and rerun."
+            )
     if not np.array_equal(query_ids, expected) or (np.diff(query_ids) <= 0).any():
         raise DataError(f"{path}: its queries differ from those of the other parts; delete it and run again.")
     if len(query_ids) and not 0 <= query_ids[0] <= query_ids[-1] < num_queries:

@@ -36,6 +36,7 @@ def search_index(
     statistics: Path | None = None,
     num_distractors: int = 0,
     threads: int | None = None,
+    cell: str | None = None,
 ) -> None:
     """Rank the images of one index shard for every query.
 
@@ -56,6 +57,7 @@ def search_index(
         num_distractors: for a shard of a distractor set, the number of images of that set: image i gets the
             id ``i - num_distractors``, so that distractors have negative ids. 0 for a shard of the database.
         threads: None = all processors. The result does not depend on it.
+        cell: method and dataset that the ranking is of, for its readers to compare.
 
     Raises:
         StaleFileError: index, codebook, statistics or queries do not belong together.
@@ -74,7 +76,7 @@ def search_index(
     settings |= {"n": n, "multiple_assignment": multiple_assignment, "idf": statistics is not None}
     first = info.first_image - num_distractors
     unreadable = unreadable_images(index, info) - info.first_image
-    made_from = _made_from(info, settings)
+    made_from = _made_from(info, settings) | ({"cell": cell} if cell else {})
     part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
     search = _Search(searcher, unreadable, lists.image_norms(idf) > 0, idf)
     with ExitStack() as stack:

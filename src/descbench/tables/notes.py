@@ -21,7 +21,7 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
         scores: scores files by ``(method, dataset)``; cells without a file give no line.
     """
     cells = dict.fromkeys((row.method, column.dataset) for row in table.rows for column in table.columns)
-    known = {cell: read_scores(scores[cell]) for cell in cells if cell in scores}
+    known = {cell: read_scores(scores[cell], " on ".join(cell)) for cell in cells if cell in scores}
     lines = [*_rules(known), *_warnings(known), *_unreadable(known), *_beyond(table, known), *_left_out(known)]
     return list(dict.fromkeys(lines))
 

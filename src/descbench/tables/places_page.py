@@ -86,7 +86,7 @@ def show_places(
         DataError: no place-recognition labels, a ranking of other queries or images, images without positions,
             or a picture that is missing or damaged; the file is named.
     """
-    result = _read(ranking, ground_truth, manifest)
+    result = _read(ranking, ground_truth, manifest, f"{method} on {dataset}")
     write_text(
         output, _page(result, f"{method} on {dataset}", queries, _pictures(image_root, reading or {}, on_bad_image))
     )
@@ -115,8 +115,8 @@ def choose_spaced(ids: np.ndarray, number: int) -> np.ndarray:
     return ids[np.round(np.linspace(0, len(ids) - 1, number)).astype(np.int64)]
 
 
-def _read(ranking: Path, ground_truth: Path, manifest: Path) -> _Outcome:
-    labels, ranked, listed = read_places(ground_truth), read_ranking(ranking), read_manifest(manifest)
+def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outcome:
+    labels, ranked, listed = read_places(ground_truth), read_ranking(ranking, cell), read_manifest(manifest)
     check_queries(ranked, len(labels.positives), ranking, ground_truth)
     database, queries = listed.of_role("database").rows, listed.of_role("query").rows
     if len(queries) != len(labels.positives) or ranked.image_ids.max(initial=-1) >= len(database):

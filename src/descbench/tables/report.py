@@ -79,7 +79,8 @@ def _cell(line: Line) -> str:
     if line.ours is None:
         ours = "–"
     else:
-        ours = f'{line.ours:.1f} <span class="interval">{line.low:.1f} to {line.high:.1f}</span>'
+        interval = "" if line.low is None else f' <span class="interval">{line.low:.1f} to {line.high:.1f}</span>'
+        ours = f"{line.ours:.1f}{interval}"
     if line.reference is None:
         return f"<td>{ours}</td>"
     verdict = line.verdict.replace(" ", "-")

@@ -72,14 +72,15 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """``match`` within the tolerance, ``within noise`` where our interval holds the reference, ``off``, or
-        ``no reference``.
+        """``match`` within the tolerance, ``within noise`` where our interval holds the reference, else ``off``;
+        ``no reference`` where nothing is published, ``no value`` where ours is missing.
         """
         if self.difference is None:
-            return "no reference"
+            return "no reference" if self.reference is None else "no value"
         if abs(self.difference) <= self.tolerance:
             return "match"
-        return "within noise" if self.low <= self.reference <= self.high else "off"
+        within = self.low is not None and self.low <= self.reference <= self.high
+        return "within noise" if within else "off"
 
 
 def build_table(
@@ -159,7 +160,7 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
         row=row.label,
         dataset=column.dataset,
         metric=column.metric,
-        **_measured(scores, column.metric),
+        **_measured(scores, column.metric, f"{row.method} on {column.dataset}"),
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
@@ -177,18 +178,18 @@ def _figure(row: TableRow, column: Column) -> ReferenceResult | None:
     return next(fitting, None)
 
 
-def _measured(path: Path | None, name: str) -> dict[str, float | None]:
+def _measured(path: Path | None, name: str, cell: str) -> dict[str, float | None]:
     """``ours``, its interval and ``chance``, two decimals as the originals print them; None where there are none."""
-    metric = None if path is None else _metric(path, name)
+    metric = None if path is None else _metric(path, name, cell)
     if metric is None:
         return dict.fromkeys(("ours", "low", "high", "chance"))
     values = {"ours": metric.value, "low": metric.low, "high": metric.high, "chance": metric.chance}
     return {key: None if value is None else round(metric.factor * value, 2) for key, value in values.items()}
 
 
-def _metric(path: Path, name: str) -> Metric | None:
+def _metric(path: Path, name: str, cell: str) -> Metric | None:
     """A metric of a scores file; None where the database is too small for it."""
-    scores = read_scores(path)
+    scores = read_scores(path, cell)
     if name in scores.metrics:
         return scores.metrics[name]
     if PROTOCOLS[scores.protocol].beyond(name, scores):
@@ -207,5 +208,5 @@ def _text(line: Line) -> str:
     """Ours with its interval, and the reference in brackets."""
     if line.ours is None:
         return "-" if line.reference is None else f"- ({line.reference:.1f})"
-    ours = f"{line.ours:.1f} [{line.low:.1f}, {line.high:.1f}]"
+    ours = f"{line.ours:.1f}" + ("" if line.low is None else f" [{line.low:.1f}, {line.high:.1f}]")
     return ours if line.reference is None else f"{ours} ({line.reference:.1f})"
