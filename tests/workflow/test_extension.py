@@ -138,11 +138,11 @@ from descbench.features.store import ShardReader
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 
 
-def search_city_block(query_shards, shard, output, top_k):
+def search_city_block(query_shards, shard, output, top_k, cell=None):
     with ShardReader(shard) as database:
         block = database.read(0, database.num_images)
         ids, vectors = block.image_ids, block.descriptors
-        info = PartInfo(int(ids[0]), len(ids), {"features": database.info.features})
+        info = PartInfo(int(ids[0]), len(ids), {"features": database.info.features, "cell": cell})
     queries, asked = [], []
     for path in query_shards:
         with ShardReader(path) as reader:
@@ -162,7 +162,9 @@ from descbench.retrieval.city_block import search_city_block
 
 with job(snakemake):
     queries = [Path(shard) for shard in snakemake.input.queries]
-    search_city_block(queries, Path(snakemake.input.database), Path(snakemake.output[0]), snakemake.params.top_k)
+    cell = f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}"
+    shard, part = Path(snakemake.input.database), Path(snakemake.output[0])
+    search_city_block(queries, shard, part, snakemake.params.top_k, cell)
 """,
     "workflow/rules/city_block.smk": """
 rule search_city_block:
