@@ -248,13 +248,18 @@ def test_manifest_shorter_than_the_shard(town, checkpoints):
 
 
 def test_not_finite(town, checkpoints, tmp_path):
-    """Weights that give NaN are noticed where they are first used."""
+    """Weights that are not finite are refused, and finite ones that give NaN are noticed where they are first used."""
     content = read_sealed(checkpoints["how"])
-    content["state_dict"]["dim_reduction.bias"][3] = float("nan")
-    write_sealed(content, tmp_path / "nan.pt")
-    with pytest.raises(DataError, match=r"s\.h5: not written, image 0 descriptors hold NaN"):
-        run(town, tmp_path / "nan.pt")
-    assert not (town / "s.h5").exists()
+    weight = content["state_dict"]["dim_reduction.weight"]
+    for value, message in (
+        (float("nan"), r"bad\.pt: key 'dim_reduction\.weight' holds NaN"),
+        (3e38, r"s\.h5: not written, image 0 descriptors hold NaN"),
+    ):
+        weight[3] = value
+        write_sealed(content, tmp_path / "bad.pt")
+        with pytest.raises(DataError, match=message):
+            run(town, tmp_path / "bad.pt")
+        assert not (town / "s.h5").exists()
 
 
 def test_device(monkeypatch):

@@ -130,7 +130,7 @@ def validator(tmp_path, monkeypatch):
 @pytest.mark.parametrize("direction", ["higher", "lower"])
 def test_a_validator_gives_the_direction_of_its_metric(validator, direction):
     metric = Metric(0.25, 0.2, 0.3, "bootstrap", direction=direction)
-    scores = Scores("patches", "verification", 2, {"fpr95": metric}, {"fpr95": [0.25, 0.25]})
+    scores = Scores("retrieval", "classic", 2, {"fpr95": metric}, {"fpr95": [0.25, 0.25]})
     told, network = validator("fpr95", lambda path: write_scores(scores, path))
     assert told(network) == Score(0.25, direction)
 
