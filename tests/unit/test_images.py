@@ -140,12 +140,10 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("name", DEEP)
-@pytest.mark.parametrize("suffix", ["tif", "png"])
+# PNG holds whole numbers of 16 bits at most.
+@pytest.mark.parametrize(("suffix", "name"), [*(("tif", name) for name in DEEP), ("png", "words")])
 def test_deep_grey_is_scaled_and_said(tmp_path, name, suffix):
     values, said = DEEP[name]
-    if suffix == "png" and values.dtype != np.uint16:
-        pytest.skip("PNG holds 16 bits at most")
     Image.fromarray(values).save(tmp_path / f"a.{suffix}")
     loaded = load_image(tmp_path / f"a.{suffix}", 1024)
     np.testing.assert_allclose(loaded.pixels, np.repeat(RAMP[..., None] * 255, 3, 2), atol=0.51)

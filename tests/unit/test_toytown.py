@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from descbench.config.datasets import DbStructDataset
-from descbench.config.models import Streets, StreetSplit, Toytown
+from descbench.config.toytown import Streets, StreetSplit, Toytown
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.sfm120k import image_path
 from descbench.datasets.toytown.draw import draw_toytown

@@ -11,7 +11,7 @@ from PIL import Image
 from test_image_pairs import grey, likeness
 
 from descbench.config.datasets import HPatchesSequencesDataset
-from descbench.config.models import PhotoTour, Sequences, Toytown
+from descbench.config.toytown import PhotoTour, Sequences, Toytown
 from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpatches_sequences
 from descbench.datasets.patch_sets import PatchLabels
 from descbench.datasets.phototour import read_phototour

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from descbench.config.models import Toytown
+from descbench.config.toytown import Toytown
 from descbench.datasets.toytown import phototour
 from descbench.datasets.toytown.layouts import write_city, write_sfm, write_streets
 from descbench.datasets.toytown.phototour import BuildingShot, plan_phototour, take_points, write_phototour

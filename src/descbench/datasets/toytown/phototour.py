@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
 
-from descbench.config.models import PhotoTour
+from descbench.config.toytown import PhotoTour
 from descbench.datasets.phototour import COLUMNS, INFO, PAIRS, PER_BITMAP, SIDE
 from descbench.datasets.toytown.geometry import Camera
 from descbench.datasets.toytown.layouts import write_file

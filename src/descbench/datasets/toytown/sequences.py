@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from descbench.config.models import Sequences
+from descbench.config.toytown import Sequences
 from descbench.datasets.hpatches_sequences import IMAGES
 from descbench.datasets.toytown import textures
 from descbench.datasets.toytown.geometry import Camera, Mesh, MeshBuilder, look_at

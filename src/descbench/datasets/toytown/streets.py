@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descbench.config.models import Streets
+from descbench.config.toytown import Streets
 from descbench.datasets.toytown.geometry import Camera, look_at
 from descbench.datasets.toytown.render import Atlas
 from descbench.datasets.toytown.seeds import rng_for

@@ -1,0 +1,67 @@
+"""Blocks of section `toytown`: what is drawn, and how much of it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from descbench.config.base import Names, Seed, Strict
+
+
+class StreetSplit(Strict):
+    """Sizes of one split of the drawn streets."""
+
+    panoramas: int = Field(
+        40, ge=8, le=1000, description="Points along the streets where the database was photographed."
+    )
+    queries: int = Field(
+        48, ge=4, le=1000, description="Query images; at least one, or one in 20, has no database image near it."
+    )
+
+
+class Streets(Strict):
+    """A drawn place-recognition dataset, in the layout of Pittsburgh: every split is a town of its own."""
+
+    width: int = Field(160, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(120, ge=48, le=4096, description="Image height in pixels.")
+    yaws: int = Field(4, ge=1, le=12, description="Views of a panorama, all around; one looks back along the street.")
+    train: StreetSplit = Field(StreetSplit(), description="What networks are trained on.")
+    val: StreetSplit = Field(StreetSplit(panoramas=32, queries=24), description="What training is validated on.")
+    test: StreetSplit = Field(StreetSplit(panoramas=36, queries=40), description="What tables show.")
+
+
+class Sequences(Strict):
+    """Drawn sequences of six images with true homographies, in the layout of HPatches: facades in one plane."""
+
+    width: int = Field(240, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(180, ge=48, le=4096, description="Image height in pixels.")
+    illumination: int = Field(2, ge=1, le=1000, description="Sequences `i_*`: one camera, six lights.")
+    viewpoint: int = Field(2, ge=1, le=1000, description="Sequences `v_*`: six cameras.")
+
+
+class PhotoTour(Strict):
+    """Drawn patches in the layout of Brown PhotoTour: every part is a town of its own."""
+
+    parts: Names = Field(("harbour", "market", "quarry"), min_length=1, description="Names of the parts.")
+    width: int = Field(480, ge=128, le=4096, description="Width in pixels of the photographs that are cut.")
+    height: int = Field(360, ge=128, le=4096, description="Height of these in pixels.")
+    buildings: int = Field(6, ge=1, le=1000, description="Buildings of a part that points are taken from.")
+    photographs: int = Field(4, ge=2, le=100, description="Of each building: a point has at most so many patches.")
+    points: int = Field(40, ge=2, le=10_000, description="Points of a building at most.")
+    pairs: int = Field(400, ge=2, le=1_000_000, description="Test pairs of a part; every second one matches.")
+
+
+class Toytown(Strict):
+    """The drawn town."""
+
+    seed: Seed = Field(0, description="Everything follows from it: the same seed draws the same bytes.")
+    width: int = Field(320, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(240, ge=64, le=4096, description="Image height in pixels.")
+    cities: Names = Field(("alderford", "brackwell"), min_length=1, description="Names of the retrieval cities.")
+    landmarks_per_city: int = Field(8, ge=2, le=100, description="Buildings that are asked for.")
+    database_per_city: int = Field(72, ge=8, le=10_000, description="Database images of a city.")
+    queries_per_city: int = Field(16, ge=1, le=10_000, description="Query images of a city.")
+    clusters: int = Field(12, ge=6, le=1000, description="3-D models (buildings) of the training set.")
+    images_per_cluster: int = Field(10, ge=4, le=1000, description="Training images of each.")
+    streets: Streets | None = Field(None, description="Streets for place recognition; null: none are drawn.")
+    sequences: Sequences | None = Field(None, description="Sequences for image matching; null: none are drawn.")
+    phototour: PhotoTour | None = Field(None, description="Patches of points; null: none are cut.")
