@@ -14,7 +14,8 @@ from goldens import golden_files
 from PIL import Image
 
 from descbench.config.datasets import KaptureDataset
-from descbench.config.models import AsmkMethod, LocalFeatures
+from descbench.config.features import LocalFeatures
+from descbench.config.methods import AsmkMethod
 from descbench.config.networks import FireModel
 from descbench.datasets.kapture import kapture_root, list_records, read_kapture
 from descbench.datasets.manifest import write_manifest

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from scenes import draw_scenes
 
-from descbench.config.networks import FireModel, HowModel, RandomWeights, TrainedWeights
+from descbench.config.networks import FireModel, HowModel
 from descbench.config.training import FireTraining, HowTraining
+from descbench.config.weights import RandomWeights, TrainedWeights
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, write_pairs

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from scenes import draw_scenes
 
-from descbench.config.networks import NetVladModel, RandomWeights, TrainedWeights
+from descbench.config.networks import NetVladModel
 from descbench.config.training import NetVladTraining
+from descbench.config.weights import RandomWeights, TrainedWeights
 from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
 from descbench.datasets.places import PlaceLabels, write_places
 from descbench.models.checkpoints import convert_checkpoint

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from descbench.config.features import LocalFeatures
 from descbench.config.load import load_config, read_yaml
-from descbench.config.models import Backend, LocalFeatures
+from descbench.config.models import Backend
 from descbench.config.networks import FireModel, GemModel, HowModel, NetVladModel
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError

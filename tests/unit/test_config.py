@@ -1,11 +1,13 @@
 """The configuration refuses what is wrong before any job starts, and says where."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from descbench.config.base import Block, DatasetName, ModelName, Name, SourceName, SourceNames, Strict, names_used
 from descbench.config.examples import EXAMPLES, FIGURES
 from descbench.config.load import load_config, load_config_files, read_yaml
 from descbench.config.models import Config
@@ -13,6 +15,9 @@ from descbench.config.published import COLUMNS
 from descbench.config.reference import reference_page
 from descbench.config.schemas import REFERENCE_FILE, SCHEMA_FILE, config_schema, figures_schema
 from descbench.errors import ConfigError
+
+# How the pattern of names shows in the description of a field.
+_NAME_PATTERN = "A-Za-z0-9_.+-"
 
 
 @pytest.fixture
@@ -251,3 +256,44 @@ def test_editors_are_content_with_the_files_of_the_project(project):
     assert wrong == []
     assert not validator.is_valid({"features": {"how_r18": {"image_sise": 3}}})
     assert validator.is_valid(EXAMPLES)
+
+
+def config_blocks(cls: type[Block]) -> Iterator[type[Block]]:
+    for child in cls.__subclasses__():
+        if child.__module__.startswith("descbench.config"):
+            yield child
+        yield from config_blocks(child)
+
+
+def test_names_that_lead_to_blocks_are_marked():
+    """A key that holds the name of another block says of which section, or it would lead nowhere unnoticed."""
+    unmarked = set()
+    for cls in config_blocks(Block):
+        for key, field in cls.model_fields.items():
+            kind = repr((field.annotation, field.metadata))
+            if _NAME_PATTERN in kind and "Section(" not in kind:
+                unmarked.add(f"{cls.__name__}.{key}")
+    # These are names of something else.
+    assert {key.split(".")[1] for key in unmarked} == {"exclude", "parts", "conditions"}
+
+
+def test_names_are_found_wherever_they_stand():
+    class Inner(Strict):
+        model: ModelName | None = None
+
+    class Outer(Strict):
+        sources: SourceNames = ()
+        files: dict[DatasetName, SourceName]
+        inner: Inner | None = None
+        rows: tuple[Inner, ...] = ()
+        label: Name = "x"
+
+    block = Outer(sources=("a", "b"), files={"c": "d"}, inner=Inner(model="e"), rows=(Inner(), Inner(model="f")))
+    assert list(names_used(block)) == [
+        (("sources", 0), "sources", "a"),
+        (("sources", 1), "sources", "b"),
+        (("files",), "datasets", "c"),
+        (("files", "c"), "sources", "d"),
+        (("inner", "model"), "models", "e"),
+        (("rows", 1, "model"), "models", "f"),
+    ]

@@ -171,7 +171,7 @@ FITS = [
     (
         "datasets.twice",
         {"format": "with_distractors", "base": "joined", "distractors": "listed"},
-        "has distractors itself",
+        "has no images of its own; name its base, 'alderford'",
     ),
     ("datasets.mine.h5", {"format": "folder", "database": "x"}, "would have the same names; rename one"),
     # Models.
@@ -196,11 +196,11 @@ FITS = [
     (
         "models.how_r18.dim",
         CHANNELS + 1,
-        f"dim {CHANNELS + 1}: a whitening of the {CHANNELS} dimensions before it gives no more than {CHANNELS}",
+        f"a whitening of the {CHANNELS} dimensions before it gives no more than {CHANNELS}",
     ),
     ("models.how_r18.weights.role", "query", "has no images of role query, only train"),
     ("models.how_r18.weights.imge_size", 3, "weights.imge_size: unknown key (did you mean 'image_size'?)"),
-    ("models.fire_r18.dim", 300, "dim 300: a whitening of the 256 dimensions"),
+    ("models.fire_r18.dim", 300, "a whitening of the 256 dimensions"),
     ("models.gem.whitening", "learned", "whitening `learned` is in published checkpoints"),
     ("models.gem.weights", {"source": "imagenet", "file": "w.pth"}, "imagenet: gem has its own published checkpoints"),
     ("models.mine.std", [0.2, 0, 0.2], "models.mine.std.1: Input should be greater than 0"),
@@ -360,7 +360,7 @@ def test_no_number_or_text_is_unbounded():
             if annotation in ("<class 'int'>", "<class 'str'>") and not field.metadata:
                 free.append(f"{model.__name__}.{name}")
     # The kinds of blocks are abstract: their subclasses name the one text that is allowed.
-    assert free == ["WeightsFromImages.source"]
+    assert free == ["StartedWeights.source", "WeightsFromImages.source"]
 
 
 def test_catalogue_relative_to_the_home_of_the_workflow(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from descbench.config.features import GlobalFeatures, LocalFeatures
 from descbench.config.load import load_config, load_config_files
-from descbench.config.models import GlobalFeatures, LocalFeatures
 from descbench.config.networks import CustomModel
 from descbench.custom_modules import find_module
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest

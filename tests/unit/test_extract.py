@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from descbench.config.models import GlobalFeatures, LocalFeatures
-from descbench.config.networks import FireModel, GemModel, HowModel, RandomWeights
+from descbench.config.features import GlobalFeatures, LocalFeatures
+from descbench.config.networks import FireModel, GemModel, HowModel
+from descbench.config.weights import RandomWeights
 from descbench.datasets.manifest import Manifest, ManifestRow, read_manifest, rows_of, write_manifest
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError

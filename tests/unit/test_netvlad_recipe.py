@@ -9,8 +9,8 @@ import pytest
 import torch
 from street_training import MODEL, SETTINGS, VIEWS, make_street_training
 
-from descbench.config.networks import OfficialWeights
 from descbench.config.training import PlaceValidation
+from descbench.config.weights import OfficialWeights
 from descbench.datasets.places import PlaceLabels, read_places, write_places
 from descbench.errors import DataError
 from descbench.io.jsonfiles import write_checked_json

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from descbench.config.networks import NetVladModel, RandomWeights
+from descbench.config.networks import NetVladModel
+from descbench.config.weights import RandomWeights
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import DataError, StaleFileError
 from descbench.features.images import load_image, to_tensor

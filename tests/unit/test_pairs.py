@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from retrieval_data import draw_images, make_codebook, make_index, write_shard
 
-from descbench.config.models import AsmkMethod, FlatMethod
+from descbench.config.methods import AsmkMethod, FlatMethod
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import DataError
 from descbench.retrieval.pairs import compute_pairs, write_pairs_file

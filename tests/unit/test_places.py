@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.io import savemat
 
 from descbench.config.datasets import Dataset, UtmNamesDataset
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.datasets.build import build_manifest
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.datasets.places import PlaceLabels, read_places, write_places

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from retrieval_data import draw_images, make_codebook, make_index, search_all, write_shard, write_shards
 
-from descbench.config.models import AsmkMethod, FlatMethod
+from descbench.config.methods import AsmkMethod, FlatMethod
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.run_search import run_search
 

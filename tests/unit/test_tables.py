@@ -5,7 +5,7 @@ import csv
 import pytest
 from scores_files import write_told
 
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.errors import DataError, StaleFileError
 from descbench.io.csvfiles import write_csv
 from descbench.metrics.scores import Scores, mean, write_scores

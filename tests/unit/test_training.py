@@ -17,9 +17,9 @@ import pytest
 import torch
 from building_training import FIRE, FIRE_SETTINGS, MODEL, SETTINGS, make_building_training, make_files
 
-from descbench.config.networks import RandomWeights, WhitenedWeights
 from descbench.config.search import QuerySettings
 from descbench.config.training import Validation
+from descbench.config.weights import RandomWeights, WhitenedWeights
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from retrieval_data import SEARCH, draw_images, make_codebook, make_index, write_shard, write_shards
 
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.datasets.places import PlaceLabels, write_places

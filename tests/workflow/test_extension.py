@@ -184,7 +184,7 @@ rule search_city_block:
 """,
 }
 SEARCH_EDITS = {
-    f"{PACKAGE}/config/models.py": (
+    f"{PACKAGE}/config/methods.py": (
         ("Method = Annotated[AsmkMethod |", "Method = Annotated[CityBlockMethod | AsmkMethod |"),
         (
             "Method = Annotated[",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.jobs import job
 from descbench.tables.table import build_table
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.models import Method
+from descbench.config.methods import Method
 from descbench.features.checks import check_shard_files
 from descbench.jobs import job, optional
 from descbench.retrieval.pairs import compute_pairs

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descbench.config.models import Toytown
+from descbench.config.toytown import Toytown
 from descbench.datasets.toytown.draw import draw_toytown
 from descbench.jobs import job
 

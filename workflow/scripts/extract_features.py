@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from descbench.config.datasets import Dataset
-from descbench.config.models import Features
+from descbench.config.features import Features
 from descbench.config.networks import Model
 from descbench.datasets.own import list_with_contents
 from descbench.features.extract import extract_features

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -23,6 +24,19 @@ class Strict(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Block(Strict):
+    """Base of what stands under a name in a section."""
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Yield ``(path below the block, message)`` for what does not fit the other blocks of a configuration.
+
+        Args:
+            name: of this block.
+            config: the :class:`descbench.config.models.Config`, in which all names lead somewhere.
+        """
+        yield from ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,50 @@ def decisive(block: BaseModel, *without: Effect) -> dict[str, Any]:
         elif isinstance(value, BaseModel):
             values[name] = decisive(value, *without)
     return values
+
+
+@dataclass(frozen=True)
+class Section:
+    """Mark of a name that leads to a block of that section: ``Annotated[Name, Section("datasets")]``."""
+
+    name: str
+
+
+def names_used(block: BaseModel, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    """Yield ``(path, section, name)`` for every name of another block in a block, and in the blocks in it."""
+    for key, field in type(block).model_fields.items():
+        yield from _names_in(getattr(block, key), Annotated[field.annotation, None, *field.metadata], (*path, key))
+
+
+def _names_in(value: Any, kind: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    if isinstance(value, BaseModel):
+        yield from names_used(value, path)
+        return
+    origin, parts = get_origin(kind), get_args(kind)
+    if value is None or not parts:
+        return
+    if origin is Annotated:
+        section = next((mark.name for mark in parts if isinstance(mark, Section)), None)
+        yield from _names_in(value, parts[0], path) if section is None else [(path, section, value)]
+    elif origin is tuple:
+        for number, item in enumerate(value):
+            yield from _names_in(item, parts[0], (*path, number))
+    elif origin is dict:
+        for key, item in value.items():
+            yield from _names_in(key, parts[0], path)
+            yield from _names_in(item, parts[1], (*path, key))
+    elif origin in (Union, UnionType):
+        for part in parts:
+            yield from _names_in(value, part, path)
+
+
+def left_out(*keys: str) -> ConfigDict:
+    """Keys that files may leave out, because :mod:`descbench.config.derive` knows them: not required by the schema."""
+
+    def not_required(schema: dict[str, Any]) -> None:
+        schema["required"] = [key for key in schema["required"] if key not in keys]
+
+    return ConfigDict(json_schema_extra=not_required)
 
 
 def close_names(name: str, known: Iterable[str]) -> str:
@@ -123,6 +181,12 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 Name = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100, description="A name used in file names.")
 ]
+SourceName = Annotated[Name, Section("sources")]
+DatasetName = Annotated[Name, Section("datasets")]
+ModelName = Annotated[Name, Section("models")]
+TrainingName = Annotated[Name, Section("training")]
+FeaturesName = Annotated[Name, Section("features")]
+MethodName = Annotated[Name, Section("methods")]
 Label = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_plain_text)]
 # What images are there for; ids count from 0 within each role. `map` images have poses that queries are located by.
@@ -139,3 +203,4 @@ UserPath = Annotated[Path, BeforeValidator(_not_blank), AfterValidator(_user_pat
 WorkflowPath = Annotated[UserPath, AfterValidator(_workflow_path)]
 Below = Annotated[str, Field(max_length=1000), AfterValidator(_inside)]
 Names = Annotated[tuple[Name, ...], AfterValidator(_distinct)]
+SourceNames = Annotated[tuple[SourceName, ...], AfterValidator(_distinct)]

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import NOTE, Below, Name, Names, Role, Several, Strict, Text, UserPath
+from descbench.config.base import (
+    NOTE,
+    Below,
+    Block,
+    DatasetName,
+    Names,
+    Problem,
+    Role,
+    Several,
+    SourceNames,
+    Text,
+    UserPath,
+)
+from descbench.config.checks import no_images, not_drawn, not_unpacked
 
+# More jobs than Snakemake can plan.
+_MOST_SHARDS = 100_000
 # Depths of recall@N, and those of the mean precision.
 RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
 KAPPAS = (1, 5, 10)
@@ -50,7 +66,7 @@ def _listed(names: tuple[str, ...]) -> str:
     return " and ".join(names) or "none"
 
 
-class DatasetBase(Strict):
+class DatasetBase(Block):
     """What all datasets share."""
 
     ROLES: ClassVar[tuple[Role, ...]] = ("database", "query")
@@ -60,9 +76,11 @@ class DatasetBase(Strict):
     HAS_PLACES: ClassVar[bool] = False
     # Whether images of it come in pairs with a known relation.
     HAS_IMAGE_PAIRS: ClassVar[bool] = False
+    # Folders of the user's: their images can be listed, and counted, before anything has run.
+    IS_LISTED: ClassVar[bool] = False
 
-    sources: Names = Field((), description="Sources of lists and ground truth, needed by the manifest.")
-    image_sources: Names = Field((), description="Sources of the images, needed by extraction only.")
+    sources: SourceNames = Field((), description="Sources of lists and ground truth, needed by the manifest.")
+    image_sources: SourceNames = Field((), description="Sources of the images, needed by extraction only.")
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
     counts: dict[Role, Annotated[int, Field(gt=0, le=100_000_000)]] = Field(
         {}, description="Number of images of each role; a role that is left out makes one shard."
@@ -99,6 +117,24 @@ class DatasetBase(Strict):
     def ranked(self) -> int | None:
         """Images of each query that the protocol looks at; None = all, as average precision does."""
         return None
+
+    def without_images(self, name: str) -> str | None:
+        """Why there are no images of its own in this dataset, which is called ``name``; None: there are."""
+        return None
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Its sources are unpacked, its shards are not too many, and no name of a file is taken twice."""
+        if f"{name}.h5" in config.datasets:
+            yield (), f"files of {name!r} and {name + '.h5'!r} would have the same names; rename one"
+        if self.HAS_IMAGE_PAIRS and f"{name}.pairs" in config.datasets:
+            yield (), f"its pairs and the manifest of {name + '.pairs'!r} would have the same name; rename one"
+        yield from not_unpacked(config, self, "sources")
+        yield from not_unpacked(config, self, "image_sources")
+        for role, count in self.counts.items():
+            shards = -(-count // (self.shard_size or config.shard_size))
+            if shards > _MOST_SHARDS:
+                yield ("counts", role), f"{shards} shards are more than {_MOST_SHARDS}; raise `shard_size`"
+        yield from not_drawn(config, self)
 
 
 class RevisitopDataset(DatasetBase):
@@ -151,6 +187,7 @@ class ImageListDataset(DatasetBase):
 class FolderDataset(DatasetBase):
     """Your own photographs: a folder of database images, with or without queries and ground truth."""
 
+    IS_LISTED = True
     format: Literal["folder"]
     database: UserPath = Field(description="Folder of database images (searched in depth).")
     queries: UserPath | None = Field(None, description="Folder of query images; null = every database image queries.")
@@ -234,6 +271,7 @@ class DbStructDataset(PlaceDataset):
 class UtmNamesDataset(PlaceDataset):
     """Images that carry their position in their names: `@utm_east@utm_north@...@.jpg`."""
 
+    IS_LISTED = True
     format: Literal["utm_names"]
     database: UserPath = Field(description="Folder of database images (searched in depth).")
     queries: UserPath = Field(description="Folder of query images (searched in depth).")
@@ -250,6 +288,7 @@ class KaptureDataset(DatasetBase):
     """The camera records of a kapture folder: a map, or the queries to one, for image pairs."""
 
     ROLES = ("database",)
+    IS_LISTED = True
     format: Literal["kapture"]
     folder: UserPath = Field(description="Kapture folder, with sensors/sensors.txt and sensors/records_camera.txt.")
 
@@ -274,14 +313,18 @@ class DescriptorBagDataset(DatasetBase):
     IS_BAG = True
     format: Literal["descriptor_bag"]
 
+    def without_images(self, name: str) -> str:
+        """Descriptors are all it has."""
+        return f"{name!r} is a bag of descriptors without images"
+
 
 class WithDistractorsDataset(DatasetBase):
     """A dataset searched together with distractor images, whose ids come out negative."""
 
     ROLES = ()
     format: Literal["with_distractors"]
-    base: Name = Field(description="The dataset that has queries and ground truth.")
-    distractors: Name = Field(description="The dataset whose database images are added as distractors.")
+    base: DatasetName = Field(description="The dataset that has queries and ground truth.")
+    distractors: DatasetName = Field(description="The dataset whose database images are added as distractors.")
 
     def base_of(self, name: str) -> str:
         """The dataset with the queries."""
@@ -290,6 +333,22 @@ class WithDistractorsDataset(DatasetBase):
     def searched_as(self, name: str) -> tuple[str, ...]:
         """Both datasets."""
         return self.distractors, self.base
+
+    def without_images(self, name: str) -> str:
+        """They are the two datasets'."""
+        return f"{name!r} has no images of its own; name its base, {self.base!r}"
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Both datasets have images, and distractors are counted."""
+        yield from super().fits(name, config)
+        for key, role in (("base", "query"), ("base", "database"), ("distractors", "database")):
+            if (why := no_images(config, getattr(self, key), role)) is not None:
+                yield (key,), why[1]
+                return
+        added = config.datasets[self.distractors]
+        if "database" not in added.counts and not added.IS_LISTED:
+            why = f"{self.distractors!r} needs `counts: {{database: ...}}`: distractors are numbered from their end"
+            yield ("distractors",), why
 
     @model_validator(mode="after")
     def _nothing_of_its_own(self) -> WithDistractorsDataset:

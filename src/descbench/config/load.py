@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from descbench.config.base import Problem
+from descbench.config.check import check_fits, check_names
 from descbench.config.derive import derive_features
 from descbench.config.explain import explain, is_index
-from descbench.config.fits import check_fits
 from descbench.config.models import Config
 from descbench.config.published import SUFFIX as FIGURES_SUFFIX
 from descbench.config.published import check_figures, check_rows, read_published, with_figures
-from descbench.config.references import check_references
 from descbench.config.yaml_files import read_yaml
 from descbench.errors import ConfigError, refusal
 
@@ -54,7 +53,7 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     except ValidationError as error:
         problems += [explain(detail, merged) for detail in error.errors()]
         raise _refusal(problems, layers) from None
-    problems = [*check_references(config), *check_rows(config, published)] or list(check_fits(config))
+    problems = [*check_names(config), *check_rows(config, published)] or list(check_fits(config))
     figures = list(check_figures(config, published))
     if problems or figures:
         raise _refusal(problems, layers, figures)

@@ -1,174 +1,27 @@
-"""Blocks of section `models`: networks, and where their weights come from."""
+"""Blocks of section `models`: networks; where their weights come from is in :mod:`descbench.config.weights`."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from descbench.config.base import ImageSize, Label, Name, Role, Seed, Several, Strict, UserPath
+from descbench.config.base import Block, Label, Problem, Several
+from descbench.config.weights import CustomWeights, Weights
 
 
-class WeightsBase(Strict):
-    """What all weights answer: what they start from, which files they are read from, and what they learned from.
+class ModelBase(Block):
+    """What all networks answer: which features they have, which layers are learned apart, and whose code makes them.
 
     Attributes:
-        seeded: whether the seed of the site decides them, where no other model is their start.
+        HAS_LOCAL_FEATURES: whether features of kind local can be extracted.
+        HAS_BACKBONE_WEIGHTS: whether weights of its backbone alone, learned on ImageNet, are a start.
     """
 
-    seeded: ClassVar[bool] = True
-
-    @property
-    def starts_from(self) -> str | None:
-        """Model whose weights these are made from."""
-        return None
-
-    @property
-    def learned_from(self) -> tuple[str, ...]:
-        """Datasets that they are learned from, but for those of a training."""
-        return ()
-
-    @property
-    def trained_by(self) -> str | None:
-        """Block of section `training`."""
-        return None
-
-    @property
-    def named_sources(self) -> tuple[str, ...]:
-        """Sources of the catalogue that hold them."""
-        return ()
-
-    @property
-    def own_files(self) -> tuple[Path, ...]:
-        """Files of the user's that hold them."""
-        return ()
-
-
-class PublishedWeights(WeightsBase):
-    """Weights in a file of the catalogue."""
-
-    file: Name
-
-    @property
-    def named_sources(self) -> tuple[str, ...]:
-        """The source that holds them."""
-        return (self.file,)
-
-
-class OfficialWeights(PublishedWeights):
-    """Weights published by the authors."""
-
-    seeded: ClassVar[bool] = False
-    source: Literal["official"]
-    file: Name = Field(description="Name of the source that holds them.")
-
-
-class RandomWeights(WeightsBase):
-    """Untrained weights drawn from a seed: for tests and toytown."""
-
-    source: Literal["random"]
-    seed: Seed | None = Field(None, description="Seed of the draw; null = the site's.")
-
-
-class ImagenetWeights(PublishedWeights):
-    """A backbone learned on ImageNet; the layers beyond it are drawn, for whitening or training to replace."""
-
-    source: Literal["imagenet"]
-    file: Name = Field(description="Name of the source that holds the backbone.")
-
-
-class WeightsFromImages(WeightsBase):
-    """What weights share that are another model's, but for one layer learned from descriptors of images."""
-
-    source: str
-    start: Name = Field(description="Model of the same architecture.")
-    dataset: Name = Field(description="Images that the layer is learned from: of training, never those of a test.")
-    role: Role = Field("database", description="Role of those images.")
-    images: Several = Field(description="First images of the list that are used.")
-
-    @property
-    def starts_from(self) -> str:
-        """Model whose layer is replaced."""
-        return self.start
-
-    @property
-    def learned_from(self) -> tuple[str, ...]:
-        """The dataset of the images."""
-        return (self.dataset,)
-
-
-class WhitenedWeights(WeightsFromImages):
-    """Weights of another model with its reduction set to a PCA-whitening: the off-the-shelf network."""
-
-    source: Literal["whitened"]
-    role: Role = Field("train", description="Role of those images.")
-    images: Several = Field(5000, description="First images of the list that are used.")
-    n: Several = Field(1000, description="Strongest descriptors of an image.")
-    image_size: ImageSize = Field(1024, description="Longer side in pixels.")
-    flip: float = Field(0, ge=0, le=1, description="Probability that an image is mirrored (FIRe: 0.5).")
-
-
-class ClusteredWeights(WeightsFromImages):
-    """Weights of another model with its NetVLAD layer replaced by one set from clusters of training descriptors."""
-
-    source: Literal["clustered"]
-    images: Several = Field(500, description="Images that are drawn.")
-    descriptors: Several = Field(
-        100, description="Locations drawn in each image; their descriptors are normalised, with bias too."
-    )
-    iterations: Several = Field(100, description="k-means iterations.")
-    seed: Seed = Field(123, description="Seed of the drawn images and locations.")
-    image_size: ImageSize = Field(640, description="Longer side in pixels.")
-    alpha: Literal["paper", "pytorch"] = Field(
-        "paper",
-        description="Sharpness and bias of a layer with bias (vladv2): the paper's, or as pytorch-NetVlad has them "
-        "(from indices of neighbours). A layer without bias has one rule only.",
-    )
-
-
-class PcaWeights(WeightsFromImages):
-    """Weights of another model with a PCA-whitening of its descriptors behind it."""
-
-    source: Literal["pca"]
-    start: Name = Field(description="Model of the same architecture without `whitening`.")
-    images: Several = Field(10000, description="First images of the list that are used.")
-    image_size: ImageSize = Field(640, description="Longer side in pixels.")
-
-
-class TrainedWeights(WeightsBase):
-    """Weights trained here, from those of another model."""
-
-    source: Literal["train"]
-    start: Name = Field(description="Model of the same architecture that training starts from.")
-    training: Name = Field(description="Block of section `training`.")
-
-    @property
-    def starts_from(self) -> str:
-        """Model that training starts from."""
-        return self.start
-
-    @property
-    def trained_by(self) -> str:
-        """Block of section `training`."""
-        return self.training
-
-
-Weights = Annotated[
-    OfficialWeights
-    | RandomWeights
-    | ImagenetWeights
-    | WhitenedWeights
-    | ClusteredWeights
-    | PcaWeights
-    | TrainedWeights,
-    Field(discriminator="source"),
-]
-
-
-class ModelBase(Strict):
-    """What all networks answer: how their features are extracted by default, and whose code makes them."""
+    HAS_LOCAL_FEATURES: ClassVar[bool] = True
+    HAS_BACKBONE_WEIGHTS: ClassVar[bool] = True
 
     @property
     def own_code(self) -> str | None:
@@ -178,6 +31,26 @@ class ModelBase(Strict):
     def default_features(self) -> dict[str, Any]:
         """Kind and settings of a features block, as they stand in YAML; others have the block's own defaults."""
         return {}
+
+    def dimensions_before_reduction(self) -> int | None:
+        """Dimensions that a reduction of local descriptors starts from; None without a reduction."""
+        return None
+
+    def cluster_layer(self) -> int | None:
+        """Clusters of a NetVLAD layer; None without such a layer."""
+        return None
+
+    def descriptor_whitening(self) -> int | None:
+        """Dimensions of a PCA-whitening of the descriptor; None without one."""
+        return None
+
+    def most_dimensions(self) -> int | None:
+        """Dimensions of a global descriptor, or more than it has; None where only the network can tell."""
+        return None
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Its weights are those of such a network."""
+        yield from self.weights.fits(name, self, config)
 
 
 class LocalModel(ModelBase):
@@ -211,8 +84,11 @@ class HowModel(LocalModel):
     def _fitting(self) -> HowModel:
         if self.smoothing and self.smoothing % 2 == 0:
             raise ValueError(f"smoothing {self.smoothing}: an even window shifts the map; take an odd number, or 0")
-        _check_reduction(self.dim, _RESNETS[self.backbone] // 2**self.skip_layer, self.weights)
         return self
+
+    def dimensions_before_reduction(self) -> int:
+        """Channels of the last stage that is kept."""
+        return _RESNETS[self.backbone] // 2**self.skip_layer
 
 
 class FireModel(LocalModel):
@@ -227,14 +103,16 @@ class FireModel(LocalModel):
     dim: int = Field(128, gt=0, le=2**20, description="Dimensions after the reduction.")
     weights: Weights = Field(description="Where the weights come from.")
 
-    @model_validator(mode="after")
-    def _fitting(self) -> FireModel:
-        _check_reduction(self.dim, self.dim_lit, self.weights)
-        return self
+    def dimensions_before_reduction(self) -> int:
+        """Dimensions of a super-feature."""
+        return self.dim_lit
 
 
 class GemModel(ModelBase):
     """Generalised-mean pooling global descriptor (cirtorch networks)."""
+
+    HAS_LOCAL_FEATURES = False
+    HAS_BACKBONE_WEIGHTS = False
 
     architecture: Literal["gem"]
     backbone: Literal["vgg16", "resnet50", "resnet101", "resnet152"] = Field(description="Convolutional part.")
@@ -249,7 +127,7 @@ class GemModel(ModelBase):
 
     @model_validator(mode="after")
     def _fitting(self) -> GemModel:
-        if self.whitening == "learned" and not isinstance(self.weights, OfficialWeights):
+        if self.whitening == "learned" and self.weights.source != "official":
             raise ValueError("whitening `learned` is in published checkpoints (weights of source official) only")
         return self
 
@@ -265,6 +143,8 @@ class GemModel(ModelBase):
 class NetVladModel(ModelBase):
     """NetVLAD: a convolutional part cut before its last ReLU and pooling, and one pooled descriptor."""
 
+    HAS_LOCAL_FEATURES = False
+
     architecture: Literal["netvlad"]
     backbone: Literal["vgg16", "alexnet"] = Field("vgg16", description="torchvision network, up to conv5.")
     pooling: Literal["netvlad", "max", "avg"] = Field("netvlad", description="How the map becomes one descriptor.")
@@ -279,19 +159,19 @@ class NetVladModel(ModelBase):
             raise ValueError(f"`bias` belongs to pooling netvlad, not to {self.pooling}")
         if self.whitening and self.whitening > self._pooled():
             raise ValueError(f"whitening {self.whitening}: the descriptor has {self._pooled()} dimensions")
-        weights = self.weights
-        if isinstance(weights, PcaWeights) and self.whitening and weights.images <= self.whitening:
-            raise ValueError(
-                f"a whitening of {self.whitening} dimensions needs more than {self.whitening} images, "
-                f"weights.images is {weights.images}"
-            )
-        if isinstance(weights, ClusteredWeights) and weights.images * weights.descriptors < self.clusters:
-            raise ValueError(f"{self.clusters} clusters need at least as many descriptors (images x descriptors)")
         return self
 
     def default_features(self) -> dict[str, Any]:
         """Pictures of Pittsburgh have 640 x 480 pixels and stay as they are."""
         return {"kind": "global", "image_size": 640}
+
+    def cluster_layer(self) -> int | None:
+        """That of pooling netvlad."""
+        return self.clusters if self.pooling == "netvlad" else None
+
+    def descriptor_whitening(self) -> int | None:
+        """``whitening``."""
+        return self.whitening
 
     def _pooled(self) -> int:
         return _CHANNELS[self.backbone] * (self.clusters if self.pooling == "netvlad" else 1)
@@ -299,25 +179,6 @@ class NetVladModel(ModelBase):
     def most_dimensions(self) -> int:
         """Dimensions of a descriptor."""
         return self.whitening or self._pooled()
-
-
-def _check_reduction(dim: int, found: int, weights: Weights) -> None:
-    if isinstance(weights, WhitenedWeights) and dim > found:
-        raise ValueError(f"dim {dim}: a whitening of the {found} dimensions before it gives no more than {found}")
-
-
-class CustomWeights(WeightsBase):
-    """Weights that come with a network of your own."""
-
-    source: Literal["custom"]
-    file: UserPath | None = Field(
-        None, description="torch file of a state dict; null: as the factory gives the network."
-    )
-
-    @property
-    def own_files(self) -> tuple[Path, ...]:
-        """The file, if there is one."""
-        return () if self.file is None else (self.file,)
 
 
 def _plain_values(value: Any) -> Any:

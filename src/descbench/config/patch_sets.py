@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from descbench.config.base import NOTE, Below, Names, Strict, Text
+from descbench.config.base import NOTE, Below, Block, Names, Problem, SourceNames, Text
+from descbench.config.checks import not_drawn, not_unpacked
 
 
-class PatchSetBase(Strict):
+class PatchSetBase(Block):
     """What all patch sets share."""
 
-    sources: Names = Field((), description="Sources of the patches and their labels.")
+    sources: SourceNames = Field((), description="Sources of the patches and their labels.")
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
     folder: Below = Field(description="Folder below <data_dir>/datasets that holds a folder of each part.")
     parts: Names = Field(min_length=1, description="Parts of the set: names of these folders.")
@@ -20,11 +22,27 @@ class PatchSetBase(Strict):
         None, description="What a reader of the results must know about this patch set."
     )
 
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Its sources are unpacked, and the town draws it."""
+        yield from not_unpacked(config, self, "sources")
+        yield from not_drawn(config, self)
+
 
 class PhotoTourPatchSet(PatchSetBase):
     """Brown PhotoTour: bitmaps of 16 x 16 patches, info.txt and a list of test pairs; parts such as liberty."""
 
     format: Literal["phototour"]
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """The drawn town has the parts."""
+        yield from super().fits(name, config)
+        drawn = config.toytown.phototour
+        if self.generator is None or drawn is None or self.folder != "toytown/phototour":
+            return
+        for number, part in enumerate(self.parts):
+            if part not in drawn.parts:
+                known = ", ".join(drawn.parts)
+                yield ("parts", number), f"no part {part!r} is drawn: `toytown.phototour.parts` are {known}"
 
 
 class HPatchesPatchSet(PatchSetBase):

@@ -12,8 +12,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from descbench.config.base import Label, Name, Problem, Strict, close_names
-from descbench.config.fits import scored_metrics
-from descbench.config.models import Config, ReferenceResult, Table, TableRow
+from descbench.config.checks import scored_metrics
+from descbench.config.models import Config
+from descbench.config.tables import ReferenceResult, Table, TableRow
 from descbench.config.yaml_files import read_text
 from descbench.errors import refusal
 

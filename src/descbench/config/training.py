@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,22 +11,26 @@ from descbench.config.base import (
     ENDING,
     HOW_SCALES,
     SPEED,
+    Block,
     Count,
+    DatasetName,
     ImageSize,
     Label,
-    Name,
+    Problem,
+    Role,
     Scales,
     Seed,
     Several,
     Strict,
 )
+from descbench.config.checks import no_metric, no_role
 from descbench.config.search import IndexSettings, QuerySettings
 
 
 class Validation(Strict):
     """Validation: the whole ASMK search of a dataset, with a codebook learned anew each time."""
 
-    dataset: Name = Field(description="Dataset with queries and ground truth.")
+    dataset: DatasetName = Field(description="Dataset with queries and ground truth.")
     metric: Label = Field("map", description="Key of the scores that decides which epoch is the best.")
     every: Annotated[Several, ENDING] = Field(5, description="Epochs between two validations.")
     image_size: ImageSize = Field(1024, description="Longer side in pixels.")
@@ -46,8 +51,16 @@ class Validation(Strict):
         return self
 
 
-class TrainingBase(Strict):
-    """What all trainings share."""
+class TrainingBase(Block):
+    """What all trainings share.
+
+    Attributes:
+        FORMATS: of the datasets that it takes.
+        ROLE: that the images of these must have; None where images of several roles are learned from.
+    """
+
+    FORMATS: ClassVar[tuple[str, ...]]
+    ROLE: ClassVar[Role | None] = None
 
     @model_validator(mode="after")
     def _decided_by_validation(self) -> TrainingBase:
@@ -70,11 +83,31 @@ class TrainingBase(Strict):
         """Images that a pool must have at least."""
         return self.negatives
 
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Its images and its validation are there."""
+        found = config.datasets[self.dataset].format
+        if found not in self.FORMATS:
+            why = f"{self.dataset!r} is of format {found}; {self.recipe} is trained on {' or '.join(self.FORMATS)}"
+            yield ("dataset",), why
+        elif self.ROLE is not None and (why := no_role(config, self.dataset, self.ROLE)):
+            yield ("dataset",), why[1]
+        if self.validation is not None:
+            yield from self._validation_fits(config, self.validation.dataset)
+
+    def _validation_fits(self, config: Any, dataset: str) -> Iterator[Problem]:
+        if config.datasets[dataset].base_of(dataset) != dataset:
+            yield ("validation", "dataset"), f"{dataset!r} has no images of its own; name its base"
+        elif why := no_metric(config, dataset, self.validation.metric):
+            yield ("validation", "metric"), why
+
 
 class TupleTraining(TrainingBase):
     """What trainings on mined tuples share."""
 
-    dataset: Name = Field(description="Training images and pairs (format sfm120k).")
+    FORMATS = ("sfm120k",)
+    ROLE = "train"
+
+    dataset: DatasetName = Field(description="Training images and pairs (format sfm120k).")
     image_size: ImageSize = Field(1024, description="Longer side in pixels.")
     epochs: Annotated[Several, ENDING] = Field(20, description="Passes; each mines its own tuples.")
     learning_rate: float = Field(gt=0, le=10, description="Of Adam; the reduction has 0.")
@@ -121,7 +154,7 @@ class FireTraining(TupleTraining):
 class PlaceValidation(Strict):
     """Validation: exact search of a place-recognition dataset."""
 
-    dataset: Name = Field(description="Dataset with queries and positions.")
+    dataset: DatasetName = Field(description="Dataset with queries and positions.")
     metric: Literal["recall@1", "recall@5", "recall@10", "recall@20", "recall@50", "recall@100"] = Field(
         "recall@5", description="Key of the scores that decides which epoch is the best."
     )
@@ -132,8 +165,10 @@ class PlaceValidation(Strict):
 class NetVladTraining(TrainingBase):
     """NetVLAD: triplet loss on a query, its nearest positive and hard negatives by position."""
 
+    FORMATS = ("dbstruct", "utm_names")
+
     recipe: Literal["netvlad"]
-    dataset: Name = Field(description="Training images and positions (format dbstruct or utm_names).")
+    dataset: DatasetName = Field(description="Training images and positions (format dbstruct or utm_names).")
     image_size: ImageSize = Field(640, description="Longer side in pixels.")
     first_layer: Literal["conv1", "conv2", "conv3", "conv4", "conv5", "pool"] = Field(
         "conv5", description="Lowest block of layers that is trained, up to the pooling."

@@ -44,7 +44,7 @@ class OwnImages:
 
 def is_own(dataset: Dataset) -> bool:
     """Whether a dataset is a folder of the user's."""
-    return dataset.format in _FORMATS
+    return dataset.IS_LISTED
 
 
 def own_root(dataset: OwnDataset) -> Path:

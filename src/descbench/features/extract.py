@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from descbench.config.models import Backend, GlobalFeatures, LocalFeatures
+from descbench.config.features import GlobalFeatures, LocalFeatures
+from descbench.config.models import Backend
 from descbench.config.networks import Model
 from descbench.datasets.contents import content_of
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 
-from descbench.config.models import Method
+from descbench.config.methods import Method
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from descbench.config.models import AsmkMethod, FlatMethod, Method
+from descbench.config.methods import AsmkMethod, FlatMethod, Method
 from descbench.retrieval.flat import search_flat
 from descbench.retrieval.index import build_index
 from descbench.retrieval.ranking import merge_rankings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.metrics.protocols import PROTOCOLS
 from descbench.metrics.scores import Scores, read_scores
 

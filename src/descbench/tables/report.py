@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.io.atomic import write_text
 from descbench.tables.curves import learning_curve
 from descbench.tables.notes import Cell, table_notes

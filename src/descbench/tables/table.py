@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from descbench.config.models import Column, ReferenceResult, Table, TableRow
+from descbench.config.tables import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
 from descbench.metrics.protocols import PROTOCOLS

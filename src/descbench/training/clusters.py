@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from descbench.config.networks import ClusteredWeights, NetVladModel
+from descbench.config.networks import NetVladModel
+from descbench.config.weights import ClusteredWeights
 from descbench.device import pick_device
 from descbench.errors import DataError
 from descbench.io.digests import check_digest, digest_of

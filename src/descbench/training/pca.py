@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from descbench.config.networks import NetVladModel, PcaWeights
+from descbench.config.networks import NetVladModel
+from descbench.config.weights import PcaWeights
 from descbench.device import pick_device
 from descbench.errors import DataError
 from descbench.models.checkpoints import build_empty_network, checkpoint_digest, load_network, save_network

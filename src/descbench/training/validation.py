@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from descbench.config.datasets import PLACES_RANKED
-from descbench.config.models import AsmkMethod, Codebook, Features, FlatMethod, GlobalFeatures, LocalFeatures, Method
+from descbench.config.features import Features, GlobalFeatures, LocalFeatures
+from descbench.config.methods import AsmkMethod, Codebook, FlatMethod, Method
 from descbench.config.networks import Model
 from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest

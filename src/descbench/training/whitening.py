@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from descbench.config.networks import Model, WhitenedWeights
+from descbench.config.networks import Model
+from descbench.config.weights import WhitenedWeights
 from descbench.device import pick_device
 from descbench.errors import DataError
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network

@@ -1,0 +1,46 @@
+"""What a valid configuration can still have wrong: names that lead nowhere, and blocks that do not fit each other.
+
+Which names a block uses, its fields say (:class:`descbench.config.base.Section`); whether what they lead to fits, the
+block says itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from descbench.config.base import Block, Problem, close_names, names_used
+from descbench.config.models import Config
+
+
+def check_names(config: Config) -> Iterator[Problem]:
+    """Yield ``(path, message)`` for every name that leads nowhere."""
+    for section, name, block in _blocks(config):
+        for path, wanted, used in names_used(block):
+            known = getattr(config, wanted)
+            if used not in known:
+                yield (section, name, *path), _nowhere(config, wanted, used)
+
+
+def check_fits(config: Config) -> Iterator[Problem]:
+    """Yield ``(path, message)`` for every block that cannot do what another wants of it. All names lead somewhere."""
+    if config.device == "cuda" and config.backend != "torch":
+        yield ("backend",), f"{config.backend} runs on the CPU; set `device: cpu`, or `backend: torch` for CUDA"
+    for section, name, block in _blocks(config):
+        for path, message in block.fits(name, config):
+            yield (section, name, *path), message
+
+
+def _blocks(config: Config) -> Iterator[tuple[str, str, Block]]:
+    """``(section, name, block)`` of all sections."""
+    for section in type(config).model_fields:
+        found = getattr(config, section)
+        for name, block in found.items() if isinstance(found, dict) else ():
+            if isinstance(block, Block):
+                yield section, name, block
+
+
+def _nowhere(config: Config, section: str, name: str) -> str:
+    if section == "features" and name in config.models:
+        # Features of a model need no block, but for those of a custom one, which may be local or global.
+        return f"model {name!r} does not say what features it has; write `features: {{{name}: {{kind: ...}}}}`"
+    return f"there is no {name!r} in section `{section}`; {close_names(name, getattr(config, section))}"

@@ -1,0 +1,174 @@
+"""Blocks of section `methods`: what is searched how, a row of a table each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from descbench.config.base import (
+    Block,
+    Count,
+    DatasetName,
+    FeaturesName,
+    Problem,
+    Role,
+    Seed,
+    Several,
+    Strict,
+    left_out,
+)
+from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
+
+
+class Codebook(Strict):
+    """k-means codebook: which descriptors it is learned from, and how many words."""
+
+    model_config = left_out("features")
+
+    features: FeaturesName = Field(
+        description="Features block of the training descriptors; left out: the method's own local features at scale 1, "
+        "which are called `<features>_single`."
+    )
+    dataset: DatasetName = Field(description="Dataset of the training images.")
+    role: Role = Field("train", description="Role of the training images.")
+    images: Several | None = Field(20000, description="First images of the list that are used; null = all.")
+    n: Several | None = Field(None, description="Strongest descriptors per image; null = the method's n.")
+    size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
+    iterations: Several = Field(10, description="k-means iterations.")
+    seed: Seed = Field(1234, description="Seed of the subsample and of the initial centroids.")
+    assignment: Literal["exact", "two_level"] = Field(
+        "exact",
+        description="`two_level` is approximate: a point sees the words of its 8 nearest cells of words only.",
+    )
+
+    def problems(self, n: int, config: Any) -> Iterator[Problem]:
+        """Yield ``(path below the block, message)`` for what does not fit; ``n`` is the method's own."""
+        training = config.features[self.features]
+        if why := training.too_few(self.n or n):
+            yield ("n",) if self.n else (), why
+        if (problem := training.missing(self.features, config, self.dataset, self.role)) is not None:
+            yield problem
+
+
+USED_FEATURES = (
+    "Features block, or a model, whose features then have their defaults; left out: the one of the method's own name."
+)
+
+
+class MethodBase(Block):
+    """What all methods answer.
+
+    Attributes:
+        family: of evaluation, which decides the stages before its scores and the rule that scores it.
+        needs_codebook: whether it searches an inverted file of visual words.
+        stage: rule and library function that search.
+    """
+
+    family: ClassVar[str] = "retrieval"
+    needs_codebook: ClassVar[bool] = False
+    stage: ClassVar[str]
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Features blocks that it uses."""
+        return (self.features,)
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """Datasets that it learns from."""
+        return ()
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether it weights words by statistics of the whole index."""
+        return False
+
+
+class AsmkMethod(MethodBase):
+    """ASMK search over local features."""
+
+    needs_codebook: ClassVar[bool] = True
+    stage: ClassVar[str] = "search_index"
+    model_config = left_out("features")
+
+    search: Literal["asmk"]
+    features: FeaturesName = Field(description=USED_FEATURES)
+    n: Several = Field(1000, description="Strongest features used per image; at most the block's max_features.")
+    codebook: Codebook
+    index: IndexSettings = IndexSettings()
+    idf: IdfSettings = IdfSettings()
+    query: QuerySettings = QuerySettings()
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Features blocks that it uses."""
+        return self.features, self.codebook.features
+
+    @property
+    def learned_from(self) -> tuple[str, ...]:
+        """Datasets that it learns from."""
+        return (self.codebook.dataset,)
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether it weights words by statistics of the whole index."""
+        return self.idf.use_idf
+
+    @property
+    def top_k(self) -> int | None:
+        """Length of the ranking; None = what the dataset's protocol needs."""
+        return self.query.top_k
+
+    @model_validator(mode="after")
+    def _enough_words(self) -> AsmkMethod:
+        for key, part in (("index", self.index), ("query", self.query)):
+            if part.multiple_assignment > self.codebook.size:
+                raise ValueError(
+                    f"{key}.multiple_assignment {part.multiple_assignment} is more than the "
+                    f"{self.codebook.size} words of the codebook"
+                )
+        return self
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Local features of one model in search and codebook, as many as are extracted."""
+        features, training = config.features[self.features], config.features[self.codebook.features]
+        for path, block in ((("features",), features), (("codebook", "features"), training)):
+            if block.IS_LOCAL is False:
+                yield path, "asmk needs local features, these are global"
+        if why := features.too_few(self.n):
+            yield ("n",), why
+        models = features.extracted_by, training.extracted_by
+        if None not in models and models[0] != models[1]:
+            learned = f"learned with model {models[1]!r}"
+            yield ("codebook", "features"), f"{learned}, but the method searches features of {models[0]!r}"
+        for path, why in self.codebook.problems(self.n, config):
+            yield ("codebook", *path), why
+
+
+class FlatMethod(MethodBase):
+    """Exact search over global features."""
+
+    stage: ClassVar[str] = "search_flat"
+    model_config = left_out("features")
+
+    search: Literal["inner_product", "euclidean"]
+    features: FeaturesName = Field(description=USED_FEATURES)
+    top_k: Several | None = Field(None, description=RANKING_LENGTH)
+    dim: Several | None = Field(
+        None, description="First dimensions of the descriptors that are used, normalised again; null = all."
+    )
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Global features, of as many dimensions as are used."""
+        features = config.features[self.features]
+        if features.IS_LOCAL is not False:
+            yield ("features",), f"{self.search} needs features of kind global, {self.features!r} are not"
+            return
+        most = features.most_dimensions(config)
+        if self.dim is not None and most is not None and self.dim > most:
+            yield ("dim",), f"{self.dim} is more than the {most} dimensions of {self.features!r}"
+
+
+Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]

@@ -1,0 +1,92 @@
+"""Blocks of section `tables`: rows of methods, columns of metrics, published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field
+
+from descbench.config.base import Block, DatasetName, Label, MethodName, Name, Problem, Strict, Text
+from descbench.config.checks import no_metric
+
+
+class ReferenceResult(Strict):
+    """One published figure, with where it was read."""
+
+    dataset: Name
+    metric: Label
+    paper: float | None = Field(None, description="Figure printed in the paper.")
+    released: float | None = Field(None, description="Figure stated by the authors for the released weights.")
+    source: Label = Field(description="Where the figure was read.")
+    tolerance: float | None = Field(None, ge=0, description="Largest difference called a match; null = the table's.")
+
+
+class TableRow(Strict):
+    """One method of a table."""
+
+    label: Label = Field(description="Name of the row as the paper writes it.")
+    method: MethodName
+    reference: Name | None = Field(
+        None, description="Result whose published figures stand beside ours (column `result` of references.csv)."
+    )
+    reference_results: tuple[ReferenceResult, ...] = Field(
+        (),
+        description="Published figures that are in no such file; in their cells they go before those of `reference`.",
+    )
+    tolerance: float | None = Field(
+        None, ge=0, description="Largest difference called a match in this row; null = that of each figure."
+    )
+
+
+class Column(Strict):
+    """One column of a table: a metric of a dataset."""
+
+    dataset: DatasetName
+    metric: Label = Field(description="Key of the scores file, such as map_medium.")
+    label: Label = Field(description="Heading as the paper writes it.")
+    on_demand: bool = Field(
+        False, description="Shown where its scores are there already, else empty; this table never has them computed."
+    )
+
+
+class Table(Block):
+    """One table: rows of methods, columns of metrics, published figures beside ours."""
+
+    title: Label
+    columns: tuple[Column, ...] = Field(min_length=1)
+    rows: tuple[TableRow, ...] = Field(min_length=1)
+    tolerance: float = Field(
+        0.5, ge=0, description="Largest difference from the published figure called a match, in points."
+    )
+    synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
+    note: Text | None = Field(None, description="Printed under the table.")
+    on_demand: bool = Field(
+        False, description="Built only when its own file is asked for: no part of `all` and of the report."
+    )
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Its columns are scored, its rows and figures are there once."""
+        for number, column in enumerate(self.columns):
+            if why := no_metric(config, column.dataset, column.metric):
+                yield ("columns", number, "metric"), why
+        labels = [row.label for row in self.rows]
+        for number, row in enumerate(self.rows):
+            path = ("rows", number)
+            if labels.count(row.label) > 1:
+                yield (*path, "label"), f"two rows are called {row.label!r}"
+            for key, why in self._inline_figures(row):
+                yield (*path, *key), why
+            if self.synthetic and (row.reference_results or row.reference):
+                yield (), "a table of drawn images has no published figures"
+
+    def _inline_figures(self, row: TableRow) -> Iterator[Problem]:
+        """One figure of a column at most."""
+        shown = {(column.dataset, column.metric) for column in self.columns}
+        cells = [(figure.dataset, figure.metric) for figure in row.reference_results]
+        for number, cell in enumerate(cells):
+            path, what = ("reference_results", number), f"{cell[1]} of {cell[0]}"
+            if cells.index(cell) < number:
+                yield path, f"a second figure for {what}"
+            if cell not in shown:
+                yield path, f"{what} is no column of this table"
