@@ -261,3 +261,15 @@ def test_drawn_templates_look_at_different_places(tmp_path, dim_lit):
         lit.project_q.reset_parameters()
         even = decorrelation_loss(lit(features)[1])
     assert focused < 0.6 < 0.9 < even
+
+
+def test_a_whole_network_is_no_backbone_of_imagenet(tmp_path, state):
+    """Its keys are those of a backbone and more: the reduction would be drawn without a word."""
+    model = how(weights={"source": "imagenet", "file": "how.pth"})
+    with pytest.raises(DataError, match=r"holds a whole network .*'net_params'.*; use `source: official`"):
+        convert(tmp_path, {key: value for key, value in new_format(state).items() if key != "meta"}, model)
+
+
+def test_metadata_of_another_kind_are_named(tmp_path, state):
+    with pytest.raises(DataError, match="its 'meta' is a list, not a dictionary"):
+        convert(tmp_path, {**new_format(state), "meta": [1]}, how())

@@ -145,7 +145,7 @@ def test_weights_under_other_names(here, wrapped):
             {"state_dict": {"layer.weight": "text", "layer.bias": torch.zeros(5)}},
             r"'layer\.weight' is a str, no tensor",
         ),
-        ({"epoch": 3, "hyper": {"lr": 0.1}}, r"no 'state_dict' in this checkpoint \(it has epoch, hyper\)"),
+        ({"epoch": 3, "hyper": {"lr": 0.1}}, r"no dictionary of tensors in this checkpoint \(it has epoch, hyper\)"),
     ],
 )
 def test_weights_that_do_not_fit_show_what_is_there(here, content, match):

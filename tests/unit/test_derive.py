@@ -165,7 +165,10 @@ def test_released_features_name_those_of_the_codebook():
 
 def test_a_model_of_the_derived_name_is_not_taken_for_it():
     models = {**MODELS, "how_single": MODELS["how"]}
-    assert "methods.how.codebook.features: this key is required" in refusal({"how": ASMK}, models=models)
+    assert (
+        "methods.how.codebook.features: must be named: features at scale 1 would be called 'how_single', which is a model"
+        in refusal({"how": ASMK}, models=models)
+    )
 
 
 def test_more_features_than_the_default_are_asked_for():

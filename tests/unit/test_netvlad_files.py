@@ -150,7 +150,7 @@ def test_checkpoints_of_another_network(tmp_path, changes, message):
 
 def test_bad_checkpoints(tmp_path):
     state = drawn_state(netvlad())
-    with pytest.raises(DataError, match=r"no 'state_dict' in this checkpoint \(it has epoch\)"):
+    with pytest.raises(DataError, match=r"no dictionary of tensors in this checkpoint \(it has epoch\)"):
         convert(tmp_path, saved(tmp_path, {"epoch": 3}), netvlad())
     without = {key: value for key, value in state.items() if key != "pool.centroids"}
     with pytest.raises(DataError, match=r"key 'pool\.centroids' \(3, 256\) is missing"):

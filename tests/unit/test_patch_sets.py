@@ -102,6 +102,7 @@ def test_phototour_goes_on_in_the_next_bitmap(tmp_path):
         ("m50_100000_100000_0.txt", "0 7 0 6 3 0 0\n", "line 1: patch 6 is not among the 6"),
         ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n0 7 0 1\n", "line 2: '0 7 0 1' does not hold whole numbers"),
         ("m50_100000_100000_0.txt", "", "lists no pairs"),
+        ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n2 8 0 2 8 0 0\n", "line 2: pairs patch 2 with itself"),
         ("m50_100000_100000_0.txt", None, "no such file"),
         ("info.txt", None, "no such file"),
         ("patches0000.bmp", None, r"has no patches0000\.bmp"),
@@ -115,6 +116,12 @@ def test_lists_of_phototour_that_do_not_fit_are_refused(photo, file, content, me
     with pytest.raises(DataError, match=message):
         build(photo, format="phototour")
     assert not (photo / "part.h5").exists()
+
+
+def test_a_strange_bitmap_is_named(photo):
+    (photo / "set/part/patches_copy.bmp").write_bytes((photo / "set/part/patches0000.bmp").read_bytes())
+    with pytest.raises(DataError, match=r"patches_copy\.bmp: bitmaps are called patches0000\.bmp and so on; remove it"):
+        read_phototour(photo / "set/part")
 
 
 def test_a_gap_in_the_bitmaps_is_refused(photo):

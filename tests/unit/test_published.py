@@ -90,10 +90,10 @@ def test_a_table_of_drawn_images_has_none(tmp_path):
     [
         ("theirs,images,map_hard,paper,50.1,,book", "a second figure of theirs, images, map_hard, paper; the first is"),
         ("new,images,map_hard,paper,100.5,,book", "value: Input should be less than or equal to 100, not 100.5"),
-        ("new,images,map_hard,paper,-1,,book", "value: Input should be greater than or equal to 0, not -1"),
-        ("new,images,map_hard,paper,nan,,book", "value: Input should be a finite number, not nan"),
-        ("new,images,map_hard,paper,,,book", "value: Input should be a valid number"),
-        ("new,images,map_hard,paper,50,-1,book", "tolerance: Input should be greater than or equal to 0, not -1"),
+        ("new,images,map_hard,paper,-1,,book", "value: Value error, must be a plain decimal number"),
+        ("new,images,map_hard,paper,nan,,book", "value: Value error, must be a plain decimal number"),
+        ("new,images,map_hard,paper,,,book", "value: Value error, must be a plain decimal number"),
+        ("new,images,map_hard,paper,50,-1,book", "tolerance: Value error, must be a plain decimal number"),
         ("new,images,map_hard,printed,50,,book", "kind: Input should be 'paper' or 'released', not printed"),
         ("a/b,images,map_hard,paper,50,,book", "result: String should match pattern"),
         ("new,images,,paper,50,,book", "metric: Value error, must not be empty"),
@@ -149,3 +149,30 @@ def test_lines_may_be_empty_and_end_as_on_windows(tmp_path):
     path = tmp_path / "windows.csv"
     path.write_bytes("\r\n".join([HEADER, "", *GOOD, ""]).encode("utf-8-sig"))
     assert figures(load(tmp_path, [row(reference="others")], catalog=[str(path)]))["map_hard"][1] == 0
+
+
+@pytest.mark.parametrize("value", ["7_0", "1e1", "+70", " 70", "nan", "70,5"])
+def test_figures_are_plain_decimal_numbers(tmp_path, value):
+    line = f'theirs,images,map_medium,paper,"{value}",,book'
+    found = refusal(tmp_path, [row(reference="theirs")], (line,))
+    assert "figures.csv, line 2: value: Value error, must be a plain decimal number, such as 75.1" in found
+
+
+def test_a_row_over_several_lines_is_named_by_its_first(tmp_path):
+    lines = (GOOD[0], '"th\neirs",images,map_hard,paper,70,,book', "theirs,images,map_hard,paper,x,,book")
+    found = refusal(tmp_path, [row(reference="theirs")], lines)
+    assert "figures.csv, line 3: result: " in found
+    assert "figures.csv, line 5: value: " in found
+
+
+def test_the_suffix_may_be_written_in_capitals(tmp_path):
+    load(tmp_path, [row(reference="theirs")])
+    capital = (tmp_path / "figures.csv").rename(tmp_path / "FIGURES.CSV")
+    assert figures(load(tmp_path, [row(reference="theirs")], (), catalog=[str(capital)]))["map_hard"][0] == 50
+
+
+def test_an_inline_figure_says_something(tmp_path):
+    """It would hide the one of the file."""
+    inline = {"dataset": "images", "metric": "map_hard", "source": "nowhere"}
+    found = refusal(tmp_path, [row(reference="theirs", reference_results=[inline])])
+    assert "has neither `paper` nor `released`" in found

@@ -12,7 +12,7 @@ from test_image_pairs import grey, likeness
 
 from descbench.config.datasets import HPatchesSequencesDataset
 from descbench.config.toytown import PhotoTour, Sequences, Toytown
-from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpatches_sequences
+from descbench.datasets.hpatches_sequences import IMAGES, read_hpatches_pairs, read_hpatches_sequences
 from descbench.datasets.patch_sets import PatchLabels
 from descbench.datasets.phototour import read_phototour
 from descbench.datasets.toytown.draw import draw_toytown
@@ -133,3 +133,15 @@ def test_points_that_are_hidden_are_not_found():
 def test_a_part_without_points_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"1 points of 'quay' are seen twice; raise `buildings`"):
         write_phototour(tmp_path, "quay", [np.zeros((2, 64, 64), np.uint8)], 4, rng_for(0))
+
+
+@pytest.mark.parametrize(("width", "height"), [(160, 120), (160, 160), (120, 240), (64, 512), (512, 64)])
+def test_no_camera_sees_past_the_facades(width, height):
+    settings = SEQUENCES.model_copy(update={"width": width, "height": height})
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+    for seed, number in itertools.product(range(30), range(1, IMAGES + 1)):
+        camera = camera_of(SequenceImage(f"v_{seed}", number), settings, seed)
+        from_plane = camera.K @ np.column_stack([camera.R[:, 0], camera.R[:, 2], camera.t])
+        x, z, w = np.linalg.inv(from_plane) @ np.column_stack([corners, np.ones(4)]).T
+        assert (abs(x / w) < 35).all(), (seed, number)
+        assert ((z / w > 0) & (z / w < 30)).all(), (seed, number, z / w)

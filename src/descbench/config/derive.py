@@ -35,7 +35,17 @@ def derive_features(content: Block) -> list[Problem]:
     derived = _Derived(_models(content.get("models")), features)
     content["methods"] = {name: derived.method(name, block) for name, block in methods.items()}
     content["features"] = derived.features
-    return list(_without_model(derived.features, content.get("models")))
+    return [*_without_model(derived.features, content.get("models")), *_taken(content["methods"], derived)]
+
+
+def _taken(methods: Block, derived: _Derived) -> Iterator[Problem]:
+    """Codebooks whose features cannot be derived, because a model has their name."""
+    for name, method in methods.items():
+        codebook = method.get("codebook") if isinstance(method, Mapping) else None
+        single = f"{method.get('features')}{SINGLE}" if codebook else ""
+        if isinstance(codebook, Mapping) and "features" not in codebook and single in derived.models:
+            path = ("methods", name, "codebook", "features")
+            yield path, f"must be named: features at scale 1 would be called {single!r}, which is a model here"
 
 
 def _without_model(features: Mapping[str, Any], models: Any) -> Iterator[Problem]:

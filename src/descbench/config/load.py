@@ -39,8 +39,8 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     written: list[Layer] = [(str(path), read_yaml(path)) for path in files]
     written.append((_COMMAND_LINE, values))
     catalog = _catalog(values, written, Path(home))
-    layers = [(str(path), read_yaml(path)) for path in catalog if path.suffix != FIGURES_SUFFIX] + written
-    published = read_published(path for path in catalog if path.suffix == FIGURES_SUFFIX)
+    layers = [(str(path), read_yaml(path)) for path in catalog if path.suffix.lower() != FIGURES_SUFFIX] + written
+    published = read_published(path for path in catalog if path.suffix.lower() == FIGURES_SUFFIX)
     merged: dict[str, Any] = {}
     for _, content in (*layers[: len(layers) - len(written)], ("", values)):
         _overlay(merged, content)
@@ -51,7 +51,8 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     try:
         config = Config.model_validate(merged)
     except ValidationError as error:
-        problems += [explain(detail, merged) for detail in error.errors()]
+        known = {path for path, _ in problems}
+        problems += [found for detail in error.errors() if (found := explain(detail, merged))[0] not in known]
         raise _refusal(problems, layers) from None
     problems = [*check_names(config), *check_rows(config, published)] or list(check_fits(config))
     figures = list(check_figures(config, published))

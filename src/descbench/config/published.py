@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from descbench.config.base import Label, Name, Problem, Strict, close_names
 from descbench.config.checks import scored_metrics
@@ -24,6 +25,13 @@ _MOST_TOLD = 20
 Cell = tuple[str, str]
 
 
+def _decimal(text: str | None) -> str | None:
+    """A number as papers print it: Python would read 7_0 as 70."""
+    if text is not None and not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise ValueError("must be a plain decimal number, such as 75.1")
+    return text
+
+
 class PublishedFigure(Strict):
     """A row of such a file: one figure, with the key of where it was read. Other columns are refused."""
 
@@ -33,8 +41,8 @@ class PublishedFigure(Strict):
     kind: Literal["paper", "released"] = Field(
         description="Printed in the paper, or stated by the authors for the released weights."
     )
-    value: float = Field(ge=0, le=100, description="In points (percent).")
-    tolerance: float | None = Field(
+    value: Annotated[float, BeforeValidator(_decimal)] = Field(ge=0, le=100, description="In points (percent).")
+    tolerance: Annotated[float | None, BeforeValidator(_decimal)] = Field(
         ge=0, description="Largest difference called a match; empty = the row's or table's."
     )
     source: Name = Field(description="Key of section `references`.")
@@ -90,9 +98,11 @@ def _read(path: Path, figures: list[tuple[str, PublishedFigure]], problems: list
         if tuple(header) != COLUMNS:
             problems.append(f"{path}, line 1: the columns must be {','.join(COLUMNS)}, not {','.join(header):.200}")
             return
+        line = reader.line_num + 1  # of the first line of a row, which quotes may spread over several
         for cells in reader:
             if cells:
-                _add(f"{path}, line {reader.line_num}", cells, figures, problems)
+                _add(f"{path}, line {line}", cells, figures, problems)
+            line = reader.line_num + 1
     except csv.Error as error:
         problems.append(f"{path}, line {reader.line_num}: not valid CSV: {error}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descbench.config.base import Block, DatasetName, Label, MethodName, Name, Problem, Strict, Text
 from descbench.config.checks import no_metric
@@ -20,6 +20,12 @@ class ReferenceResult(Strict):
     released: float | None = Field(None, description="Figure stated by the authors for the released weights.")
     source: Label = Field(description="Where the figure was read.")
     tolerance: float | None = Field(None, ge=0, description="Largest difference called a match; null = the table's.")
+
+    @model_validator(mode="after")
+    def _some_figure(self) -> ReferenceResult:
+        if self.paper is None and self.released is None:
+            raise ValueError("has neither `paper` nor `released`; leave it out, or give one of them")
+        return self
 
 
 class TableRow(Strict):

@@ -18,6 +18,7 @@ INFO, PAIRS = "info.txt", "m50_100000_100000_0.txt"
 SIDE = 64
 COLUMNS = 16  # of patches in a bitmap, and rows
 PER_BITMAP = COLUMNS**2
+_BITMAP = re.compile(r"patches[0-9]{4}\.bmp")
 # Digits of an id; more would not fit int64.
 _ID = re.compile(r"[0-9]{1,18}")
 
@@ -64,6 +65,9 @@ def _read_bitmaps(paths: list[Path], count: int) -> Iterator[np.ndarray]:
 
 def _list_bitmaps(folder: Path) -> list[Path]:
     found = {path.name for path in folder.glob("patches*.bmp")}
+    strange = sorted(name for name in found if not _BITMAP.fullmatch(name))
+    if strange:
+        raise DataError(f"{folder / strange[0]}: bitmaps are called patches0000.bmp and so on; remove it.")
     paths = [folder / f"patches{number:04d}.bmp" for number in range(len(found))]
     missing = [path.name for path in paths if path.name not in found]
     if not found or missing:
@@ -90,6 +94,11 @@ def _read_pairs(path: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         raise DataError(
             f"{path}: line {beyond[0] + 1}: patch {pairs[beyond[0]].max()} is not among the {len(points)} of {INFO}; "
             "fetch the archive again."
+        )
+    same = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
+    if len(same):
+        raise DataError(
+            f"{path}: line {same[0] + 1}: pairs patch {pairs[same[0], 0]} with itself; fetch the archive again."
         )
     foreign = np.flatnonzero((points[pairs] != named).any(1))
     if len(foreign):

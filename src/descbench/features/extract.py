@@ -204,7 +204,7 @@ def _extract_one(
         arrays = _describe(item, network, settings, device)
     except DataError as error:
         if settings.on_bad_image == "stop":
-            raise DataError(f"{error} (or set `on_bad_image: skip`)") from error
+            raise DataError(f"{error} Or set `on_bad_image: skip`.") from error
         logging.warning("skipped: %s", error)
         writer.skip(item.row.image_id, str(error))
         return

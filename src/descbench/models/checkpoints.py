@@ -142,6 +142,11 @@ def _drawn(model: Model, seed: int, name: str) -> dict[str, Any]:
 def _imagenet(model: Model, weights: Path, seed: int, name: str) -> dict[str, Any]:
     """A backbone of torchvision's layout; what is not learned on ImageNet is drawn from the seed."""
     content, initial, made = load_torch_file(weights), _drawn(model, seed, name), architecture(model.architecture)
+    if described := [key for key in ("meta", "net_params") if key in content]:
+        raise DataError(
+            f"{weights}: holds a whole network with its description ({described[0]!r}), no backbone of ImageNet; use "
+            "`source: official`."
+        )
     found = {
         made.from_imagenet(str(key).removeprefix("module.")): tensor
         for key, tensor in first_state_dict(content, weights).items()

@@ -43,8 +43,10 @@ def read_toolbox_file(weights: Path) -> dict[str, Any]:
     """
     content = load_torch_file(weights)
     for key in ("state_dict", "meta"):
-        if not isinstance(content.get(key), dict):
+        if key not in content:
             raise DataError(f"{weights}: no {key!r} in this checkpoint (it has {', '.join(map(str, content))}).")
+        if not isinstance(content[key], dict):
+            raise DataError(f"{weights}: its {key!r} is a {type(content[key]).__name__}, not a dictionary.")
     return content
 
 

@@ -41,7 +41,7 @@ def first_state_dict(content: Mapping[str, Any], source: Path) -> dict[str, Any]
     """
     for state in _state_dicts(content, 2):
         return state
-    raise DataError(f"{source}: no 'state_dict' in this checkpoint (it has {_listed(content)}).")
+    raise DataError(f"{source}: no dictionary of tensors in this checkpoint (it has {_listed(content)}).")
 
 
 def load_state(network: nn.Module, state: Mapping[str, Any], source: Path) -> None:

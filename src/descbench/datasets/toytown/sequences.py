@@ -74,7 +74,12 @@ def camera_of(image: SequenceImage, settings: Sequences, seed: int) -> Camera:
     target = np.array([rng.uniform(-1, 1), 0.0, _ROWS * _HEIGHT / 2 + rng.uniform(-1, 1)])
     away = np.array([np.sin(turn), -np.cos(turn) * np.cos(lift), np.sin(lift)])
     roll = rng.normal(0, 0.02) + side * 0.4 * share * rng.uniform(-1, 1)
-    return look_at(target + distance * away, target, _FOV, settings.width, settings.height, roll)
+    return look_at(target + distance * away, target, _field_of_view(settings), settings.width, settings.height, roll)
+
+
+def _field_of_view(settings: Sequences) -> float:
+    """Horizontal, in radians; narrower in tall images, which would see past the facades above and below."""
+    return 2 * np.arctan(np.tan(_FOV / 2) * min(1.0, 0.75 * settings.width / settings.height))
 
 
 def homography(first: Camera, other: Camera) -> np.ndarray:
