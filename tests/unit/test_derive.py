@@ -166,7 +166,7 @@ def test_released_features_name_those_of_the_codebook():
 def test_a_model_of_the_derived_name_is_not_taken_for_it():
     models = {**MODELS, "how_single": MODELS["how"]}
     assert (
-        "methods.how.codebook.features: must be named: features at scale 1 would be called 'how_single', which is a model"
+        "methods.how.codebook.features: must be named: features at scale 1 would be called 'how_single', which is a"
         in refusal({"how": ASMK}, models=models)
     )
 
