@@ -76,7 +76,7 @@ def test_synthetic_tables_say_what_chance_is(tmp_path):
     assert [line["chance"] for line in lines] == ["12.34", "", ""]
     assert "| chance (a random order) | 12.3 | - | - |" in markdown
     build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
-    assert "<td>chance (a random order)</td><td>12.3</td><td>-</td>" in (tmp_path / "report.html").read_text()
+    assert '<th scope="row">chance (a random order)</th><td>12.3</td><td>-</td>' in (tmp_path / "report.html").read_text()
     assert "chance" not in build(tmp_path, make_table(), METRICS)[1]
 
 
@@ -134,8 +134,8 @@ def test_report_holds_each_table_under_its_id(tmp_path):
     assert "ours &amp; theirs" in page
     assert '<span class="off" title="off">47.1 <span class="interval">45.1 to 49.1</span></span>' in page
     assert "Training of how: 3 epochs, best 2" in page
-    assert "training loss: 0.9 to 0.4" in page
-    assert "validation score: 0.3 to 0.2" in page
+    assert "Training loss: 0.9 to 0.4" in page
+    assert "Validation score: 0.3 to 0.2" in page
 
 
 def test_columns_shown_when_asked_may_be_empty(tmp_path):

@@ -1,52 +1,83 @@
-"""Learning curves: the history of a training as a small SVG drawing inside the report."""
+"""Learning curves: the history of a training as a drawing for the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from descbench.io.csvfiles import read_csv
+from descbench.tables.drawings import INK, draw_svg
 
-_WIDTH, _HEIGHT, _MARGIN = 560, 180, 40
-_LINES = (("train_loss", "#2459a8", "training loss"), ("score", "#b3541e", "validation score"))
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH, _HEIGHT = 3.8, 2.4
+_SERIES = (("train_loss", "#2f7fd0", "Training loss"), ("score", "#c05f1c", "Validation score"))
 
 
-def learning_curve(model: str, history: Path) -> str:
-    """A figure with the training loss and, where there was a validation, its score, each on its own scale.
+@dataclass(frozen=True)
+class LearningCurve:
+    """A training in the report.
+
+    Attributes:
+        model: name of the trained model.
+        caption: epochs, the best one, and what the curves begin and end with.
+        drawing: an ``<svg>`` element.
+    """
+
+    model: str
+    caption: str
+    drawing: Markup
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One column of a history: ``values`` at ``epochs``, those that have one."""
+
+    title: str
+    colour: str
+    epochs: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def learning_curve(model: str, history: Path) -> LearningCurve:
+    """The training loss and, where there was a validation, its score, each on its own scale.
 
     Args:
         model: name of the trained model.
         history: CSV of the training, one row an epoch.
+
+    Raises:
+        DataError: as of :func:`descbench.io.csvfiles.read_csv`.
     """
     _, rows = read_csv(history, "training history")
     best = next((int(row["epoch"]) for row in reversed(rows) if row["best"] == "1"), len(rows))
-    drawn = [_line(rows, *line) for line in _LINES]
-    x = _x(best, len(rows))
-    marks = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="10" y2="{_HEIGHT - 30}" stroke="#9aa4b1" stroke-dasharray="3 3"/>'
-    return (
-        f'<figure id="training-{escape(model)}"><figcaption>Training of {escape(model)}: {len(rows)} epochs, best '
-        f'{best}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img" '
-        f'aria-label="learning curve of {escape(model)}">{marks}{"".join(drawn)}</svg></figure>'
-    )
+    shown = [series for described in _SERIES if (series := _series(rows, *described)).epochs]
+    ends = "".join(f" {s.title}: {s.values[0]:.3g} to {s.values[-1]:.3g}." for s in shown)
+    caption = f"Training of {model}: {len(rows)} epochs, best {best} (dotted).{ends}"
+
+    def draw(figure: Figure) -> None:
+        for number, series in enumerate(shown, start=1):
+            _draw(figure.add_subplot(1, len(shown), number), series, best, len(rows))
+
+    return LearningCurve(model, caption, draw_svg(f"curve-{model}", caption, (_WIDTH * max(1, len(shown)), _HEIGHT), draw))
 
 
-def _line(rows: Sequence[dict[str, str]], column: str, colour: str, label: str) -> str:
+def _series(rows: Sequence[dict[str, str]], column: str, colour: str, title: str) -> _Series:
     points = [(int(row["epoch"]), float(row[column])) for row in rows if row[column]]
-    if not points:
-        return ""
-    low, high = min(value for _, value in points), max(value for _, value in points)
-    span = (high - low) or 1.0
-    places = [(_x(epoch, len(rows)), 20 + (high - value) / span * (_HEIGHT - 70)) for epoch, value in points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in places)
-    at = 0 if column == "train_loss" else _WIDTH / 2
-    text = f"{label}: {points[0][1]:.3g} to {points[-1][1]:.3g}"
-    return (
-        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>{dots}'
-        f'<text x="{at + 10}" y="{_HEIGHT - 8}" fill="{colour}" font-size="13">{escape(text)}</text>'
-    )
+    return _Series(title, colour, tuple(e for e, _ in points), tuple(v for _, v in points))
 
 
-def _x(epoch: int, epochs: int) -> float:
-    return _MARGIN + (epoch - 1) / max(epochs - 1, 1) * (_WIDTH - 2 * _MARGIN)
+def _draw(axes: Axes, series: _Series, best: int, last: int) -> None:
+    axes.axvline(best, color=INK, linestyle=":", linewidth=0.8)
+    axes.plot(series.epochs, series.values, "o-", color=series.colour, markersize=3, linewidth=1.5)
+    # A score that is missing for some epochs does not move the axis.
+    axes.set_xlim(1 - 0.04 * last, last + 0.04 * last)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(series.title, loc="left", color=series.colour)
+    axes.set_xlabel("epoch")

@@ -42,7 +42,8 @@ T = TypeVar("T")
 class Line:
     """One cell of a table, in the unit that tables show (fractions in percent); None where nothing is known.
 
-    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md).
+    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md), ``source`` says where the published
+    figures were read.
     """
 
     table: str
@@ -57,6 +58,7 @@ class Line:
     tolerance: float
     chance: float | None
     provenance: str | None
+    source: str | None
 
     @property
     def reference(self) -> float | None:
@@ -165,6 +167,7 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
         provenance=provenance,
+        source=figure.source if figure else None,
     )
 
 

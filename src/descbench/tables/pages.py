@@ -1,0 +1,39 @@
+"""Pages: the templates in ``templates/``, filled by Jinja2, which escapes every value that comes into them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from descbench.io.atomic import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_page(output: Path, template: str, **values: Any) -> None:
+    """Write a page that needs no other file.
+
+    What is no :class:`markupsafe.Markup` is shown as text: no label, path or note of the configuration becomes an
+    element, an attribute or an address of the page.
+
+    Args:
+        output: the page (HTML).
+        template: name of a file in ``templates/``.
+        values: what it shows; one that it names and that is missing is an error.
+    """
+    write_text(output, _environment().get_template(template).render(values))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
