@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,26 +17,63 @@ from descbench.datasets.manifest import ManifestRow, read_manifest
 from descbench.datasets.places import PlaceLabels, read_places
 from descbench.errors import DataError
 from descbench.features.images import load_image
-from descbench.io.atomic import write_text
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
+from descbench.tables.pages import write_page
 from descbench.tables.places_map import draw_map
 
 _RESULTS = 5
 _THUMBNAIL = 160
 _QUALITY = 70
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
-figure { margin: 0 } #map { margin: 1rem 0 } figcaption { color: #4a5462; font-size: .85em; overflow-wrap: anywhere }
-svg { max-width: 55rem; width: 100%; font-size: 13px; fill: #1c2430 }
-svg .frame { fill: none; stroke: #9aa4b1 }
-svg .database { fill: none; stroke: #9aa4b1; stroke-width: 4; stroke-linecap: round }
-ul { display: flex; flex-wrap: wrap; gap: .7rem; list-style: none; padding: 0; margin: .3rem 0 1.6rem }
-li { width: 168px } img { display: block; border: 4px solid #66707d; max-width: 160px }
-.right img { border-color: #17663a } .wrong img { border-color: #a12622; border-style: dashed }
-.right strong { color: #17663a } .wrong strong { color: #a12622 }
-"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture as a data address, or the ``reason`` why there is none."""
+
+    address: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ShownResult:
+    """A result on the page.
+
+    Attributes:
+        place: its rank, from 1, among those that count.
+        verdict: ``right`` or ``wrong``.
+        path: of the image, in the manifest.
+        metres: from the query.
+        picture: of the image; None: a distractor.
+        distractor: number of the distractor, from 1.
+    """
+
+    place: int
+    verdict: str = "wrong"
+    path: str = ""
+    metres: float = 0.0
+    picture: Picture | None = None
+    distractor: int = 0
+
+
+@dataclass(frozen=True)
+class ShownQuery:
+    """A query on the page: what became of it, its picture and its first results."""
+
+    number: int
+    outcome: str
+    path: str
+    picture: Picture
+    results: tuple[ShownResult, ...]
+
+
+@dataclass(frozen=True)
+class ShownGroup:
+    """Queries under one heading."""
+
+    heading: str
+    queries: tuple[ShownQuery, ...]
 
 
 @dataclass(frozen=True)
@@ -80,15 +116,21 @@ def show_places(
         method, dataset: names for the heading.
         queries: number of queries that are shown with pictures.
         reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
-        on_bad_image: ``skip``: a picture that cannot be read is a drawing with the reason.
+        on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
 
     Raises:
         DataError: no place-recognition labels, a ranking of other queries or images, images without positions,
             or a picture that is missing or damaged; the file is named.
     """
-    result = _read(ranking, ground_truth, manifest, f"{method} on {dataset}")
-    write_text(
-        output, _page(result, f"{method} on {dataset}", queries, _pictures(image_root, reading or {}, on_bad_image))
+    title = f"{method} on {dataset}"
+    result = _read(ranking, ground_truth, manifest, title)
+    write_page(
+        output,
+        "places.html.jinja",
+        title=title,
+        rule=_rule(result),
+        map=draw_map(_places(result.database), _places(result.queries), result.ranks),
+        groups=_groups(result, queries, _pictures(image_root, reading or {}, on_bad_image)),
     )
 
 
@@ -129,28 +171,18 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outc
     return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, len(images_without_features(ranking)))
 
 
-def _page(result: _Outcome, title: str, queries: int, picture: Callable[[str], str]) -> str:
+def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture]) -> list[ShownGroup]:
+    """The queries that are shown with pictures; groups without any are left out."""
     hopeless = np.array([not ids for ids in result.labels.positives], bool)
     worst = choose_worst(np.where(hopeless, 1, result.ranks), queries // 2)
     spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
-    groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
     times = np.array(result.labels.database_times)
-    sections = [
-        f"<h2>{heading}</h2>" + "".join(_query(result, query, times, picture) for query in chosen.tolist())
+    groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
+    return [
+        ShownGroup(heading, tuple(_query(result, query, times, picture) for query in chosen.tolist()))
         for heading, chosen in groups.items()
         if len(chosen)
     ]
-    page = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"/><title>{escape(title)}</title>',
-        f"<style>{_STYLE}</style></head><body>",
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{_rule(result)}</p>",
-        draw_map(_places(result.database), _places(result.queries), result.ranks),
-        *sections,
-        "</body></html>",
-    ]
-    return "\n".join(page) + "\n"
 
 
 def _rule(result: _Outcome) -> str:
@@ -170,69 +202,56 @@ def _rule(result: _Outcome) -> str:
     return " ".join(parts)
 
 
-def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], str]) -> str:
+def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], Picture]) -> ShownQuery:
     """A query and its first results."""
-    row, rank = result.queries[query], int(result.ranks[query])
-    first = f"first right image at rank {rank}" if rank else "no right image in the ranking"
-    if not result.labels.positives[query]:
-        first = f"no database image lies within {result.labels.radius:g} m"
-    items = [_figure("query", f"query {query}", f"<strong>query</strong> {escape(row.path)}", picture(row.path))]
-    if not result.found[query].any():
-        first = "could not be read, and counts as missed"
+    path = result.queries[query].path
     counted = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)[:_RESULTS]
-    for place, image in enumerate(counted.tolist(), start=1):
-        items.append(_result(result, query, place, image, picture))
-    return f'<section id="query-{query}"><h3>Query {query}: {first}</h3><ul>{"".join(items)}</ul></section>'
-
-
-def _result(result: _Outcome, query: int, place: int, image: int, picture: Callable[[str], str]) -> str:
-    """The result at rank ``place``: picture, verdict in words, distance."""
-    if image < 0:
-        # Distractors are other datasets' images; all that is known of them here is that they are wrong.
-        return f'<li class="wrong">{place}. <strong>wrong</strong>, distractor {-image}</li>'
-    row, asked = result.database[image], result.queries[query]
-    metres = float(np.hypot(row.easting - asked.easting, row.northing - asked.northing))
-    verdict = "right" if image in result.labels.positives[query] else "wrong"
-    caption = f"{place}. <strong>{verdict}</strong>, {metres:.1f} m<br/>{escape(row.path)}"
-    alt = f"result {place} of query {query}: {verdict}, {metres:.1f} m away"
-    return _figure(verdict, alt, caption, picture(row.path))
-
-
-def _figure(kind: str, alt: str, caption: str, source: str) -> str:
-    return (
-        f'<li class="{kind}"><figure><img src="{source}" alt="{escape(alt)}"/>'
-        f"<figcaption>{caption}</figcaption></figure></li>"
+    return ShownQuery(
+        number=query,
+        outcome=_outcome(result, query),
+        path=path,
+        picture=picture(path),
+        results=tuple(_result(result, query, place, image, picture) for place, image in enumerate(counted.tolist(), 1)),
     )
 
 
-def _pictures(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[str], str]:
-    """A function from a path of the manifest to its thumbnail as a data address; each is read once."""
+def _outcome(result: _Outcome, query: int) -> str:
+    """What became of a query, in words."""
+    if not result.found[query].any():
+        return "could not be read, and counts as missed"
+    if not result.labels.positives[query]:
+        return f"no database image lies within {result.labels.radius:g} m"
+    rank = int(result.ranks[query])
+    return f"first right image at rank {rank}" if rank else "no right image in the ranking"
+
+
+def _result(result: _Outcome, query: int, place: int, image: int, picture: Callable[[str], Picture]) -> ShownResult:
+    """The result at rank ``place``."""
+    if image < 0:
+        # Distractors are other datasets' images; all that is known of them here is that they are wrong.
+        return ShownResult(place, distractor=-image)
+    row, asked = result.database[image], result.queries[query]
+    metres = float(np.hypot(row.easting - asked.easting, row.northing - asked.northing))
+    verdict = "right" if image in result.labels.positives[query] else "wrong"
+    return ShownResult(place, verdict, row.path, metres, picture(row.path))
+
+
+def _pictures(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[str], Picture]:
+    """A function from a path of the manifest to its thumbnail; each is read once."""
 
     @cache
-    def picture(path: str) -> str:
+    def picture(path: str) -> Picture:
         stream = io.BytesIO()
         try:
             pixels = load_image(root / path, _THUMBNAIL, **reading).pixels
         except DataError as error:
             if on_bad_image == "stop":
                 raise
-            return _placeholder(str(error))
+            return Picture(reason=str(error))
         Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
-        return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+        return Picture(f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}")
 
     return picture
-
-
-def _placeholder(reason: str) -> str:
-    """A data address of a grey drawing that says why there is no picture."""
-    lines = [reason[start : start + 26] for start in range(0, min(len(reason), 26 * 8), 26)]
-    words = "".join(f'<text x="4" y="{14 + 13 * n}">{escape(line)}</text>' for n, line in enumerate(lines))
-    drawing = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_THUMBNAIL}" height="120" font-size="11" '
-        f'font-family="sans-serif"><title>{escape(reason)}</title><rect width="100%" height="100%" fill="#d5dae1"/>'
-        f"{words}</svg>"
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(drawing.encode("utf-8")).decode("ascii")
 
 
 def _places(rows: Sequence[ManifestRow]) -> np.ndarray:
