@@ -1,5 +1,5 @@
 """Scores beside published figures: tidy tables, their Markdown and HTML renderings, and provenance."""
 
 BUILD_TABLE_VERSION = 3
-BUILD_REPORT_VERSION = 3
-SHOW_PLACES_VERSION = 4
+BUILD_REPORT_VERSION = 4
+SHOW_PLACES_VERSION = 5

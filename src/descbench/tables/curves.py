@@ -65,7 +65,8 @@ def learning_curve(model: str, history: Path) -> LearningCurve:
         for number, series in enumerate(shown, start=1):
             _draw(figure.add_subplot(1, len(shown), number), series, best, len(rows))
 
-    return LearningCurve(model, caption, draw_svg(f"curve-{model}", caption, (_WIDTH * max(1, len(shown)), _HEIGHT), draw))
+    size = _WIDTH * max(1, len(shown)), _HEIGHT
+    return LearningCurve(model, caption, draw_svg(f"curve-{model}", caption, size, draw))
 
 
 def _series(rows: Sequence[dict[str, str]], column: str, colour: str, title: str) -> _Series:

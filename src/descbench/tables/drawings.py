@@ -80,16 +80,15 @@ def _embedded(drawing: bytes, name: str, label: str) -> str:
     """A drawing of Matplotlib as an element of a page that may hold several."""
     root = ElementTree.fromstring(drawing)
     # Its style sheet would be that of the whole page.
-    for sheet in root.findall(f"{{{_SVG}}}defs"):
-        root.remove(sheet)
+    for definitions in root.findall(f"{{{_SVG}}}defs"):
+        for sheet in definitions.findall(f"{{{_SVG}}}style"):
+            definitions.remove(sheet)
     shape = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     root.attrib = {**shape, "stroke-linejoin": "round", "stroke-linecap": "butt"}
     for element in list(root.iter())[1:]:
         _say_once(element)
-        element.attrib = {
-            key.removeprefix(f"{{{_XLINK}}}"): _localised(value, name) if key != "id" else f"{name}-{value}"
-            for key, value in element.attrib.items()
-        }
+        attributes = {key.removeprefix(f"{{{_XLINK}}}"): value for key, value in element.attrib.items()}
+        element.attrib = {key: _localised(key, value, name) for key, value in attributes.items()}
     for element in root.iter():
         element.tail = None
     ElementTree.indent(root, "")
@@ -97,11 +96,12 @@ def _embedded(drawing: bytes, name: str, label: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _localised(value: str, name: str) -> str:
-    """An attribute that refers to this drawing's own ids, and whose ink is the page's."""
-    value = value.replace("url(#", f"url(#{name}-")
-    if value.startswith("#"):
-        return f"#{name}-{value[1:]}"
+def _localised(key: str, value: str, name: str) -> str:
+    """An attribute whose ids are of this drawing alone, and whose ink is the page's."""
+    if key == "id":
+        return f"{name}-{value}"
+    if key in ("href", "clip-path"):
+        return value.replace("#", f"#{name}-")
     return value.replace(INK, "currentColor")
 
 

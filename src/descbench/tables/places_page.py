@@ -208,14 +208,14 @@ def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[s
     counted = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)[:_RESULTS]
     return ShownQuery(
         number=query,
-        outcome=_outcome(result, query),
+        outcome=_in_words(result, query),
         path=path,
         picture=picture(path),
         results=tuple(_result(result, query, place, image, picture) for place, image in enumerate(counted.tolist(), 1)),
     )
 
 
-def _outcome(result: _Outcome, query: int) -> str:
+def _in_words(result: _Outcome, query: int) -> str:
     """What became of a query, in words."""
     if not result.found[query].any():
         return "could not be read, and counts as missed"

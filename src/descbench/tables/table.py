@@ -42,8 +42,8 @@ T = TypeVar("T")
 class Line:
     """One cell of a table, in the unit that tables show (fractions in percent); None where nothing is known.
 
-    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md), ``source`` says where the published
-    figures were read.
+    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md); ``source`` says where the
+    published figures were read.
     """
 
     table: str
