@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +92,32 @@ def test_pauses_double(server: Server, target: Path, monkeypatch: pytest.MonkeyP
     server.script["/a"] = [busy, busy, Step(status=429, headers={"Retry-After": "30"}), Step(BODY)]
     _download(_source(f"{server.root}/a"), target, retries=3, backoff=1.5)
     assert pauses == [1.5, 3.0, 30.0]
+
+
+WAITS = {"7": 7.0, " 7 ": 7.0, "99999": 60.0, "9" * 5000: 0.0, "-7": 0.0, "soon": 0.0}
+# A date that has passed, and one beyond all calendars.
+WAITS |= {"Sat, 01 Jan 2000 00:00:00 GMT": 0.0, "21 Oct 9999999999999999999999 07:28:00 +9999999999": 0.0}
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait[:20])
+def test_a_server_says_how_long_to_wait(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> None:
+    """In seconds or until a date, a minute at most; what is neither is no reason to stop."""
+    pauses: list[float] = []
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(sleep=pauses.append))
+    server.script["/a"] = [Step(status=503, headers={"Retry-After": wait}), Step(BODY)]
+    _download(_source(f"{server.root}/a"), target)
+    assert pauses == [WAITS[wait]]
+
+
+def test_a_server_says_until_when_to_wait(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(sleep=pauses.append))
+    then = formatdate(time.time() + 40, usegmt=True)
+    server.script["/a"] = [Step(status=503, headers={"Retry-After": then}), Step(BODY)]
+    _download(_source(f"{server.root}/a"), target)
+    assert 20 < pauses[0] <= 40
 
 
 def test_a_silent_server_times_out(server: Server, target: Path) -> None:

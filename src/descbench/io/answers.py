@@ -1,4 +1,8 @@
-"""What a server answers, taken to the letter: a file with its blocks of bytes, or a reason why it is none."""
+"""What a server answers, taken to the letter: a file with its blocks of bytes, or a reason why it is none.
+
+Lengths and gzip are read here because urllib3 is more forgiving than a download of weights can be: it takes ``1_000`` for
+a length, ``3e5`` for none, and gives what it has of a gzip encoding that is cut or damaged, without an error.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from urllib3.util import Retry
 
 from descbench.io.connection import MirrorError, PassingError, Session
 from descbench.io.webpages import HEAD, confirmed_address, looks_like_html, page_text, printable, stand_in
@@ -69,11 +74,11 @@ def _ask(session: Session, url: str, headers: dict[str, str], timeout: float) ->
         response.close()
         raise MirrorError("answered with a part of the file (206), though nobody asked for a part")
     if status not in (200, 206) and not (status == 416 and "Range" in headers):
-        wait = response.headers.get("Retry-After", "").strip()
+        wait = _asked_to_wait(response)
         response.close()
         reason = printable(f"{status} {response.reason}")
         if status in _RETRY_STATUS:
-            raise PassingError(reason, float(wait) if re.fullmatch(r"[0-9]{1,9}", wait) else 0.0)
+            raise PassingError(reason, wait)
         raise MirrorError(reason)
     answer = _body(session, response, url)
     first = b""
@@ -82,6 +87,14 @@ def _ask(session: Session, url: str, headers: dict[str, str], timeout: float) ->
             first += block
         answer.blocks = _chained(first, answer.blocks)
     return answer, first
+
+
+def _asked_to_wait(response: requests.Response) -> float:
+    """Seconds until the time in Retry-After (a number or a date); 0 where it is neither."""
+    try:
+        return Retry().parse_retry_after(response.headers.get("Retry-After", ""))
+    except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
+        return 0.0
 
 
 def _body(session: Session, response: requests.Response, url: str) -> Answer:

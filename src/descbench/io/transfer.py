@@ -3,6 +3,9 @@
 Beside the partial file lies a small JSON file with what the server said about the whole (length, ETag, dates). A
 partial file is continued only under a strong validator (RFC 9110, sections 8.8 and 13.1.5), by which the server shows
 that it still serves the same bytes, or where a digest decides at the end; otherwise it starts again from nothing.
+
+No library does that: pooch begins a cut file again and takes a body of any size, and Retry of urllib3 sees no failure after
+the headers. Attempts are counted here because one that brought the file nearer is no failure.
 """
 
 from __future__ import annotations
@@ -31,9 +34,7 @@ from descbench.io.answers import Answer, open_answer
 from descbench.io.atomic import write_json
 from descbench.io.connection import MirrorError, PassingError, Session
 from descbench.io.run_notes import note_unreachable
-from descbench.io.webpages import (
-    direct_address,
-)
+from descbench.io.webpages import direct_address
 
 _LONGEST_STATE = 1 << 16
 _LONGEST_WAIT = 60.0
