@@ -1,7 +1,7 @@
 """What a server answers, taken to the letter: a file with its blocks of bytes, or a reason why it is none.
 
-Lengths and gzip are read here because urllib3 is more forgiving than a download of weights can be: it takes ``1_000`` for
-a length, ``3e5`` for none, and gives what it has of a gzip encoding that is cut or damaged, without an error.
+Lengths and gzip are read here because urllib3 is more forgiving than a download of weights can be: it takes ``1_000``
+for a length, ``3e5`` for none, and gives what it has of a gzip encoding that is cut or damaged, without an error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The connections of downloads: watched for slowness, redirects taken one by one, hosts that are away asked once.
 
 Connections, proxies, cookies and certificates are those of requests. Redirects are followed here because requests and
-urllib3 read the body of each to its end, which need not come, and go from https to http. Slowness is watched here because
-timeouts of urllib3, the total one too, bound each read and not their sum.
+urllib3 read the body of each to its end, which need not come, and go from https to http. Slowness is watched here
+because timeouts of urllib3, the total one too, bound each read and not their sum.
 """
 
 from __future__ import annotations
