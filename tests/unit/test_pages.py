@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 from scores_files import write_told
 from setuptools import Distribution
 
-from descbench.config.models import Table
+from descbench.config.tables import Table
 from descbench.io.csvfiles import write_csv
 from descbench.tables.curves import learning_curve
 from descbench.tables.pages import TEMPLATES, write_page
