@@ -159,15 +159,12 @@ def test_drawings_are_the_same_bytes_wherever_they_are_made(tmp_path):
 
 def test_a_plan_is_made_without_what_only_pages_need():
     """Every job of a cluster reads the Snakefile again."""
-    rules = Path(__file__).parents[2] / "workflow/rules"
-    imports = "\n".join(re.findall(r"^from descbench\S* import (?:\([^)]*\)|.*)$", _texts(rules), re.M))
+    workflow = Path(__file__).parents[2] / "workflow"
+    texts = "\n".join(path.read_text() for path in (workflow / "Snakefile", *sorted(workflow.glob("rules/*.smk"))))
+    imports = "\n".join(re.findall(r"^from descbench\S* import (?:\([^)]*\)|.*)$", texts, re.M))
     assert "descbench.config.load" in imports
     code = f"import sys\n{imports}\nprint([m for m in ('jinja2', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
-
-
-def _texts(folder: Path) -> str:
-    return "\n".join(path.read_text() for path in sorted(folder.glob("*.smk")))
 
 
 def test_a_wheel_holds_every_template(monkeypatch):
