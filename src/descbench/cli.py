@@ -22,10 +22,10 @@ from descbench.datasets.own import with_contents
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
-from descbench.layout import Layout
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import checkpoint_digest
+from descbench.plan import Plan
 from descbench.planning import find_default_config
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import prepare_database
@@ -119,16 +119,16 @@ def _check(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     config = _configuration(options.configfile)
-    layout = Layout(config)
+    paths = Plan(config).paths
     named = (("method", options.first), ("method", options.second), ("dataset", options.dataset))
     for section, name in named:
         known = getattr(config, f"{section}s")
         if name not in known:
             raise ConfigError(f"there is no {section} {name!r}; {close_names(name, known)}.")
-    paths = [Path(layout.scores(method, options.dataset)) for method in (options.first, options.second)]
+    files = [Path(paths.scores(method, options.dataset)) for method in (options.first, options.second)]
     first, second = (
         read_scores(_made(path, options.configfile), f"{method} on {options.dataset}")
-        for path, method in zip(paths, (options.first, options.second), strict=True)
+        for path, method in zip(files, (options.first, options.second), strict=True)
     )
     lines = compare_scores(first, second, options.metric)
     head = f"{options.second} minus {options.first} on {options.dataset}, {first.num_queries} queries"
@@ -168,9 +168,9 @@ def _kapture(folder: Path) -> KaptureDataset:
 
 
 def _write_pairs(config: Config, options: argparse.Namespace, work: Path) -> None:
-    method, layout = config.methods[options.method], Layout(config)
-    extraction = _Extraction(config, layout, method.features, work)
-    codebook = _made(Path(layout.codebook(options.method)), options.configfile) if method.needs_codebook else None
+    method, plan = config.methods[options.method], Plan(config)
+    extraction = _Extraction(config, plan, method.features, work)
+    codebook = _made(Path(plan.paths.codebook(options.method)), options.configfile) if method.needs_codebook else None
     images, described = extraction.run("map", options.map)
     queries, asked = (images, described) if options.query is None else extraction.run("query", options.query)
     database = prepare_database(method, described, work, codebook)
@@ -183,7 +183,7 @@ class _Extraction:
     """Features of kapture folders as a features block says, kept in a folder."""
 
     config: Config
-    layout: Layout
+    plan: Plan
     features: str
     work: Path
 
@@ -192,12 +192,12 @@ class _Extraction:
         block = self.config.features[self.features]
         if block.extracted_by is None:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
-        checkpoint = _made(Path(self.layout.checkpoint(block.model)))
+        checkpoint = _made(Path(self.plan.paths.checkpoint(block.model)))
         dataset = _kapture(folder)
         root, path = kapture_root(dataset), self.work / f"{name}.csv"
         manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.txt")
         write_manifest(manifest, path)
-        weights, digest = checkpoint_digest(checkpoint), self.layout.features_digest(self.features)
+        weights, digest = checkpoint_digest(checkpoint), self.plan.lineage.digest_features(self.features)
         shards = []
         for start in range(0, len(manifest), self.config.shard_size):
             stop = min(start + self.config.shard_size, len(manifest))

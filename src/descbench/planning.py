@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from descbench.config.models import Config
 from descbench.config.yaml_files import read_yaml
 from descbench.errors import DescbenchError
-from descbench.layout import Layout
 from descbench.machine import check_machine
+from descbench.plan import Plan
 from descbench.targets import explain_target
 
 DEFAULT_CONFIG = "config/config.yaml"
@@ -43,13 +43,15 @@ def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Planner:
-    """A layout whose methods end Snakemake where they refuse."""
+    """A plan, or a part of one, whose methods end Snakemake where they refuse, as do those of its own parts."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, plan: Any, parts: Sequence[str] = Plan.PARTS) -> None:
+        self._plan = plan
+        for name in parts:
+            setattr(self, name, Planner(getattr(plan, name), parts=()))
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._layout, name)
+        value = getattr(self._plan, name)
         if callable(value):
             value = refusing(value)
             setattr(self, name, value)
@@ -71,12 +73,12 @@ def find_default_config(home: str) -> str:
     return str(found)
 
 
-def check_targets(rules: Sequence[Any], layout: Any) -> None:
+def check_targets(rules: Sequence[Any], plan: Any) -> None:
     """End Snakemake where a target is asked for that nothing makes, with what was probably meant.
 
     Args:
         rules: of the workflow, as Snakemake has them.
-        layout: of the configuration.
+        plan: of the configuration.
     """
     from snakemake.io import strip_wildcard_constraints  # only here: the package itself needs no Snakemake
 
@@ -87,7 +89,7 @@ def check_targets(rules: Sequence[Any], layout: Any) -> None:
         path = os.path.normpath(target)
         if target in names or any(rule.is_producer(path) for rule in rules):
             continue
-        refuse(explain_target(target, patterns, layout, plain))
+        refuse(explain_target(target, patterns, plan, plain))
 
 
 def check_job(config: Config, rules: Sequence[Any]) -> None:

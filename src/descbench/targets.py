@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from descbench.config.base import ROLES
-from descbench.lineage import Lineage
+from descbench.plan import Plan
 
 # Wildcard of a path -> section of the configuration that has its names.
 _SECTIONS = {
@@ -38,29 +38,28 @@ class _Reading:
     unknown: Mapping[str, str]
 
 
-def explain_target(target: str, patterns: Iterable[str], layout: Lineage, rules: Sequence[str]) -> str:
+def explain_target(target: str, patterns: Iterable[str], plan: Plan, rules: Sequence[str]) -> str:
     """One sentence on a target that no rule makes.
 
     Args:
         target: as written on the command line.
         patterns: paths of all files that rules make, with wildcards in braces.
-        layout: of the configuration.
+        plan: of the configuration.
         rules: names of rules that are targets too.
     """
-    tables = list(layout.config.tables)
-    results = layout.config.results_dir.as_posix()
+    tables = {name: plan.paths.table(name) for name in plan.config.tables}
     if target in tables:
-        return f"{target!r} is the name of a table; its target is {results}/{target}.csv."
-    readings = [reading for pattern in patterns if (reading := _read(target, pattern, layout))]
+        return f"{target!r} is the name of a table; its target is {tables[target]}."
+    readings = [reading for pattern in patterns if (reading := _read(target, pattern, plan))]
     if readings:
         # The pattern of most letters of its own, and of those the one that most names fit.
         best = min(readings, key=lambda r: (len(r.unknown), -len(re.sub(r"\{\w+\}", "", r.pattern))))
-        wrong = "; ".join(_unknown(key, name, layout) for key, name in best.unknown.items())
+        wrong = "; ".join(_unknown(key, name, plan) for key, name in best.unknown.items())
         return f"nothing makes {target}: {wrong or _NOT_TOGETHER.format(best.pattern)}. {_ADVICE}"
-    return _of_no_kind(target, tables, results, rules)
+    return _of_no_kind(target, tables, plan, rules)
 
 
-def _read(target: str, pattern: str, layout: Lineage) -> _Reading | None:
+def _read(target: str, pattern: str, plan: Plan) -> _Reading | None:
     seen: set[str] = set()
 
     def group(part: str) -> str:
@@ -76,30 +75,30 @@ def _read(target: str, pattern: str, layout: Lineage) -> _Reading | None:
     if found is None:
         return None
     names = found.groupdict()
-    return _Reading(pattern, names, {key: name for key, name in names.items() if not _fits(key, name, layout)})
+    return _Reading(pattern, names, {key: name for key, name in names.items() if not _fits(key, name, plan)})
 
 
-def _fits(key: str, name: str, layout: Lineage) -> bool:
+def _fits(key: str, name: str, plan: Plan) -> bool:
     if key == "role":
         return name in ROLES
     if key == "shard":
         return re.fullmatch(r"\d{5}", name) is not None
-    known = _known(key, layout)
+    known = _known(key, plan)
     return name in known if known else key not in _SECTIONS
 
 
-def _known(key: str, layout: Lineage) -> list[str]:
+def _known(key: str, plan: Plan) -> list[str]:
     if key == "part":
-        return layout.patch_parts()
-    return layout.names(_SECTIONS[key]) if key in _SECTIONS else []
+        return plan.patch_parts()
+    return plan.config.names(_SECTIONS[key]) if key in _SECTIONS else []
 
 
-def _unknown(key: str, name: str, layout: Lineage) -> str:
+def _unknown(key: str, name: str, plan: Plan) -> str:
     if key == "role":
         return f"{name!r} is no role ({', '.join(ROLES)})"
     if key == "shard":
         return f"{name!r} is no shard (00000 and so on)"
-    known = _known(key, layout)
+    known = _known(key, plan)
     close = difflib.get_close_matches(name, known, n=3)
     kind = _SECTIONS.get(key, key).removesuffix("s").replace("_", " ")
     if close and key != "table":
@@ -109,12 +108,12 @@ def _unknown(key: str, name: str, layout: Lineage) -> str:
     return f"there is no {kind} {name!r}; known: {', '.join(sorted(known)) or 'none'}"
 
 
-def _of_no_kind(target: str, tables: Sequence[str], results: str, rules: Sequence[str]) -> str:
-    listed = f"Tables are {', '.join(f'{results}/{table}.csv' for table in tables) or 'none'}."
-    choices = {table: f"{results}/{table}.csv" for table in tables} | {rule: rule for rule in rules}
-    choices |= {f"{results}/{table}.{kind}": f"{results}/{table}.{kind}" for table in tables for kind in ("csv", "md")}
-    choices[f"{results}/report.html"] = f"{results}/report.html"
+def _of_no_kind(target: str, tables: Mapping[str, str], plan: Plan, rules: Sequence[str]) -> str:
+    listed = f"Tables are {', '.join(tables.values()) or 'none'}."
+    files = [*tables.values(), *map(plan.paths.table_markdown, tables), plan.paths.report()]
+    choices = {**tables, **{name: name for name in (*rules, *files)}}
     close = difflib.get_close_matches(os.path.normpath(target), list(choices), n=1)
     meant = f" Did you mean {choices[close[0]]}?" if close else ""
-    elsewhere = "" if target.startswith(f"{results}/") or "/" not in target else f" Results lie in {results}/."
+    results = f"{plan.paths.results}/"
+    elsewhere = "" if target.startswith(results) or "/" not in target else f" Results lie in {results}."
     return f"nothing makes {target}.{meant}{elsewhere} {listed} {_ADVICE}"

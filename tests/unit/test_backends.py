@@ -17,7 +17,7 @@ from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
-from descbench.layout import Layout
+from descbench.lineage import Lineage
 from descbench.models import backends
 from descbench.models.backends import export_level, use_backend
 from descbench.models.checkpoints import build_empty_network, convert_checkpoint, load_network
@@ -230,7 +230,9 @@ def test_another_backend_is_another_digest(project):
     """Features of two backends are never mixed: readers ask for the digest, and rules pass it on."""
     values = {**read_yaml(project / "config/config.yaml"), **read_yaml(project / "config/demo.yaml")}
     name = next(iter(values["features"]))
-    digests = {Layout(load_config({**values, "backend": chosen})).features_digest(name) for chosen in get_args(Backend)}
+    digests = {
+        Lineage(load_config({**values, "backend": chosen})).digest_features(name) for chosen in get_args(Backend)
+    }
     assert len(digests) == 4
 
 

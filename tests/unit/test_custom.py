@@ -14,7 +14,7 @@ from descbench.errors import ConfigError, DataError
 from descbench.features.extract import extract_features
 from descbench.features.store import ShardReader
 from descbench.io.digests import sha256_file
-from descbench.layout import Layout
+from descbench.lineage import Lineage
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import CustomGlobalNet, CustomLocalNet, build_custom
 
@@ -228,9 +228,9 @@ def test_the_example(project, monkeypatch):
     files = ("config/config.yaml", "config/demo.yaml", "examples/custom_network/config.yaml")
     config = load_config_files(*files)
     assert build_custom(config.models["colour_net"]).dim == 8 * 4**2
-    before = Layout(config).features_digest("colour_net")
+    before = Lineage(config).digest_features("colour_net")
     monkeypatch.setattr("descbench.lineage.sha256_file", lambda path: "0" * 64)
-    assert Layout(config).features_digest("colour_net") != before
+    assert Lineage(config).digest_features("colour_net") != before
 
 
 def test_replaced_weights_and_code_are_noticed(here, project):
@@ -244,8 +244,8 @@ def test_replaced_weights_and_code_are_noticed(here, project):
     }
 
     def state():
-        layout = Layout(load_config(overlay))
-        return layout.features_digest("mine"), layout.own_files_behind("mine")
+        lineage = Lineage(load_config(overlay))
+        return lineage.digest_features("mine"), lineage.digest_own_files_behind("mine")
 
     first = state()
     assert first[1]["w.pth"] == sha256_file(here / "w.pth")
@@ -256,7 +256,7 @@ def test_replaced_weights_and_code_are_noticed(here, project):
     assert second[1] != first[1]
     (here / "my_networks.py").write_text(MODULE + "\n")
     assert state()[0] != second[0]
-    assert Layout(load_config(overlay)).sources_behind("mine", "photos") == []
+    assert Lineage(load_config(overlay)).sources_behind("mine", "photos") == []
 
 
 def test_the_file_of_a_module_is_found_without_running_it(here):

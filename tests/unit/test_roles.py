@@ -9,7 +9,7 @@ from descbench.config.load import load_config
 from descbench.config.yaml_files import read_yaml
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.errors import DataError
-from descbench.layout import Layout
+from descbench.plan import Plan
 from descbench.targets import explain_target
 
 
@@ -28,9 +28,9 @@ def test_another_role_is_refused(tmp_path):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_targets_know_every_role(project, role):
-    layout = Layout(load_config(read_yaml(project / "config/demo.yaml")))
+    plan = Plan(load_config(read_yaml(project / "config/demo.yaml")))
     pattern = "results/demo/features/{features}/{dataset}/{role}/{shard}.h5"
-    said = explain_target(f"results/demo/features/how_r18/alderford/{role}/0.h5", [pattern], layout, [])
+    said = explain_target(f"results/demo/features/how_r18/alderford/{role}/0.h5", [pattern], plan, [])
     assert "is no role" not in said
     assert "'0' is no shard" in said
 

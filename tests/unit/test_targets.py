@@ -4,7 +4,7 @@ import pytest
 
 from descbench.config.load import load_config
 from descbench.config.yaml_files import read_yaml
-from descbench.layout import Layout
+from descbench.plan import Plan
 from descbench.targets import explain_target
 
 PATTERNS = (
@@ -25,8 +25,8 @@ PATTERNS = (
 
 
 @pytest.fixture(scope="module")
-def layout(project):
-    return Layout(load_config(read_yaml(project / "config/demo.yaml")))
+def plan(project):
+    return Plan(load_config(read_yaml(project / "config/demo.yaml")))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def layout(project):
         ("elsewhere/x", "nothing makes elsewhere/x. Results lie in results/demo/. Tables are results/demo/table1"),
     ],
 )
-def test_answer(layout, target, expected):
-    answer = explain_target(target, PATTERNS, layout, ["all", "build_report"])
+def test_answer(plan, target, expected):
+    answer = explain_target(target, PATTERNS, plan, ["all", "build_report"])
     assert expected in answer
     assert "\n" not in answer

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from descbench.config.load import load_config_files
-from descbench.layout import Layout
+from descbench.plan import Plan
 from descbench.tables.table import SYNTHETIC_COLUMNS
 
 CELL = "results/scores/how_n30/alderford.json"
@@ -127,9 +127,9 @@ def test_place_recognition_table_plans_offline(workplace):
     assert jobs["score_ranking"] == jobs["merge_rankings"] == 17 * 4
     # A network once for each dataset of the table, whatever dimensions of it rows use; its images in shards of 5,000.
     config = load_config_files(workplace.folder / "config/config.yaml")
-    layout, cells = Layout(config), Layout(config).table_cells("table1")
+    plan, cells = Plan(config), Plan(config).table_cells("table1")
     needed = {(config.methods[method].features, dataset) for method, dataset in cells}
-    shards = sum(len(layout.shards(dataset, role)) for _, dataset in needed for role in ("query", "database"))
+    shards = sum(len(plan.shards(dataset, role)) for _, dataset in needed for role in ("query", "database"))
     assert len(needed) < len(cells)
     assert jobs["extract_features"] == shards
 
@@ -221,9 +221,9 @@ def test_wrong_configuration_is_refused_before_any_job(workplace):
 def test_a_bag_of_descriptors_is_read_whole(project, monkeypatch):
     """Its one pseudo-image holds all descriptors; a method's n an image would leave next to none."""
     monkeypatch.chdir(project)
-    layout = Layout(load_config_files("config/config.yaml"))
-    assert layout.codebook_n("how_r18_n1000_released") is None
-    assert layout.codebook_n("how_r18_n1000") == 1000
+    plan = Plan(load_config_files("config/config.yaml"))
+    assert plan.codebook_n("how_r18_n1000_released") is None
+    assert plan.codebook_n("how_r18_n1000") == 1000
 
 
 def streets(folder, **block):

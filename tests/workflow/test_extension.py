@@ -169,14 +169,14 @@ with job(snakemake):
     "workflow/rules/city_block.smk": """
 rule search_city_block:
     input:
-        queries=lambda w: layout.query_features(w.method, w.dataset),
-        database=lambda w: layout.feature_shard(cfg.methods[w.method].features, w.searched, "database", w.shard),
+        queries=lambda w: plan.query_features(w.method, w.dataset),
+        database=lambda w: plan.paths.feature_shard(cfg.methods[w.method].features, w.searched, "database", w.shard),
     output:
-        layout.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
+        plan.paths.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
     log:
         "logs/search_city_block/{method}/{dataset}/{searched}/{shard}.log",
     wildcard_constraints:
-        method=any_of(layout.names("methods", stage="search_city_block")),
+        method=any_of(cfg.names("methods", stage="search_city_block")),
     params:
         top_k=get_top_k,
     script:

@@ -1,15 +1,17 @@
 # Weights -> checkpoints of one format: converted or drawn, whitened, trained.
 rule convert_checkpoint:
     input:
-        weights=lambda wildcards: layout.weights_file(wildcards.model),
+        weights=lambda wildcards: plan.weights_files(wildcards.model),
     output:
-        layout.checkpoint("{model}"),
+        plan.paths.checkpoint("{model}"),
     log:
         "logs/convert_checkpoint/{model}.log",
     benchmark:
         "logs/benchmarks/convert_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from("official", "imagenet", "custom", "random")),
+        model=any_of(
+            plan.lineage.models_from("official", "imagenet", "custom", "random")
+        ),
     priority: 1
     conda:
         ENVIRONMENT
@@ -21,8 +23,8 @@ rule convert_checkpoint:
         code=CONVERT_CHECKPOINT_VERSION,
         seed=cfg.seed,
         own=lambda wildcards: [
-            *layout.own_files(wildcards.model).values(),
-            *filter(None, [layout.run_digest(wildcards.model)]),
+            *plan.lineage.digest_own_files(wildcards.model).values(),
+            *filter(None, [plan.on_disk.digest_run_folder(wildcards.model)]),
         ],
         model=lambda wildcards: block("models", wildcards.model),
     message:
@@ -33,21 +35,21 @@ rule convert_checkpoint:
 
 rule whiten_checkpoint:
     input:
-        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
-        manifest=lambda wildcards: layout.manifest(
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: plan.paths.manifest(
             cfg.models[wildcards.model].weights.dataset
         ),
-        images=lambda wildcards: layout.image_inputs(
+        images=lambda wildcards: plan.image_inputs(
             cfg.models[wildcards.model].weights.dataset
         ),
     output:
-        layout.checkpoint("{model}"),
+        plan.paths.checkpoint("{model}"),
     log:
         "logs/whiten_checkpoint/{model}.log",
     benchmark:
         "logs/benchmarks/whiten_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from("whitened")),
+        model=any_of(plan.lineage.models_from("whitened")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -61,7 +63,7 @@ rule whiten_checkpoint:
         code=WHITEN_CHECKPOINT_VERSION,
         seed=cfg.seed,
         model=lambda wildcards: block("models", wildcards.model),
-        image_root=lambda wildcards: layout.image_root(
+        image_root=lambda wildcards: plan.image_root(
             cfg.models[wildcards.model].weights.dataset
         ),
     message:
@@ -72,29 +74,30 @@ rule whiten_checkpoint:
 
 rule train_checkpoint:
     input:
-        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
         manifests=lambda wildcards: [
-            layout.manifest(name) for name in layout.training_datasets(wildcards.model)
+            plan.paths.manifest(name)
+            for name in plan.lineage.training_datasets(wildcards.model)
         ],
         labels=lambda wildcards: [
-            layout.ground_truth(name)
-            for name in layout.training_datasets(wildcards.model)
+            plan.paths.ground_truth(name)
+            for name in plan.lineage.training_datasets(wildcards.model)
         ],
         images=lambda wildcards: [
             file
-            for name in layout.training_datasets(wildcards.model)
-            for file in layout.image_inputs(name)
+            for name in plan.lineage.training_datasets(wildcards.model)
+            for file in plan.image_inputs(name)
         ],
     output:
-        checkpoint=layout.checkpoint("{model}"),
-        history=layout.training_history("{model}"),
-        checksum=f"{layout.training_history('{model}')}.sha256",
+        checkpoint=plan.paths.checkpoint("{model}"),
+        history=plan.paths.training_history("{model}"),
+        checksum=checksum_path(plan.paths.training_history("{model}")),
     log:
         "logs/train_checkpoint/{model}.log",
     benchmark:
         "logs/benchmarks/train_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from("train")),
+        model=any_of(plan.lineage.models_from("train")),
     # The longest chains begin first, and what they wait for.
     priority: 2
     conda:
@@ -105,7 +108,7 @@ rule train_checkpoint:
         gpu=cfg.training_gpus * gpus(),
         # Resources and no parameters: the number of processes is no reason to train again.
         processes=cfg.training_gpus,
-        workers=lambda wildcards: layout.training_block(wildcards.model).workers,
+        workers=lambda wildcards: plan.lineage.training_block(wildcards.model).workers,
         nodes=1,
         mem_mb=growing(24000 * cfg.training_gpus),
         runtime=growing_minutes(2880),
@@ -116,10 +119,10 @@ rule train_checkpoint:
             "training", cfg.models[wildcards.model].weights.training
         ),
         roots=lambda wildcards: [
-            layout.image_root(name)
-            for name in layout.training_datasets(wildcards.model)
+            plan.image_root(name)
+            for name in plan.lineage.training_datasets(wildcards.model)
         ],
-        folder=lambda wildcards: layout.training_folder(wildcards.model),
+        folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
         seed=cfg.seed,
     message:
         "Train {wildcards.model}"

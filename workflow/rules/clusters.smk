@@ -1,21 +1,21 @@
 # NetVLAD's checkpoints: clusters of local descriptors, the layer set from them, a PCA-whitening behind it.
 rule cluster_descriptors:
     input:
-        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
-        manifest=lambda wildcards: layout.manifest(
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: plan.paths.manifest(
             cfg.models[wildcards.model].weights.dataset
         ),
-        images=lambda wildcards: layout.image_inputs(
+        images=lambda wildcards: plan.image_inputs(
             cfg.models[wildcards.model].weights.dataset
         ),
     output:
-        layout.clusters("{model}"),
+        plan.paths.clusters("{model}"),
     log:
         "logs/cluster_descriptors/{model}.log",
     benchmark:
         "logs/benchmarks/cluster_descriptors/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from("clustered")),
+        model=any_of(plan.lineage.models_from("clustered")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -28,7 +28,7 @@ rule cluster_descriptors:
     params:
         code=CLUSTER_DESCRIPTORS_VERSION,
         model=lambda wildcards: block("models", wildcards.model),
-        image_root=lambda wildcards: layout.image_root(
+        image_root=lambda wildcards: plan.image_root(
             cfg.models[wildcards.model].weights.dataset
         ),
     message:
@@ -39,16 +39,16 @@ rule cluster_descriptors:
 
 rule initialise_checkpoint:
     input:
-        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
-        clusters=layout.clusters("{model}"),
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
+        clusters=plan.paths.clusters("{model}"),
     output:
-        layout.checkpoint("{model}"),
+        plan.paths.checkpoint("{model}"),
     log:
         "logs/initialise_checkpoint/{model}.log",
     benchmark:
         "logs/benchmarks/initialise_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from("clustered")),
+        model=any_of(plan.lineage.models_from("clustered")),
     priority: 1
     conda:
         ENVIRONMENT
@@ -67,21 +67,21 @@ rule initialise_checkpoint:
 
 rule pca_checkpoint:
     input:
-        start=lambda wildcards: layout.start_checkpoint(wildcards.model),
-        manifest=lambda wildcards: layout.manifest(
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: plan.paths.manifest(
             cfg.models[wildcards.model].weights.dataset
         ),
-        images=lambda wildcards: layout.image_inputs(
+        images=lambda wildcards: plan.image_inputs(
             cfg.models[wildcards.model].weights.dataset
         ),
     output:
-        layout.checkpoint("{model}"),
+        plan.paths.checkpoint("{model}"),
     log:
         "logs/pca_checkpoint/{model}.log",
     benchmark:
         "logs/benchmarks/pca_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(layout.models_from("pca")),
+        model=any_of(plan.lineage.models_from("pca")),
     conda:
         ENVIRONMENT
     threads: network_threads(4, learned_image_size)
@@ -93,7 +93,7 @@ rule pca_checkpoint:
     params:
         code=PCA_CHECKPOINT_VERSION,
         model=lambda wildcards: block("models", wildcards.model),
-        image_root=lambda wildcards: layout.image_root(
+        image_root=lambda wildcards: plan.image_root(
             cfg.models[wildcards.model].weights.dataset
         ),
     message:

@@ -1,15 +1,15 @@
 # Feature shards of training images -> codebook.
 rule train_codebook:
     input:
-        lambda wildcards: layout.codebook_features(wildcards.method),
+        lambda wildcards: plan.codebook_features(wildcards.method),
     output:
-        layout.codebook("{method}"),
+        plan.paths.codebook("{method}"),
     log:
         "logs/train_codebook/{method}.log",
     benchmark:
         "logs/benchmarks/train_codebook/{method}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", needs_codebook=True)),
+        method=any_of(cfg.names("methods", needs_codebook=True)),
     conda:
         ENVIRONMENT
     threads: 8
@@ -21,9 +21,9 @@ rule train_codebook:
     params:
         code=TRAIN_CODEBOOK_VERSION,
         codebook=lambda wildcards: block("methods", wildcards.method)["codebook"],
-        images=lambda wildcards: layout.codebook_images(wildcards.method),
-        n=lambda wildcards: layout.codebook_n(wildcards.method),
-        digest=lambda wildcards: layout.features_digest(
+        images=digest_learned,
+        n=lambda wildcards: plan.codebook_n(wildcards.method),
+        digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].codebook.features
         ),
     message:

@@ -15,10 +15,11 @@ from descbench.datasets import (
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
+from descbench.io.csvfiles import checksum_path
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
-from descbench.layout import Layout
 from descbench.metrics import SCORE_RANKING_VERSION
 from descbench.models import CONVERT_CHECKPOINT_VERSION
+from descbench.plan import Plan
 from descbench.planning import Planner, refusing
 from descbench.retrieval import (
     BUILD_INDEX_VERSION,
@@ -49,7 +50,7 @@ cfg = refusing(load_config)(
     [f for f in workflow.configfiles if f not in overlays] + overlays,
     home=home,
 )
-layout = Planner(Layout(cfg))
+plan = Planner(Plan(cfg))
 # Jobs read the workflow again; the run that started them has named the folder of its notes by then.
 os.environ.setdefault(
     RUN_FOLDER,
@@ -60,7 +61,7 @@ ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu
 
 def has_places(dataset):
     """Whether positions in metres decide what is right in a dataset."""
-    return cfg.datasets[layout.base_dataset(dataset)].HAS_PLACES
+    return cfg.datasets[plan.lineage.base_dataset(dataset)].HAS_PLACES
 
 
 def any_of(names):
@@ -94,7 +95,9 @@ def network_threads(most, get_image_size, processes=1):
 def learned_image_size(wildcards):
     """Longer side in pixels of the images that the weights of a model are learned from."""
     weights = cfg.models[wildcards.model].weights
-    learned = layout.training_block(wildcards.model) if weights.trained_by else weights
+    learned = (
+        plan.lineage.training_block(wildcards.model) if weights.trained_by else weights
+    )
     return learned.image_size
 
 
@@ -124,7 +127,7 @@ def source_param(key):
     position = {"name": 0, "source": 1, "part": 2}[key]
 
     def get(wildcards):
-        value = layout.source_of_file(wildcards.file)[position]
+        value = plan.lineage.source_of_file(wildcards.file)[position]
         return value.model_dump(mode="json") if key == "source" else value
 
     return get
@@ -132,7 +135,31 @@ def source_param(key):
 
 def get_shard(wildcards):
     """The images that a feature shard covers."""
-    return layout.shard(wildcards.dataset, wildcards.role, wildcards.shard)
+    return plan.shard(wildcards.dataset, wildcards.role, wildcards.shard)
+
+
+def digest_images(dataset, role, shard):
+    """Digest that a feature shard has of the user's own images; None of official datasets."""
+    return plan.own_folders.digest_images(
+        dataset, role, plan.shard(dataset, role, shard)
+    )
+
+
+def digest_shards(dataset, role, images=None):
+    """Those of all shards of a role, or of the first so many images, in order; None of official datasets."""
+    shards = plan.shards(dataset, role, images)
+    return plan.own_folders.digest_shards(dataset, role, shards)
+
+
+def digest_queries(wildcards):
+    """Those of the shards that hold the queries of a dataset."""
+    return digest_shards(wildcards.dataset, plan.query_role(wildcards.dataset))
+
+
+def digest_learned(wildcards):
+    """Those of the shards that a codebook is learned from."""
+    learned = cfg.methods[wildcards.method].codebook
+    return digest_shards(learned.dataset, learned.role, learned.images)
 
 
 def get_images_manifest(wildcards):
@@ -141,21 +168,21 @@ def get_images_manifest(wildcards):
     None of the user's own folders: it changes with every photograph, and would make all shards anew. They are listed
     by the job itself, and the digest of its images says whether it has anything to do.
     """
-    if layout.own_folders(wildcards.dataset) is None:
-        return layout.manifest(wildcards.dataset)
+    if not plan.own_folders.holds(wildcards.dataset):
+        return plan.paths.manifest(wildcards.dataset)
     return []
 
 
 def get_top_k(wildcards):
     """Length of a partial ranking: one more than wanted where images are left out of their own rankings."""
-    top_k = layout.ranked(wildcards.method, wildcards.dataset)
-    return None if top_k is None else top_k + layout.asks_itself(wildcards.dataset)
+    top_k = plan.lineage.ranked(wildcards.method, wildcards.dataset)
+    return None if top_k is None else top_k + plan.asks_itself(wildcards.dataset)
 
 
 def get_statistics(method, dataset):
     """Document frequencies, where the method weights words by idf."""
     return (
-        [layout.statistics(method, dataset)]
+        [plan.paths.statistics(method, dataset)]
         if cfg.methods[method].uses_statistics
         else []
     )
@@ -164,49 +191,56 @@ def get_statistics(method, dataset):
 def get_searched(wildcards):
     """What pairs are searched in: an inverted file, or the features themselves."""
     indexed = cfg.methods[wildcards.method].needs_codebook
-    made = layout.index if indexed else layout.database_features
+    made = plan.index if indexed else plan.database_features
     return made(wildcards.method, wildcards.images)
 
 
 def get_codebook(wildcards):
     """The codebook of a method that has one."""
     method = wildcards.method
-    return [layout.codebook(method)] if cfg.methods[method].needs_codebook else []
+    return [plan.paths.codebook(method)] if cfg.methods[method].needs_codebook else []
 
 
 def get_labels(wildcards):
     """Ground truth that a ranking is scored with; a dataset without it is refused while planning."""
-    return layout.labels(wildcards.dataset)
+    return plan.labels(wildcards.dataset)
+
+
+def find_extra_cells(table):
+    """Scores of a table's on-demand columns that are there already, as plain values."""
+    return [
+        asdict(cell) for cell in plan.on_disk.find_scores(plan.on_demand_cells(table))
+    ]
 
 
 def get_num_distractors(wildcards):
     """Images of the distractor set that is searched, whose ids come out negative; 0 of a database."""
-    if wildcards.searched == layout.base_dataset(wildcards.dataset):
+    if wildcards.searched == plan.lineage.base_dataset(wildcards.dataset):
         return 0
-    return layout.count(wildcards.searched, "database")
+    return plan.count(wildcards.searched, "database")
 
 
 wildcard_constraints:
     file=r"[^/]+",
-    source=any_of(layout.names("sources")),
-    dataset=any_of(layout.names("datasets")),
-    searched=any_of(layout.names("datasets")),
-    patch_set=any_of(layout.names("patch_sets")),
-    part=any_of(layout.patch_parts()),
-    model=any_of(layout.names("models")),
-    features=any_of(layout.names("features")),
-    method=any_of(layout.names("methods")),
-    table=any_of(layout.names("tables")),
+    source=any_of(cfg.names("sources")),
+    dataset=any_of(cfg.names("datasets")),
+    searched=any_of(cfg.names("datasets")),
+    patch_set=any_of(cfg.names("patch_sets")),
+    part=any_of(plan.patch_parts()),
+    model=any_of(cfg.names("models")),
+    features=any_of(cfg.names("features")),
+    method=any_of(cfg.names("methods")),
+    table=any_of(cfg.names("tables")),
     role=any_of(ROLES),
     shard=r"\d{5}",
 
 
 onsuccess:
-    forget_aside(Path(layout.raw("")), run_folder())
+    forget_aside(Path(plan.paths.raw("")), run_folder())
     forget(run_folder())
 
 
 onerror:
-    put_back(Path(layout.raw("")), run_folder())
+    put_back(Path(plan.paths.raw("")), run_folder())
     print(missing_table(run_folder()), file=sys.stderr)
     forget(run_folder())

@@ -1,13 +1,13 @@
-# Sources -> datasets in their official layout -> manifests and image pairs.
+# Sources -> datasets in their official plan -> manifests and image pairs.
 rule download_source:
     output:
-        optionally_temporary(layout.raw("{file}")),
+        optionally_temporary(plan.paths.raw("{file}")),
     log:
         "logs/download_source/{file}.log",
     benchmark:
         "logs/benchmarks/download_source/{file}.tsv"
     wildcard_constraints:
-        file=any_of(layout.raw_files()),
+        file=any_of(plan.lineage.downloaded_files()),
     # Compute nodes often have no way out, so downloads run where Snakemake runs.
     localrule: True
     conda:
@@ -20,10 +20,10 @@ rule download_source:
         code=DOWNLOAD_SOURCE_VERSION,
         name=source_param("name"),
         part=source_param("part"),
-        own_copy=lambda wildcards: layout.copy_digest(
-            *layout.source_of_file(wildcards.file)[::2]
+        own_copy=lambda wildcards: plan.on_disk.digest_copy(
+            *plan.lineage.source_of_file(wildcards.file)[::2]
         ),
-        unfit=lambda wildcards: layout.unfit(wildcards.file),
+        unfit=lambda wildcards: plan.on_disk.find_unfit(wildcards.file),
         # Functions of an output are no reason to run again: where a file is fetched from does not decide what it is.
         source=lambda wildcards, output: source_param("source")(wildcards),
         mirrors=lambda wildcards, output: cfg.mirrors,
@@ -36,9 +36,9 @@ rule download_source:
 
 rule unpack_source:
     input:
-        lambda wildcards: layout.archives(wildcards.source),
+        lambda wildcards: plan.archives(wildcards.source),
     output:
-        layout.unpacked("{source}"),
+        plan.paths.unpacked("{source}"),
     log:
         "logs/unpack_source/{source}.log",
     benchmark:
@@ -52,7 +52,7 @@ rule unpack_source:
     params:
         code=UNPACK_SOURCE_VERSION,
         place=get_place,
-        own_copy=lambda wildcards: layout.folder_digest(wildcards.source),
+        own_copy=lambda wildcards: plan.on_disk.digest_copied_folder(wildcards.source),
         source=lambda wildcards, output: block("sources", wildcards.source),
     message:
         "Unpack {wildcards.source} into its official place"
@@ -62,7 +62,7 @@ rule unpack_source:
 
 rule draw_toytown:
     output:
-        layout.toytown(),
+        plan.paths.toytown(),
     log:
         "logs/draw_toytown.log",
     benchmark:
@@ -84,12 +84,12 @@ rule draw_toytown:
 
 rule build_manifest:
     input:
-        lambda wildcards: layout.manifest_inputs(wildcards.dataset),
+        lambda wildcards: plan.manifest_inputs(wildcards.dataset),
     output:
-        manifest=layout.manifest("{dataset}"),
-        checksum=f"{layout.manifest('{dataset}')}.sha256",
-        ground_truth=layout.ground_truth("{dataset}"),
-        left_out=layout.left_out("{dataset}"),
+        manifest=plan.paths.manifest("{dataset}"),
+        checksum=checksum_path(plan.paths.manifest("{dataset}")),
+        ground_truth=plan.paths.ground_truth("{dataset}"),
+        left_out=plan.paths.left_out("{dataset}"),
     log:
         "logs/build_manifest/{dataset}.log",
     benchmark:
@@ -103,9 +103,9 @@ rule build_manifest:
     params:
         code=BUILD_MANIFEST_VERSION,
         dataset=lambda wildcards: block("datasets", wildcards.dataset),
-        listing=lambda wildcards: layout.listing_digest(wildcards.dataset),
-        records=lambda wildcards: layout.image_records(wildcards.dataset),
-        datasets_dir=layout.datasets_dir,
+        listing=lambda wildcards: plan.own_folders.digest_listing(wildcards.dataset),
+        records=lambda wildcards: plan.paths.image_records(wildcards.dataset),
+        datasets_dir=plan.paths.datasets(),
     message:
         "List the images and the ground truth of {wildcards.dataset}"
     script:
@@ -114,17 +114,17 @@ rule build_manifest:
 
 rule build_pairs:
     input:
-        lists=lambda wildcards: layout.manifest_inputs(wildcards.dataset),
-        manifest=layout.manifest("{dataset}"),
+        lists=lambda wildcards: plan.manifest_inputs(wildcards.dataset),
+        manifest=plan.paths.manifest("{dataset}"),
     output:
-        pairs=layout.image_pairs("{dataset}"),
-        checksum=f"{layout.image_pairs('{dataset}')}.sha256",
+        pairs=plan.paths.image_pairs("{dataset}"),
+        checksum=checksum_path(plan.paths.image_pairs("{dataset}")),
     log:
         "logs/build_pairs/{dataset}.log",
     benchmark:
         "logs/benchmarks/build_pairs/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(layout.paired_datasets()),
+        dataset=any_of(plan.paired_datasets()),
     conda:
         ENVIRONMENT
     threads: 1
@@ -134,7 +134,7 @@ rule build_pairs:
     params:
         code=BUILD_PAIRS_VERSION,
         dataset=lambda wildcards: block("datasets", wildcards.dataset),
-        datasets_dir=layout.datasets_dir,
+        datasets_dir=plan.paths.datasets(),
     message:
         "List the image pairs of {wildcards.dataset} and their relations"
     script:

@@ -1,19 +1,19 @@
 # Images and checkpoints -> feature shards; or descriptors released by the authors -> feature shards.
 rule extract_features:
     input:
-        images=lambda wildcards: layout.image_inputs(wildcards.dataset),
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
         manifest=get_images_manifest,
-        checkpoint=lambda wildcards: layout.checkpoint(
+        checkpoint=lambda wildcards: plan.paths.checkpoint(
             cfg.features[wildcards.features].model
         ),
     output:
-        layout.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
+        plan.paths.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
     log:
         "logs/extract_features/{features}/{dataset}/{role}/{shard}.log",
     benchmark:
         "logs/benchmarks/extract_features/{features}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
-        features=any_of(layout.names("features", stage="extract_features")),
+        features=any_of(cfg.names("features", stage="extract_features")),
     conda:
         ENVIRONMENT
     threads: network_threads(2, extracted_image_size)
@@ -25,17 +25,17 @@ rule extract_features:
     params:
         start=lambda wildcards: get_shard(wildcards).start,
         stop=lambda wildcards: get_shard(wildcards).stop,
-        images=lambda wildcards: layout.images_digest(
+        images=lambda wildcards: digest_images(
             wildcards.dataset, wildcards.role, wildcards.shard
         ),
         # Of an output, so that it is no reason to run again: the digest of the images is.
-        folders=lambda wildcards, output: layout.own_folders(wildcards.dataset),
-        records=layout.image_records("{dataset}"),
-        kept=layout.kept_features("{features}", "{dataset}"),
+        folders=lambda wildcards, output: plan.own_folders.settings(wildcards.dataset),
+        records=plan.paths.image_records("{dataset}"),
+        kept=plan.paths.kept_features("{features}", "{dataset}"),
         settings=lambda wildcards: block("features", wildcards.features),
         model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
-        digest=lambda wildcards: layout.features_digest(wildcards.features),
-        image_root=lambda wildcards: layout.image_root(wildcards.dataset),
+        digest=lambda wildcards: plan.lineage.digest_features(wildcards.features),
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         backend=cfg.backend,
     message:
         "Extract {wildcards.features} from {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
@@ -45,18 +45,18 @@ rule extract_features:
 
 rule import_features:
     input:
-        manifest=layout.manifest("{dataset}"),
-        released=lambda wildcards: layout.released_file(
+        manifest=plan.paths.manifest("{dataset}"),
+        released=lambda wildcards: plan.released_file(
             wildcards.features, wildcards.dataset
         ),
     output:
-        layout.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
+        plan.paths.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
     log:
         "logs/import_features/{features}/{dataset}/{role}/{shard}.log",
     benchmark:
         "logs/benchmarks/import_features/{features}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
-        features=any_of(layout.names("features", stage="import_features")),
+        features=any_of(cfg.names("features", stage="import_features")),
     conda:
         ENVIRONMENT
     threads: 1
@@ -66,7 +66,7 @@ rule import_features:
     params:
         start=lambda wildcards: get_shard(wildcards).start,
         stop=lambda wildcards: get_shard(wildcards).stop,
-        digest=lambda wildcards: layout.features_digest(wildcards.features),
+        digest=lambda wildcards: plan.lineage.digest_features(wildcards.features),
     message:
         "Import released {wildcards.features} of {wildcards.dataset} {wildcards.role}, shard {wildcards.shard}"
     script:

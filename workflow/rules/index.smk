@@ -1,21 +1,21 @@
 # Feature shards of the database -> inverted file, shard by shard.
 rule build_index:
     input:
-        features=lambda wildcards: layout.feature_shard(
+        features=lambda wildcards: plan.paths.feature_shard(
             cfg.methods[wildcards.method].features,
             wildcards.dataset,
             "database",
             wildcards.shard,
         ),
-        codebook=layout.codebook("{method}"),
+        codebook=plan.paths.codebook("{method}"),
     output:
-        layout.index_shard("{method}", "{dataset}", "{shard}"),
+        plan.paths.index_shard("{method}", "{dataset}", "{shard}"),
     log:
         "logs/build_index/{method}/{dataset}/{shard}.log",
     benchmark:
         "logs/benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", needs_codebook=True)),
+        method=any_of(cfg.names("methods", needs_codebook=True)),
     conda:
         ENVIRONMENT
     threads: 4
@@ -24,12 +24,12 @@ rule build_index:
         runtime=growing_minutes(240),
     params:
         code=BUILD_INDEX_VERSION,
-        images=lambda wildcards: layout.images_digest(
+        images=lambda wildcards: digest_images(
             wildcards.dataset, "database", wildcards.shard
         ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         index=lambda wildcards: block("methods", wildcards.method)["index"],
-        digest=lambda wildcards: layout.features_digest(
+        digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
     message:
@@ -40,15 +40,15 @@ rule build_index:
 
 rule collect_statistics:
     input:
-        lambda wildcards: layout.index(wildcards.method, wildcards.dataset),
+        lambda wildcards: plan.index(wildcards.method, wildcards.dataset),
     output:
-        layout.statistics("{method}", "{dataset}"),
+        plan.paths.statistics("{method}", "{dataset}"),
     log:
         "logs/collect_statistics/{method}/{dataset}.log",
     benchmark:
         "logs/benchmarks/collect_statistics/{method}/{dataset}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", needs_codebook=True)),
+        method=any_of(cfg.names("methods", needs_codebook=True)),
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,17 +1,17 @@
 # Rankings -> pages with pictures, to look at; made when asked for by name.
 rule show_places:
     input:
-        images=lambda wildcards: layout.image_inputs(wildcards.dataset),
-        ranking=layout.ranking("{method}", "{dataset}"),
-        manifest=lambda wildcards: layout.manifest(
-            layout.base_dataset(wildcards.dataset)
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
+        ranking=plan.paths.ranking("{method}", "{dataset}"),
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.lineage.base_dataset(wildcards.dataset)
         ),
-        ground_truth=lambda wildcards: layout.ground_truth(
-            layout.base_dataset(wildcards.dataset)
+        ground_truth=lambda wildcards: plan.paths.ground_truth(
+            plan.lineage.base_dataset(wildcards.dataset)
         ),
     output:
         report(
-            layout.page("{method}", "{dataset}"),
+            plan.paths.page("{method}", "{dataset}"),
             caption="../report/places.rst",
             category="Places",
             labels={"method": "{method}", "dataset": "{dataset}"},
@@ -21,7 +21,7 @@ rule show_places:
     benchmark:
         "logs/benchmarks/show_places/{method}/{dataset}.tsv"
     wildcard_constraints:
-        dataset=any_of(filter(has_places, layout.names("datasets"))),
+        dataset=any_of(filter(has_places, cfg.names("datasets"))),
     conda:
         ENVIRONMENT
     threads: 1
@@ -30,7 +30,7 @@ rule show_places:
         runtime=growing_minutes(20),
     params:
         code=SHOW_PLACES_VERSION,
-        image_root=lambda wildcards: layout.image_root(wildcards.dataset),
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         features=lambda wildcards: block(
             "features", cfg.methods[wildcards.method].features
         ),

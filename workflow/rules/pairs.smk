@@ -1,23 +1,23 @@
 # Indexes of kapture folders -> pairs files.
 rule compute_pairs:
     input:
-        queries=lambda wildcards: layout.database_features(
+        queries=lambda wildcards: plan.database_features(
             wildcards.method, wildcards.queries
         ),
         searched=get_searched,
         codebook=get_codebook,
         statistics=lambda wildcards: get_statistics(wildcards.method, wildcards.images),
-        query_names=lambda wildcards: layout.manifest(wildcards.queries),
-        image_names=lambda wildcards: layout.manifest(wildcards.images),
+        query_names=lambda wildcards: plan.paths.manifest(wildcards.queries),
+        image_names=lambda wildcards: plan.paths.manifest(wildcards.images),
     output:
-        layout.pairs("{method}", "{images}", "{queries}"),
+        plan.paths.pairs("{method}", "{images}", "{queries}"),
     log:
         "logs/compute_pairs/{method}/{images}__{queries}.log",
     benchmark:
         "logs/benchmarks/compute_pairs/{method}/{images}__{queries}.tsv"
     wildcard_constraints:
-        images=any_of(layout.names("datasets", format="kapture")),
-        queries=any_of(layout.names("datasets", format="kapture")),
+        images=any_of(cfg.names("datasets", format="kapture")),
+        queries=any_of(cfg.names("datasets", format="kapture")),
     conda:
         ENVIRONMENT
     threads: 4
@@ -26,10 +26,10 @@ rule compute_pairs:
         runtime=growing_minutes(120),
     params:
         code=COMPUTE_PAIRS_VERSION,
-        digest=lambda wildcards: layout.features_digest(
+        digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
-        images=lambda wildcards: layout.images_digests(wildcards.queries, "database"),
+        images=lambda wildcards: digest_shards(wildcards.queries, "database"),
         method=lambda wildcards: block("methods", wildcards.method),
         top_k=cfg.pairs_top_k,
     message:

@@ -1,9 +1,9 @@
-# Patch sets in their official layout -> patches with labels, one file for each part.
+# Patch sets in their official plan -> patches with labels, one file for each part.
 rule build_patches:
     input:
-        lambda wildcards: layout.patch_inputs(wildcards.patch_set, wildcards.part),
+        lambda wildcards: plan.patch_inputs(wildcards.patch_set, wildcards.part),
     output:
-        layout.patches("{patch_set}", "{part}"),
+        plan.paths.patches("{patch_set}", "{part}"),
     log:
         "logs/build_patches/{patch_set}/{part}.log",
     benchmark:
@@ -19,7 +19,7 @@ rule build_patches:
         # A part is its own: naming others makes it not anew.
         patch_set=lambda wildcards: block("patch_sets", wildcards.patch_set)
         | {"parts": [wildcards.part]},
-        datasets_dir=layout.datasets_dir,
+        datasets_dir=plan.paths.datasets(),
     message:
         "Gather the patches of {wildcards.part} ({wildcards.patch_set})"
     script:

@@ -1,20 +1,20 @@
 # Queries against every shard of the index or of global features, then one merged ranking.
 rule search_index:
     input:
-        queries=lambda wildcards: layout.query_features(
+        queries=lambda wildcards: plan.query_features(
             wildcards.method, wildcards.dataset
         ),
-        codebook=layout.codebook("{method}"),
-        index=layout.index_shard("{method}", "{searched}", "{shard}"),
+        codebook=plan.paths.codebook("{method}"),
+        index=plan.paths.index_shard("{method}", "{searched}", "{shard}"),
         statistics=lambda wildcards: get_statistics(wildcards.method, wildcards.dataset),
     output:
-        layout.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
+        plan.paths.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
     log:
         "logs/search_index/{method}/{dataset}/{searched}/{shard}.log",
     benchmark:
         "logs/benchmarks/search_index/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", stage="search_index")),
+        method=any_of(cfg.names("methods", stage="search_index")),
     conda:
         ENVIRONMENT
     threads: 4
@@ -23,12 +23,10 @@ rule search_index:
         runtime=growing_minutes(120),
     params:
         code=SEARCH_INDEX_VERSION,
-        digest=lambda wildcards: layout.features_digest(
+        digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
-        images=lambda wildcards: layout.images_digests(
-            wildcards.dataset, layout.query_role(wildcards.dataset)
-        ),
+        images=digest_queries,
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"]
         | {"top_k": get_top_k(wildcards)},
@@ -41,23 +39,23 @@ rule search_index:
 
 rule search_flat:
     input:
-        queries=lambda wildcards: layout.query_features(
+        queries=lambda wildcards: plan.query_features(
             wildcards.method, wildcards.dataset
         ),
-        database=lambda wildcards: layout.feature_shard(
+        database=lambda wildcards: plan.paths.feature_shard(
             cfg.methods[wildcards.method].features,
             wildcards.searched,
             "database",
             wildcards.shard,
         ),
     output:
-        layout.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
+        plan.paths.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
     log:
         "logs/search_flat/{method}/{dataset}/{searched}/{shard}.log",
     benchmark:
         "logs/benchmarks/search_flat/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(layout.names("methods", stage="search_flat")),
+        method=any_of(cfg.names("methods", stage="search_flat")),
     conda:
         ENVIRONMENT
     threads: 4
@@ -66,13 +64,11 @@ rule search_flat:
         runtime=growing_minutes(60),
     params:
         code=SEARCH_FLAT_VERSION,
-        digest=lambda wildcards: layout.features_digest(
+        digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
-        images=lambda wildcards: layout.images_digests(
-            wildcards.dataset, layout.query_role(wildcards.dataset)
-        ),
-        searched=lambda wildcards: layout.images_digest(
+        images=digest_queries,
+        searched=lambda wildcards: digest_images(
             wildcards.searched, "database", wildcards.shard
         ),
         measure=lambda wildcards: cfg.methods[wildcards.method].search,
@@ -87,14 +83,12 @@ rule search_flat:
 
 rule merge_rankings:
     input:
-        parts=lambda wildcards: layout.ranking_parts(
-            wildcards.method, wildcards.dataset
-        ),
-        manifest=lambda wildcards: layout.manifest(
-            layout.base_dataset(wildcards.dataset)
+        parts=lambda wildcards: plan.ranking_parts(wildcards.method, wildcards.dataset),
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.lineage.base_dataset(wildcards.dataset)
         ),
     output:
-        layout.ranking("{method}", "{dataset}"),
+        plan.paths.ranking("{method}", "{dataset}"),
     log:
         "logs/merge_rankings/{method}/{dataset}.log",
     benchmark:
@@ -107,8 +101,8 @@ rule merge_rankings:
         runtime=growing_minutes(30),
     params:
         code=MERGE_RANKINGS_VERSION,
-        top_k=lambda wildcards: layout.ranked(wildcards.method, wildcards.dataset),
-        asks_itself=lambda wildcards: layout.asks_itself(wildcards.dataset),
+        top_k=lambda wildcards: plan.lineage.ranked(wildcards.method, wildcards.dataset),
+        asks_itself=lambda wildcards: plan.asks_itself(wildcards.dataset),
     message:
         "Merge the ranking of {wildcards.dataset} ({wildcards.method})"
     script:

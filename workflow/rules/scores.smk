@@ -1,26 +1,26 @@
 # Artefacts of methods and labels -> metrics, with a record of what they were made from; one rule a family.
 rule score_ranking:
     input:
-        ranking=layout.ranking("{method}", "{dataset}"),
+        ranking=plan.paths.ranking("{method}", "{dataset}"),
         ground_truth=get_labels,
-        left_out=lambda wildcards: layout.left_out(
-            layout.base_dataset(wildcards.dataset)
+        left_out=lambda wildcards: plan.paths.left_out(
+            plan.lineage.base_dataset(wildcards.dataset)
         ),
-        manifest=lambda wildcards: layout.manifest(
-            layout.base_dataset(wildcards.dataset)
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.lineage.base_dataset(wildcards.dataset)
         ),
-        features=lambda wildcards: layout.query_features(
+        features=lambda wildcards: plan.query_features(
             wildcards.method, wildcards.dataset
         ),
     output:
-        scores=layout.scores("{method}", "{dataset}"),
-        provenance=layout.provenance("{method}", "{dataset}"),
+        scores=plan.paths.scores("{method}", "{dataset}"),
+        provenance=plan.paths.provenance("{method}", "{dataset}"),
     log:
         "logs/score_ranking/{method}/{dataset}.log",
     benchmark:
         "logs/benchmarks/score_ranking/{method}/{dataset}.tsv"
     wildcard_constraints:
-        method=any_of(layout.methods_of("retrieval")),
+        method=any_of(cfg.names("methods", family="retrieval")),
     conda:
         ENVIRONMENT
     threads: 1
@@ -29,13 +29,15 @@ rule score_ranking:
         runtime=growing_minutes(20),
     params:
         code=SCORE_RANKING_VERSION,
-        blocks=lambda wildcards: layout.blocks_behind(
+        blocks=lambda wildcards: plan.lineage.blocks_behind(
             wildcards.method, wildcards.dataset
         ),
-        sources=lambda wildcards: layout.source_records(
+        sources=lambda wildcards: plan.source_records(
             wildcards.method, wildcards.dataset
         ),
-        own_files=lambda wildcards: layout.own_files_behind(wildcards.method),
+        own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
+            wildcards.method
+        ),
     message:
         "Score {wildcards.method} on {wildcards.dataset}"
     script:

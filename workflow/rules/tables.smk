@@ -2,19 +2,19 @@
 rule build_table:
     input:
         scores=lambda wildcards: [
-            layout.scores(*cell) for cell in layout.table_cells(wildcards.table)
+            plan.paths.scores(*cell) for cell in plan.table_cells(wildcards.table)
         ],
         provenance=lambda wildcards: [
-            layout.provenance(*cell) for cell in layout.table_cells(wildcards.table)
+            plan.paths.provenance(*cell) for cell in plan.table_cells(wildcards.table)
         ],
     output:
         csv=report(
-            layout.table("{table}"),
+            plan.paths.table("{table}"),
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
-        markdown=layout.table_markdown("{table}"),
+        markdown=plan.paths.table_markdown("{table}"),
     log:
         "logs/build_table/{table}.log",
     benchmark:
@@ -29,10 +29,8 @@ rule build_table:
     params:
         code=BUILD_TABLE_VERSION,
         table=lambda wildcards: block("tables", wildcards.table),
-        cells=lambda wildcards: layout.table_cells(wildcards.table),
-        extra=lambda wildcards: [
-            asdict(cell) for cell in layout.extra_cells(wildcards.table)
-        ],
+        cells=lambda wildcards: plan.table_cells(wildcards.table),
+        extra=lambda wildcards: find_extra_cells(wildcards.table),
     message:
         "Write {wildcards.table}"
     script:
@@ -41,10 +39,12 @@ rule build_table:
 
 rule build_report:
     input:
-        scores=[layout.scores(*cell) for cell in layout.report_cells()],
-        histories=[layout.training_history(model) for model in layout.trained_models()],
+        scores=[plan.paths.scores(*cell) for cell in plan.report_cells()],
+        histories=[
+            plan.paths.training_history(model) for model in plan.trained_models()
+        ],
     output:
-        layout.report,
+        plan.paths.report(),
     log:
         "logs/build_report.log",
     benchmark:
@@ -58,14 +58,12 @@ rule build_report:
         runtime=growing_minutes(5),
     params:
         code=BUILD_REPORT_VERSION,
-        tables={name: block("tables", name) for name in layout.usual_tables()},
-        cells=layout.report_cells(),
+        tables={name: block("tables", name) for name in plan.usual_tables()},
+        cells=plan.report_cells(),
         extra=lambda wildcards: [
-            asdict(cell)
-            for name in layout.usual_tables()
-            for cell in layout.extra_cells(name)
+            cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
-        trained=layout.trained_models(),
+        trained=plan.trained_models(),
     message:
         "Write the report page"
     script:

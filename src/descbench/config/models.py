@@ -22,6 +22,7 @@ from descbench.config.sources import Source
 from descbench.config.tables import Table
 from descbench.config.toytown import Toytown
 from descbench.config.training import Training
+from descbench.errors import ConfigError
 
 Backend = Literal["torch", "winograd", "onnxruntime", "openvino"]
 
@@ -79,3 +80,19 @@ class Config(Strict):
         description="Where published figures were read, by the key that column `source` of references.csv names.",
         examples=[EXAMPLES["references"]],
     )
+
+    def block(self, section: str, name: str) -> Any:
+        """The block of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        found = getattr(self, section).get(name)
+        if found is None:
+            raise ConfigError(f"there is no {name!r} in section `{section}` of the configuration.")
+        return found
+
+    def names(self, section: str, **answers: Any) -> list[str]:
+        """Names in a section whose blocks have these values, such as ``names("features", kind="local")``."""
+        blocks = getattr(self, section).items()
+        return [name for name, block in blocks if all(getattr(block, key) == value for key, value in answers.items())]

@@ -37,9 +37,14 @@ class Origin(BaseModel):
     licence: str | None = None
 
 
+def origin_name(file: str) -> str:
+    """Name of the note on a downloaded file of that name."""
+    return f"{file}.provenance.json"
+
+
 def origin_path(file: Path) -> Path:
     """Where the origin of a downloaded file is noted."""
-    return file.with_name(f"{file.name}.provenance.json")
+    return file.with_name(origin_name(file.name))
 
 
 def read_origin(record: Path) -> Origin | None:

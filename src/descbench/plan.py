@@ -1,0 +1,253 @@
+"""Shards and inputs: what must be there before what, from the configuration and the listings of the user's folders.
+
+The one object that the rules ask. Light on purpose: the Snakefile imports it, and every job of a cluster parses the
+Snakefile again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from descbench.config.datasets import DatasetBase
+from descbench.config.models import Config
+from descbench.config.patch_sets import PatchSetBase
+from descbench.errors import ConfigError
+from descbench.io.origin import origin_name
+from descbench.lineage import Lineage
+from descbench.on_disk import OnDisk
+from descbench.own_folders import OwnFolders, Shard
+from descbench.paths import Paths
+
+
+class Plan:
+    """Inputs and shards of one configuration. Files are strings, as Snakemake wants them.
+
+    Attributes:
+        paths: where every file lies.
+        lineage: what a result rests on.
+        own_folders: the user's own folders of images, which it reads.
+        on_disk: what earlier runs and the user left on disk, which it reads.
+    """
+
+    PARTS: ClassVar[tuple[str, ...]] = ("paths", "lineage", "own_folders", "on_disk")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.paths = Paths(config.results_dir.as_posix(), config.data_dir.as_posix())
+        self.lineage = Lineage(config)
+        self.own_folders = OwnFolders(self.lineage, self.paths)
+        self.on_disk = OnDisk(self.lineage, self.paths)
+        self._shards: dict[tuple[str, str, int | None], Sequence[Shard]] = {}
+
+    # --- sources ---
+
+    def archives(self, source: str) -> list[str]:
+        """Downloads to unpack; none where the user's own unpacked folder stands in for them."""
+        if self.on_disk.find_copied_folder(source) is not None:
+            return []
+        return [self.paths.raw(file) for file in self.lineage.source_files(source)]
+
+    def source_records(self, method: str, dataset: str) -> dict[str, dict[str, Any]]:
+        """For every source behind a score: its note, and the records its downloads left behind."""
+        return {
+            name: {
+                "note": self.config.block("sources", name).note,
+                "records": [self.paths.raw(origin_name(file)) for file in self.lineage.source_files(name)],
+            }
+            for name in self.lineage.sources_behind(method, dataset)
+        }
+
+    # --- datasets ---
+
+    def manifest_inputs(self, dataset: str) -> list[str]:
+        """What must be in place before the manifest of a dataset can be built: lists and ground truth."""
+        block = self.lineage.base_block(dataset)
+        return [*map(self.paths.unpacked, block.sources), *self._generated(block)]
+
+    def image_inputs(self, dataset: str) -> list[str]:
+        """What must be in place before the images of a dataset can be read."""
+        block = self.lineage.base_block(dataset)
+        return [*map(self.paths.unpacked, block.image_sources), *self._generated(block)]
+
+    def image_root(self, dataset: str) -> str:
+        """Folder that the paths of a manifest are relative to."""
+        return self.own_folders.root(dataset) if self.own_folders.holds(dataset) else self.paths.datasets()
+
+    def paired_datasets(self) -> list[str]:
+        """Names of the datasets that have image pairs."""
+        return [name for name, block in self.config.datasets.items() if block.HAS_IMAGE_PAIRS]
+
+    def labels(self, dataset: str) -> str:
+        """Ground truth that rankings of a dataset are scored with.
+
+        Raises:
+            ConfigError: the dataset has no labels.
+        """
+        metrics = self.lineage.base_block(dataset).metrics()
+        if not metrics.names:
+            raise ConfigError(
+                f"dataset {dataset!r}: rankings of it cannot be scored, {metrics.why}. Ask for "
+                f"{self.paths.ranking('<method>', dataset)} instead of its scores."
+            )
+        return self.paths.ground_truth(self.lineage.base_dataset(dataset))
+
+    def asks_itself(self, dataset: str) -> bool:
+        """Whether every database image is a query too, to be left out of its own ranking."""
+        return self.own_folders.holds(dataset) and self.own_folders.list_images(dataset).asks_itself
+
+    def query_role(self, dataset: str) -> str:
+        """Role whose features the queries have: where all database images query, these are described once."""
+        return "database" if self.asks_itself(dataset) else "query"
+
+    def count(self, dataset: str, role: str) -> int | None:
+        """Number of images of a role, or None where only the official list can tell."""
+        if self.own_folders.holds(dataset):
+            return len(self.own_folders.list_images(dataset).manifest.of_role(role))
+        return self.lineage.base_block(dataset).counts.get(role)
+
+    def shards(self, dataset: str, role: str, images: int | None = None) -> Sequence[Shard]:
+        """Shards of a role, in order; with ``images``, those that hold the first so many images."""
+        asked = (dataset, role, images)
+        if asked not in self._shards:  # every job of a shard asks, and there may be hundreds
+            self._shards[asked] = tuple(self._cut(dataset, role, images))
+        return self._shards[asked]
+
+    def _cut(self, dataset: str, role: str, images: int | None) -> Iterator[Shard]:
+        count, block = self.count(dataset, role), self.lineage.base_block(dataset)
+        if count is None:
+            yield Shard("00000", 0, None)
+            return
+        size = max(count if block.IS_BAG else block.shard_size or self.config.shard_size, 1)
+        for number, start in enumerate(range(0, min(count, images or count), size)):
+            yield Shard(f"{number:05d}", start, min(start + size, count))
+
+    def shard(self, dataset: str, role: str, name: str) -> Shard:
+        """The shard of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        shards = self.shards(dataset, role)
+        if not name.isdigit() or int(name) >= len(shards):
+            raise ConfigError(f"{dataset} {role} has shards 00000 to {len(shards) - 1:05d}, not {name}.")
+        return shards[int(name)]
+
+    # --- patch sets ---
+
+    def patch_parts(self) -> list[str]:
+        """Names of the parts of all patch sets, each once."""
+        return list(dict.fromkeys(part for block in self.config.patch_sets.values() for part in block.parts))
+
+    def patch_inputs(self, patch_set: str, part: str) -> list[str]:
+        """What must be in place before the patches of a part can be read.
+
+        Raises:
+            ConfigError: the patch set has no such part.
+        """
+        block = self.config.block("patch_sets", patch_set)
+        if part not in block.parts:
+            raise ConfigError(f"patch set {patch_set!r} has no part {part!r}, only {', '.join(block.parts)}.")
+        return [*map(self.paths.unpacked, block.sources), *self._generated(block)]
+
+    def _generated(self, block: DatasetBase | PatchSetBase) -> list[str]:
+        return [self.paths.toytown()] if block.generator else []
+
+    # --- checkpoints and features ---
+
+    def weights_files(self, model: str) -> list[str]:
+        """Weights that a checkpoint is converted from; none for random ones."""
+        weights = self.config.block("models", model).weights
+        files = [path.as_posix() for path in weights.own_files]
+        for source in weights.named_sources:
+            # The user's own folder of a run (pytorch-NetVlad) is read where it is.
+            folder = self.on_disk.find_copied_folder(source)
+            files.append(self.paths.raw(source) if folder is None else folder.as_posix())
+        return files
+
+    def start_checkpoint(self, model: str) -> str:
+        """Checkpoint that a whitened, clustered or trained model starts from."""
+        return self.paths.checkpoint(self.config.block("models", model).weights.starts_from)
+
+    def features(self, features: str, dataset: str, role: str, images: int | None = None) -> list[str]:
+        """Feature shards of a role, in order."""
+        names = [shard.name for shard in self.shards(dataset, role, images)]
+        return [self.paths.feature_shard(features, dataset, role, name) for name in names]
+
+    def released_file(self, features: str, dataset: str) -> str:
+        """Downloaded pickle that holds the released features of a dataset.
+
+        Raises:
+            ConfigError: none is known.
+        """
+        block = self.config.block("features", features)
+        if dataset not in block.files:
+            raise ConfigError(f"features.{features}.files names no released features for dataset {dataset!r}.")
+        return self.paths.raw(block.files[dataset])
+
+    # --- methods ---
+
+    def codebook_features(self, method: str) -> list[str]:
+        """Feature shards a codebook is learned from."""
+        codebook = self.config.block("methods", method).codebook
+        return self.features(codebook.features, codebook.dataset, codebook.role, codebook.images)
+
+    def codebook_n(self, method: str) -> int | None:
+        """Strongest descriptors an image that a codebook is learned from; None (all) for a bag of descriptors."""
+        block = self.config.block("methods", method)
+        is_bag = self.config.block("datasets", block.codebook.dataset).IS_BAG
+        return block.codebook.n if is_bag else block.codebook.n or block.n
+
+    def index(self, method: str, dataset: str) -> list[str]:
+        """All shards that a search of ``dataset`` visits, distractors first."""
+        return [self.paths.index_shard(method, *place) for place in self._searched_shards(dataset)]
+
+    def query_features(self, method: str, dataset: str) -> list[str]:
+        """Feature shards of the queries."""
+        features, base = self.config.block("methods", method).features, self.lineage.base_dataset(dataset)
+        return self.features(features, base, self.query_role(dataset))
+
+    def database_features(self, method: str, dataset: str) -> list[str]:
+        """Feature shards of the database."""
+        features, base = self.config.block("methods", method).features, self.lineage.base_dataset(dataset)
+        return self.features(features, base, "database")
+
+    def ranking_parts(self, method: str, dataset: str) -> list[str]:
+        """Partial rankings, one for each shard that is searched."""
+        return [self.paths.ranking_part(method, dataset, *place) for place in self._searched_shards(dataset)]
+
+    def _searched_shards(self, dataset: str) -> list[tuple[str, str]]:
+        """Dataset and name of each shard that a search visits, distractors first."""
+        searched = self.lineage.searched_datasets(dataset)
+        return [(name, shard.name) for name in searched for shard in self.shards(name, "database")]
+
+    # --- tables ---
+
+    def usual_tables(self) -> list[str]:
+        """Tables that belong to `all` and to the report."""
+        return [name for name, table in self.config.tables.items() if not table.on_demand]
+
+    def table_cells(self, table: str) -> list[tuple[str, str]]:
+        """``(method, dataset)`` of all scores that a table needs, each once, in order."""
+        return self._cells(table, on_demand=False)
+
+    def on_demand_cells(self, table: str) -> list[tuple[str, str]]:
+        """Those that a table shows where they are there, and never has computed."""
+        needed = self.table_cells(table)
+        return [cell for cell in self._cells(table, on_demand=True) if cell not in needed]
+
+    def report_cells(self) -> list[tuple[str, str]]:
+        """``(method, dataset)`` of all scores behind the report's tables, each once."""
+        return list(dict.fromkeys(cell for table in self.usual_tables() for cell in self.table_cells(table)))
+
+    def trained_models(self) -> list[str]:
+        """Models trained here that any table shows."""
+        methods = {method for table in self.config.tables for method, _ in self.table_cells(table)}
+        features = [self.config.block("methods", method).features for method in sorted(methods)]
+        models = {model for name in features for model in self.lineage.models_behind(name)}
+        return sorted(models & set(self.lineage.models_from("train")))
+
+    def _cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:
+        block = self.config.block("tables", table)
+        columns = [column for column in block.columns if column.on_demand == on_demand]
+        return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in columns))
