@@ -21,6 +21,7 @@ from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.datasets.own import with_contents
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.features.extract import extract_features
+from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
@@ -204,10 +205,10 @@ class _Extraction:
             shards.append(self.work / f"{name}-{start:08d}.h5")
             if _fits(shards[-1], manifest.slice(start, stop), digest, weights):
                 continue
-            place = (path, "database", start, stop, root)
+            shard = ShardSpec(manifest, str(path), "database", start, stop, digest)
             model = self.config.models[block.model]
             running = {"device": self.config.device, "backend": self.config.backend, "kept": self.work / "kept"}
-            extract_features(*place, checkpoint, model, block, digest, shards[-1], **running)
+            extract_features(shard, root, checkpoint, model, block, shards[-1], **running)
         return path, shards
 
 

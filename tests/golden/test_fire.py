@@ -21,6 +21,7 @@ from descbench.datasets.kapture import kapture_root, list_records, read_kapture
 from descbench.datasets.manifest import write_manifest
 from descbench.features.extract import extract_features
 from descbench.features.images import to_tensor
+from descbench.features.shards import ShardSpec
 from descbench.losses.contrastive import contrastive_loss
 from descbench.losses.decorrelation import decorrelation_loss
 from descbench.losses.superfeatures import match_superfeatures, superfeature_loss
@@ -350,8 +351,9 @@ def test_kapture_pairs(path, tmp_path):
         shards[role] = [tmp_path / f"{role}{start}.h5" for start in range(0, count, 2)]
         for start, shard in zip(range(0, count, 2), shards[role], strict=True):
             stop = min(start + 2, count)
-            place = (manifests[role], "database", start, stop, kapture_root(dataset))
-            extract_features(*place, checkpoint, model, settings, digest, shard, device="cpu", workers=0)
+            images = ShardSpec.read(manifests[role], "database", start, stop, features=digest)
+            root = kapture_root(dataset)
+            extract_features(images, root, checkpoint, model, settings, shard, device="cpu", workers=0)
     indexes = [shard.with_suffix(".index.h5") for shard in shards["map"]]
     for shard, index in zip(shards["map"], indexes, strict=True):
         build_index(

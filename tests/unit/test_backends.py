@@ -16,6 +16,7 @@ from descbench.config.networks import FireModel, GemModel, HowModel, NetVladMode
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features
+from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.lineage import Lineage
 from descbench.models import backends
@@ -205,15 +206,11 @@ def test_extraction(tmp_path, checkpoints, name):
     settings = LocalFeatures(kind="local", model="how", image_size=120, scales=(1.0, 0.5), max_features=8)
     for chosen, workers in (("torch", 0), (name, 1)):
         extract_features(
-            tmp_path / "town.csv",
-            "database",
-            0,
-            2,
+            ShardSpec.read(tmp_path / "town.csv", "database", 0, 2, features="d" * 64),
             tmp_path / "images",
             checkpoints("how"),
             block("how"),
             settings,
-            "d" * 64,
             tmp_path / f"{chosen}.h5",
             backend=chosen,
             workers=workers,

@@ -15,6 +15,7 @@ from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError
 from descbench.features.extract import extract_features
 from descbench.features.images import load_image, to_tensor
+from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
@@ -61,19 +62,8 @@ def town(tmp_path):
 
 def run(town, checkpoint, model=HOW, settings=LOCAL, name="s.h5", role="database", start=0, stop=3, **more):
     more = {"device": "cpu", "workers": 0} | more
-    extract_features(
-        town / "town.csv",
-        role,
-        start,
-        stop,
-        town / "images",
-        checkpoint,
-        model,
-        settings,
-        "d" * 64,
-        town / name,
-        **more,
-    )
+    shard = ShardSpec.read(town / "town.csv", role, start, stop, features="d" * 64)
+    extract_features(shard, town / "images", checkpoint, model, settings, town / name, **more)
     return town / name
 
 

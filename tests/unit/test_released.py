@@ -5,8 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
+from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import DataError
 from descbench.features.released import import_features
+from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 
 
@@ -22,10 +24,19 @@ def released(**changes):
     return {key: value for key, value in (content | changes).items() if value is not None}
 
 
+def manifest(role, count):
+    return Manifest(tuple(rows_of(role, [f"{number}.jpg" for number in range(count)])))
+
+
 def run(folder, content, role="database", start=0, stop=5, num_images=5):
     (folder / "r.pkl").write_bytes(pickle.dumps(content, protocol=2))
-    import_features(folder / "r.pkl", role, start, stop, num_images, "f" * 64, "i" * 64, folder / "s.h5")
+    write_manifest(manifest(role, num_images), folder / "m.csv")
+    shard = ShardSpec.read(folder / "m.csv", role, start, stop, features="f" * 64)
+    import_features(folder / "r.pkl", shard, folder / "s.h5")
     return ShardReader(folder / "s.h5")
+
+
+IMAGES = manifest("database", 5).digest()
 
 
 def test_database(tmp_path):
@@ -33,7 +44,7 @@ def test_database(tmp_path):
     with run(tmp_path, content) as reader:
         assert reader.image_ids.tolist() == [0, 1, 2, 3, 4]
         assert reader.counts().tolist() == [3, 1, 0, 4, 0]
-        assert (reader.info.kind, reader.info.features, reader.info.images) == ("local", "f" * 64, "i" * 64)
+        assert (reader.info.kind, reader.info.features, reader.info.images) == ("local", "f" * 64, IMAGES)
         assert (reader.info.checkpoint, reader.info.device) == ("", "")
         block = reader.read()
     np.testing.assert_array_equal(block.descriptors, content["vecs"])
@@ -51,6 +62,12 @@ def test_shards_make_up_the_whole(tmp_path, cut):
             parts.append(reader.read())
     np.testing.assert_array_equal(np.concatenate([p.descriptors for p in parts]), content["vecs"])
     np.testing.assert_array_equal(np.concatenate([p.image_ids for p in parts]), content["imids"])
+
+
+def test_a_shard_without_end_holds_all_that_follow(tmp_path):
+    with run(tmp_path, released(), start=3, stop=None) as reader:
+        assert reader.image_ids.tolist() == [3, 4]
+        assert reader.info.images == manifest("database", 5).slice(3, None).digest()
 
 
 def test_queries(tmp_path):
@@ -117,5 +134,5 @@ def test_role_without_descriptors(tmp_path):
 
 
 def test_manifest_shorter_than_the_shard(tmp_path):
-    with pytest.raises(DataError, match="should hold images 0 to 5, but the manifest has 5"):
+    with pytest.raises(DataError, match="ends before image 6 of role database"):
         run(tmp_path, released(), stop=6)

@@ -205,7 +205,7 @@ Method = Annotated[''',
         ('"euclidean": _FLAT}', '"euclidean": _FLAT, "city_block": _Way(_FLAT.prepare, _search_city_block)}'),
         (
             "@dataclass(frozen=True)\nclass _Way:",
-            """def _search_city_block(method, queries, database, shard, part, top_k, threads):
+            """def _search_city_block(method, queries, database, shard, part, *, top_k, threads):
     search_city_block(queries, shard, part, top_k)
 
 

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from descbench.datasets.manifest import read_manifest
 from descbench.features.released import import_features
+from descbench.features.shards import ShardSpec
 from descbench.jobs import job
 
 with job(snakemake):
     params = snakemake.params
-    images = read_manifest(snakemake.input.manifest).of_role(snakemake.wildcards.role)
     import_features(
         Path(snakemake.input.released),
-        snakemake.wildcards.role,
-        params.start,
-        len(images) if params.stop is None else params.stop,
-        len(images),
-        params.digest,
-        images.slice(params.start, params.stop).digest(),
+        ShardSpec.read(
+            Path(snakemake.input.manifest),
+            snakemake.wildcards.role,
+            params.start,
+            params.stop,
+            features=params.digest,
+        ),
         Path(snakemake.output[0]),
     )

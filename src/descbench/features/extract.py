@@ -16,12 +16,13 @@ from descbench.config.features import GlobalFeatures, LocalFeatures
 from descbench.config.models import Backend
 from descbench.config.networks import Model
 from descbench.datasets.contents import content_of
-from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
+from descbench.datasets.manifest import Manifest, ManifestRow, missing_files
 from descbench.datasets.missing import what_to_do
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.kept import KeptFeatures
+from descbench.features.shards import ShardSpec
 from descbench.features.store import Block, ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import checkpoint_digest, load_network
@@ -68,18 +69,13 @@ class _Images(Dataset):
 
 
 def extract_features(
-    manifest: Path | Manifest,
-    role: str,
-    start: int,
-    stop: int | None,
+    shard: ShardSpec,
     image_root: Path,
     checkpoint: Path,
     model: Model,
     settings: Settings,
-    features_digest: str,
     output: Path,
     *,
-    images_digest: str | None = None,
     kept: Path | None = None,
     device: str = "auto",
     backend: Backend = "torch",
@@ -88,16 +84,12 @@ def extract_features(
     """Extract one shard of features.
 
     Args:
-        manifest: manifest CSV of the dataset, or the manifest itself.
-        role: which of its images.
-        start, stop: images of the shard, positions within the role; no ``stop``: all that follow.
+        shard: its images.
         image_root: folder that the manifest's paths are relative to.
         checkpoint: checkpoint of ours.
         model: block of the model, must be the checkpoint's.
         settings: features block.
-        features_digest: digest that readers will ask for.
-        output: the shard.
-        images_digest: digest that the images must have; None: unchecked.
+        output: the file to write.
         kept: folder of features of the user's own images that are not made again (:mod:`descbench.features.kept`).
         device: ``auto``, ``cpu`` or ``cuda``.
         backend: what runs the network; others than ``torch`` run on the CPU.
@@ -109,24 +101,15 @@ def extract_features(
         StaleFileError: the user's own images changed since they were listed.
         ConfigError: the device is absent, or the backend not installed.
     """
-    listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
-    source = f"the folders below {image_root}" if isinstance(manifest, Manifest) else str(manifest)
-    images = listed.of_role(role).slice(start, stop)
-    if stop is not None and len(images) != stop - start:
-        raise DataError(
-            f"{source}: ends before image {stop} of role {role}, which the shard {output} should hold; correct "
-            "`counts` of this dataset or rebuild the manifest."
-        )
-    if images_digest not in (None, images.digest()):
-        raise StaleFileError(f"{source}: lists other images than were planned with; run again.")
-    _check_files(images, image_root, settings, source)
+    images = shard.find_images()
+    _check_files(images, image_root, settings, shard.source)
     chosen = pick_device(device, backend)
     network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
     if settings.kind == "local" and not isinstance(network, LocalNetwork):
         raise ConfigError(f"model {settings.model!r} gives no local descriptors; set `kind: global` of its features.")
     info = ShardInfo(
         kind=settings.kind,
-        features=features_digest,
+        features=shard.features,
         images=images.digest(),
         checkpoint=checkpoint_digest(checkpoint),
         device=device_name(chosen),
@@ -136,9 +119,9 @@ def extract_features(
         found = {} if known is None else {row.image_id: block for row in images.rows if (block := known.find(row))}
         new = [row for row in images.rows if row.image_id not in found]
         if found:
-            logging.info("%s: %d of %d images were described before", role, len(found), len(images))
+            logging.info("%s: %d of %d images were described before", shard.role, len(found), len(images))
         loaded = _loaded(new, image_root, settings, workers)
-        items = _told(progress(loaded, len(new), f"{role} {start}-{start + len(images)}"))
+        items = _told(progress(loaded, len(new), f"{shard.role} {shard.start}-{shard.start + len(images)}"))
         with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
             for row in images.rows:
                 if row.image_id in found:
@@ -146,7 +129,7 @@ def extract_features(
                 else:
                     _extract_one(next(items), network, settings, chosen, writer)
     if known is not None:
-        known.keep(output, images.rows, listed.rows)
+        known.keep(output, images.rows, shard.listed.rows)
 
 
 def _known(kept: Path | None, info: ShardInfo) -> AbstractContextManager[KeptFeatures | None]:

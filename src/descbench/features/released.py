@@ -11,57 +11,44 @@ from typing import Any
 import numpy as np
 
 from descbench.errors import DataError
+from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.io.pickles import load_pickle
 
 _KEYS = {"database": ("vecs", "imids"), "query": ("qvecs", "qimids"), "train": ("vecs", None)}
 
 
-def import_features(
-    released: Path,
-    role: str,
-    start: int,
-    stop: int,
-    num_images: int,
-    features_digest: str,
-    images_digest: str,
-    output: Path,
-) -> None:
+def import_features(released: Path, shard: ShardSpec, output: Path) -> None:
     """Write one shard from a released pickle.
 
     Args:
         released: pickle with ``vecs`` (N, D) float32 and ``imids`` (N,) for the database, ``qvecs`` and
             ``qimids`` for the queries; the codebook file has ``vecs`` alone.
-        role: ``database``, ``query``, or ``train`` for descriptors without image ids, which become one
-            pseudo-image.
-        start, stop: images of the shard.
-        num_images: images of that role in the dataset.
-        features_digest, images_digest: digests that readers will ask for.
-        output: the shard.
+        shard: its images, of role ``database``, ``query``, or ``train`` for descriptors without image ids, which
+            become one pseudo-image.
+        output: the file to write.
 
     Raises:
-        DataError: the pickle lacks an array, or its ids do not ascend or lie outside the dataset.
+        DataError: the pickle lacks an array, or its ids do not ascend or lie outside the dataset; the manifest is
+            shorter than the shard.
 
     Descriptors of an image are taken to stand strongest first, the order of extraction.
     """
-    if role not in _KEYS:
-        raise DataError(f"{released}: released files hold no {role} images, only {', '.join(_KEYS)}.")
+    if shard.role not in _KEYS:
+        raise DataError(f"{released}: released files hold no {shard.role} images, only {', '.join(_KEYS)}.")
     content = load_pickle(released)
-    name, id_name = _KEYS[role]
-    if stop > num_images:
-        raise DataError(
-            f"{output}: should hold images {start} to {stop - 1}, but the manifest has {num_images}; "
-            "correct `counts` of this dataset or rebuild the manifest."
-        )
+    name, id_name = _KEYS[shard.role]
+    images = shard.find_images()
     vectors = _array(content, name, released)
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise DataError(f"{released}: {name} is {vectors.dtype} {vectors.shape}, expected float32 (N, D).")
     ids = np.zeros(len(vectors), np.int64) if id_name is None else _array(content, id_name, released)
-    _check_ids(ids, len(vectors), num_images, released)
-    bounds = np.searchsorted(ids, np.arange(start, stop + 1))
-    info = ShardInfo("local", features_digest, images_digest, checkpoint="", device="")
+    _check_ids(ids, len(vectors), len(shard.listed.of_role(shard.role)), released)
+    wanted = range(shard.start, shard.start + len(images))
+    bounds = np.searchsorted(ids, np.arange(wanted.start, wanted.stop + 1))
+    info = ShardInfo("local", shard.features, images.digest(), checkpoint="", device="")
     with ShardWriter(output, info, vectors.shape[1]) as writer:
-        for image_id, low, high in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
+        for image_id, low, high in zip(wanted, bounds[:-1], bounds[1:], strict=True):
             writer.add(image_id, vectors[low:high])
 
 

@@ -81,7 +81,7 @@ def rank_queries(
     parts = []
     for number, shard in enumerate(database.shards):
         parts.append(work / f"part-{number:05d}.h5")
-        _WAYS[method.search].search(method, queries, database, shard, parts[-1], top_k, threads)
+        _WAYS[method.search].search(method, queries, database, shard, parts[-1], top_k=top_k, threads=threads)
     merge_rankings(parts, ranking, top_k=top_k, num_queries=num_queries)
 
 
@@ -101,6 +101,7 @@ def _search_index(
     database: Database,
     shard: Path,
     part: Path,
+    *,
     top_k: int | None,
     threads: int | None,
 ) -> None:
@@ -114,6 +115,7 @@ def _search_flat(
     database: Database,
     shard: Path,
     part: Path,
+    *,
     top_k: int | None,
     threads: int | None,
 ) -> None:

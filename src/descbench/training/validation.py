@@ -17,6 +17,7 @@ from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
 from descbench.errors import DataError
 from descbench.features.extract import extract_features
+from descbench.features.shards import ShardSpec
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import save_network
@@ -89,9 +90,9 @@ class Validator(ABC):
         self, checkpoint: Path, features: Features, images: ImageList, role: str, output: Path, stop: int | None = None
     ) -> Path:
         """Features of the (first) images of a role; returns ``output``."""
-        chosen = (images.manifest, role, 0, stop, images.root)
+        shard = ShardSpec.read(images.manifest, role, 0, stop, features=_NO_NAME)
         machine = {"device": self.device, "workers": self.workers}
-        extract_features(*chosen, checkpoint, self.model, features, _NO_NAME, output, **machine)
+        extract_features(shard, images.root, checkpoint, self.model, features, output, **machine)
         return output
 
     def search(
