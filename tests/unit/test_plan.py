@@ -1,0 +1,83 @@
+"""The plan: what reads a disk says so in its name, and what is refused ends Snakemake."""
+
+from __future__ import annotations
+
+import inspect
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from watching import watched
+
+from descbench.config.load import load_config_files
+from descbench.config.models import Config
+from descbench.errors import ConfigError
+from descbench.lineage import Lineage
+from descbench.plan import Plan
+from descbench.planning import Planner
+
+
+@pytest.fixture(scope="module")
+def catalog(project: Path) -> Config:
+    return load_config_files(project / "config/config.yaml", home=project)
+
+
+# Arguments of the methods of Lineage that read nothing.
+ASKED = {
+    "source_files": ("gnd_roxford5k.pkl",),
+    "source_of_file": ("gnd_roxford5k.pkl",),
+    "downloaded_files": (),
+    "base_dataset": ("roxford5k_r1m",),
+    "base_block": ("roxford5k_r1m",),
+    "searched_datasets": ("roxford5k_r1m",),
+    "ranked": ("netvlad_vgg16_max", "tokyo247"),
+    "ancestry": ("how_r18",),
+    "training_block": ("how_r18_trained",),
+    "training_datasets": ("how_r18_trained",),
+    "models_from": ("train",),
+    "models_behind": ("how_r18",),
+    "sources_behind": ("how_r18_n1000", "roxford5k"),
+    "blocks_behind": ("how_r18_n1000", "roxford5k"),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_a_result_rests_on_is_known_without_reading(catalog, name):
+    with watched() as seen:
+        assert getattr(Lineage(catalog), name)(*ASKED[name])
+    assert seen == []
+
+
+def test_only_digests_of_lineage_may_read():
+    public = {name for name, _ in inspect.getmembers(Lineage, inspect.isfunction) if name[0] != "_"}
+    assert {name for name in public if not name.startswith("digest_")} == set(ASKED)
+
+
+def test_own_files_are_read_for_a_digest(tmp_path):
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"weights")
+    model = {
+        "architecture": "custom",
+        "factory": "watching:watched",
+        "weights": {"source": "custom", "file": str(weights)},
+    }
+    with watched() as seen:
+        digests = Lineage(Config.model_validate({"models": {"own": model}})).digest_own_files("own")
+    assert digests[weights.as_posix()] == sha256(b"weights").hexdigest()
+    assert any(event == f"open {weights}" for event in seen)
+
+
+def test_a_plan_refuses_by_ending_snakemake(catalog):
+    plan = Planner(Plan(catalog))
+    with pytest.raises(SystemExit, match=r"descbench: there is no 'x' in section `datasets`"):
+        plan.image_inputs("x")
+    with pytest.raises(SystemExit, match="there is no 'x' in section `methods`"):
+        plan.lineage.blocks_behind("x", "roxford5k")
+    with pytest.raises(SystemExit, match="there is no 'x' in section `datasets`"):
+        plan.own_folders.digest_listing("x")
+    with pytest.raises(SystemExit, match="there is no 'x' in section `sources`"):
+        plan.on_disk.digest_copy("x")
+    with pytest.raises(ConfigError):
+        Plan(catalog).image_inputs("x")
+    assert plan.paths.table("table2") == "results/table2.csv"
+    assert plan.paths.results == "results"
