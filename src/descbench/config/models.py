@@ -7,7 +7,7 @@ these classes (``python -m descbench.config.schemas``) and a test fails when the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
