@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -159,7 +160,11 @@ def test_hdf5_without_checksums_of_metadata_is_refused(tmp_path):
 
 
 def test_one_module_knows_hdf5(project):
-    users = [p.name for p in (project / "src").rglob("*.py") if "import h5py" in p.read_text(encoding="utf-8")]
+    """Of the package, the scripts of the workflow and the examples."""
+    imports = re.compile(r"^\s*(import|from)\s+(h5py|tables|pyfive|netCDF4)\b|import_module\(.h5py", re.MULTILINE)
+    files = [path for room in ("src", "workflow", "examples") for path in (project / room).rglob("*.py")]
+    users = [path.name for path in files if imports.search(path.read_text(encoding="utf-8"))]
+    assert len(files) > 100
     assert users == ["hdf5.py"]
 
 

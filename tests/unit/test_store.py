@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyfive
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -57,13 +58,13 @@ def leftovers(folder: Path) -> list[str]:
     dim=st.sampled_from([1, 2, 9, 3000]),
     dtype=st.sampled_from(["float32", "float16"]),
     n=st.one_of(st.none(), st.integers(0, 14)),
-    buffer=st.sampled_from([1, 40, 1 << 17]),
+    piece=st.sampled_from([1, 40, 1 << 21]),
     advance=st.sampled_from([1, 1 << 24]),
     bounds=st.tuples(st.integers(0, 10), st.integers(0, 10)),
     seed=st.integers(0, 99),
 )
-def test_round_trip(tmp_path, monkeypatch, counts, dim, dtype, n, buffer, advance, bounds, seed):
-    monkeypatch.setattr(columns, "_BUFFER_BYTES", buffer)
+def test_round_trip(tmp_path, monkeypatch, counts, dim, dtype, n, piece, advance, bounds, seed):
+    monkeypatch.setattr(columns, "_PIECE_BYTES", piece)
     monkeypatch.setattr(columns, "_ADVANCE_BYTES", advance)
     rng = np.random.default_rng(seed)
     ids = np.cumsum(rng.integers(1, 4, len(counts))) - 1
@@ -340,13 +341,41 @@ def test_hdf5_that_lays_files_out_otherwise(tmp_path, monkeypatch):
     assert leftovers(tmp_path) == []
 
 
-def test_any_hdf5_reader_understands_the_file(tmp_path):
-    arrays = draw(np.random.default_rng(0), 400, 128)
-    write(tmp_path / "s.h5", {5: arrays}, 128, "float16")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "features", [0, 3, 700], ids=["no rows", "rows that HDF5 wrote itself", "rows in several pieces"]
+)
+def test_another_hdf5_implementation_reads_the_same_bits(tmp_path, monkeypatch, dtype, features):
+    """pyfive knows the format and shares no code with the library that laid the datasets out."""
+    monkeypatch.setattr(columns, "_PIECE_BYTES", 100_000)
+    images = {i: draw(np.random.default_rng(i), features, 128) for i in (0, 4, 5)}
+    with ShardWriter(tmp_path / "s.h5", INFO, 128, dtype) as writer:
+        for image_id, arrays in images.items():
+            writer.add(image_id, **arrays)
+        writer.skip(8, "not an image, très mal")
+    expected = {name: np.concatenate([image[name] for image in images.values()]) for name in images[0]}
+    expected["descriptors"] = expected["descriptors"].astype(dtype)
+    expected |= {
+        "offsets": np.array([0, *np.cumsum([features] * 3), 3 * features]),
+        "image_ids": np.array([0, 4, 5, 8]),
+    }
+    expected |= {"skipped_ids": np.array([8]), "skipped_reasons": np.array(["not an image, très mal".encode()])}
+    if not features:
+        expected = {
+            name: values for name, values in expected.items() if name not in ("keypoints", "scales", "strengths")
+        }
+    with pyfive.File(tmp_path / "s.h5") as file:
+        assert set(file) == set(expected)
+        for name, values in expected.items():
+            found = file[name][...]
+            assert (found.dtype, found.shape, found.tobytes()) == (values.dtype, values.shape, values.tobytes()), name
+        assert (file.attrs["kind"], file.attrs["dim"]) == (b"feature shard", 128)
+
+
+def test_the_rows_are_one_plain_dataset(tmp_path):
+    write(tmp_path / "s.h5", {5: draw(np.random.default_rng(0), 400, 128)}, 128, "float16")
     with h5py.File(tmp_path / "s.h5") as file:
-        np.testing.assert_array_equal(file["descriptors"][:], arrays["descriptors"].astype(np.float16))
         assert file["descriptors"].id.get_offset() == 4096
-        np.testing.assert_array_equal(file["offsets"][:], [0, 400])
         assert all(file[name].chunks is None and file[name].compression is None for name in file)
 
 

@@ -8,7 +8,8 @@ variable length.
 HDF5 can store an array in one piece only if its length is known when it is created; the descriptors of
 a shard arrive image by image. So their bytes go to the file first, behind a gap that HDF5's own head
 fits into, and at the end a dataset is created exactly over them (:class:`RowStream`). In one piece they are
-written at the speed of the disk, and read by mapping them into memory.
+written at the speed of the disk, and read by mapping them into memory; the ways that HDF5 offers itself take
+twice as long to write or to read (docs/benchmarks.md, Why the store lays a dataset over its rows).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from descbench.io.seal import Segment, check_seal, seal
 
 _START = 4096  # offset of the streamed rows; what HDF5 writes before them takes about 3,000 bytes
 _ALIGNED_BYTES = 1 << 16  # arrays from this size on begin at multiples of _START; HDF5's own blocks are smaller
-_BUFFER_BYTES = 1 << 17  # images smaller than this are collected
+_PIECE_BYTES = 1 << 21  # written at once: the system keeps large pieces in large pages, which map faster
 _ADVANCE_BYTES = 1 << 24  # written between two requests to start moving it to the disk
 _NEWEST: dict[str, Any] = {"libver": ("v110", "v110"), "locking": False}
 _MOST = 64  # datasets or attributes of a file; ours have about ten
@@ -97,28 +98,28 @@ class RowStream:
         h5py.File(path, "w", **_NEWEST).close()
         self._stream = FileIO(path, "r+")
         self._stream.seek(_START)
-        self._small = bytearray()
+        self._piece = memoryview(bytearray(_PIECE_BYTES))
+        self._filled = 0  # bytes of the piece
         self._bytes = 0
         self._advanced = 0
         self._hash = xxhash.xxh3_128()
 
     def append(self, rows: np.ndarray) -> None:
         """Write (n, dim) rows of the stream's type."""
-        if rows.nbytes < _BUFFER_BYTES:
-            self._small += rows.tobytes()
-        if rows.nbytes >= _BUFFER_BYTES or len(self._small) >= _BUFFER_BYTES:
-            self._flush()
-        if rows.nbytes >= _BUFFER_BYTES:
-            self._write(memoryview(np.ascontiguousarray(rows)).cast("B"))
+        values = memoryview(np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
+        while len(values):
+            part = values[: _PIECE_BYTES - self._filled]
+            self._piece[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == _PIECE_BYTES:
+                self._flush()
+            values = values[len(part) :]
 
     def _flush(self) -> None:
-        self._write(memoryview(self._small))
-        self._small = bytearray()
-
-    def _write(self, values: memoryview) -> None:
+        values, self._filled = self._piece[: self._filled], 0
         self._hash.update(values)
         written = 0
-        while written < len(values):  # the system takes at most 2 GiB at once
+        while written < len(values):  # the system may take less than all
             written += self._stream.write(values[written:])
         self._bytes += written
         if self._bytes - self._advanced >= _ADVANCE_BYTES:
