@@ -27,12 +27,12 @@ from descbench.losses.decorrelation import decorrelation_loss
 from descbench.losses.superfeatures import match_superfeatures, superfeature_loss
 from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, checkpoint_digest, save_network
 from descbench.models.fire import FireNet, Lit
-from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
 from descbench.retrieval.codebook import Codebook, centroid_digest, write_codebook
 from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import Database
 from descbench.training.steps import freeze_batch_norm_statistics
+from descbench.training.whitening import StreamedMoments, pca_whitening, whitening_convolution
 
 
 def cases(pattern):

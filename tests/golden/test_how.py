@@ -21,9 +21,9 @@ from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.folding import prepare_for_inference
 from descbench.models.how import HowNet
 from descbench.models.local import resize, select_local, weighted_sum
-from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
 from descbench.training.mining import Pairs, mine_tuples
 from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss
+from descbench.training.whitening import StreamedMoments, pca_whitening, whitening_convolution
 
 
 def cases(pattern):

@@ -15,9 +15,9 @@ from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.folding import prepare_for_inference
 from descbench.models.netvlad import NetVladNet, NetVladPooling
 from descbench.models.netvlad_init import assignment_by_angle, assignment_by_distance, initialise_pooling
-from descbench.models.pca import learn_pca
 from descbench.neighbours.kmeans import kmeans
 from descbench.training.clusters import draw_images, sample_descriptors, visiting_order
+from descbench.training.pca import learn_pca
 
 NAME = re.compile(r"(vgg16|alexnet)_(netvlad|max|avg)(_vladv2)?")
 

@@ -1,6 +1,7 @@
 """The wrapper of every workflow script: one message, a log, an exit code, nothing half-written."""
 
 import os
+import re
 import random
 import signal
 import subprocess
@@ -108,6 +109,17 @@ def test_terminated(tmp_path, number):
     assert "Traceback" not in err
     assert time.monotonic() - began < 20
     assert outputs(tmp_path) == []
+
+
+def test_a_stage_has_one_name(project):
+    """Rule, script and function of the package are called the same."""
+    scripts = sorted(path.stem for path in (project / "workflow/scripts").glob("*.py"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (project / "workflow/rules").glob("*.smk"))
+    package = "".join(path.read_text(encoding="utf-8") for path in (project / "src").rglob("*.py"))
+    assert len(scripts) > 20
+    for name in scripts:
+        assert re.search(rf"^rule {name}:", rules, re.MULTILINE), name
+        assert re.search(rf"^def {name}\(", package, re.MULTILINE), name
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, 
 from descbench.models.levels import ImageTooSmallError
 from descbench.models.netvlad import NetVladNet, NetVladPooling
 from descbench.models.netvlad_init import assignment_by_angle, assignment_by_distance
-from descbench.models.pca import learn_pca
 from descbench.training.clusters import cluster_descriptors, initialise_checkpoint
-from descbench.training.pca import pca_checkpoint
+from descbench.training.pca import learn_pca, pca_checkpoint
 
 CLUSTERED = {"source": "clustered", "start": "s", "dataset": "d", "images": 6, "descriptors": 9, "iterations": 5}
 PCA = {"source": "pca", "start": "s", "dataset": "d", "images": 12}
