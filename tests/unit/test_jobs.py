@@ -1,8 +1,8 @@
 """The wrapper of every workflow script: one message, a log, an exit code, nothing half-written."""
 
 import os
-import re
 import random
+import re
 import signal
 import subprocess
 import sys
