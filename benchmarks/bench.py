@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from benchmarks import one_thread  # noqa: F401 - before the libraries that count threads
+
+# isort: split
+
 import argparse
 import os
 import platform
@@ -21,7 +25,8 @@ import psutil
 import torch
 
 import descbench
-from benchmarks.cases import QUICK, Case, Sizes, all_cases
+from benchmarks.case import QUICK, Case, Sizes
+from benchmarks.cases import all_cases
 from benchmarks.device_cases import device_cases
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError

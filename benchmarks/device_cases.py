@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.golden import plain_fire, plain_how, plain_netvlad
 
-from benchmarks.cases import Case
+from benchmarks.case import Case
 from benchmarks.extract_cases import (
     FEATURES,
     FIRE,
@@ -30,6 +29,9 @@ from benchmarks.extract_cases import (
     same_local,
     training_step,
 )
+from benchmarks.plain import fire as plain_fire
+from benchmarks.plain import how as plain_how
+from benchmarks.plain import netvlad as plain_netvlad
 from descbench.config.base import HOW_SCALES
 from descbench.config.networks import FireModel, HowModel, NetVladModel
 from descbench.device import device_name

@@ -1,6 +1,6 @@
 """Rows of extraction and training: HOW with ResNet-50-, FIRe and NetVLAD with VGG16, one image after the other.
 
-The plain side is the loop of the definitions (``tests/golden/plain_how.py`` and its like): eager modules, BatchNorm
+The plain side is the loop of the definitions (``benchmarks/plain/how.py`` and its like): eager modules, BatchNorm
 of its own, contiguous tensors, NetVLAD's layer a cluster at a time. Ours is what extraction runs. The pyramid (seven
 scales and 1,000 features, for NetVLAD one scale) and the weights are the same; the weights are random, which takes as
 long as released ones.
@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tests.golden import plain_fire, plain_how, plain_netvlad
 
-from benchmarks.cases import Case
+from benchmarks.case import Case
+from benchmarks.plain import fire as plain_fire
+from benchmarks.plain import how as plain_how
+from benchmarks.plain import netvlad as plain_netvlad
 from descbench.config.base import HOW_SCALES
 from descbench.config.models import Backend
 from descbench.config.networks import FireModel, HowModel, NetVladModel

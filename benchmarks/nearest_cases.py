@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
 import torch
 
-from benchmarks.cases import Case
+from benchmarks.case import Case, Sizes
+from benchmarks.town import Town
 from benchmarks.vlad_data import DIM, draw_vlads
 from descbench.features.store import ShardInfo, ShardReader, ShardWriter
 from descbench.neighbours._nearest import has_kernel
@@ -23,9 +23,6 @@ from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
 from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval.flat import search_flat
 from descbench.retrieval.ranking import read_ranking
-
-if TYPE_CHECKING:
-    from benchmarks.cases import Sizes, Town
 
 TOP_K = 25
 _VLAD_THREADS = 2

@@ -13,7 +13,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from benchmarks.cases import DIM, Case
+from benchmarks.case import Case
+from benchmarks.town import DIM
 from descbench.features.store import Block, ShardInfo, ShardReader, ShardWriter
 
 _ARRAYS = ("descriptors", "keypoints", "scales", "strengths")

@@ -5,11 +5,11 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
-import plain_fire
 import pytest
 import rounding
 import standin
 import torch
+from benchmarks.plain import fire as plain_fire
 from goldens import golden_files
 from PIL import Image
 

@@ -6,11 +6,11 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
-import plain_how
 import pytest
 import rounding
 import standin
 import torch
+from benchmarks.plain import how as plain_how
 from goldens import golden_files
 from PIL import Image
 

@@ -4,10 +4,10 @@ import json
 import re
 
 import numpy as np
-import plain_netvlad
 import pytest
 import standin
 import torch
+from benchmarks.plain import netvlad as plain_netvlad
 from goldens import golden_files
 
 from descbench.features.images import to_tensor

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import plain_netvlad
 import pytest
 import rounding
 import torch
+from benchmarks.plain import netvlad as plain_netvlad
 from goldens import golden_files
 from standin import fill_, image
 

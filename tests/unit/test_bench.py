@@ -1,9 +1,11 @@
 """The benchmark: every row, with equal results on both sides, in the shape that others read."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,63 @@ def test_quick_run(tmp_path):
         assert row["name"] in result.stdout
 
 
+def imports_of_benchmarks() -> dict[str, list[str]]:
+    """Each module of benchmarks, and what it imports anywhere in it, in order."""
+    paths = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in (ROOT / "benchmarks").rglob("*.py")}
+    found: dict[str, list[str]] = {name: [] for name in paths}
+    for name, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found[name] += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name}: say which package"
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                found[name] += [whole if whole in paths else node.module for whole in inner]
+    return found
+
+
+def test_benchmarks_import_each_other_one_way():
+    modules = imports_of_benchmarks()
+    assert {"benchmarks.bench", "benchmarks.scale", "benchmarks.plain.how"} <= modules.keys()
+    own = {name: [other for other in others if other in modules] for name, others in modules.items()}
+    assert "benchmarks.plain.asmk" in own["benchmarks.asmk_cases"]
+    list(TopologicalSorter(own).static_order())  # CycleError names a circle
+
+
+def test_benchmarks_need_no_tests():
+    rooms = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"tests", "conftest"}
+    for name, others in imports_of_benchmarks().items():
+        assert not [other for other in others if rooms.intersection(other.split("."))], name
+
+
+def test_plain_definitions_take_nothing_of_ours_but_torchvision():
+    for name, others in imports_of_benchmarks().items():
+        ours = {other for other in others if other.split(".")[0] in ("descbench", "benchmarks")}
+        if name.startswith("benchmarks.plain"):
+            assert ours <= {"descbench.models.torchvision_cpu"}, name
+
+
+def test_one_thread_comes_first_and_only_where_something_is_timed():
+    first = {
+        name: next((other for other in others if other != "__future__"), None)
+        for name, others in imports_of_benchmarks().items()
+    }
+    assert sorted(name for name, other in first.items() if other == "benchmarks.one_thread") == [
+        "benchmarks.bench",
+        "benchmarks.scale",
+    ]
+    code = "import os, benchmarks.plain.asmk; before = os.environ['OMP_NUM_THREADS']; import benchmarks.bench; "
+    code += "print(before, *(os.environ[f'{name}_NUM_THREADS'] for name in ('OMP', 'OPENBLAS', 'MKL')))"
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "2 1 1 1\n"
+
+
 @pytest.fixture
-def untouched_environment(monkeypatch):
+def untouched_environment():
     """The benchmark sets numbers of threads for its own process."""
-    monkeypatch.syspath_prepend(str(ROOT))
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -107,7 +162,7 @@ def test_no_gpu_is_one_clear_error(tmp_path, monkeypatch, capsys):
 @pytest.mark.usefixtures("untouched_environment")
 def test_sides_that_disagree_fail(tmp_path, monkeypatch, capsys):
     from benchmarks import bench
-    from benchmarks.cases import Case
+    from benchmarks.case import Case
 
     wrong = Case("wrong", lambda: 1, lambda: 2, lambda a, b: a == b, "")
     monkeypatch.setattr(bench, "all_cases", lambda sizes, folder: iter([wrong]))

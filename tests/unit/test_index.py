@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import h5py
 import numpy as np
-import plain_asmk as plain
 import pytest
+from benchmarks.plain import asmk as plain
 from retrieval_data import draw_images, make_codebook, make_index, poison, write_shard, write_shards
 from sealed import altered
 

@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
-import plain_asmk as plain
 import pytest
+from benchmarks.plain import asmk as plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,0 +1,65 @@
+"""A row of the benchmark, and the sizes of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything: descriptors of an image, images, words of the two codebooks, queries, pixels."""
+
+    descriptors: int = 1000
+    images: int = 40
+    words: int = 65536
+    queries: int = 8
+    long_images: int = 1000
+    long_words: int = 4096
+    kmeans_images: int = 40
+    kmeans_size: int = 32768
+    mutual: int = 2000
+    vlad_images: int = 2000
+    vlad_queries: int = 500
+    stored_images: int = 1000
+    image_side: int = 512
+
+
+QUICK = Sizes(
+    descriptors=40,
+    images=6,
+    words=300,
+    queries=2,
+    long_images=30,
+    long_words=50,
+    kmeans_images=10,
+    kmeans_size=50,
+    mutual=60,
+    vlad_images=40,
+    vlad_queries=5,
+    stored_images=5,
+    image_side=96,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        name: name of the row, fixed in the design.
+        plain, ours: what is timed; both return something that ``same`` compares.
+        same: whether the two results are equal.
+        note: sizes.
+        threads: threads of our side.
+        prepare: called before each measurement of a side, not timed.
+    """
+
+    name: str
+    plain: Callable[[], Any]
+    ours: Callable[[], Any]
+    same: Callable[[Any, Any], bool]
+    note: str
+    threads: int = 1
+    prepare: Callable[[], None] = lambda: None
