@@ -2,13 +2,14 @@
 
 import os
 import socket
+from typing import get_args
 
 import pytest
 from PIL import Image
 from retrieval_data import draw_images, write_shard
 
-from descbench.config.datasets import FolderDataset, UtmNamesDataset
-from descbench.datasets import contents
+from descbench.config.datasets import Dataset, FolderDataset, UtmNamesDataset
+from descbench.datasets import contents, own
 from descbench.datasets.contents import ABSENT, contents_of
 from descbench.datasets.folder import list_folder
 from descbench.datasets.own import label_own, list_own
@@ -194,3 +195,10 @@ def test_damaged_records_are_made_again(tmp_path, settled, damage):
     assert contents_of([path], records) == expected
     assert len(settled) == 2
     assert records.read_bytes() == whole
+
+
+def test_what_can_be_listed_says_so():
+    """The readers of the user's folders, and the blocks that say that they are such folders."""
+    blocks = get_args(get_args(Dataset)[0])
+    listed = {get_args(block.model_fields["format"].annotation)[0] for block in blocks if block.IS_LISTED}
+    assert listed == set(own._FORMATS)

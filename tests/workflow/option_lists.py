@@ -471,7 +471,7 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         for key, model, name, value, rule, under in (
             ("ClusteredWeights.iterations", "clustered", "iterations", 1, "cluster_descriptors", {}),
             (
-                "WeightsFromImages.start",
+                "StartedWeights.start",
                 "clustered",
                 "start",
                 "seventh",

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import make_workplace
+from workplaces import make_workplace
 
 PACKAGE = "src/descbench"
 # A list of images with their role, as CSV. Two existing files know it: its block, and its reader.
