@@ -44,7 +44,7 @@ def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = 
 
 def _line(name: str, first: Scores, second: Scores) -> str:
     one, other = first.metrics[name], second.metrics[name]
-    found = compare_paired(first.per_query[name], second.per_query[name])
+    found = compare_paired(first.per_query[name], second.per_query[name], first.weights.get(name))
     if found is None:
         return f"{name}: fewer than two queries count"
     scale = one.factor

@@ -45,20 +45,26 @@ class Comparison:
     queries: int
 
 
-def bootstrap_interval(values: Sequence[float | None]) -> tuple[float, float] | None:
+def bootstrap_interval(
+    values: Sequence[float | None], weights: Sequence[float] | None = None
+) -> tuple[float, float] | None:
     """Percentile bootstrap of a mean.
 
     Args:
         values: (Q,) one value a query in [-1, 1]; None or NaN for a query that does not count.
+        weights: (Q,) what each counts for in the mean, not negative, not all 0; None: all the same. A query with
+            weight 0 does not count either.
 
     Returns:
         lowest and highest plausible mean; None of fewer than two values, which say nothing of their spread.
     """
+    if weights is not None:
+        return _weighted_interval(np.array(values, float), np.asarray(weights, float))
     known = _known(values)
     if len(known) < 2:
         return None
-    means = np.concatenate([known[rows].sum(axis=1) for rows in _draws(len(known))]) / (_UNIT * len(known))
-    return _middle(means)
+    means = np.concatenate([known[rows].sum(axis=1) for rows in draw_rows(len(known))]) / (_UNIT * len(known))
+    return middle(means)
 
 
 def wilson_interval(hits: int, total: int) -> tuple[float, float] | None:
@@ -72,11 +78,14 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float] | None:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def compare_paired(first: Sequence[float | None], second: Sequence[float | None]) -> Comparison | None:
+def compare_paired(
+    first: Sequence[float | None], second: Sequence[float | None], weights: Sequence[float] | None = None
+) -> Comparison | None:
     """Compare two methods by their values for the same queries.
 
     Args:
         first, second: (Q,) each, in [0, 1]; a query counts where both have a value.
+        weights: as in :func:`bootstrap_interval`.
 
     Returns:
         None where fewer than two queries count.
@@ -87,15 +96,42 @@ def compare_paired(first: Sequence[float | None], second: Sequence[float | None]
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} queries are not the same ones")
     differences = np.array(second, float) - np.array(first, float)
-    interval = bootstrap_interval(differences)
+    interval = bootstrap_interval(differences, weights)
     if interval is None:
         return None
-    known = _known(differences)
+    if weights is None:
+        known = _known(differences)
+        total = _UNIT * len(known)
+    else:
+        known, steps = _weighted(differences, np.asarray(weights, float))
+        total = float(steps.sum() << 30)
     observed = abs(int(known.sum()))
     extreme = sum(int((np.abs(signs @ known) >= observed).sum()) for signs in _signs(len(known)))
-    difference = float(known.sum() / (_UNIT * len(known)))
+    difference = float(known.sum() / total)
     # The order that was observed is one of the permutations.
     return Comparison(difference, *interval, (extreme + 1) / (DRAWS + 1), len(known))
+
+
+def _weighted_interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
+    """Of a weighted mean."""
+    products, steps = _weighted(values, weights)
+    if len(products) < 2:
+        return None
+    drawn = [(products[rows].sum(axis=1), steps[rows].sum(axis=1)) for rows in draw_rows(len(steps))]
+    sums, totals = (np.concatenate(column) for column in zip(*drawn, strict=True))
+    return middle(sums / totals / (1 << 30))
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values that count times their weights, and these weights, as whole numbers.
+
+    Weights are steps of 2**-20 of the largest, values of 2**-30, so that thousands of products fit 63 bits.
+    """
+    counts = ~np.isnan(values) & (weights > 0)
+    if not counts.any():
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    steps = np.maximum(1, np.rint(weights[counts] / weights[counts].max() * (1 << 20))).astype(np.int64)
+    return steps * np.rint(values[counts] * (1 << 30)).astype(np.int64), steps
 
 
 def _known(values: Sequence[float | None]) -> np.ndarray:
@@ -104,9 +140,9 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
     return np.rint(array[~np.isnan(array)] * _UNIT).astype(np.int64)
 
 
-def _draws(size: int) -> Iterator[np.ndarray]:
-    """Rows of positions, (n, size) each, DRAWS in all."""
-    random = np.random.Generator(np.random.PCG64(_SEED))
+def draw_rows(size: int, stream: int = 0) -> Iterator[np.ndarray]:
+    """Rows of positions among ``size``, (n, size) each, DRAWS in all; each stream draws others, always the same."""
+    random = np.random.Generator(np.random.PCG64(_SEED + stream))
     step = max(1, _BLOCK // size)
     for start in range(0, DRAWS, step):
         yield random.integers(0, size, (min(step, DRAWS - start), size))
@@ -120,7 +156,8 @@ def _signs(size: int) -> Iterator[np.ndarray]:
         yield 2 * random.integers(0, 2, (min(step, DRAWS - start), size)) - 1
 
 
-def _middle(means: np.ndarray) -> tuple[float, float]:
+def middle(means: np.ndarray) -> tuple[float, float]:
+    """Ends of the middle 95 % of what the draws gave."""
     ordered = np.sort(means)
     outside = (1 - LEVEL) / 2
     return float(np.quantile(ordered, outside)), float(np.quantile(ordered, 1 - outside))

@@ -1,13 +1,14 @@
 """Scores files: every metric with its unit, direction, 95 % interval and one value a query.
 
-Whoever scores gives one value a query for each metric; what a metric is, is their mean.
+Whoever scores gives one value a query for each metric; a metric is their mean, weighted where the file says so.
+What a query is depends on the family: an image, a pair of patches, a sequence of patches.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +34,11 @@ class Unit:
     factor: float
 
 
+# Protocols of each family.
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "retrieval": ("revisited", "classic", "places"),
+    "patches": ("fpr95", "hpatches"),
+}
 # What a protocol records besides its metrics.
 FACTS: Mapping[str, tuple[str, ...]] = {
     "revisited": (),
@@ -44,6 +50,19 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "exclude_same_time",
         "num_ranked",
         "first_hit",
+    ),
+    "fpr95": ("queries", "parts", "positives", "negatives"),
+    "hpatches": (
+        "queries",
+        "sequences",
+        "split",
+        "distance",
+        "normalisation",
+        "implementation",
+        "verification_pairs",
+        "retrieval_queries",
+        "retrieval_distractors",
+        "pools",
     ),
 }
 UNITS: Mapping[str, Unit] = {"fraction": Unit(0.0, 1.0, 100.0)}
@@ -82,12 +101,13 @@ class Scores:
     """Content of a scores file.
 
     Attributes:
-        family: of the evaluation, such as ``retrieval``.
-        protocol: of the labels: ``revisited``, ``classic``, ``places``.
+        family: of the evaluation, key of :data:`FAMILIES`.
+        protocol: of the labels, one of the family's.
         num_queries: of the dataset.
         metrics: by name, such as ``map_medium`` or ``recall@5_night``.
         per_query: by metric, (num_queries,) values; None for a query that does not count in it.
         facts: what a protocol records besides (docs/protocols).
+        weights: by metric, (num_queries,) what each query counts for; metrics that are not named weigh all the same.
         warnings: what looks like broken labels or weights rather than like a result.
         unreadable_queries, unreadable_images: how many have no features.
         unreadable: the first hundred of them: role, id, path and reason.
@@ -102,6 +122,7 @@ class Scores:
     metrics: dict[str, Metric]
     per_query: dict[str, list[Value]]
     facts: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, list[float]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     unreadable_queries: int = 0
     unreadable_images: int = 0
@@ -118,9 +139,9 @@ def proportion(values: list[Value], *, chance: Value = None) -> Metric:
     return Metric(sum(known) / len(known) if known else None, *interval, "wilson", chance=_known(chance))
 
 
-def mean(values: list[Value], value: Value, *, chance: Value = None) -> Metric:
+def mean(values: list[Value], value: Value, *, chance: Value = None, weights: Sequence[float] | None = None) -> Metric:
     """The metric that is the mean of its values of queries, as the protocol computes it, with a bootstrap interval."""
-    interval = bootstrap_interval(values) or (None, None)
+    interval = bootstrap_interval(values, weights) or (None, None)
     return Metric(_known(value), *interval, "bootstrap", chance=_known(chance))
 
 
@@ -147,7 +168,9 @@ def read_scores(path: str | os.PathLike[str], cell: str | None = None) -> Scores
     try:
         _check_head(scores)
         for name, metric in scores.metrics.items():
-            _check(metric, scores.per_query.get(name), scores.num_queries, f"{shorten(name)}")
+            values, weights = scores.per_query.get(name), scores.weights.get(name)
+            _check(metric, values, scores.num_queries, f"{shorten(name)}")
+            _check_mean(metric, values, weights, f"{shorten(name)}")
     except ValueError as error:
         raise DataError(f"{path}: {error}; delete the file and rerun.") from error
     return scores
@@ -155,8 +178,11 @@ def read_scores(path: str | os.PathLike[str], cell: str | None = None) -> Scores
 
 def _check_head(scores: Scores) -> None:
     """Refuse what belongs to no scores file, or to one of another version; ValueError."""
-    if scores.family != "retrieval" or set(scores.facts) != set(FACTS.get(scores.protocol, ("?",))):
+    known = scores.protocol in FAMILIES.get(scores.family, ())
+    if not known or set(scores.facts) != set(FACTS[scores.protocol]):
         raise ValueError(f"scores of family {shorten(scores.family)}, protocol {shorten(scores.protocol)}")
+    if not set(scores.weights) <= set(scores.metrics):
+        raise ValueError("weights of metrics that are not there")
     if set(scores.per_query) != set(scores.metrics):
         raise ValueError("metrics and values of queries are not of the same names")
     if min(scores.num_queries, scores.unreadable_queries, scores.unreadable_images) < 0:
@@ -180,7 +206,18 @@ def _check(metric: Metric, values: list[Value] | None, queries: int, name: str) 
         raise ValueError(f"{name} has an interval of {metric.low} to {metric.high}")
     if (metric.value is None) != (not known):
         raise ValueError(f"{name} is {metric.value} of {len(known)} queries that count")
-    if known and abs(metric.value - math.fsum(known) / len(known)) > _ROUNDING:
+
+
+def _check_mean(metric: Metric, values: list[Value], weights: list[float] | None, name: str) -> None:
+    """Refuse a metric that is not the mean of its values of queries; ValueError."""
+    weights = [1.0] * len(values) if weights is None else weights
+    if len(weights) != len(values) or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise ValueError(f"{name} has weights that are none of {len(values)} queries")
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
+    total = math.fsum(weight for _, weight in known)
+    if known and not total:
+        raise ValueError(f"{name} has no query of weight above 0")
+    if known and abs(metric.value - math.fsum(value * weight for value, weight in known) / total) > _ROUNDING:
         raise ValueError(f"{name} is {metric.value}, not the mean of its values of queries")
 
 
