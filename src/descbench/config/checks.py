@@ -8,7 +8,7 @@ from typing import Any
 from descbench.config.base import Problem, close_names
 
 # Sections of `toytown` that may be null, and what they are of.
-_DRAWN_UNLESS_NULL = {"streets": "streets", "sequences": "sequences", "phototour": "patches"}
+_DRAWN_UNLESS_NULL = {"streets": "streets", "sequences": "sequences", "phototour": "patches", "strips": "strips"}
 
 
 def no_images(config: Any, dataset: str, role: str) -> Problem | None:

@@ -27,6 +27,14 @@ class PatchSetBase(Block):
         yield from not_unpacked(config, self, "sources")
         yield from not_drawn(config, self)
 
+    def _undrawn(self, drawn: tuple[str, ...], what: str) -> Iterator[Problem]:
+        """Parts that the town does not draw."""
+        if self.generator is None:
+            return
+        for number, part in enumerate(self.parts):
+            if part not in drawn:
+                yield ("parts", number), f"no part {part!r} is drawn: {what} are {', '.join(drawn)}"
+
 
 class PhotoTourPatchSet(PatchSetBase):
     """Brown PhotoTour: bitmaps of 16 x 16 patches, info.txt and a list of test pairs; parts such as liberty."""
@@ -37,18 +45,21 @@ class PhotoTourPatchSet(PatchSetBase):
         """The drawn town has the parts."""
         yield from super().fits(name, config)
         drawn = config.toytown.phototour
-        if self.generator is None or drawn is None or self.folder != "toytown/phototour":
-            return
-        for number, part in enumerate(self.parts):
-            if part not in drawn.parts:
-                known = ", ".join(drawn.parts)
-                yield ("parts", number), f"no part {part!r} is drawn: `toytown.phototour.parts` are {known}"
+        if drawn is not None and self.folder == "toytown/phototour":
+            yield from self._undrawn(drawn.parts, "`toytown.phototour.parts`")
 
 
 class HPatchesPatchSet(PatchSetBase):
     """HPatches patches: 16 strips of 65 x 65 patches (ref.png, e1.png to t5.png); parts are the sequences."""
 
     format: Literal["hpatches_patches"]
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """The drawn town has the sequences."""
+        yield from super().fits(name, config)
+        drawn = config.toytown.strips
+        if drawn is not None and self.folder == "toytown/strips":
+            yield from self._undrawn(drawn.sequences(), "sequences of `toytown.strips`")
 
 
 PatchSet = Annotated[PhotoTourPatchSet | HPatchesPatchSet, Field(discriminator="format")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descbench.config.base import Names, Seed, Strict
 
@@ -50,6 +50,36 @@ class PhotoTour(Strict):
     pairs: int = Field(400, ge=2, le=1_000_000, description="Test pairs of a part; every second one matches.")
 
 
+class Strips(Strict):
+    """Drawn strips of patches in the layout of HPatches, cut from sequences of facades, with a file of splits."""
+
+    width: int = Field(240, ge=128, le=4096, description="Width in pixels of the images that are cut.")
+    height: int = Field(180, ge=128, le=4096, description="Height of these in pixels.")
+    illumination: int = Field(3, ge=2, le=1000, description="Sequences `i_*`: one camera, six lights.")
+    viewpoint: int = Field(3, ge=2, le=1000, description="Sequences `v_*`: six cameras.")
+    train: int = Field(1, ge=1, le=999, description="Of each kind, how many split `a` trains on; it tests on the rest.")
+    patches: int = Field(120, ge=2, le=2000, description="Patches of a sequence at most.")
+
+    @model_validator(mode="after")
+    def _some_are_tested(self) -> Strips:
+        if self.train >= min(self.illumination, self.viewpoint):
+            raise ValueError("`train` leaves no sequence of a kind to test on; lower it, or raise the other two")
+        return self
+
+    def sequences(self) -> tuple[str, ...]:
+        """Names of all sequences."""
+        kinds = (("i", self.illumination), ("v", self.viewpoint))
+        return tuple(f"{letter}_walls{number:02d}" for letter, count in kinds for number in range(count))
+
+    def splits(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Test and training sequences of each split, named as the published ones."""
+        names = self.sequences()
+        kinds = names[: self.illumination], names[self.illumination :]
+        train = tuple(name for kind in kinds for name in kind[: self.train])
+        test = tuple(name for name in names if name not in train)
+        return {"a": (test, train), "illum": (kinds[0], ()), "view": (kinds[1], ()), "full": (names, ())}
+
+
 class Toytown(Strict):
     """The drawn town."""
 
@@ -65,3 +95,4 @@ class Toytown(Strict):
     streets: Streets | None = Field(None, description="Streets for place recognition; null: none are drawn.")
     sequences: Sequences | None = Field(None, description="Sequences for image matching; null: none are drawn.")
     phototour: PhotoTour | None = Field(None, description="Patches of points; null: none are cut.")
+    strips: Strips | None = Field(None, description="Strips of patches of sequences; null: none are cut.")

@@ -28,6 +28,7 @@ from descbench.datasets.toytown.sequences import (
     write_sequences,
 )
 from descbench.datasets.toytown.streets import SPLITS, Standpoint, count_buildings, plan_streets, take_street_view
+from descbench.datasets.toytown.strips import take_strips, write_strips
 from descbench.datasets.toytown.town import Town, build_town
 from descbench.datasets.toytown.views import View, take_view
 from descbench.io.atomic import write_json
@@ -58,7 +59,8 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
 
     ``test/<city>/`` holds each city in the revisited-Oxford layout, ``train/retrieval-SfM-120k/`` the
     training images in that of SfM-120k. Where the settings have them, ``streets/`` holds the streets in the layout
-    of Pittsburgh, ``sequences/`` sequences in that of HPatches, and ``phototour/`` patches in that of Brown PhotoTour.
+    of Pittsburgh, ``sequences/`` sequences in that of HPatches, ``phototour/`` patches in that of Brown PhotoTour, and
+    ``strips/`` patches in that of HPatches.
     The same settings give the same bytes, whatever ``processes``.
 
     Args:
@@ -82,6 +84,7 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     files += _draw_streets(settings, out_dir / "streets", processes)
     files += _draw_sequences(settings, out_dir / "sequences", processes)
     files += _draw_phototour(settings, out_dir / "phototour", processes)
+    files += _draw_strips(settings, out_dir / "strips", processes)
     write_json(marker, {"files": len(files), "sha256": _digest(files, out_dir), **settings.model_dump(mode="json")})
 
 
@@ -116,6 +119,15 @@ def _draw_phototour(settings: Toytown, folder: Path, processes: int) -> list[Pat
         rng = rng_for(settings.seed, "phototour", part, "pairs")
         files += write_phototour(folder / part, part, points, settings.phototour.pairs, rng)
     return files
+
+
+def _draw_strips(settings: Toytown, folder: Path, processes: int) -> list[Path]:
+    """All strips of patches, none where the settings have none. Returns the files."""
+    if settings.strips is None:
+        return []
+    names = settings.strips.sequences()
+    taken = dict(zip(names, _take_all(_take_strips, names, settings, processes), strict=True))
+    return write_strips(folder, taken, settings.strips)
 
 
 def _city_shots(settings: Toytown, name: str) -> tuple[list[_Shot], list[_Shot]]:
@@ -180,6 +192,10 @@ def _take_points(shot: BuildingShot, settings: Toytown) -> list[np.ndarray]:
     town, atlas = _town(settings.seed, name, phototour.count_buildings(settings.phototour))
     rng = rng_for(settings.seed, name, shot.subject)
     return take_points(town, atlas, town.buildings[shot.subject - 1], settings.phototour, rng)
+
+
+def _take_strips(sequence: str, settings: Toytown) -> np.ndarray:
+    return take_strips(sequence, settings.strips, settings.seed)
 
 
 def _take(shot: _Shot, settings: Toytown) -> View:

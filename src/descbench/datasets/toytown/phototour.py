@@ -123,6 +123,18 @@ def find_point(view: Photograph, point: np.ndarray, owner: int) -> tuple[np.ndar
     return at, float(depth)
 
 
+def find_corners(grey: np.ndarray, chosen: np.ndarray | bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of corners of an image (H, W) where it is chosen, the strongest first."""
+    smooth = gaussian_filter(grey, 1.0)
+    dy, dx = np.gradient(smooth)
+    xx, xy, yy = (gaussian_filter(product, 2.0) for product in (dx * dx, dx * dy, dy * dy))
+    strength = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    strength = np.where(chosen, strength, 0)
+    rows, columns = np.nonzero((strength > 1.0) & (strength == maximum_filter(strength, 9)))
+    order = np.argsort(-strength[rows, columns], kind="stable")
+    return rows[order], columns[order]
+
+
 def _photograph(
     town: Town, atlas: Atlas, subject: Building, settings: PhotoTour, rng: np.random.Generator
 ) -> Photograph:
@@ -135,15 +147,9 @@ def _photograph(
 
 def _points(view: Photograph, owner: int) -> np.ndarray:
     """World points (N, 3) of corners on a building, the strongest first."""
-    smooth = gaussian_filter(view.grey, 1.0)
-    dy, dx = np.gradient(smooth)
-    xx, xy, yy = (gaussian_filter(product, 2.0) for product in (dx * dx, dx * dy, dy * dy))
-    strength = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    strength[view.owner[::SUPERSAMPLE, ::SUPERSAMPLE] != owner] = 0
-    rows, columns = np.nonzero((strength > 1.0) & (strength == maximum_filter(strength, 9)))
-    order = np.argsort(-strength[rows, columns], kind="stable")
+    rows, columns = find_corners(view.grey, view.owner[::SUPERSAMPLE, ::SUPERSAMPLE] == owner)
     # The depth is that of the first of the finer pixels, so the point is its centre.
-    rows, columns = SUPERSAMPLE * rows[order], SUPERSAMPLE * columns[order]
+    rows, columns = SUPERSAMPLE * rows, SUPERSAMPLE * columns
     rays = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1) @ np.linalg.inv(view.camera.K).T
     local = rays * view.depth[rows, columns, None]
     return (local - view.camera.t) @ view.camera.R

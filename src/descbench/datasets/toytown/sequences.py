@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,13 @@ _DISTANCE = 13.0
 _FOV = np.deg2rad(46)
 
 
+class ImageSize(Protocol):
+    """Settings that say how large images are."""
+
+    width: int
+    height: int
+
+
 @dataclass(frozen=True)
 class SequenceImage:
     """One image to take.
@@ -53,7 +61,7 @@ def plan_sequences(settings: Sequences) -> list[SequenceImage]:
     return [SequenceImage(name, number) for name in names for number in range(1, IMAGES + 1)]
 
 
-def take_sequence_image(image: SequenceImage, settings: Sequences, seed: int) -> np.ndarray:
+def take_sequence_image(image: SequenceImage, settings: ImageSize, seed: int) -> np.ndarray:
     """The image: (H, W, 3) uint8."""
     mesh, atlas = _wall(seed, image.sequence)
     rng = rng_for(seed, image.sequence, "light", image.number)
@@ -63,7 +71,7 @@ def take_sequence_image(image: SequenceImage, settings: Sequences, seed: int) ->
     return develop(picture, camera.width, camera.height, dusk, rng)
 
 
-def camera_of(image: SequenceImage, settings: Sequences, seed: int) -> Camera:
+def camera_of(image: SequenceImage, settings: ImageSize, seed: int) -> Camera:
     """Where an image is taken from."""
     number = 1 if image.sequence.startswith("i_") else image.number
     rng = rng_for(seed, image.sequence, "camera", number)
@@ -77,7 +85,7 @@ def camera_of(image: SequenceImage, settings: Sequences, seed: int) -> Camera:
     return look_at(target + distance * away, target, _field_of_view(settings), settings.width, settings.height, roll)
 
 
-def _field_of_view(settings: Sequences) -> float:
+def _field_of_view(settings: ImageSize) -> float:
     """Horizontal, in radians; narrower in tall images, which would see past the facades above and below."""
     return 2 * np.arctan(np.tan(_FOV / 2) * min(1.0, 0.75 * settings.width / settings.height))
 
@@ -114,13 +122,14 @@ def write_sequences(
         place = folder / image.sequence
         files.append(write_file(place / f"{image.number}.ppm", _encode_ppm(photographs[image])))
         if image.number > 1:
-            matrix = _true_homography(image, settings, seed)
+            matrix = true_homography(image, settings, seed)
             text = "".join(" ".join(map(repr, row)) + "\n" for row in matrix.tolist())
             files.append(write_file(place / f"H_1_{image.number}", text.encode()))
     return files
 
 
-def _true_homography(image: SequenceImage, settings: Sequences, seed: int) -> np.ndarray:
+def true_homography(image: SequenceImage, settings: ImageSize, seed: int) -> np.ndarray:
+    """(3, 3) float64 from pixels of the first image of a sequence to those of this one."""
     if image.sequence.startswith("i_"):
         return np.eye(3)  # not up to rounding, as in the official files
     first = SequenceImage(image.sequence, 1)
