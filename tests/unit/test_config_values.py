@@ -38,6 +38,12 @@ EXTRA = {
     },
     "patch_sets": {
         "drawn": {"format": "phototour", "generator": "toytown", "folder": "toytown/phototour", "parts": ["harbour"]},
+        "cut": {
+            "format": "hpatches_patches",
+            "generator": "toytown",
+            "folder": "toytown/strips",
+            "parts": ["i_walls00", "v_walls02"],
+        },
     },
     "models": {
         "gem": {"architecture": "gem", "backbone": "vgg16", "weights": {"source": "random"}},
@@ -75,7 +81,7 @@ def sound():
     for section, blocks in EXTRA.items():
         values[section] = {**values.get(section, {}), **blocks}
     values["datasets"]["listed"]["counts"] = {"database": 100}
-    values["toytown"] = {**values["toytown"], "phototour": {}}
+    values["toytown"] = {**values["toytown"], "phototour": {}, "strips": {}}
     values["training"]["how_r18"]["validation"] = {"dataset": "alderford", "metric": "map_hard", "every": 1}
     return values
 
@@ -139,6 +145,14 @@ FITS = [
     ("patch_sets.drawn.size", 64, "patch_sets.drawn.size: unknown key"),
     ("toytown.phototour", None, "no patches are drawn: `toytown.phototour` is null"),
     ("toytown.phototour", {"parts": ["quay"]}, "no part 'harbour' is drawn: `toytown.phototour.parts` are quay"),
+    ("patch_sets.cut.folder", "toytown/strips/a", None),
+    (
+        "patch_sets.cut.parts",
+        ["v_walls03"],
+        "no part 'v_walls03' is drawn: sequences of `toytown.strips` are i_walls00",
+    ),
+    ("toytown.strips", None, "no strips are drawn: `toytown.strips` is null"),
+    ("toytown.strips.train", 3, "`train` leaves no sequence of a kind to test on"),
     ("datasets.alderford.images", "toytown/sequences", "no sequences are drawn: `toytown.sequences` is null"),
     # Datasets.
     (

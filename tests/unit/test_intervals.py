@@ -77,3 +77,26 @@ def test_nothing_to_go_by():
         compare_paired([0.0], [0.0, 1.0])
     same = compare_paired([0.5, 1.0], [0.5, 1.0])
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_weighted_values_are_drawn_with_their_weights():
+    random = np.random.default_rng(2)
+    values, weights = precisions(random, 60), random.integers(1, 50, 60).astype(float)
+    known = np.concatenate([values, [np.nan, 0.5]]), np.concatenate([weights, [7.0, 0.0]])
+    low, high = bootstrap_interval(*known)
+    assert low < np.average(values, weights=weights) < high
+    theirs = bootstrap(
+        (values, weights), lambda v, w, axis: (v * w).sum(axis) / w.sum(axis), n_resamples=20000, method="percentile",
+        paired=True, vectorized=True, rng=random,
+    ).confidence_interval  # fmt: skip
+    assert (low, high) == pytest.approx(tuple(theirs), abs=0.01)
+    # The same weight everywhere is none.
+    assert bootstrap_interval(values, np.full(60, 3.0)) == pytest.approx(bootstrap_interval(values), abs=1e-8)
+    assert bootstrap_interval(values, [5.0] + [0.0] * 59) is None
+    found = compare_paired(values, np.clip(values + 0.1, 0, 1), weights)
+    assert found.difference == pytest.approx(
+        np.average(np.clip(values + 0.1, 0, 1) - values, weights=weights), abs=1e-8
+    )
+    assert found.low < found.difference < found.high
+    assert found.p < 0.01
+    assert compare_paired([0.5], [0.6], [1.0]) is None

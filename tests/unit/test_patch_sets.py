@@ -103,6 +103,11 @@ def test_phototour_goes_on_in_the_next_bitmap(tmp_path):
         ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n0 7 0 1\n", "line 2: '0 7 0 1' does not hold whole numbers"),
         ("m50_100000_100000_0.txt", "", "lists no pairs"),
         ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n2 8 0 2 8 0 0\n", "line 2: pairs patch 2 with itself"),
+        (
+            "m50_100000_100000_0.txt",
+            "0 7 0 1 7 0 0\n2 0 0 3 3 0 0\n1 7 0 0 7 0 0\n",
+            "line 3: .* 1 and 0 as line 1 does",
+        ),
         ("m50_100000_100000_0.txt", None, "no such file"),
         ("info.txt", None, "no such file"),
         ("patches0000.bmp", None, r"has no patches0000\.bmp"),
@@ -181,6 +186,8 @@ def test_hpatches_patches(strips):
         ((64, 256), "L", "64 x 256 pixels are no strip"),
         ((66, 260), "L", "66 x 260 pixels, where at most 65 x"),
         ((65, 260), "RGB", "mode RGB, not grey"),
+        ((65, 260), "P", "mode P, not grey"),
+        ((65, 64), "L", "65 x 64 pixels are no strip"),
         ((65, 260), "I;16", "mode I;16, not grey"),
     ],
 )

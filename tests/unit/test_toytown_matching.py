@@ -11,8 +11,10 @@ from PIL import Image
 from test_image_pairs import grey, likeness
 
 from descbench.config.datasets import HPatchesSequencesDataset
-from descbench.config.toytown import PhotoTour, Sequences, Toytown
+from descbench.config.toytown import PhotoTour, Sequences, Strips, Toytown
+from descbench.datasets.hpatches_patches import STRIPS, read_hpatches_patches
 from descbench.datasets.hpatches_sequences import IMAGES, read_hpatches_pairs, read_hpatches_sequences
+from descbench.datasets.hpatches_tasks import read_splits
 from descbench.datasets.patch_sets import PatchLabels
 from descbench.datasets.phototour import read_phototour
 from descbench.datasets.toytown.draw import draw_toytown
@@ -20,13 +22,16 @@ from descbench.datasets.toytown.geometry import look_at
 from descbench.datasets.toytown.phototour import Photograph, find_point, write_phototour
 from descbench.datasets.toytown.seeds import rng_for
 from descbench.datasets.toytown.sequences import SequenceImage, camera_of, homography
+from descbench.datasets.toytown.strips import take_strips
 from descbench.errors import DataError
 
 SEQUENCES = Sequences(width=160, height=120, illumination=1, viewpoint=2)
 PATCHES = PhotoTour(parts=("quay", "mill"), width=320, height=240, buildings=2, photographs=3, points=20, pairs=60)
+STRIPS_CUT = Strips(width=160, height=128, illumination=2, viewpoint=2, patches=12)
 SMALL = Toytown(
     width=64, height=64, cities=("ham",), landmarks_per_city=2, database_per_city=8, queries_per_city=1,
     clusters=6, images_per_cluster=4, sequences=SEQUENCES, phototour=PATCHES,
+    strips=STRIPS_CUT,
 )  # fmt: skip
 
 
@@ -44,7 +49,7 @@ def test_same_bytes_whatever_the_number_of_processes(drawn, tmp_path):
 
 
 def test_nothing_of_it_is_drawn_unasked(tmp_path):
-    settings = SMALL.model_copy(update={"sequences": None, "phototour": None, "seed": 1})
+    settings = SMALL.model_copy(update={"sequences": None, "phototour": None, "strips": None, "seed": 1})
     draw_toytown(settings, tmp_path / "toytown", tmp_path / "toytown.json")
     assert {path.name for path in (tmp_path / "toytown").iterdir()} == {"test", "train"}
 
@@ -145,3 +150,47 @@ def test_no_camera_sees_past_the_facades(width, height):
         x, z, w = np.linalg.inv(from_plane) @ np.column_stack([corners, np.ones(4)]).T
         assert (abs(x / w) < 35).all(), (seed, number)
         assert ((z / w > 0) & (z / w < 30)).all(), (seed, number, z / w)
+
+
+@pytest.fixture(scope="module")
+def strips(drawn) -> dict[str, np.ndarray]:
+    """(16, N, 65, 65) patches of each sequence, by the reader of HPatches."""
+    found = {}
+    for name in STRIPS_CUT.sequences():
+        patches = np.concatenate(list(read_hpatches_patches(drawn / "toytown/strips" / name).blocks))
+        found[name] = patches.reshape(len(STRIPS), -1, 65, 65)
+    return found
+
+
+def test_strips_are_read_by_the_reader_of_hpatches(strips, drawn):
+    assert all(2 <= patches.shape[1] <= STRIPS_CUT.patches for patches in strips.values())
+    splits = read_splits(drawn / "toytown/strips/splits.json")
+    assert {name: (split.test, split.train) for name, split in splits.items()} == STRIPS_CUT.splits()
+    assert splits["a"].test == ("i_walls01", "v_walls01")
+    assert splits["a"].train == ("i_walls00", "v_walls00")
+    assert {*splits["illum"].test, *splits["view"].test} == set(splits["full"].test) == strips.keys()
+
+
+def test_patches_of_a_strip_are_less_alike_the_more_jitter(strips):
+    """Each patch is most like its own reference, and easy ones more than hard ones more than tough ones."""
+    own, first = [], []
+    for patches in strips.values():
+        small = patches.reshape(16, patches.shape[1], 13, 5, 13, 5).mean((3, 5)).reshape(16, patches.shape[1], -1)
+        small = small - small.mean(axis=2, keepdims=True)
+        small /= np.linalg.norm(small, axis=2, keepdims=True)
+        likeness_to_reference = small[1:] @ small[0].T
+        right = np.diagonal(likeness_to_reference, axis1=1, axis2=2)
+        own.append(right.reshape(3, -1).mean(axis=1))
+        first.append((likeness_to_reference.argmax(axis=2) == np.arange(patches.shape[1])).reshape(3, -1).mean(axis=1))
+    easy, hard, tough = np.mean(own, axis=0)
+    assert easy > 0.75
+    assert easy > hard > tough
+    easy, hard, tough = np.mean(first, axis=0)
+    assert easy > 0.8
+    assert easy > hard > tough
+
+
+def test_a_sequence_without_corners_inside_is_refused(monkeypatch):
+    monkeypatch.setattr("descbench.datasets.toytown.strips.find_corners", lambda grey, chosen: (np.array([1]),) * 2)
+    with pytest.raises(DataError, match=r"toytown\.strips: 0 corners of v_walls00 are inside of all images; widen"):
+        take_strips("v_walls00", STRIPS_CUT, 0)

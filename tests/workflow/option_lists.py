@@ -238,6 +238,7 @@ ELSEWHERE = {
         for owner, keys in (
             ("Sequences", ("width", "height", "illumination", "viewpoint")),
             ("PhotoTour", ("parts", "width", "height", "buildings", "photographs", "points", "pairs")),
+            ("Strips", ("width", "height", "illumination", "viewpoint", "train", "patches")),
         )
         for key in keys
     },

@@ -11,11 +11,13 @@ from in_process import RefusedError
 from PIL import Image
 
 from descbench.datasets.hpatches_patches import STRIPS
+from descbench.datasets.hpatches_tasks import read_splits
 from descbench.datasets.image_pairs import read_image_pairs
 from descbench.datasets.manifest import read_manifest
 from descbench.datasets.patch_sets import read_patches
 
 PAIRS, PATCHES = "results/manifests/facades.pairs.csv", "results/patches/drawn/{}.h5"
+STRIP_PATCHES = "results/patches/cut/v_walls03.h5"
 FORMATS = {
     "toytown": {
         "sequences": {"width": 64, "height": 48, "illumination": 1, "viewpoint": 1},
@@ -93,9 +95,18 @@ def test_a_town_with_other_sequences_and_patches(base):
             "points": 4,
             "pairs": 10,
         },
+        "strips": {"width": 160, "height": 140, "illumination": 3, "viewpoint": 4, "train": 2, "patches": 5},
     }
-    overlay = {"toytown": town, "data_dir": "other", "patch_sets": {"drawn": {"parts": ["dock"]}}}
-    bench.make(PATCHES.format("dock"), PAIRS, overlay=overlay)
+    cut = {"format": "hpatches_patches", "generator": "toytown", "folder": "toytown/strips", "parts": ["v_walls03"]}
+    overlay = {"toytown": town, "data_dir": "other", "patch_sets": {"drawn": {"parts": ["dock"]}, "cut": cut}}
+    bench.make(PATCHES.format("dock"), PAIRS, STRIP_PATCHES, overlay=overlay)
+    walls = read_patches(bench.folder / STRIP_PATCHES)
+    assert walls.patches.shape == (16 * 5, 65, 65)
+    splits = read_splits(bench.folder / "other/datasets/toytown/strips/splits.json")
+    assert splits["a"].train == ("i_walls00", "i_walls01", "v_walls00", "v_walls01")
+    assert splits["full"].test == tuple(
+        f"{kind}_walls{i:02d}" for kind, count in (("i", 3), ("v", 4)) for i in range(count)
+    )
     folder = bench.folder / "other/datasets/toytown"
     names = [path.name for path in sorted((folder / "sequences").iterdir())]
     assert names == [f"i_facades{i:02d}" for i in range(2)] + [f"v_facades{i:02d}" for i in range(3)]
@@ -108,11 +119,16 @@ def test_a_town_with_other_sequences_and_patches(base):
     assert len(dock.labels.pairs) == 10
     # Patches of the same points, cut from photographs of another size.
     town["phototour"] |= {"width": 320, "height": 141}
-    bench.make(PATCHES.format("dock"), overlay=overlay, anew=["draw_toytown"])
+    town["strips"] |= {"width": 170}
+    bench.make(PATCHES.format("dock"), STRIP_PATCHES, overlay=overlay, anew=["draw_toytown"])
+    wider_walls = read_patches(bench.folder / STRIP_PATCHES)
+    assert wider_walls.digest != walls.digest
     wider = read_patches(bench.folder / PATCHES.format("dock"))
     assert wider.digest != dock.digest
     town["phototour"]["height"] = 240
-    bench.make(PATCHES.format("dock"), overlay=overlay, anew=["draw_toytown"])
+    town["strips"]["height"] = 150
+    bench.make(PATCHES.format("dock"), STRIP_PATCHES, overlay=overlay, anew=["draw_toytown"])
+    assert read_patches(bench.folder / STRIP_PATCHES).digest != wider_walls.digest
     assert read_patches(bench.folder / PATCHES.format("dock")).digest != wider.digest
 
 

@@ -44,7 +44,8 @@ def read_strip(path: Path) -> np.ndarray:
     height, width = pixels.shape
     if width != SIDE or height % SIDE:
         raise DataError(
-            f"{path}: {width} x {height} pixels are no strip of patches of {SIDE} x {SIDE}; fetch the archive again."
+            f"{path}: {width} x {height} pixels are no strip of patches of {SIDE} x {SIDE}, which is {SIDE} wide and a "
+            f"multiple of {SIDE} high; fetch the archive again."
         )
     return pixels.reshape(-1, SIDE, SIDE)
 

@@ -100,6 +100,7 @@ def _read_pairs(path: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         raise DataError(
             f"{path}: line {same[0] + 1}: pairs patch {pairs[same[0], 0]} with itself; fetch the archive again."
         )
+    _check_pairs_once(path, pairs)
     foreign = np.flatnonzero((points[pairs] != named).any(1))
     if len(foreign):
         raise DataError(
@@ -107,6 +108,18 @@ def _read_pairs(path: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             "archive again."
         )
     return np.ascontiguousarray(pairs), (named[:, 0] == named[:, 1]).astype(np.uint8)
+
+
+def _check_pairs_once(path: Path, pairs: np.ndarray) -> None:
+    """Refuse a pair that is listed twice, in whichever order: it would count twice."""
+    _, firsts, places = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True, return_inverse=True)
+    earlier = firsts[places.ravel()]
+    again = np.flatnonzero(earlier != np.arange(len(pairs)))
+    if len(again):
+        raise DataError(
+            f"{path}: line {again[0] + 1}: pairs patches {pairs[again[0], 0]} and {pairs[again[0], 1]} as line "
+            f"{earlier[again[0]] + 1} does; remove one, or fetch the archive again."
+        )
 
 
 def _read_numbers(path: Path, columns: tuple[int, ...]) -> np.ndarray:

@@ -175,13 +175,16 @@ def _cut(view: Photograph, point: np.ndarray, owner: int, rng: np.random.Generat
 
 
 def _pairs(ids: np.ndarray, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Pairs of patches, of one point and of two in turn."""
-    pairs = []
-    for number in range(count):
-        first = int(rng.integers(len(ids)))
-        others = np.flatnonzero((ids == ids[first]) if number % 2 == 0 else (ids != ids[first]))
-        pairs.append((first, int(rng.choice(others[others != first]))))
-    return pairs
+    """Pairs of patches, of one point and of two in turn, each once; fewer where there are no more of a kind."""
+    first, second = np.triu_indices(len(ids), 1)
+    same = ids[first] == ids[second]
+    half = min(-(-count // 2), same.sum(), (~same).sum())
+    chosen = np.empty(2 * half, np.int64)
+    for place, kind in enumerate((same, ~same)):
+        chosen[place::2] = rng.permutation(np.flatnonzero(kind))[:half]
+    turned = rng.random(2 * half) < 0.5
+    ends = np.where(turned, (second[chosen], first[chosen]), (first[chosen], second[chosen])).T
+    return [(int(a), int(b)) for a, b in ends[:count]]
 
 
 def _encode_bitmap(patches: np.ndarray) -> bytes:
