@@ -12,13 +12,23 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from mutations import damage_bytes, damage_lines, damage_packed
+from mutations import damage_bytes, damage_json, damage_lines, damage_packed
 from PIL import Image
 from readers_stages import hdf5_seed, sealed
 from registry import register
 
+from descbench.datasets.descriptor_csv import read_descriptor_csv
 from descbench.datasets.hpatches_patches import STRIPS, read_hpatches_patches
 from descbench.datasets.hpatches_sequences import read_homography
+from descbench.datasets.hpatches_tasks import (
+    Split,
+    draw_retrieval,
+    draw_verification,
+    read_retrieval,
+    read_splits,
+    read_verification,
+    write_tasks,
+)
 from descbench.datasets.image_pairs import Homography, ImagePair, read_image_pairs, write_image_pairs
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.datasets.patch_sets import PatchLabels, PatchSource, read_patches, write_patches
@@ -27,6 +37,9 @@ from descbench.io.csvfiles import checksum_path
 
 MANIFEST = Manifest(tuple(rows_of("database", ["a.ppm", "b.ppm", "c.ppm"])))
 LISTS = {INFO: b"7 0\n7 0\n0 0\n3 0\n3 0\n", PAIRS: b"0 7 0 1 7 0 0\n2 0 0 4 3 0 0\n"}
+
+
+SPLIT, LENGTHS = Split("a", ("i_a", "v_b")), {"i_a": 12, "v_b": 9}
 
 
 def encoded(pixels: np.ndarray, kind: str) -> bytes:
@@ -108,6 +121,34 @@ def read_pairs(path: Path) -> None:
     read_image_pairs(path, MANIFEST)
 
 
+def split_seeds() -> list[bytes]:
+    return [b'{"a": {"name": "a", "test": ["i_a", "v_b"], "train": ["v_c"]}, "full": {"test": ["v_b"]}}']
+
+
+def write_lists(path: Path) -> None:
+    """The other lists of the split beside the input."""
+    for name, content in TASKS.items():
+        if name != path.name:
+            (path.parent / name).write_bytes(content)
+
+
+def read_task_pairs(path: Path) -> None:
+    write_lists(path)
+    read_verification(path.parent, SPLIT, LENGTHS)
+
+
+def read_task_lists(path: Path) -> None:
+    write_lists(path)
+    read_retrieval(path.parent, SPLIT, LENGTHS)
+
+
+def drawn_lists() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        contrasts = {name: np.full(length, 20.0) for name, length in LENGTHS.items()}
+        write_tasks(Path(folder), SPLIT, draw_verification(SPLIT, LENGTHS, 6), draw_retrieval(SPLIT, contrasts, 3, 6))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
 def pair_seeds() -> list[bytes]:
     turn = Homography((0.5, -0.1, 3.0, 0.1, 0.5, -7.25, 1e-5, 0.0, 1.0))
     with tempfile.TemporaryDirectory() as folder:
@@ -125,6 +166,7 @@ def patches_file(folder: Path) -> Path:
     return folder / "p.h5"
 
 
+TASKS = drawn_lists()
 register("phototour bitmaps", read_bitmaps, bitmap_seeds, file="patches0000.bmp", mutations=(damage_head,), share=0.5)
 for name, listed in LISTS.items():
     seeds = partial(list, [listed])
@@ -136,6 +178,31 @@ register(
     lambda: [b"2.3594 0.0026252 -116.05\n0.5085 2.302 -550.96\n0.0013826 0.0001837 1.0004"],
     file="H_1_2",
     mutations=(damage_lines,),
+)
+register("hpatches splits", read_splits, split_seeds, file="splits.json", mutations=(damage_json,))
+register(
+    "hpatches pairs",
+    read_task_pairs,
+    lambda: [TASKS["verif_pos_split-a.csv"]],
+    file="verif_pos_split-a.csv",
+    mutations=(damage_lines,),
+    share=0.5,
+)
+register(
+    "hpatches lists",
+    read_task_lists,
+    lambda: [TASKS["retr_queries_split-a.csv"]],
+    file="retr_queries_split-a.csv",
+    mutations=(damage_lines,),
+    share=0.5,
+)
+register(
+    "descriptor files",
+    read_descriptor_csv,
+    lambda: [b"   0.14193,  -0.11992\n   1.00000,   0.00000\n"],
+    file="e1.csv",
+    mutations=(damage_lines,),
+    share=0.5,
 )
 register("image pairs", read_pairs, pair_seeds, file="p.csv", mutations=(damage_lines,))
 register("patch sets", sealed(read_patches), hdf5_seed(patches_file), file="file.h5")

@@ -8,7 +8,7 @@ import pytest
 from descbench.errors import DataError, DescbenchError
 from descbench.neighbours import _nearest
 from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
-from descbench.neighbours.nearest import COMPILED, NearestCentroids, NearestProducts, kernel_name
+from descbench.neighbours.nearest import COMPILED, NearestCentroids, NearestProducts, kernel_name, measure_pairs
 
 HERE = [
     pytest.param(
@@ -227,3 +227,21 @@ def test_a_kernel_of_another_processor(monkeypatch):
     monkeypatch.setenv("DESCBENCH_KERNEL", "vnni")
     with pytest.raises(DescbenchError, match="not available on this machine"):
         kernel_name()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("count", "dim"), [(1, 1), (50, 7), (200, 64), (333, 130)])
+def test_distances_of_pairs_are_those_of_the_nearest(kernel, kind, count, dim):
+    generator = np.random.default_rng(count)
+    vectors, others = kind(generator, count, dim), kind(generator, 5, dim)
+    ids, expected = NearestCentroids(others).measure(vectors, 5)
+    rows = np.repeat(np.arange(count), 5)
+    assert measure_pairs(vectors, rows, others, ids.ravel(), 2).tolist() == expected.ravel().tolist()
+    assert measure_pairs(vectors, rows[:0], others, rows[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(("first", "second"), [([0, 4], [0, 0]), ([-1], [0]), ([0], [2]), ([0, 1], [0])])
+def test_rows_of_pairs_that_are_not_there(first, second):
+    vectors, others = np.zeros((4, 3), np.float32), np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match="rows"):
+        measure_pairs(vectors, np.array(first), others, np.array(second))

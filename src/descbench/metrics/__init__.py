@@ -1,6 +1,7 @@
-"""Metrics: one module per protocol, and the stage that scores a ranking.
+"""Metrics: one module per protocol, and the stages that score rankings and descriptors of patches.
 
-The constant is raised on purpose, whenever the result of the stage changes.
+The constants are raised on purpose, whenever the result of a stage changes.
 """
 
-SCORE_RANKING_VERSION = 7
+SCORE_RANKING_VERSION = 8
+SCORE_PATCHES_VERSION = 1

@@ -69,7 +69,7 @@ def score_verification(
     lists = [getattr(tasks, kind) for kind in ("positives", *KINDS)]
     first, seconds = table.rows(tasks.positives[0]), [table.rows(second) for _, second in lists]
     # Pairs go by their first patch, so that rows lie near each other.
-    by_row = np.argsort(first, kind="stable")
+    by_row = np.argsort(first)
     first, seconds = first[by_row], [second[by_row] for second in seconds]
     for noise in NOISES:
         table.fill(descriptors, noise)

@@ -13,11 +13,19 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 
+ctypedef double (*Measure)(const float *, const float *, int64_t) noexcept nogil
+
+
+cdef extern from "variants.h" nogil:
+    void kernel_prefetch(const void *address, int64_t bytes)
+
+
 cdef extern from "nearest.h" namespace "nearest" nogil:
     const int64_t kBlock
 
     cdef struct Kernel:
         void *filter
+        Measure squared_distance
 
     const Kernel *find_kernel(const char *name)
 
@@ -142,6 +150,27 @@ cdef class Database:
             done = search_mutual(self.database[0], &queries[0, 0], queries.shape[0], &nearest_vector[0],
                                  &measures[0], &nearest_query[0], threads)
         return (vector_array, measures_array, query_array) if done else None
+
+
+def measure_pairs(kernel, const float[:, ::1] vectors, const int64_t[::1] first, const float[:, ::1] others,
+                  const int64_t[::1] second, int threads):
+    """Squared distances (n,) float64 of rows ``first`` of vectors (M, D) and ``second`` of others (M', D), D at least 1.
+
+    Rows must be there.
+    """
+    cdef int64_t i, ahead, count = first.shape[0], dim = vectors.shape[1], far = 8
+    cdef const Kernel *chosen
+    name = kernel.encode()
+    chosen = find_kernel(name)
+    cdef Measure measure = chosen.squared_distance
+    squares_array = np.empty(count, np.float64)
+    cdef double[::1] squares = squares_array
+    for i in prange(count, nogil=True, num_threads=threads):
+        ahead = min(i + far, count - 1)
+        kernel_prefetch(&vectors[first[ahead], 0], dim * sizeof(float))
+        kernel_prefetch(&others[second[ahead], 0], dim * sizeof(float))
+        squares[i] = measure(&vectors[first[i], 0], &others[second[i], 0], dim)
+    return squares_array
 
 
 def move_to_means(const float[:, ::1] points, const int64_t[::1] clusters, float[:, ::1] centroids, int threads):

@@ -144,6 +144,33 @@ class NearestProducts(_Nearest):
         return None if found is None else (found[0], -found[1], found[2])
 
 
+def measure_pairs(
+    vectors: np.ndarray, first: np.ndarray, others: np.ndarray, second: np.ndarray, threads: int | None = None
+) -> np.ndarray:
+    """Squared distances (n,) float64 of pairs, each as it is defined above.
+
+    Args:
+        vectors, others: (M, D) and (M', D) float32, D at least 1.
+        first, second: (n,) rows of vectors and of others.
+        threads: None = all processors. The result does not depend on it.
+
+    Raises:
+        ValueError: arrays that do not fit, or rows that are not there.
+        DescbenchError: DESCBENCH_KERNEL names no kernel of this machine.
+    """
+    vectors, others = np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(others, np.float32)
+    first, second = np.ascontiguousarray(first, np.int64), np.ascontiguousarray(second, np.int64)
+    if vectors.ndim != 2 or others.ndim != 2 or vectors.shape[1] != others.shape[1] or first.shape != second.shape:
+        raise ValueError(f"{first.shape} and {second.shape} rows of {vectors.shape} and {others.shape}")
+    for rows, array in ((first, vectors), (second, others)):
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(array):
+            raise ValueError(f"rows {rows.min()} to {rows.max()} of {len(array)}")
+    name = kernel_name()
+    return _nearest.measure_pairs(
+        name if name in COMPILED else "portable", vectors, first, others, second, num_threads(threads)
+    )
+
+
 class _faiss_threads:
     """Threads of faiss inside of a ``with`` block; None = as before."""
 

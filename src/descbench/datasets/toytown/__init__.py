@@ -1,3 +1,3 @@
 """Toytown: small 3-D towns drawn from a seed and written in the official layouts (entry: ``toytown.draw``)."""
 
-DRAW_TOYTOWN_VERSION = 3
+DRAW_TOYTOWN_VERSION = 4
