@@ -367,6 +367,17 @@ def test_descriptors_that_do_not_fit_are_refused(tmp_path, change, message):
     assert not (tmp_path / "s.json").exists()
 
 
+def test_too_few_pairs_are_refused(tmp_path):
+    descriptors = made(4, "unit")
+    pairs, queries = lists(descriptors, 4)
+    with pytest.raises(DataError, match="split 'a' lists 4 right pairs for verification; with fewer than 5"):
+        score_patches(*flat(descriptors), HPatches(SPLIT, pairs, queries), tmp_path / "s.json")
+    pairs, _ = lists(descriptors, 5)
+    score_patches(*flat(descriptors), HPatches(SPLIT, pairs, queries), tmp_path / "s.json")
+    # One right pair is in the list, so two of three sequences have nothing in the metric.
+    assert read_scores(tmp_path / "s.json").per_query["verification"].count(None) == 2
+
+
 def test_a_part_without_wrong_pairs_is_refused(tmp_path):
     descriptors, labels = photo_set(1, 0.1)
     labels["mill"] = photo_labels(labels["mill"].points, labels["mill"].pairs[:30])

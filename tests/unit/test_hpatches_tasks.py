@@ -79,6 +79,14 @@ def test_patches_without_contrast_are_not_looked_for():
     np.testing.assert_allclose(contrast(patches), [0, np.std(patches[1])])
 
 
+def test_blank_patches_are_not_looked_for():
+    contrasts = {name: np.zeros(length) for name, length in LENGTHS.items()}
+    with pytest.raises(
+        DataError, match="split 'a': no reference patch has grey values of a standard deviation above 10"
+    ):
+        draw_retrieval(SPLIT, contrasts)
+
+
 def test_a_sequence_that_is_not_there_is_named():
     with pytest.raises(DataError, match="sequence v_b of split 'a' has no patches; add it to the `parts`"):
         draw_verification(SPLIT, {"i_a": 30}, 3)

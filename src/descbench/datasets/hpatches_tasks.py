@@ -190,13 +190,18 @@ def draw_retrieval(
         queries, distractors: how many of each at most; there are fewer where patches run out.
 
     Raises:
-        DataError: a sequence of the split is absent or empty.
+        DataError: a sequence of the split is absent or empty, or no patch has contrast enough to be looked for.
     """
     sizes = _sizes(split, {name: len(values) for name, values in contrasts.items()}, 1)
     random = np.random.RandomState(_SEED)
     drawn = [_draw_patches(random, sizes, count) for count in (4 * queries, 10 * distractors)]
     keys = [_distinct(sequences, patches, split, contrasts) for sequences, patches in drawn]
     asked = keys[0][:queries]
+    if not asked:
+        raise DataError(
+            f"split {split.name!r}: no reference patch has grey values of a standard deviation above {_FLAT:g}, so there "
+            "is none to look for; see whether the strips are those of HPatches."
+        )
     taken = set(asked)
     others = [key for key in keys[1] if key not in taken][:distractors]
     return Retrieval(_listed(split, asked), _listed(split, others))

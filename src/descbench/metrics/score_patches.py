@@ -19,6 +19,7 @@ from descbench.metrics.hpatches_distances import pair_distances, whiten_and_root
 from descbench.metrics.hpatches_retrieval import POOLS
 from descbench.metrics.scores import Metric, Scores, Value, mean, write_scores
 
+_FEWEST_PAIRS = 5
 _CHANCE = 0.95  # of FPR95: in a random order as many wrong as right pairs pass
 
 
@@ -155,6 +156,11 @@ class HPatches:
 
     def score(self, descriptors: Mapping[str, np.ndarray], labels: Mapping[str, PatchLabels]) -> ScoredPatches:
         """Metrics whose queries are the test sequences, which an interval draws with all that is in them."""
+        if self.verification is not None and len(self.verification.positives[0]) < _FEWEST_PAIRS:
+            raise DataError(
+                f"split {self.split.name!r} lists {len(self.verification.positives[0])} right pairs for verification; "
+                f"with fewer than {_FEWEST_PAIRS}, a fifth of them is none: draw more."
+            )
         learnt = self.split.train if self.normalisation == "pca_power" else ()
         views = {name: _views(name, self.split, descriptors, labels) for name in (*self.split.test, *learnt)}
         if self.normalisation == "pca_power":
