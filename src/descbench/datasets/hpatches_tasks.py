@@ -199,8 +199,8 @@ def draw_retrieval(
     asked = keys[0][:queries]
     if not asked:
         raise DataError(
-            f"split {split.name!r}: no reference patch has grey values of a standard deviation above {_FLAT:g}, so there "
-            "is none to look for; see whether the strips are those of HPatches."
+            f"split {split.name!r}: no reference patch has grey values of a standard deviation above {_FLAT:g}, so "
+            "there is none to look for; see whether the strips are those of HPatches."
         )
     taken = set(asked)
     others = [key for key in keys[1] if key not in taken][:distractors]
