@@ -18,7 +18,7 @@ from descbench.metrics.hpatches_curves import count_hits, precision_recall, roc
 from descbench.metrics.hpatches_distances import NOISES, prepared, whiten_and_root
 from descbench.metrics.hpatches_matching import score_matching
 from descbench.metrics.hpatches_retrieval import score_retrieval
-from descbench.metrics.hpatches_verification import score_verification
+from descbench.metrics.hpatches_verification import score_verification, stable_order
 from descbench.metrics.score_patches import Fpr95, HPatches, score_patches
 from descbench.metrics.scores import read_scores
 
@@ -138,6 +138,13 @@ def test_curves_with_ties_and_what_is_never_retrieved(labels, more, seed):
         assert (counts.positives, counts.negatives) == expected[2:]
         close(precision_recall(scores, labels, positives).ap, plain.pr(scores, labels, positives), rtol=0, atol=1e-12)
     close(roc(scores, labels).auc, plain.auc(scores, labels), rtol=0, atol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(count=st.integers(1, 300), levels=st.integers(1, 200), seed=seeds)
+def test_stable_order(count, levels, seed):
+    values = np.random.default_rng(seed).integers(-levels, levels, count) / 3
+    assert stable_order(values).tolist() == np.argsort(values, kind="stable").tolist()
 
 
 def test_the_example_of_the_page():
