@@ -25,7 +25,8 @@ from descbench.features.shards import ShardSpec
 from descbench.losses.contrastive import contrastive_loss
 from descbench.losses.decorrelation import decorrelation_loss
 from descbench.losses.superfeatures import match_superfeatures, superfeature_loss
-from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, checkpoint_digest, save_network
+from descbench.models.checkpoints import checkpoint_digest, save_network
+from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.fire import FireNet, Lit
 from descbench.retrieval.codebook import Codebook, centroid_digest, write_codebook
 from descbench.retrieval.index import build_index

@@ -9,7 +9,8 @@ import torch
 from descbench.config.networks import GemModel
 from descbench.errors import DataError
 from descbench.features.images import to_tensor
-from descbench.models.checkpoints import IMAGENET_MEAN, IMAGENET_STD, build_network, convert_checkpoint, load_network
+from descbench.models.checkpoints import build_network, convert_checkpoint, load_network
+from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.gem import GemNet
 
 PYRAMIDS = [[1.0], [2**-0.5], [1.0, 2**-0.5, 0.5], [1.0, 2**0.5, 2**-0.5]]

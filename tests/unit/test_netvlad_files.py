@@ -12,7 +12,8 @@ from descbench.config.networks import NetVladModel
 from descbench.config.training import NetVladTraining
 from descbench.errors import DataError
 from descbench.features.images import to_tensor
-from descbench.models.checkpoints import IMAGENET_MEAN, build_network, convert_checkpoint, load_network
+from descbench.models.checkpoints import build_network, convert_checkpoint, load_network
+from descbench.models.levels import IMAGENET_MEAN
 from descbench.models.netvlad_files import RunState, model_of_run, read_netvlad_file, write_run
 
 OFFICIAL = {"source": "official", "file": "netvlad.pth.tar"}

@@ -64,6 +64,13 @@ class ExtractedFeatures(FeaturesBase):
         """Sources that hold features of these datasets: none."""
         return []
 
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """The network describes images."""
+        model = config.models[self.model]
+        if model.DESCRIBES_PATCHES:
+            why = f"model {self.model!r} ({model.architecture}) describes cut-out patches of patch sets, no images"
+            yield ("model",), why
+
 
 class LocalFeatures(ExtractedFeatures):
     """Local features of an image pyramid, strongest first."""
@@ -88,8 +95,9 @@ class LocalFeatures(ExtractedFeatures):
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The network has local features."""
+        yield from super().fits(name, config)
         model = config.models[self.model]
-        if not model.HAS_LOCAL_FEATURES:
+        if not model.HAS_LOCAL_FEATURES and not model.DESCRIBES_PATCHES:
             yield ("kind",), f"model {self.model!r} ({model.architecture}) has no local features"
 
     def too_few(self, n: int) -> str | None:

@@ -18,10 +18,12 @@ class ModelBase(Block):
     Attributes:
         HAS_LOCAL_FEATURES: whether features of kind local can be extracted.
         HAS_BACKBONE_WEIGHTS: whether weights of its backbone alone, learned on ImageNet, are a start.
+        DESCRIBES_PATCHES: whether it describes cut-out patches of a patch set, and no whole images.
     """
 
     HAS_LOCAL_FEATURES: ClassVar[bool] = True
     HAS_BACKBONE_WEIGHTS: ClassVar[bool] = True
+    DESCRIBES_PATCHES: ClassVar[bool] = False
 
     @property
     def own_code(self) -> str | None:
@@ -196,6 +198,45 @@ def _plain_values(value: Any) -> Any:
     return value
 
 
+class PatchModel(ModelBase):
+    """A network of cut-out patches: its descriptors are those of patch sets, and no features of images."""
+
+    HAS_LOCAL_FEATURES = False
+    HAS_BACKBONE_WEIGHTS = False
+    DESCRIBES_PATCHES = True
+
+    def default_features(self) -> dict[str, Any]:
+        """A kind, for a features block to be refused with the reason why."""
+        return {"kind": "global"}
+
+
+class HardNetModel(PatchModel):
+    """HardNet and HardNetPS: 128 numbers of a patch of 32 x 32 pixels."""
+
+    architecture: Literal["hardnet"]
+    variant: Literal["hardnet", "ps"] = Field(
+        "hardnet", description="`ps`: the layers of HardNetPS, which has biases and no dropout."
+    )
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description="Probability of dropout in training, of variant hardnet (NIPS paper: 0.1)."
+    )
+    weights: Weights = Field(description="Where the weights come from.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> HardNetModel:
+        if self.variant == "ps" and self.dropout != HardNetModel.model_fields["dropout"].default:
+            raise ValueError("variant ps has no dropout; leave `dropout` out")
+        return self
+
+
+class TFeatModel(PatchModel):
+    """TFeat, and HardTFeat of its size: 128 numbers of a patch of 32 x 32 pixels."""
+
+    architecture: Literal["tfeat"]
+    variant: Literal["tfeat", "hardtfeat"] = Field("tfeat", description="Whose layers and normalisation.")
+    weights: Weights = Field(description="Where the weights come from.")
+
+
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -222,4 +263,7 @@ class CustomModel(ModelBase):
         return self.factory
 
 
-Model = Annotated[HowModel | FireModel | GemModel | NetVladModel | CustomModel, Field(discriminator="architecture")]
+Model = Annotated[
+    HowModel | FireModel | GemModel | NetVladModel | HardNetModel | TFeatModel | CustomModel,
+    Field(discriminator="architecture"),
+]

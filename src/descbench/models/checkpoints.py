@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,22 @@ from descbench.config.networks import Model
 from descbench.errors import DataError
 from descbench.io.digests import sha256_file
 from descbench.models.architectures import architecture
-from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD, LevelNetwork
+from descbench.models.levels import LevelNetwork
+from descbench.models.patches import PatchNetwork
 from descbench.models.sealed import read_sealed, write_sealed
 from descbench.models.state_dicts import find_state_dict, first_state_dict, load_state
 from descbench.models.torch_files import load_torch_file
 
 FORMAT = 1
+Network = LevelNetwork | PatchNetwork
 
 
-def build_network(model: Model) -> LevelNetwork:
+def build_network(model: Model) -> Network:
     """The network of a catalogue block, without its weights."""
     return architecture(model.architecture).build(model)
 
 
-def build_empty_network(model: Model, name: str | None = None) -> LevelNetwork:
+def build_empty_network(model: Model, name: str | None = None) -> Network:
     """The network of a catalogue block for :func:`load_state` to fill, without values where that is possible.
 
     Drawing initial weights, only to overwrite them, takes seconds for the larger networks. ``name`` is the block's,
@@ -79,7 +81,7 @@ def save_network(network: nn.Module, model: Model, output: Path, source: Mapping
     write_sealed(content, output)
 
 
-def load_network(checkpoint: Path, model: Model) -> LevelNetwork:
+def load_network(checkpoint: Path, model: Model) -> Network:
     """The network of a checkpoint of ours, in eval mode, with ``mean`` and ``std`` as attributes.
 
     Raises:
@@ -113,7 +115,7 @@ def _architecture(model: Model) -> dict[str, Any]:
     return model.model_dump(mode="json", exclude={"weights"})
 
 
-def _record(network: LevelNetwork, source: dict[str, Any]) -> dict[str, Any]:
+def _record(network: Network, source: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint holds of a network and of where its weights come from."""
     return {
         "mean": list(network.mean),
@@ -175,23 +177,23 @@ def _official(model: Model, weights: Path, seed: int, name: str) -> dict[str, An
     found = architecture(model.architecture).read_official(model, weights)
     network = build_empty_network(model, name)
     load_state(network, find_state_dict(found.content, found.file, network.state_dict()), found.file)
-    network.mean = _colour(found.mean, IMAGENET_MEAN, found.file)
-    network.std = _colour(found.std, IMAGENET_STD, found.file)
+    network.mean = _of_channels(found.mean, network.mean, found.file)
+    network.std = _of_channels(found.std, network.std, found.file)
     if min(network.std) <= 0:
         raise DataError(f"{found.file}: its std {network.std} is not positive; fetch it again.")
     source = {"file": found.file.name, "sha256": sha256_file(found.file), "seed": None}
     return {**_record(network, source), "extra": dict(found.extra)}
 
 
-def _colour(values: Any, usual: tuple[float, ...], weights: Path) -> list[float]:
-    """Three numbers of a file; the usual ones where it has none."""
+def _of_channels(values: Any, usual: Sequence[float], weights: Path) -> list[float]:
+    """A number of a file for each channel of the pixels; the network's usual ones where it has none."""
     try:
-        red, green, blue = (float(value) for value in (usual if values is None else values))
-        if isinstance(values, str) or not all(map(math.isfinite, (red, green, blue))):
+        found = [float(value) for value in (usual if values is None else values)]
+        if isinstance(values, str) or len(found) != len(usual) or not all(map(math.isfinite, found)):
             raise ValueError
     except (TypeError, ValueError):
-        raise DataError(f"{weights}: its mean or std are not three numbers; fetch it again.") from None
-    return [red, green, blue]
+        raise DataError(f"{weights}: its mean or std are not {len(usual)} numbers; fetch it again.") from None
+    return found
 
 
 # What weights that are no other model's are made of, by their `source`.

@@ -3,7 +3,8 @@
 A module has these functions:
 
 * ``build(model, name=None)``: the network of a block of the configuration, a
-  :class:`~descbench.models.levels.LevelNetwork` with its dimensions as ``dim``; ``name`` is the block's, for messages.
+  :class:`~descbench.models.levels.LevelNetwork` or :class:`~descbench.models.patches.PatchNetwork` with its dimensions
+  as ``dim``; ``name`` is the block's, for messages.
 * ``build_empty(model, name=None)``: the same without values, on torch's meta device where that is possible.
 * ``read_official(model, weights)``: a published file as :class:`~descbench.models.published.Published`; DataError
   where it is none, or of another network than the block says.

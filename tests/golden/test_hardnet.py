@@ -1,0 +1,218 @@
+"""HardNet against what the original gave: keys, descriptors, dense maps, losses, preprocessing and triplets."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import standin
+import torch
+from goldens import golden_files
+from torch import nn
+
+from descbench.datasets.phototour import INFO, PAIRS
+from descbench.features.patch_pixels import resize_patches, to_tensor
+from descbench.losses import hardnet as losses
+from descbench.models.folding import prepare_for_inference
+from descbench.models.hardnet import MEAN, STD, DenseHardNet, HardNet, HardNetPS, normalise_locally, to_bytes
+from descbench.models.patches import normalise_patches
+from descbench.training.classical_mining import filter_neighbours
+from descbench.training.triplets import draw_triplets
+
+# Options by which programs of the original draw, by the name that a file gives the program.
+BOUNDS = {"HardNet.py": "all", "TotalDatasetsLoader": "all", "MultipleDatasets.TripletPhotoTour": "all_but_last"}
+
+
+def cases(pattern: str) -> list:
+    return [pytest.param(path, id=path.stem) for path in golden_files("hardnet", pattern)]
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def plain(network: nn.Module) -> nn.Module:
+    standin.fill_(network.state_dict())
+    return network
+
+
+def spread(network: nn.Module) -> nn.Module:
+    """Stand-in weights whose filters sum to zero, twice as large: descriptors of patches then differ."""
+    for tensor in plain(network).state_dict().values():
+        if tensor.ndim == 4:
+            values = tensor.double()
+            tensor.copy_(2 * (values - values.mean((1, 2, 3), keepdim=True)))
+    return network.eval()
+
+
+def pixels(patches: np.ndarray) -> torch.Tensor:
+    return to_tensor(patches, (MEAN,), (STD,))
+
+
+# --- network -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", cases("state_dict*.json"))
+def test_state_dict(path):
+    golden = read(path)
+    for network in (HardNet(), HardNetPS()):
+        state = network.state_dict()
+        found = [[key, list(tensor.shape), str(tensor.dtype)] for key, tensor in state.items()]
+        assert found == golden[type(network).__name__]
+    assert sum(p.numel() for p in HardNet().parameters()) == golden["HardNet_n_learnable"]
+    assert list(DenseHardNet().state_dict()) == [key for key, _, _ in golden["HardNet"]]
+
+
+@pytest.mark.parametrize("path", cases("net_eval*.npz"))
+@pytest.mark.parametrize("prepare", [nn.Module.eval, prepare_for_inference], ids=["plain", "folded"])
+def test_descriptors(path, prepare):
+    """All but the last patch, which is one grey: its descriptor is rounding made large."""
+    golden, network = np.load(path), prepare(spread(HardNet()))
+    patches, raw = pixels(golden["patches"]), torch.from_numpy(golden["patches"])[:, None].float()
+    with torch.inference_mode():
+        np.testing.assert_allclose(network(patches)[:-1], golden["desc"][:-1], atol=1e-5)
+        np.testing.assert_allclose(network(raw), golden["desc_raw255"], atol=1e-5)
+        normal = normalise_patches(patches)
+        np.testing.assert_allclose(normal[:-1], golden["input_norm"][:-1], atol=1e-5)
+        before = network.features(normal).flatten(1)[:-1].numpy()
+        np.testing.assert_allclose(before, golden["features"][:-1], atol=1e-5 * np.abs(golden["features"]).max())
+        flat = prepare(plain(HardNet()))(patches)[:-1]
+        np.testing.assert_allclose(flat, golden["desc_plainfill"][:-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("path", cases("net_eval*.npz"))
+def test_activations(path):
+    """Means of every layer; the grey patch is among what the file has averaged."""
+    golden, network = np.load(path), spread(HardNet())
+    maps = normalise_patches(pixels(golden["patches"]))
+    with torch.inference_mode():
+        for number, layer in enumerate(network.features):
+            maps = layer(maps)
+            if f"act{number}_mean_c" in golden:
+                np.testing.assert_allclose(maps.mean((0, 2, 3)), golden[f"act{number}_mean_c"], atol=1e-2)
+
+
+@pytest.mark.parametrize("path", cases("net_train*.npz"))
+def test_a_training_step_of_two_towers(path):
+    """Batch statistics are each tower's own, and running ones move twice."""
+    golden, network = np.load(path), plain(HardNet(dropout=0)).train()
+    anchors, positives = (network(pixels(golden[name])) for name in ("anchors", "positives"))
+    np.testing.assert_allclose(anchors.detach(), golden["out_a"], atol=1e-4)
+    np.testing.assert_allclose(positives.detach(), golden["out_p"], atol=1e-4)
+    loss = losses.hardnet_loss(anchors, positives)
+    loss.backward()
+    assert loss.item() == pytest.approx(float(golden["loss"]), abs=1e-4)
+    for key, value in network.state_dict().items():
+        if (name := key.replace(".", "_")) in golden:
+            np.testing.assert_allclose(value, golden[name], atol=1e-5)
+    for key, parameter in network.named_parameters():
+        name, gradient = key.replace(".", "_"), parameter.grad.flatten()
+        norm = float(golden[f"gradnorm_{name}"])
+        assert gradient.norm().item() == pytest.approx(norm, rel=1e-3)
+        first, scale = golden[f"grad64_{name}"], np.abs(golden[f"grad64_{name}"]).max()
+        np.testing.assert_allclose(gradient[: len(first)], first, rtol=1e-3, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("path", cases("dense*.npz"))
+def test_dense(path):
+    golden, base = np.load(path), int(np.load(path)["img_seed_base"])
+    for name in [key.removesuffix("_localnorm") for key in golden if key.endswith("_localnorm")]:
+        stride, sides = name.removeprefix("s").split("_")
+        height, width = map(int, sides.split("x"))
+        colours = standin.image(base + height, height, width).astype(np.float32)
+        image = torch.from_numpy(colours.mean(2))[None, None]
+        network = spread(DenseHardNet(int(stride)))
+        with torch.inference_mode():
+            np.testing.assert_allclose(normalise_locally(image)[0, 0], golden[f"{name}_localnorm"], atol=1e-4)
+            found, upscaled = network(image)[0].numpy(), network(image, upscale=True)[0].numpy()
+        step = 1 if found.shape == golden[f"{name}_desc"].shape else 4
+        np.testing.assert_allclose(found[:, ::step, ::step], golden[f"{name}_desc"], atol=1e-4)
+        stored = to_bytes(found)[:, ::step, ::step].astype(int)
+        assert np.abs(stored - golden[f"{name}_u8"]).max() <= 1
+        if f"{name}_up" in golden:
+            np.testing.assert_allclose(upscaled[:, ::3, ::3], golden[f"{name}_up"], atol=1e-4)
+
+
+# --- losses ------------------------------------------------------------------------------------
+
+
+def loss_of(row: dict[str, Any], a: torch.Tensor, p: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    swap, more = row.get("anchor_swap"), {}
+    if row["loss"] in ("HardNet", "random_sampling"):
+        more = {"kind": row["loss_type"], "margin": row["margin"], "anchor_swap": swap}
+    if row["loss"] == "HardNet":
+        drawn = torch.tensor(row["perm"]) if row["batch_reduce"] == "random" else None
+        return losses.hardnet_loss(a, p, sampling=row["batch_reduce"], permutation=drawn, **more)
+    return {
+        "L2Net": lambda: losses.l2net_loss(a, p, anchor_swap=swap),
+        "random_sampling": lambda: losses.random_negatives_loss(a, p, n, **more),
+        "gor": lambda: losses.spread_out_penalty(a, n),
+        "decor": lambda: losses.correlation_penalty(a),
+    }[row["loss"]]()
+
+
+@pytest.mark.parametrize("path", cases("losses*.json"))
+def test_losses(path):
+    arrays = np.load(path.with_suffix(".npz"))
+    for row in read(path):
+        rows = [torch.from_numpy(arrays[f"{row['set']}_{letter}"]).requires_grad_() for letter in "apn"]
+        loss = loss_of(row, *rows)
+        assert loss.item() == pytest.approx(row["value"], abs=2e-5), row["id"]
+        loss.backward()
+        for letter, tensor in zip("apn", rows, strict=True):
+            name = f"{row['id']}_g{letter}"
+            assert (tensor.grad is None) == (name not in arrays), name
+            if name in arrays:
+                np.testing.assert_allclose(tensor.grad, arrays[name], atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("path", cases("losses*.npz"))
+def test_distances(path):
+    arrays = np.load(path)
+    for name in {key.split("_")[0] for key in arrays}:
+        a, p = (torch.from_numpy(arrays[f"{name}_{letter}"]) for letter in "ap")
+        np.testing.assert_allclose(losses.distance_matrix(a, p), arrays[f"{name}_dist"], atol=2e-5)
+        # Under the root of identical rows stands 1e-8, and rounding of the squares may be of that size.
+        squares = losses.pair_distances(a, p).square()
+        np.testing.assert_allclose(squares, np.square(arrays[f"{name}_dpair"]), atol=1e-6)
+
+
+# --- patches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", cases("preprocess*.npz"))
+def test_resizing(path):
+    golden = np.load(path)
+    for key in golden:
+        if key.endswith("_cv2"):
+            name, _, side = key.removesuffix("_cv2").partition("_to")
+            np.testing.assert_array_equal(resize_patches(golden[name], int(side)), golden[key])
+    np.testing.assert_allclose(pixels(resize_patches(golden["p64"], 32)), golden["p64_transform"], atol=1e-6)
+
+
+@pytest.mark.parametrize("path", cases("classical_mining*.json"))
+def test_neighbours_that_are_no_negatives(path):
+    golden = read(path)
+    labels, descriptors = np.array(golden["labels"]), np.array(golden["descriptors"], np.float32)
+    neighbours = np.array(golden["knn_without_first"])
+    assert neighbours.shape[1] == golden["k"]
+    assert filter_neighbours(neighbours, labels, descriptors) == golden["kept_classical"]
+    assert filter_neighbours(neighbours, labels, descriptors, whole_point=True) == golden["kept_siftinit"]
+
+
+@pytest.mark.parametrize("path", cases("triplets*.json"))
+def test_triplets(path):
+    golden = read(path)
+    for case in golden["cases"]:
+        program, _, rest = case["variant"].partition(" ")
+        labels = np.array(golden["labels"])
+        if rest:
+            classes, patches = rest.partition("repeat(arange(")[2].rstrip(")").split("),")
+            labels = np.repeat(np.arange(int(classes)), int(patches))
+        stream = np.random.RandomState(case["np_seed"])
+        drawn = draw_triplets(labels, case["n_triplets"], case["batch_size"], stream, BOUNDS[program])
+        assert drawn.tolist() == case["triplets"], case["variant"]
