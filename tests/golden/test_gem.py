@@ -10,8 +10,8 @@ from descbench.config.networks import GemModel
 from descbench.errors import DataError
 from descbench.features.images import to_tensor
 from descbench.models.checkpoints import build_network, convert_checkpoint, load_network
-from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.gem import GemNet
+from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 
 PYRAMIDS = [[1.0], [2**-0.5], [1.0, 2**-0.5, 0.5], [1.0, 2**0.5, 2**-0.5]]
 SETS = ("another-set", "retrieval-SfM-120k", "retrieval-SfM-30k")

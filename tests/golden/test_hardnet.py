@@ -12,15 +12,23 @@ import pytest
 import standin
 import torch
 from goldens import golden_files
+from PIL import Image
 from torch import nn
 
-from descbench.datasets.phototour import INFO, PAIRS
+from descbench.config.networks import HardNetModel
+from descbench.config.training import HardNetTraining
+from descbench.datasets.phototour import INFO, PAIRS, cut_bitmap, read_pairs, read_points
+from descbench.features.describe_patches import Describer, network_describer
 from descbench.features.patch_pixels import resize_patches, to_tensor
+from descbench.features.strips import extract_strip
 from descbench.losses import hardnet as losses
+from descbench.models.checkpoints import convert_checkpoint
 from descbench.models.folding import prepare_for_inference
 from descbench.models.hardnet import MEAN, STD, DenseHardNet, HardNet, HardNetPS, normalise_locally, to_bytes
 from descbench.models.patches import normalise_patches
 from descbench.training.classical_mining import filter_neighbours
+from descbench.training.hardnet import HardNetRecipe, PatchBatch
+from descbench.training.patches import Preparation, draw_flips, flip
 from descbench.training.triplets import draw_triplets
 
 # Options by which programs of the original draw, by the name that a file gives the program.
@@ -216,3 +224,123 @@ def test_triplets(path):
         stream = np.random.RandomState(case["np_seed"])
         drawn = draw_triplets(labels, case["n_triplets"], case["batch_size"], stream, BOUNDS[program])
         assert drawn.tolist() == case["triplets"], case["variant"]
+
+
+@pytest.mark.parametrize("path", cases("preprocess*.npz"))
+def test_flips_and_pillow(path):
+    golden = np.load(path)
+    prepared = Preparation(32, (MEAN,), (STD,))
+    random.seed(int(golden["fliprot_seed"]))
+    flips = draw_flips(len(golden["fliprot_flip_rot"]))
+    np.testing.assert_array_equal(flips, golden["fliprot_flip_rot"])
+    for number, letter in enumerate("ap"):
+        same = prepared.plain(golden["p64"][[number] * len(flips)])
+        np.testing.assert_allclose(flip(same, torch.from_numpy(flips)), golden[f"fliprot_{letter}"], atol=1e-6)
+    pillow = Preparation(32, (MEAN,), (STD,), augmented=True)
+    np.testing.assert_allclose(pillow.plain(golden["p64"]), golden["p64_pil_test"], atol=1e-6)
+
+
+@pytest.mark.parametrize("path", cases("phototour*.npz"))
+def test_phototour(path, tmp_path):
+    """Its bitmaps are smaller than published ones."""
+    golden = np.load(path)
+    height, width = golden["bmp_size"].tolist()
+    bitmaps = [standin.image(seed, height, width)[:, :, 0] for seed in golden["bmp_seeds"].tolist()]
+    cut = np.concatenate([cut_bitmap(bitmap) for bitmap in bitmaps])[: int(golden["n"])]
+    np.testing.assert_array_equal(cut, golden["patches"])
+    (tmp_path / INFO).write_text(str(golden["info_txt"]))
+    points = read_points(tmp_path / INFO)
+    np.testing.assert_array_equal(points, golden["labels"])
+    # The list was drawn at random, where no published one pairs a patch with itself: that is refused.
+    different = golden["matches"][:, 0] != golden["matches"][:, 1]
+    lines = np.array(str(golden["matches_txt"]).splitlines())[different]
+    (tmp_path / PAIRS).write_text("".join(f"{line}\n" for line in lines))
+    pairs, matches = read_pairs(tmp_path / PAIRS, points)
+    np.testing.assert_array_equal(np.column_stack([pairs, matches]), golden["matches"][different])
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", cases("train_steps*.json"))
+def test_training_steps(path):
+    """The recipe's optimiser, schedule and loss on the patches of another file, rolled and mirrored as it says."""
+    arrays, towers = np.load(path.with_suffix(".npz")), np.load(path.with_name("net_train.npz"))
+    for name, golden in read(path).items():
+        if name == "note":
+            continue
+        settings = HardNetTraining(
+            recipe="hardnet",
+            patches={"brown": ["liberty"]},
+            learning_rate=golden["lr0"],
+            batch=golden["batch_size"],
+            triplets=golden["n_triplets"],
+            epochs=golden["epochs"],
+        )
+        recipe = HardNetRecipe(plain(HardNet(dropout=0)), None, settings, torch.device("cpu"))
+        recipe.network.train()
+        for step, expected in enumerate(golden["loss"]):
+            rows = np.roll(np.arange(len(towers["anchors"])), step)
+            flips = torch.tensor([[step % 2 == 1, False]] * len(rows))
+            item = PatchBatch(*(flip(pixels(towers[key][rows]), flips) for key in ("anchors", "positives")), None)
+            assert recipe.optimiser.param_groups[0]["lr"] == golden["lr_used"][step]
+            recipe.optimiser.zero_grad()
+            loss = recipe.loss(item)
+            loss.backward()
+            recipe.optimiser.step()
+            recipe.scheduler.step()
+            assert loss.item() == pytest.approx(expected, abs=1e-3)
+            norms = [parameter.norm().item() for parameter in recipe.network.parameters()]
+            assert norms == pytest.approx(golden["wnorm"][step], rel=1e-4)
+        assert recipe.optimiser.param_groups[0]["lr"] == golden["lr_after"]
+        recipe.network.eval()
+        found = arrays[f"desc_eval_{name.replace('.', '')}"]
+        with torch.inference_mode():
+            described = recipe.network(pixels(towers["anchors"][: len(found)]))
+        np.testing.assert_allclose(described, found, atol=3e-3)
+
+
+# --- extraction --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def describers(tmp_path) -> tuple[Describer, Describer]:
+    """The network of these files, by way of a published checkpoint: of pixels as in the example, and raw ones."""
+    block = {"architecture": "hardnet", "weights": {"source": "official", "file": "x.pth"}}
+    model = HardNetModel.model_validate(block)
+    torch.save({"epoch": 10, "state_dict": spread(HardNet()).state_dict()}, tmp_path / "x.pth")
+    convert_checkpoint(model, tmp_path / "x.pth", tmp_path / "x.pt")
+    made = (network_describer(tmp_path / "x.pt", model, device="cpu", raw=raw) for raw in (False, True))
+    return tuple(made)
+
+
+def compare_texts(found: Path, expected: str, separator: str | None = None) -> None:
+    """Numbers of both, and everything but the last digits."""
+    lines, wanted = found.read_text().splitlines(), expected.splitlines()
+    assert found.read_text().endswith("\n") == expected.endswith("\n")
+    assert [len(line) for line in lines] == [len(line) for line in wanted]
+    numbers, known = (np.array([line.split(separator) for line in text], float) for text in (lines, wanted))
+    np.testing.assert_allclose(numbers, known, atol=2e-5)
+
+
+@pytest.mark.parametrize("path", cases("extract_strip*.npz"))
+def test_strips(path, describers, tmp_path):
+    golden, out = np.load(path), tmp_path / "out.txt"
+    for name in ("strip", "strip41", "strip_rgb"):
+        Image.fromarray(golden[name]).save(tmp_path / f"{name}.png")
+        extract_strip(tmp_path / f"{name}.png", describers[0], out, lenient=True)
+        compare_texts(out, str(golden[name.replace("strip", "txt")]))
+    extract_strip(tmp_path / "strip.png", describers[1], out, separator=",", lenient=True)
+    compare_texts(out, str(golden["hpatches_csv"]), ",")
+
+
+@pytest.mark.parametrize("path", cases("extract_ref*.npz"))
+def test_the_example_of_the_original(path, describers, real_data, tmp_path):
+    golden, out = np.load(path), tmp_path / "out.txt"
+    extract_strip(real_data / "hpatches_patches/ref.png", describers[0], out)
+    lines = out.read_text().splitlines()
+    assert len(lines) == golden["n_lines"]
+    numbers = np.array([line.split() for line in lines], np.float32)
+    np.testing.assert_allclose(numbers, golden["desc"], atol=2e-5)
+    first = str(golden["first_lines"]).splitlines()
+    assert [len(line) for line in lines[: len(first)]] == [len(line) for line in first]

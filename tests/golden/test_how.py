@@ -17,9 +17,9 @@ from PIL import Image
 from descbench.features.images import load_image, to_tensor
 from descbench.losses.contrastive import contrastive_loss
 from descbench.models.architectures.how import upgrade_checkpoint
-from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.folding import prepare_for_inference
 from descbench.models.how import HowNet
+from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.local import resize, select_local, weighted_sum
 from descbench.training.mining import Pairs, mine_tuples
 from descbench.training.steps import freeze_batch_norm_statistics, tuple_loss

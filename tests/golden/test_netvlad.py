@@ -11,8 +11,8 @@ from benchmarks.plain import netvlad as plain_netvlad
 from goldens import golden_files
 
 from descbench.features.images import to_tensor
-from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.folding import prepare_for_inference
+from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
 from descbench.models.netvlad import NetVladNet, NetVladPooling
 from descbench.models.netvlad_init import assignment_by_angle, assignment_by_distance, initialise_pooling
 from descbench.neighbours.kmeans import kmeans

@@ -184,6 +184,7 @@ Name = Annotated[
 SourceName = Annotated[Name, Section("sources")]
 DatasetName = Annotated[Name, Section("datasets")]
 ModelName = Annotated[Name, Section("models")]
+PatchSetName = Annotated[Name, Section("patch_sets")]
 TrainingName = Annotated[Name, Section("training")]
 FeaturesName = Annotated[Name, Section("features")]
 MethodName = Annotated[Name, Section("methods")]

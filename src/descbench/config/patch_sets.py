@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,13 @@ from descbench.config.checks import not_drawn, not_unpacked
 
 
 class PatchSetBase(Block):
-    """What all patch sets share."""
+    """What all patch sets share.
+
+    Attributes:
+        LISTS_PAIRS: whether the set lists test pairs of its own.
+    """
+
+    LISTS_PAIRS: ClassVar[bool] = False
 
     sources: SourceNames = Field((), description="Sources of the patches and their labels.")
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
@@ -38,6 +44,8 @@ class PatchSetBase(Block):
 
 class PhotoTourPatchSet(PatchSetBase):
     """Brown PhotoTour: bitmaps of 16 x 16 patches, info.txt and a list of test pairs; parts such as liberty."""
+
+    LISTS_PAIRS = True
 
     format: Literal["phototour"]
 

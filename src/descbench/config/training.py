@@ -16,12 +16,15 @@ from descbench.config.base import (
     DatasetName,
     ImageSize,
     Label,
+    Names,
+    PatchSetName,
     Problem,
     Role,
     Scales,
     Seed,
     Several,
     Strict,
+    close_names,
 )
 from descbench.config.checks import no_metric, no_role
 from descbench.config.search import IndexSettings, QuerySettings
@@ -52,7 +55,29 @@ class Validation(Strict):
 
 
 class TrainingBase(Block):
-    """What all trainings share.
+    """What all trainings answer."""
+
+    @model_validator(mode="after")
+    def _some_epoch_is_validated(self) -> TrainingBase:
+        if self.validation is not None and self.validation.every > self.epochs:
+            raise ValueError(
+                f"validation.every {self.validation.every} is more than the {self.epochs} epochs: none is validated"
+            )
+        return self
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Datasets that it learns from, that of the validation included."""
+        return ()
+
+    @property
+    def patch_parts(self) -> tuple[tuple[str, str], ...]:
+        """Patch sets, each with a part, that it learns from, those of the validation included."""
+        return ()
+
+
+class ImageTraining(TrainingBase):
+    """What trainings on images share.
 
     Attributes:
         FORMATS: of the datasets that it takes.
@@ -63,20 +88,16 @@ class TrainingBase(Block):
     ROLE: ClassVar[Role | None] = None
 
     @model_validator(mode="after")
-    def _decided_by_validation(self) -> TrainingBase:
+    def _decided_by_validation(self) -> ImageTraining:
         if self.validation is None and self.patience is not None:
             raise ValueError("`patience` counts validations, and there is no `validation`")
-        if self.validation is not None and self.validation.every > self.epochs:
-            raise ValueError(
-                f"validation.every {self.validation.every} is more than the {self.epochs} epochs: none is validated"
-            )
         if self.pool < self.least_pool():
             raise ValueError(f"a pool of {self.pool} is too small for {self.negatives} negatives: {self.least_pool()}")
         return self
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Datasets that it learns from, that of the validation included."""
+        """Its dataset, and that of the validation."""
         return self.dataset, *((self.validation.dataset,) if self.validation else ())
 
     def least_pool(self) -> int:
@@ -101,7 +122,7 @@ class TrainingBase(Block):
             yield ("validation", "metric"), why
 
 
-class TupleTraining(TrainingBase):
+class TupleTraining(ImageTraining):
     """What trainings on mined tuples share."""
 
     FORMATS = ("sfm120k",)
@@ -162,7 +183,7 @@ class PlaceValidation(Strict):
     image_size: ImageSize = Field(640, description="Longer side in pixels.")
 
 
-class NetVladTraining(TrainingBase):
+class NetVladTraining(ImageTraining):
     """NetVLAD: triplet loss on a query, its nearest positive and hard negatives by position."""
 
     FORMATS = ("dbstruct", "utm_names")
@@ -207,4 +228,89 @@ class NetVladTraining(TrainingBase):
         return 10 * self.negatives
 
 
-Training = Annotated[HowTraining | FireTraining | NetVladTraining, Field(discriminator="recipe")]
+PatchParts = Annotated[dict[PatchSetName, Annotated[Names, Field(min_length=1)]], Field(min_length=1)]
+
+
+class PatchValidation(Strict):
+    """Validation: FPR95 of the pairs that patch sets list, the mean over their parts."""
+
+    patches: PatchParts = Field(description="Patch sets with lists of pairs, and the parts that are scored.")
+    every: Annotated[Several, ENDING] = Field(1, description="Epochs between two validations.")
+
+
+class HardNetTraining(TrainingBase):
+    """HardNet: pairs of patches, each with the hardest negative of the batch. Defaults are the published networks'."""
+
+    recipe: Literal["hardnet"]
+    patches: PatchParts = Field(description="Patch sets, and the parts that are trained on; several are joined.")
+    sampling: Literal["min", "average", "random", "random_global", "l2net"] = Field(
+        "min",
+        description="Negatives of a pair: the hardest, all or a random one of its batch; a random one of all patches; "
+        "all, as L2-Net has them (loss `softmax` only).",
+    )
+    loss: Literal["triplet_margin", "softmax", "contrastive"] = Field("triplet_margin", description="Of distances.")
+    margin: float = Field(1.0, gt=0, le=1e6, description="Of losses triplet_margin and contrastive.")
+    anchor_swap: bool = Field(True, description="Negatives of the positive count too, and the nearer one is taken.")
+    spread_out: float = Field(0, ge=0, le=1e6, description="Weight of the global orthogonal regularisation (GOR).")
+    decorrelation: float = Field(0, ge=0, le=1e6, description="Weight of the correlation penalty (CPR).")
+    triplets: Several = Field(5_000_000, description="Pairs drawn for an epoch, each with a random negative.")
+    redraw: bool = Field(True, description="Draw them anew for each epoch; false: once, as for several training sets.")
+    bounds: Literal["all", "all_but_last"] = Field(
+        "all", description="all_but_last: the last point, and the last patch of a point, are never drawn (a bug)."
+    )
+    epochs: Several = Field(10, description="Passes; the learning rate falls to 0 over all of them.")
+    batch: Annotated[Several, Field(ge=2)] = Field(1024, description="Pairs of a step, no two of the same point.")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="adam: without momentum and dampening.")
+    learning_rate: float = Field(10.0, gt=0, le=1000, description="At the first step (NIPS paper: 0.1).")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of SGD.")
+    dampening: float = Field(0.9, ge=0, lt=1, description="Of SGD: of the gradient in the momentum.")
+    weight_decay: float = Field(1e-4, ge=0, le=10, description="Coupled L2.")
+    fliprot: bool = Field(
+        True, description="Mirror and transpose both patches of a pair at random (networks with `+` in their name)."
+    )
+    augmentation: bool = Field(
+        False, description="Rotate and crop every patch a little at random; no published network used it."
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", description="best: the epoch of the best validation, without one of the smallest training loss."
+    )
+    seed: Seed = Field(0, description="Of all that is drawn.")
+    validation: PatchValidation | None = Field(None, description="null: no epoch is scored.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> HardNetTraining:
+        if self.sampling == "l2net" and self.loss != "softmax":
+            raise ValueError(f"sampling l2net has loss softmax only, not {self.loss}")
+        if self.triplets % self.batch == 1:
+            raise ValueError(
+                f"{self.triplets} triplets in batches of {self.batch} leave one that is a batch of its own"
+            )
+        return self
+
+    @property
+    def patch_parts(self) -> tuple[tuple[str, str], ...]:
+        """Those of the training, then those of the validation, each once."""
+        named = (self.patches, self.validation.patches if self.validation else {})
+        return tuple(dict.fromkeys((name, part) for sets in named for name, parts in sets.items() for part in parts))
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """All parts are there, and those of the validation have pairs."""
+        yield from _no_parts(config, self.patches, ("patches",))
+        if self.validation is None:
+            return
+        yield from _no_parts(config, self.validation.patches, ("validation", "patches"))
+        for patch_set in self.validation.patches:
+            if not config.patch_sets[patch_set].LISTS_PAIRS:
+                yield ("validation", "patches", patch_set), "lists no test pairs, which FPR95 is measured on"
+
+
+def _no_parts(config: Any, patches: PatchParts, path: tuple[Any, ...]) -> Iterator[Problem]:
+    """Parts that their patch sets do not have."""
+    for name, parts in patches.items():
+        known = config.patch_sets[name].parts
+        for number, part in enumerate(parts):
+            if part not in known:
+                yield (*path, name, number), f"patch set {name!r} has no part {part!r}; {close_names(part, known)}"
+
+
+Training = Annotated[HowTraining | FireTraining | NetVladTraining | HardNetTraining, Field(discriminator="recipe")]

@@ -32,7 +32,7 @@ def read_phototour(folder: Path) -> PatchSource:
         DataError: a file is absent or malformed, ``info.txt`` has another number of lines than there are patches, or
             the list of pairs is of other patches.
     """
-    points = _read_points(folder / INFO)
+    points = read_points(folder / INFO)
     bitmaps = _list_bitmaps(folder)
     needed = -(-len(points) // PER_BITMAP)
     if len(bitmaps) != needed:
@@ -40,7 +40,7 @@ def read_phototour(folder: Path) -> PatchSource:
             f"{folder / INFO}: lists {len(points)} patches, which fill {needed} bitmaps, but there are {len(bitmaps)}; "
             "fetch the archive again."
         )
-    pairs, matches = _read_pairs(folder / PAIRS, points)
+    pairs, matches = read_pairs(folder / PAIRS, points)
     labels = PatchLabels(points, np.zeros(len(points), np.int64), (ALL,), pairs, matches)
     return PatchSource(labels, SIDE, _read_bitmaps(bitmaps, len(points)))
 
@@ -55,7 +55,13 @@ def read_bitmap(path: Path) -> np.ndarray:
     pixels = read_grey(path, "BMP", (whole, whole))
     if pixels.shape != (whole, whole):
         raise DataError(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, not {whole} x {whole}; fetch it again.")
-    return pixels.reshape(COLUMNS, SIDE, COLUMNS, SIDE).swapaxes(1, 2).reshape(PER_BITMAP, SIDE, SIDE)
+    return cut_bitmap(pixels)
+
+
+def cut_bitmap(pixels: np.ndarray) -> np.ndarray:
+    """(N, 64, 64) patches of a bitmap of any number of rows and columns of them, from left to right and then down."""
+    rows, columns = (length // SIDE for length in pixels.shape)
+    return pixels.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE, SIDE)
 
 
 def _read_bitmaps(paths: list[Path], count: int) -> Iterator[np.ndarray]:
@@ -75,7 +81,7 @@ def _list_bitmaps(folder: Path) -> list[Path]:
     return paths
 
 
-def _read_points(path: Path) -> np.ndarray:
+def read_points(path: Path) -> np.ndarray:
     """(N,) int64: the first number of each line."""
     rows = _read_numbers(path, (0,))
     if not len(rows):
@@ -83,7 +89,7 @@ def _read_points(path: Path) -> np.ndarray:
     return rows[:, 0]
 
 
-def _read_pairs(path: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_pairs(path: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (M, 2) and their labels (M,); a line holds patch, point and a third number, twice."""
     rows = _read_numbers(path, (0, 3, 1, 4))
     if not len(rows):

@@ -24,15 +24,21 @@ from descbench.device import pick_device
 from descbench.errors import ConfigError, DataError, DescbenchError
 from descbench.signals import on_stop
 from descbench.training.train import TrainingFiles, train_checkpoint
+from descbench.training.train_patches import PatchTrainingFiles, train_on_patches
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that :func:`descbench.training.train.train_checkpoint` is told, for other processes to read."""
+    """Everything that the stage train_checkpoint is told, for other processes to read.
 
-    files: TrainingFiles
+    Attributes:
+        files: of a training on images (:func:`descbench.training.train.train_checkpoint`) or on patches
+            (:func:`descbench.training.train_patches.train_on_patches`).
+    """
+
+    files: TrainingFiles | PatchTrainingFiles
     model: Model
     settings: Training
     seed: int = 0
@@ -40,11 +46,14 @@ class TrainingJob:
 
     def run(self) -> None:
         """Train in this process, alone or as one of several."""
-        train_checkpoint(self.files, self.model, self.settings, seed=self.seed, device=self.device)
+        _STAGES[type(self.files)](self.files, self.model, self.settings, seed=self.seed, device=self.device)
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
         path.write_bytes(TypeAdapter(TrainingJob).dump_json(self, indent=2))
+
+
+_STAGES = {TrainingFiles: train_checkpoint, PatchTrainingFiles: train_on_patches}
 
 
 def read_job(path: Path) -> TrainingJob:

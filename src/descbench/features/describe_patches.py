@@ -1,0 +1,127 @@
+"""Stage describe_patches: descriptors of all patches of a part, by a network or by a classical rule.
+
+Definition: docs/protocols/hardnet.md, Extraction; docs/protocols/hardnet.md, Other descriptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from descbench.config.networks import Model
+from descbench.datasets.patch_sets import read_patches
+from descbench.device import device_name, pick_device
+from descbench.errors import ConfigError
+from descbench.features.classical_patches import CLASSICAL, library
+from descbench.features.patch_descriptors import Maker, write_descriptors
+from descbench.features.patch_pixels import resize_patches, to_tensor
+from descbench.models.checkpoints import checkpoint_digest, load_network
+from descbench.models.folding import prepare_for_inference
+from descbench.models.patches import PatchNetwork
+from descbench.progress import progress
+
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Describer:
+    """Something that describes patches.
+
+    Attributes:
+        maker: for the record.
+        describe: (n, H, W) uint8 -> (n, dim) float32.
+    """
+
+    maker: Maker
+    describe: Callable[[np.ndarray], np.ndarray]
+
+
+def network_describer(checkpoint: Path, model: Model, *, device: str = "auto", raw: bool = False) -> Describer:
+    """Descriptors of a network, made ready for inference.
+
+    Args:
+        checkpoint: checkpoint of ours.
+        model: its block of the configuration.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        raw: give it pixels in 0..255, neither divided nor normalised (docs/protocols/hardnet.md, Extraction).
+
+    Raises:
+        ConfigError: the network describes no patches, or the device is absent.
+        DataError: no checkpoint of ours, or of another model.
+    """
+    if not model.DESCRIBES_PATCHES:
+        raise ConfigError(f"architecture {model.architecture} describes whole images, no patches; name another model.")
+    chosen = pick_device(device)
+    network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
+    digest = f"{checkpoint_digest(checkpoint)}{' raw' if raw else ''}"
+    maker = Maker(model.architecture, network.dim, digest, device_name(chosen))
+    prepare = _raw if raw else lambda patches: to_tensor(patches, network.mean, network.std)
+    return Describer(maker, lambda patches: run_network(network, patches, chosen, prepare))
+
+
+def classical_describer(name: str) -> Describer:
+    """A descriptor of :data:`descbench.features.classical_patches.CLASSICAL`.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in CLASSICAL:
+        raise ConfigError(f"there is no descriptor {name!r}; known: {', '.join(CLASSICAL)}.")
+    found = CLASSICAL[name]
+    return Describer(Maker(name, found.dim, f"{name} by {library()}"), found.describe)
+
+
+def run_network(
+    network: PatchNetwork,
+    patches: np.ndarray,
+    device: torch.device,
+    prepare: Callable[[np.ndarray], torch.Tensor],
+) -> np.ndarray:
+    """(n, dim) float32 descriptors of (n, H, W) uint8 patches, resized as OpenCV does and prepared."""
+    with torch.inference_mode():
+        tensor = prepare(resize_patches(patches, network.side)).to(device)
+        return network(tensor).float().cpu().numpy()
+
+
+def with_decimals(describer: Describer, decimals: int) -> Describer:
+    """The same rounded to so many decimals, as descriptors are that went through a text file."""
+    factor = 10.0**decimals
+
+    def describe(patches: np.ndarray) -> np.ndarray:
+        # Exact, like printing and reading: float32 times 10 ** 5 has no more than 53 bits.
+        return (np.rint(describer.describe(patches).astype(np.float64) * factor) / factor).astype(np.float32)
+
+    maker = replace(describer.maker, digest=f"{describer.maker.digest} {decimals} decimals")
+    return Describer(maker, describe)
+
+
+def in_blocks(describer: Describer, patches: np.ndarray, block: int = BLOCK) -> Iterator[np.ndarray]:
+    """Descriptors of so many patches at a time."""
+    for start in range(0, len(patches), block):
+        yield describer.describe(np.asarray(patches[start : start + block]))
+
+
+def describe_patches(patches: Path, describer: Describer, output: Path, *, block: int = BLOCK) -> None:
+    """Describe all patches of a part of a patch set.
+
+    Args:
+        patches: the part, see :mod:`descbench.datasets.patch_sets`.
+        describer: of :func:`network_describer` or :func:`classical_describer`.
+        output: the file, see :mod:`descbench.features.patch_descriptors`.
+        block: patches described at a time.
+
+    Raises:
+        DataError: a damaged file, or a descriptor that is not finite.
+    """
+    found = read_patches(patches)
+    steps = -(-len(found.patches) // block)
+    blocks = progress(in_blocks(describer, found.patches, block), steps, f"{found.patch_set} {found.part}")
+    write_descriptors(found, describer.maker, blocks, output)
+
+
+def _raw(patches: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(patches).float()[:, None]

@@ -1,0 +1,77 @@
+"""Descriptors of a strip of patches as text, like the original's example (docs/protocols/hardnet.md, Extraction)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from descbench.errors import DataError
+from descbench.features.describe_patches import Describer, in_blocks
+from descbench.features.patch_pixels import grey_of_colours
+from descbench.io.atomic import atomic_path
+from descbench.io.kinds import shorten
+
+
+def read_patch_strip(path: Path, *, lenient: bool = False) -> np.ndarray:
+    """(N, W, W) uint8 patches that stand above each other in an image W pixels wide.
+
+    Args:
+        path: a grey image of 8 bits.
+        lenient: as the original reads it: rows that fill no patch are left out, and a colour image becomes grey.
+
+    Raises:
+        DataError: no such image, colours, or a height that is no multiple of the width.
+    """
+    pixels = _pixels(path, lenient)
+    height, width = pixels.shape
+    count = height // width
+    if not count or (height % width and not lenient):
+        raise DataError(
+            f"{path}: {width} x {height} pixels are no strip of patches of {width} x {width}; cut it to a whole number "
+            "of them."
+        )
+    return pixels[: count * width].reshape(count, width, width)
+
+
+def extract_strip(
+    strip: Path, describer: Describer, output: Path, *, separator: str = " ", lenient: bool = False
+) -> None:
+    """Write descriptors of a strip as text: a line a patch, numbers in ``%10.5f``.
+
+    Args:
+        strip: see :func:`read_patch_strip`.
+        describer: what describes the patches.
+        output: the text file.
+        separator: between numbers; ``,`` for the files of the HPatches benchmark.
+        lenient: see :func:`read_patch_strip`.
+
+    Raises:
+        DataError: no strip, or the disk is full.
+    """
+    patches = read_patch_strip(strip, lenient=lenient)
+    with atomic_path(output) as temporary, open(temporary, "w", encoding="ascii", newline="\n") as stream:
+        for block in in_blocks(describer, patches):
+            stream.writelines(separator.join(f"{value:10.5f}" for value in row) + "\n" for row in block.tolist())
+
+
+def _pixels(path: Path, lenient: bool) -> np.ndarray:
+    """(H, W) uint8 of a grey image."""
+    try:
+        with Image.open(path) as image:
+            if image.mode == "L":
+                return np.array(image)
+            if not lenient:
+                raise DataError(f"{path}: an image of mode {image.mode}, not grey of 8 bits; convert it to grey.")
+            return grey_of_colours(np.array(image.convert("RGB")))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: no image of a format that is known.") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: too large for a strip of patches ({error}); cut it into several.") from error
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever their bytes lead to
+        raise DataError(f"{path}: damaged or cut short ({shorten(error)}).") from error
