@@ -212,6 +212,20 @@ LEARNED: list[tuple[str, str, str, dict[str, Any]]] = [
 BLOCKS = {"AsmkMethod.codebook", "AsmkMethod.index", "AsmkMethod.idf", "AsmkMethod.query", "CustomModel.weights"}
 # Keys that another test executes.
 ELSEWHERE = {
+    **{
+        f"HardNetTraining.{key}": "unit/test_hardnet_training.py::test_an_option_changes_the_weights"
+        for key in (
+            *("loss", "margin", "anchor_swap", "spread_out", "decorrelation", "triplets", "redraw", "bounds"),
+            *("epochs", "batch", "optimiser", "learning_rate", "momentum", "dampening", "weight_decay", "fliprot"),
+            *("augmentation", "seed"),
+        )
+    },
+    "HardNetModel.dropout": "unit/test_hardnet_training.py::test_the_setting_of_the_paper",
+    "HardNetTraining.sampling": "unit/test_hardnet_training.py::test_samplings_and_losses",
+    "HardNetTraining.keep": "unit/test_hardnet_training.py::test_history_and_the_last_epoch",
+    "HardNetTraining.patches": "unit/test_hardnet_training.py::test_other_parts_are_other_patches",
+    "PatchValidation.every": "unit/test_hardnet_training.py::test_the_best_epoch_by_validation",
+    "PatchValidation.patches": "unit/test_hardnet_training.py::test_other_parts_are_scored_otherwise",
     "Config.training_gpus": "unit/test_several_gpus.py::test_two_processes_go_on_as_one_does",
     "Config.keep_raw": "workflow/test_downloads.py::test_files_of_which_none_are_kept_go_away",
     "Unpack.to": "workflow/test_downloads.py::test_files_of_which_none_are_kept_go_away",
@@ -461,6 +475,8 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         (key, f"models.{model}.{name}", value, f"results/checkpoints/{model}.pt", "convert_checkpoint", seen, {})
         for key, model, name, value, seen in (
             ("NetVladModel.backbone", "alone", "backbone", "vgg16", look.shapes),
+            ("HardNetModel.variant", "patches", "variant", "ps", look.shapes),
+            ("TFeatModel.variant", "few_patches", "variant", "hardtfeat", look.shapes),
             ("GemModel.backbone", "gem", "backbone", "resnet50", look.shapes),
             ("GemModel.whitening", "gem", "whitening", "network", look.shapes),
             ("OfficialWeights.file", "published", "weights.file", "two.pth", look.weights),

@@ -42,7 +42,7 @@ def to_tensor(patches: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
 
 
 def grey_of_colours(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 of (H, W, 3) uint8 in the order red, green, blue, as OpenCV reads a PNG as grey: cut, not rounded."""
+    """(H, W) uint8 of (H, W, 3) uint8 in the order red, green, blue, as OpenCV reads a PNG as grey (cut off)."""
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     return ((red * 9797 + green * 19234 + blue * 3737) >> 15).astype(np.uint8)
 
