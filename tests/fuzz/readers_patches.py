@@ -33,6 +33,8 @@ from descbench.datasets.image_pairs import Homography, ImagePair, read_image_pai
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.datasets.patch_sets import PatchLabels, PatchSource, read_patches, write_patches
 from descbench.datasets.phototour import INFO, PAIRS, read_phototour
+from descbench.features.patch_descriptors import Maker, read_descriptors, write_descriptors
+from descbench.features.strips import read_patch_strip
 from descbench.io.csvfiles import checksum_path
 
 MANIFEST = Manifest(tuple(rows_of("database", ["a.ppm", "b.ppm", "c.ppm"])))
@@ -166,7 +168,18 @@ def patches_file(folder: Path) -> Path:
     return folder / "p.h5"
 
 
-TASKS = drawn_lists()
+def descriptors_file(folder: Path) -> Path:
+    patches = read_patches(patches_file(folder))
+    rows = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    write_descriptors(patches, Maker("hardnet", 4, "0123"), iter([rows]), folder / "d.h5")
+    return folder / "d.h5"
+
+
+def wide_strip_seeds() -> list[bytes]:
+    random = np.random.default_rng(0)
+    return [encoded(random.integers(0, 256, (70, 33, *colours), np.uint8), "PNG") for colours in ((), (3,))]
+
+
 register("phototour bitmaps", read_bitmaps, bitmap_seeds, file="patches0000.bmp", mutations=(damage_head,), share=0.5)
 for name, listed in LISTS.items():
     seeds = partial(list, [listed])
@@ -206,3 +219,11 @@ register(
 )
 register("image pairs", read_pairs, pair_seeds, file="p.csv", mutations=(damage_lines,))
 register("patch sets", sealed(read_patches), hdf5_seed(patches_file), file="file.h5")
+register("patch descriptors", sealed(read_descriptors), hdf5_seed(descriptors_file), file="file.h5")
+register(
+    "strips of any width",
+    partial(read_patch_strip, lenient=True),
+    wide_strip_seeds,
+    file="strip.png",
+    mutations=(damage_chunks, damage_bytes),
+)

@@ -13,6 +13,11 @@ from descbench.features.patch_pixels import grey_of_colours
 from descbench.io.atomic import atomic_path
 from descbench.io.kinds import shorten
 
+_FORMATS = ("PNG", "BMP", "JPEG", "PPM", "TIFF")
+# Pixels of a strip: ten times what the longest of HPatches holds.
+_MOST = 65 * 65 * 20_000
+_ROWS = 4096  # converted together
+
 
 def read_patch_strip(path: Path, *, lenient: bool = False) -> np.ndarray:
     """(N, W, W) uint8 patches that stand above each other in an image W pixels wide.
@@ -59,18 +64,22 @@ def extract_strip(
 def _pixels(path: Path, lenient: bool) -> np.ndarray:
     """(H, W) uint8 of a grey image."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MOST:
+                raise DataError(f"{path}: {image.width} x {image.height} pixels are too many; cut it into several.")
             if image.mode == "L":
                 return np.array(image)
             if not lenient:
                 raise DataError(f"{path}: an image of mode {image.mode}, not grey of 8 bits; convert it to grey.")
-            return grey_of_colours(np.array(image.convert("RGB")))
+            colours = np.array(image.convert("RGB"))
+            parts = [grey_of_colours(colours[start : start + _ROWS]) for start in range(0, len(colours), _ROWS)]
+            return np.concatenate(parts)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: no image of a format that is known.") from None
+        raise DataError(f"{path}: no image of a format that is read here ({', '.join(_FORMATS)}).") from None
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: too large for a strip of patches ({error}); cut it into several.") from error
+        raise DataError(f"{path}: too many pixels ({error}); cut it into several.") from error
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their bytes lead to
