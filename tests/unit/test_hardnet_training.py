@@ -18,8 +18,9 @@ from descbench.config.training import HardNetTraining
 from descbench.datasets.patch_sets import Patches, PatchLabels, read_patches
 from descbench.errors import DataError
 from descbench.models.checkpoints import load_network
+from descbench.training.classical_mining import mine_negatives
 from descbench.training.hardnet import HardNetRecipe
-from descbench.training.launch import TrainingJob, read_job
+from descbench.training.launch import TrainingJob, read_job, train
 from descbench.training.patches import SIDE, Preparation, TrainingPatches, flip
 from descbench.training.train_patches import PatchTrainingFiles, train_on_patches
 from descbench.training.triplets import draw_triplets
@@ -93,9 +94,13 @@ def test_an_option_changes_the_weights(through, tmp_path, key):
     "values",
     [
         {"sampling": sampling, "loss": loss}
-        for sampling in ("random", "random_global", "l2net")
-        for loss in ("triplet_margin", "softmax", "contrastive")
-        if sampling != "l2net" or loss == "softmax"
+        for sampling, kinds in (
+            ("random", ("triplet_margin", "softmax", "contrastive")),
+            ("random_global", ("triplet_margin", "softmax", "contrastive")),
+            ("l2net", ("softmax",)),
+            ("classical", ("triplet_margin",)),
+        )
+        for loss in kinds
     ],
     ids=lambda values: "-".join(values.values()),
 )
@@ -126,7 +131,11 @@ def test_other_parts_are_other_patches(through, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-@pytest.mark.parametrize("values", [{}, {"sampling": "random", "redraw": False}, {"augmentation": True}], ids=str)
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"sampling": "random", "redraw": False}, {"augmentation": True}, {"sampling": "classical"}],
+    ids=str,
+)
 def test_a_stopped_training_goes_on_to_the_same_bits(through, tmp_path, monkeypatch, name, values):
     settings = changed(**values)
     expected = trained(into(through, tmp_path / "whole"), settings)
@@ -303,6 +312,44 @@ def test_a_batch_has_a_point_once():
 def test_labels_that_give_no_triplets(labels, bounds, message):
     with pytest.raises(ValueError, match=message):
         draw_triplets(np.array(labels), 4, 3, np.random.RandomState(0), bounds)
+
+
+def test_hard_negatives_are_near_patches_of_other_points():
+    """Of each anchor one of its neighbours; a duplicate under another number is none, and some have none at all."""
+    random = np.random.default_rng(0)
+    labels = np.concatenate([np.repeat(np.arange(10), 2), np.full(20, 10)])
+    rows = random.normal(0, 0.01, (40, 4)).astype(np.float32) + (labels == 10)[:, None] * np.float32(100)
+    rows[2] = rows[0]  # point 1 has a patch of point 0
+    triplets = draw_triplets(labels, 200, 8, np.random.RandomState(0))
+    mined, share = mine_negatives(triplets, labels, rows)
+    assert (mined[:, :2] == triplets[:, :2]).all()
+    assert (labels[mined[:, 2]] != labels[mined[:, 0]]).all()
+    far = labels[mined[:, 0]] == 10
+    # The twenty patches of the last point are each other's neighbours: what was drawn stays.
+    assert (mined[far, 2] == triplets[far, 2]).all()
+    assert share == pytest.approx((~far).mean())
+    assert (mined[~far, 2] < 20).all()
+    assert not (mined[mined[:, 0] == 0, 2] == 2).any()
+    squares = ((rows[mined[~far, 0]] - rows[mined[~far, 2]]) ** 2).sum(1)
+    for anchor, square in zip(mined[~far, 0], squares, strict=True):
+        assert (((rows - rows[anchor]) ** 2).sum(1) < square).sum() <= 13
+    with pytest.raises(ValueError, match="12 patches have no 12 neighbours each"):
+        mine_negatives(triplets, labels[:12], rows[:12])
+
+
+def test_mined_negatives_are_told(through, tmp_path):
+    files = into(through, tmp_path)
+    trained(files, changed(sampling="classical"))
+    assert all(0 < float(row["hard_negatives"]) <= 1 for row in rows_of(files))
+
+
+def test_two_processes_train_the_same_network(through, tmp_path):
+    """One process has the whole batch, whose statistics are not shared out; nothing but time differs."""
+    train(TrainingJob(into(through, tmp_path), MODEL, SETTINGS, device="cpu"), processes=2)
+    found = load_network(tmp_path / "t.pt", MODEL).state_dict()
+    expected = load_network(through.checkpoint, MODEL).state_dict()
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-5)
 
 
 # --- patches -----------------------------------------------------------------------------------

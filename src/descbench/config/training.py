@@ -243,10 +243,11 @@ class HardNetTraining(TrainingBase):
 
     recipe: Literal["hardnet"]
     patches: PatchParts = Field(description="Patch sets, and the parts that are trained on; several are joined.")
-    sampling: Literal["min", "average", "random", "random_global", "l2net"] = Field(
+    sampling: Literal["min", "average", "random", "random_global", "l2net", "classical"] = Field(
         "min",
         description="Negatives of a pair: the hardest, all or a random one of its batch; a random one of all patches; "
-        "all, as L2-Net has them (loss `softmax` only).",
+        "all, as L2-Net has them (loss `softmax` only); one of the 12 nearest of all patches, sought before each epoch "
+        "(loss `triplet_margin` only).",
     )
     loss: Literal["triplet_margin", "softmax", "contrastive"] = Field("triplet_margin", description="Of distances.")
     margin: float = Field(1.0, gt=0, le=1e6, description="Of losses triplet_margin and contrastive.")
@@ -279,8 +280,9 @@ class HardNetTraining(TrainingBase):
 
     @model_validator(mode="after")
     def _fitting(self) -> HardNetTraining:
-        if self.sampling == "l2net" and self.loss != "softmax":
-            raise ValueError(f"sampling l2net has loss softmax only, not {self.loss}")
+        only = {"l2net": "softmax", "classical": "triplet_margin"}.get(self.sampling, self.loss)
+        if self.loss != only:
+            raise ValueError(f"sampling {self.sampling} has loss {only} only, not {self.loss}")
         if self.triplets % self.batch == 1:
             raise ValueError(
                 f"{self.triplets} triplets in batches of {self.batch} leave one that is a batch of its own"

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
+
+from descbench.neighbours.nearest import NearestCentroids
+
+_NEIGHBOURS = 12
 
 
 def filter_neighbours(
@@ -31,3 +37,31 @@ def filter_neighbours(
         duplicates = of_point[label] if whole_point else {int(same[patch])}
         kept.append([other for other in found if labels[other] != label and int(same[other]) not in duplicates])
     return kept
+
+
+def mine_negatives(triplets: np.ndarray, labels: np.ndarray, descriptors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Put a hard negative in each triplet whose anchor has one; one of several is chosen by Python's random numbers.
+
+    Args:
+        triplets: (n, 3) int64 patches, with random negatives.
+        labels: (N,) point of each patch.
+        descriptors: (N, D) float32 of all patches, more than 12.
+
+    Returns:
+        The triplets (n, 3), and the share of them that got a hard negative.
+
+    Raises:
+        ValueError: too few patches, or a descriptor that is not finite.
+    """
+    if len(descriptors) <= _NEIGHBOURS:
+        raise ValueError(f"{len(descriptors)} patches have no {_NEIGHBOURS} neighbours each")
+    # The first of 13 is taken for the patch itself, which a duplicate with a smaller number may be instead.
+    neighbours = NearestCentroids(descriptors).search(descriptors, _NEIGHBOURS + 1)[:, 1:]
+    kept = filter_neighbours(neighbours, labels, descriptors)
+    mined = triplets.copy()
+    hard = 0
+    for row in mined:
+        if found := kept[row[0]]:
+            row[2] = random.choice(found)
+            hard += 1
+    return mined, hard / len(mined)

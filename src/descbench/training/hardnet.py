@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from descbench.config.training import HardNetTraining
 from descbench.errors import DataError
+from descbench.features.describe_patches import BLOCK, run_network
 from descbench.losses import hardnet as losses
 from descbench.models.patches import PatchNetwork
+from descbench.training.classical_mining import mine_negatives
 from descbench.training.distributed import local_slice
 from descbench.training.loop import Plan
 from descbench.training.patches import Preparation, TrainingPatches, draw_flips, flip
@@ -54,7 +57,7 @@ class HardNetRecipe:
         self.network, self.settings, self.device = network, settings, device
         self._patches = patches
         self._preparation = Preparation(network.side, network.mean, network.std, settings.augmentation)
-        self._needs_negatives = settings.sampling == "random_global" or settings.spread_out > 0
+        self._needs_negatives = settings.sampling in ("random_global", "classical") or settings.spread_out > 0
         self.optimiser = _OPTIMISERS[settings.optimiser](network.parameters(), settings)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, linear_decay(settings))
         self.schedule, self.pieces, self.memory = "step", 1, {}
@@ -62,8 +65,10 @@ class HardNetRecipe:
 
     def plan(self, epoch: int, piece: int) -> Plan:
         """Draw the triplets of an epoch, and which pairs are flipped."""
-        settings = self.settings
+        settings, figures = self.settings, {}
         triplets = self._draw()
+        if settings.sampling == "classical":
+            triplets, figures["hard_negatives"] = self._mined(triplets)
         count = len(triplets)
         flips = draw_flips(count) if settings.fliprot else np.zeros((count, 2), bool)
         tensors = {
@@ -72,7 +77,7 @@ class HardNetRecipe:
             # Augmentation is drawn step by step, from a generator of its own for each.
             "seed": torch.tensor([settings.seed, epoch]),
         }
-        return Plan(tensors, math.ceil(count / settings.batch), {})
+        return Plan(tensors, math.ceil(count / settings.batch), figures)
 
     def _draw(self) -> torch.Tensor:
         """Triplets of an epoch, (n, 3) int32."""
@@ -90,6 +95,19 @@ class HardNetRecipe:
         if not settings.redraw:
             self.memory["triplets"] = triplets
         return triplets
+
+    def _mined(self, triplets: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Triplets with hard negatives, by descriptors of the network as it is now, and the share of these."""
+        self.network.eval()
+        total = len(self._patches.labels)
+        blocks = [np.arange(start, min(start + BLOCK, total)) for start in range(0, total, BLOCK)]
+        prepare = self._preparation.plain
+        rows = [run_network(self.network, self._patches.take(block), self.device, prepare) for block in blocks]
+        try:
+            found, share = mine_negatives(triplets.long().numpy(), self._patches.labels, np.concatenate(rows))
+        except ValueError as error:
+            raise DataError(f"patches of {self._patches.name(0)} and others: {error}; train on more.") from error
+        return torch.from_numpy(found).int(), share
 
     def batches(self, plan: Plan, first: int) -> Iterator[list[PatchBatch]]:
         """The steps of an epoch, each a single item, which one process has: batch statistics are of a whole batch."""
@@ -131,6 +149,10 @@ class HardNetRecipe:
             "margin": settings.margin,
             "anchor_swap": settings.anchor_swap,
         }
+        if settings.sampling == "classical":
+            return F.triplet_margin_loss(
+                positives, anchors, negatives, margin=settings.margin, swap=settings.anchor_swap
+            )
         if settings.sampling == "random_global":
             return losses.random_negatives_loss(anchors, positives, negatives, **how)
         drawn = torch.randperm(len(anchors)).to(anchors.device) if settings.sampling == "random" else None
