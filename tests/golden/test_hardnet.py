@@ -251,12 +251,14 @@ def test_phototour(path, tmp_path):
     (tmp_path / INFO).write_text(str(golden["info_txt"]))
     points = read_points(tmp_path / INFO)
     np.testing.assert_array_equal(points, golden["labels"])
-    # The list was drawn at random, where no published one pairs a patch with itself: that is refused.
-    different = golden["matches"][:, 0] != golden["matches"][:, 1]
-    lines = np.array(str(golden["matches_txt"]).splitlines())[different]
-    (tmp_path / PAIRS).write_text("".join(f"{line}\n" for line in lines))
+    # The list was drawn at random; no published one pairs a patch with itself or lists a pair twice: both are refused.
+    triples = golden["matches"]
+    firsts = np.unique(np.sort(triples[:, :2], axis=1), axis=0, return_index=True)[1]
+    kept = sorted(line for line in firsts.tolist() if triples[line, 0] != triples[line, 1])
+    lines = str(golden["matches_txt"]).splitlines()
+    (tmp_path / PAIRS).write_text("".join(f"{lines[line]}\n" for line in kept))
     pairs, matches = read_pairs(tmp_path / PAIRS, points)
-    np.testing.assert_array_equal(np.column_stack([pairs, matches]), golden["matches"][different])
+    np.testing.assert_array_equal(np.column_stack([pairs, matches]), triples[kept])
 
 
 # --- training ----------------------------------------------------------------------------------

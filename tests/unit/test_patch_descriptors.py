@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from PIL import Image
 from descbench.config.load import load_config
 from descbench.config.networks import GemModel, HardNetModel, TFeatModel
 from descbench.datasets.patch_sets import read_patches
-from descbench.errors import ConfigError, DataError
+from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.classical_patches import CLASSICAL, describe_pixels
 from descbench.features.describe_patches import (
     Describer,
@@ -29,7 +30,7 @@ from descbench.features.patch_descriptors import read_descriptors, write_descrip
 from descbench.features.patch_pixels import grey_of_colours, resize_patches
 from descbench.features.strips import extract_strip, read_patch_strip
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
-from descbench.models.hardnet import HardNet, HardNetPS
+from descbench.models.hardnet import HardNet, HardNetPS, draw_weights
 
 TFEAT = {"architecture": "tfeat", "weights": {"source": "official", "file": "x"}}
 
@@ -129,6 +130,14 @@ def test_a_file_of_something_else_is_refused(part):
         read_descriptors(part)
 
 
+def test_descriptors_of_other_patches_are_stale(part, tmp_path):
+    describe_patches(part, classical_describer("pixels"), tmp_path / "out.h5")
+    assert read_descriptors(tmp_path / "out.h5", read_patches(part)).part == "one"
+    other = read_patches(write_part(tmp_path, "two", 2))
+    with pytest.raises(StaleFileError, match=r"out\.h5: made with another set of patches than drawn/two: it has "):
+        read_descriptors(tmp_path / "out.h5", other)
+
+
 def test_decimals_are_those_of_a_text_file(part, network, tmp_path):
     pixels = read_patches(part).patches
     found, plain = with_decimals(network, 5).describe(pixels), network.describe(pixels)
@@ -178,8 +187,6 @@ def test_drawn_weights_are_orthogonal():
 
 
 def drawn_network() -> HardNet:
-    from descbench.models.hardnet import draw_weights
-
     network = HardNet()
     draw_weights(network)
     return network
@@ -272,8 +279,6 @@ def test_a_descriptor_that_is_not_known():
 
 def test_pixels_are_opencvs():
     """Every side, up and down: what ``cv2.resize`` gives, to the bit; and its grey of a PNG."""
-    import cv2
-
     random = np.random.default_rng(0)
     for side in (3, 9, 20, 31, 32, 33, 41, 57, 63, 64, 65, 66, 100, 129):
         patches = random.integers(0, 256, (6, side, side), np.uint8)

@@ -14,6 +14,7 @@ import numpy as np
 from descbench.datasets.patch_sets import Patches
 from descbench.errors import DataError
 from descbench.features.finite import all_finite
+from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
 
 FORMAT_VERSION = 1
@@ -88,11 +89,16 @@ def write_descriptors(patches: Patches, maker: Maker, blocks: Iterable[np.ndarra
             raise DataError(f"{path}: {done} descriptors of {count} patches; run again.")
 
 
-def read_descriptors(path: Path) -> PatchDescriptors:
+def read_descriptors(path: Path, patches: Patches | None = None) -> PatchDescriptors:
     """Read a file of :func:`write_descriptors`.
+
+    Args:
+        path: the file.
+        patches: that the descriptors must be of; None: any.
 
     Raises:
         DataError: it is absent, damaged, no such file, or holds NaN.
+        StaleFileError: it was made of other patches.
     """
     with opened(path, _KIND, FORMAT_VERSION) as file:
         rows = file.mapped("descriptors", np.float32, 2)
@@ -101,4 +107,7 @@ def read_descriptors(path: Path) -> PatchDescriptors:
         if not all_finite(rows):
             raise ValueError("a descriptor is not finite")
         names = ("patches", "descriptor", "maker", "device")
-        return PatchDescriptors(file.text("patch_set"), file.text("part"), rows, *map(file.text, names))
+        found = PatchDescriptors(file.text("patch_set"), file.text("part"), rows, *map(file.text, names))
+    if patches is not None:
+        check_digest(path, f"set of patches than {patches.patch_set}/{patches.part}", found.patches, patches.digest)
+    return found
