@@ -69,13 +69,14 @@ class Lineage:
         """How a model is trained."""
         return self.config.block("training", self.config.block("models", model).weights.training)
 
-    def training_datasets(self, model: str) -> list[str]:
-        """Datasets that a model's weights were made from here: none, of a whitening or clusters, or of training."""
+    def learned_from(self, model: str) -> list[tuple[str, str]]:
+        """Section and name of what a model's weights were made from here, by a whitening, clusters or training."""
         weights = self.config.block("models", model).weights
-        return [
-            *weights.learned_from,
-            *(self.config.block("training", weights.trained_by).datasets if weights.trained_by else ()),
-        ]
+        found = [("datasets", name) for name in weights.learned_from]
+        if weights.trained_by:
+            training = self.config.block("training", weights.trained_by)
+            found += [(training.LEARNS_FROM, name) for name in training.datasets]
+        return found
 
     def models_from(self, *sources: str) -> list[str]:
         """Names of the models whose weights have one of these values of ``source``."""
@@ -83,51 +84,44 @@ class Lineage:
 
     # --- results ---
 
-    def models_behind(self, features: str) -> list[str]:
-        """The model that features are extracted with, and those that its weights started from."""
-        model = self.config.block("features", features).extracted_by
-        return [] if model is None else self.ancestry(model)
+    def models_behind(self, method: str) -> list[str]:
+        """The models that describe images or patches for a method, and those that their weights started from."""
+        described_by = self.config.block("methods", method).described_by(self.config)
+        return list(dict.fromkeys(model for name in described_by for model in self.ancestry(name)))
+
+    def data_behind(self, method: str, dataset: str) -> list[tuple[str, str]]:
+        """Section and name of all datasets and patch sets that a method is scored on there, and learns from itself."""
+        block = self.config.block("methods", method)
+        scored = self.config.block(block.SCORED_ON, dataset).searched_as(dataset)
+        return [(block.SCORED_ON, dataset), *((block.SCORED_ON, name) for name in scored), *block.learned_from]
 
     def sources_behind(self, method: str, dataset: str) -> list[str]:
         """Names of all sources that the scores of a method on a dataset rest on."""
-        block = self.config.block("methods", method)
-        datasets = [*self.searched_datasets(dataset), *block.learned_from]
-        names: list[str] = [s for d in datasets for s in self.config.block("datasets", d).sources]
-        for feature in block.all_features:
-            names += self._feature_sources(feature, datasets)
+        features = [self.config.block("features", name) for name in self.config.block("methods", method).all_features]
+        models, data = self.models_behind(method), self.data_behind(method, dataset)
+        learned = [self.config.block(*place) for model in models for place in self.learned_from(model)]
+        shown = [self.config.block(*place) for place in data]
+        names = [source for block in (*shown, *learned) for source in block.sources]
+        if models:
+            names += [source for block in (*shown, *learned) for source in block.image_sources]
+        names += [source for block in features for source in block.released_for([name for _, name in data])]
+        names += [source for model in models for source in self.config.block("models", model).weights.named_sources]
         return list(dict.fromkeys(names))
 
     def blocks_behind(self, method: str, dataset: str) -> dict[str, Any]:
-        """The blocks of configuration that the scores of a method on a dataset rest on."""
-        block = self.config.block("methods", method)
-        datasets = [dataset, *self.searched_datasets(dataset), *block.learned_from]
-        models = [m for f in block.all_features for m in self.models_behind(f)]
-        datasets += [d for m in models for d in self.training_datasets(m)]
-        weights = [self.config.block("models", m).weights for m in models]
-        trainings = [w.trained_by for w in weights if w.trained_by]
-        wanted = {
-            "methods": [method],
-            "features": block.all_features,
-            "models": models,
-            "training": trainings,
-            "datasets": datasets,
-        }
-        return {
-            section: {name: decisive(self.config.block(section, name), SPEED) for name in names}
-            for section, names in wanted.items()
-        }
-
-    def _feature_sources(self, features: str, datasets: list[str]) -> list[str]:
-        block = self.config.block("features", features)
-        if block.extracted_by is None:
-            return block.released_for(datasets)
-        models = self.models_behind(features)
-        learned = [self.config.block("datasets", d) for m in models for d in self.training_datasets(m)]
-        shown = [self.config.block("datasets", d) for d in datasets]
-        images = [source for dataset in (*shown, *learned) for source in dataset.image_sources]
-        lists = [source for dataset in learned for source in dataset.sources]
-        files = [source for m in models for source in self.config.block("models", m).weights.named_sources]
-        return [*images, *lists, *files]
+        """The blocks of configuration that the scores of a method on a dataset rest on, by section and name."""
+        models = self.models_behind(method)
+        weights = [self.config.block("models", model).weights for model in models]
+        wanted = [("methods", method)]
+        wanted += [("features", name) for name in self.config.block("methods", method).all_features]
+        wanted += [("models", model) for model in models]
+        wanted += [("training", w.trained_by) for w in weights if w.trained_by]
+        wanted += self.data_behind(method, dataset)
+        wanted += [place for model in models for place in self.learned_from(model)]
+        found: dict[str, Any] = {section: {} for section in ("methods", "features", "models", "training", "datasets")}
+        for section, name in wanted:
+            found.setdefault(section, {})[name] = decisive(self.config.block(section, name), SPEED)
+        return found
 
     # --- digests ---
 
@@ -160,6 +154,5 @@ class Lineage:
 
     def digest_own_files_behind(self, method: str) -> dict[str, str]:
         """SHA-256 of the user's own files that the networks behind a method are made of."""
-        features = self.config.block("methods", method).all_features
-        models = dict.fromkeys(model for name in features for model in self.models_behind(name))
+        models = self.models_behind(method)
         return {path: digest for model in models for path, digest in self.digest_own_files(model).items()}

@@ -65,6 +65,10 @@ class Paths:
         """Patches of one part of a patch set, and their labels."""
         return f"{self.results}/patches/{patch_set}/{part}.h5"
 
+    def descriptors(self, method: str, patch_set: str, part: str) -> str:
+        """Descriptors of one part of a patch set."""
+        return f"{self.results}/descriptors/{method}/{patch_set}/{part}.h5"
+
     # --- networks and features ---
 
     def checkpoint(self, model: str) -> str:

@@ -165,6 +165,10 @@ class Plan:
             files.append(self.paths.raw(source) if folder is None else folder.as_posix())
         return files
 
+    def training_datasets(self, model: str) -> list[str]:
+        """Datasets that a model is trained on, and then validated."""
+        return [name for section, name in self.lineage.learned_from(model) if section == "datasets"]
+
     def start_checkpoint(self, model: str) -> str:
         """Checkpoint that a whitened, clustered or trained model starts from."""
         return self.paths.checkpoint(self.config.block("models", model).weights.starts_from)
@@ -243,11 +247,11 @@ class Plan:
     def trained_models(self) -> list[str]:
         """Models trained here that any table shows."""
         methods = {method for table in self.config.tables for method, _ in self.table_cells(table)}
-        features = [self.config.block("methods", method).features for method in sorted(methods)]
-        models = {model for name in features for model in self.lineage.models_behind(name)}
+        models = {model for method in methods for model in self.lineage.models_behind(method)}
         return sorted(models & set(self.lineage.models_from("train")))
 
     def _cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:
         block = self.config.block("tables", table)
         columns = [column for column in block.columns if column.on_demand == on_demand]
-        return list(dict.fromkeys((row.method, column.dataset) for row in block.rows for column in columns))
+        cells = ((row, column.dataset) for row in block.rows for column in columns)
+        return list(dict.fromkeys((row.method, name) for row, name in cells if name not in row.leave_empty))

@@ -290,10 +290,10 @@ def test_names_are_found_wherever_they_stand():
 
     block = Outer(sources=("a", "b"), files={"c": "d"}, inner=Inner(model="e"), rows=(Inner(), Inner(model="f")))
     assert list(names_used(block)) == [
-        (("sources", 0), "sources", "a"),
-        (("sources", 1), "sources", "b"),
-        (("files",), "datasets", "c"),
-        (("files", "c"), "sources", "d"),
-        (("inner", "model"), "models", "e"),
-        (("rows", 1, "model"), "models", "f"),
+        (("sources", 0), ("sources",), "a"),
+        (("sources", 1), ("sources",), "b"),
+        (("files",), ("datasets",), "c"),
+        (("files", "c"), ("sources",), "d"),
+        (("inner", "model"), ("models",), "e"),
+        (("rows", 1, "model"), ("models",), "f"),
     ]

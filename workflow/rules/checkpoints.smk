@@ -77,15 +77,15 @@ rule train_checkpoint:
         start=lambda wildcards: plan.start_checkpoint(wildcards.model),
         manifests=lambda wildcards: [
             plan.paths.manifest(name)
-            for name in plan.lineage.training_datasets(wildcards.model)
+            for name in plan.training_datasets(wildcards.model)
         ],
         labels=lambda wildcards: [
             plan.paths.ground_truth(name)
-            for name in plan.lineage.training_datasets(wildcards.model)
+            for name in plan.training_datasets(wildcards.model)
         ],
         images=lambda wildcards: [
             file
-            for name in plan.lineage.training_datasets(wildcards.model)
+            for name in plan.training_datasets(wildcards.model)
             for file in plan.image_inputs(name)
         ],
     output:
@@ -120,7 +120,7 @@ rule train_checkpoint:
         ),
         roots=lambda wildcards: [
             plan.image_root(name)
-            for name in plan.lineage.training_datasets(wildcards.model)
+            for name in plan.training_datasets(wildcards.model)
         ],
         folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
         seed=cfg.seed,

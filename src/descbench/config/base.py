@@ -70,18 +70,18 @@ def decisive(block: BaseModel, *without: Effect) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Section:
-    """Mark of a name that leads to a block of that section: ``Annotated[Name, Section("datasets")]``."""
+    """Mark of a name that leads to a block of that section, or of one of several: ``Annotated[Name, Section(...)]``."""
 
-    name: str
+    names: tuple[str, ...]
 
 
-def names_used(block: BaseModel, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str, str]]:
-    """Yield ``(path, section, name)`` for every name of another block in a block, and in the blocks in it."""
+def names_used(block: BaseModel, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], tuple[str, ...], str]]:
+    """Yield ``(path, sections, name)`` for every name of another block in a block, and in the blocks in it."""
     for key, field in type(block).model_fields.items():
         yield from _names_in(getattr(block, key), Annotated[field.annotation, None, *field.metadata], (*path, key))
 
 
-def _names_in(value: Any, kind: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+def _names_in(value: Any, kind: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], tuple[str, ...], str]]:
     if isinstance(value, BaseModel):
         yield from names_used(value, path)
         return
@@ -89,8 +89,8 @@ def _names_in(value: Any, kind: Any, path: tuple[Any, ...]) -> Iterator[tuple[tu
     if value is None or not parts:
         return
     if origin is Annotated:
-        section = next((mark.name for mark in parts if isinstance(mark, Section)), None)
-        yield from _names_in(value, parts[0], path) if section is None else [(path, section, value)]
+        sections = next((mark.names for mark in parts if isinstance(mark, Section)), None)
+        yield from _names_in(value, parts[0], path) if sections is None else [(path, sections, value)]
     elif origin is tuple:
         for number, item in enumerate(value):
             yield from _names_in(item, parts[0], (*path, number))
@@ -110,6 +110,19 @@ def left_out(*keys: str) -> ConfigDict:
         schema["required"] = [key for key in schema["required"] if key not in keys]
 
     return ConfigDict(json_schema_extra=not_required)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the scores on a dataset or patch set hold.
+
+    Attributes:
+        names: keys of the scores; none: there is nothing to score with.
+        why: what the protocol is, or why there are none.
+    """
+
+    names: tuple[str, ...] = ()
+    why: str = "it has no ground truth"
 
 
 def close_names(name: str, known: Iterable[str]) -> str:
@@ -181,13 +194,15 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 Name = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100, description="A name used in file names.")
 ]
-SourceName = Annotated[Name, Section("sources")]
-DatasetName = Annotated[Name, Section("datasets")]
-ModelName = Annotated[Name, Section("models")]
-PatchSetName = Annotated[Name, Section("patch_sets")]
-TrainingName = Annotated[Name, Section("training")]
-FeaturesName = Annotated[Name, Section("features")]
-MethodName = Annotated[Name, Section("methods")]
+SourceName = Annotated[Name, Section(("sources",))]
+DatasetName = Annotated[Name, Section(("datasets",))]
+ModelName = Annotated[Name, Section(("models",))]
+TrainingName = Annotated[Name, Section(("training",))]
+FeaturesName = Annotated[Name, Section(("features",))]
+PatchSetName = Annotated[Name, Section(("patch_sets",))]
+# What methods are scored on: images, or patches.
+ScoredName = Annotated[Name, Section(("datasets", "patch_sets"))]
+MethodName = Annotated[Name, Section(("methods",))]
 Label = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=100_000), AfterValidator(_plain_text)]
 # What images are there for; ids count from 0 within each role. `map` images have poses that queries are located by.

@@ -6,7 +6,7 @@ block says itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from descbench.config.base import Block, Problem, close_names, names_used
 from descbench.config.models import Config
@@ -15,10 +15,9 @@ from descbench.config.models import Config
 def check_names(config: Config) -> Iterator[Problem]:
     """Yield ``(path, message)`` for every name that leads nowhere."""
     for section, name, block in _blocks(config):
-        for path, wanted, used in names_used(block):
-            known = getattr(config, wanted)
-            if used not in known:
-                yield (section, name, *path), _nowhere(config, wanted, used)
+        for path, sections, used in names_used(block):
+            if all(used not in getattr(config, wanted) for wanted in sections):
+                yield (section, name, *path), _nowhere(config, sections, used)
 
 
 def check_fits(config: Config) -> Iterator[Problem]:
@@ -39,8 +38,9 @@ def _blocks(config: Config) -> Iterator[tuple[str, str, Block]]:
                 yield section, name, block
 
 
-def _nowhere(config: Config, section: str, name: str) -> str:
-    if section == "features" and name in config.models:
+def _nowhere(config: Config, sections: Sequence[str], name: str) -> str:
+    if "features" in sections and name in config.models:
         # Features of a model need no block, but for those of a custom one, which may be local or global.
         return f"model {name!r} does not say what features it has; write `features: {{{name}: {{kind: ...}}}}`"
-    return f"there is no {name!r} in section `{section}`; {close_names(name, getattr(config, section))}"
+    known = [key for section in sections for key in getattr(config, section)]
+    return f"there is no {name!r} in section {' or '.join(f'`{s}`' for s in sections)}; {close_names(name, known)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from descbench.config.base import Problem, close_names
+from descbench.config.base import Metrics, Problem, close_names
 
 # Sections of `toytown` that may be null, and what they are of.
 _DRAWN_UNLESS_NULL = {"streets": "streets", "sequences": "sequences", "phototour": "patches", "strips": "strips"}
@@ -38,8 +38,10 @@ def no_metric(config: Any, dataset: str, metric: str) -> str | None:
     return f"scores on {dataset!r} ({found.why}) have no {metric!r}; {close_names(metric, found.names)}"
 
 
-def scored_metrics(config: Any, dataset: str) -> Any:
-    """:class:`descbench.config.datasets.Metrics` of a dataset, those of its base where it has distractors."""
+def scored_metrics(config: Any, dataset: str) -> Metrics:
+    """What scores on a dataset or patch set hold, those of its base where it has distractors."""
+    if dataset in config.patch_sets:
+        return config.patch_sets[dataset].metrics()
     return config.datasets[config.datasets[dataset].base_of(dataset)].metrics()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -13,6 +12,7 @@ from descbench.config.base import (
     Below,
     Block,
     DatasetName,
+    Metrics,
     Names,
     Problem,
     Role,
@@ -39,19 +39,6 @@ OnBadFile = Annotated[
         "`stop` names it and ends, `skip` leaves it out, and scores and tables say so."
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What the scores on a dataset hold.
-
-    Attributes:
-        names: keys of the scores; none: there is nothing to score with.
-        why: what the dataset's protocol is, or why there are none.
-    """
-
-    names: tuple[str, ...] = ()
-    why: str = "it has no ground truth"
 
 
 def _precisions(suffixes: tuple[str, ...]) -> tuple[str, ...]:

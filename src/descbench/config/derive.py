@@ -77,10 +77,12 @@ class _Derived:
         self.features = {name: self._completed(name, block) for name, block in features.items()}
 
     def method(self, name: str, block: Any) -> Any:
-        """A method with the names of all features that it uses."""
+        """A method with the names of all features that it uses, or of the model that describes patches."""
         if not isinstance(block, Mapping):
             return block
         block = dict(block)
+        if "describe" in block:
+            return {"model": name, **block} if block["describe"] == "network" and name in self.models else block
         if name in self.features or name in self.models:
             block.setdefault("features", name)
         self._need(block.get("features"))

@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 
 from descbench.config.base import Problem
 from descbench.config.models import Config
@@ -100,6 +100,8 @@ def _step(annotation: Any, key: Any) -> Iterator[Any]:
         yield arguments[1]
     elif origin in (tuple, list):
         yield arguments[0]
+    elif families := [member for member in arguments if _has_tag(member, key)]:
+        yield from families
     else:  # a union: its member with that tag, or, where the location passes over it, all members
         members = [member for argument in arguments for member in _members(argument)]
         tagged = [member for member in members if key in _tags(member)]
@@ -107,6 +109,11 @@ def _step(annotation: Any, key: Any) -> Iterator[Any]:
             yield from tagged
         else:
             yield from (below for member in members for below in _step(member, key))
+
+
+def _has_tag(annotation: Any, key: Any) -> bool:
+    """Whether a member of a union is marked with a tag of its own."""
+    return any(isinstance(mark, Tag) and mark.tag == key for mark in get_args(annotation))
 
 
 def _members(annotation: Any) -> list[Any]:

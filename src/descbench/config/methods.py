@@ -1,17 +1,18 @@
-"""Blocks of section `methods`: what is searched how, a row of a table each."""
+"""Blocks of section `methods`: what is searched how, or how patches are described; a row of a table each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from descbench.config.base import (
     Block,
     Count,
     DatasetName,
     FeaturesName,
+    ModelName,
     Problem,
     Role,
     Seed,
@@ -62,22 +63,29 @@ class MethodBase(Block):
 
     Attributes:
         family: of evaluation, which decides the stages before its scores and the rule that scores it.
+        SCORED_ON: section of the configuration that has what it is scored on.
         needs_codebook: whether it searches an inverted file of visual words.
-        stage: rule and library function that search.
+        stage: rule and library function that search, or describe patches.
     """
 
-    family: ClassVar[str] = "retrieval"
+    family: ClassVar[str]
+    SCORED_ON: ClassVar[str] = "datasets"
     needs_codebook: ClassVar[bool] = False
     stage: ClassVar[str]
 
     @property
     def all_features(self) -> tuple[str, ...]:
         """Features blocks that it uses."""
-        return (self.features,)
+        return ()
+
+    def described_by(self, config: Any) -> tuple[str, ...]:
+        """Models whose networks describe images or patches."""
+        models = (config.block("features", name).extracted_by for name in self.all_features)
+        return tuple(dict.fromkeys(model for model in models if model is not None))
 
     @property
-    def learned_from(self) -> tuple[str, ...]:
-        """Datasets that it learns from."""
+    def learned_from(self) -> tuple[tuple[str, str], ...]:
+        """Section and name of what it learns from itself."""
         return ()
 
     @property
@@ -86,7 +94,18 @@ class MethodBase(Block):
         return False
 
 
-class AsmkMethod(MethodBase):
+class RetrievalMethod(MethodBase):
+    """What all ways of searching share."""
+
+    family: ClassVar[str] = "retrieval"
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """The features that are searched."""
+        return (self.features,)
+
+
+class AsmkMethod(RetrievalMethod):
     """ASMK search over local features."""
 
     needs_codebook: ClassVar[bool] = True
@@ -107,9 +126,9 @@ class AsmkMethod(MethodBase):
         return self.features, self.codebook.features
 
     @property
-    def learned_from(self) -> tuple[str, ...]:
-        """Datasets that it learns from."""
-        return (self.codebook.dataset,)
+    def learned_from(self) -> tuple[tuple[str, str], ...]:
+        """The dataset of the codebook."""
+        return (("datasets", self.codebook.dataset),)
 
     @property
     def uses_statistics(self) -> bool:
@@ -147,7 +166,7 @@ class AsmkMethod(MethodBase):
             yield ("codebook", *path), why
 
 
-class FlatMethod(MethodBase):
+class FlatMethod(RetrievalMethod):
     """Exact search over global features."""
 
     stage: ClassVar[str] = "search_flat"
@@ -171,4 +190,39 @@ class FlatMethod(MethodBase):
             yield ("dim",), f"{self.dim} is more than the {most} dimensions of {self.features!r}"
 
 
-Method = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
+class PatchMethod(MethodBase):
+    """Descriptors of patches, compared by their distance."""
+
+    family: ClassVar[str] = "patches"
+    SCORED_ON: ClassVar[str] = "patch_sets"
+    stage: ClassVar[str] = "describe_patches"
+
+    describe: Literal["network", "raw", "sift", "rootsift"] = Field(
+        description="What makes descriptors: a network, the pixels themselves, or SIFT and RootSIFT of OpenCV."
+    )
+    model: ModelName | None = Field(
+        None, description="Model of `describe: network`; left out: the one of the method's own name."
+    )
+
+    def described_by(self, config: Any) -> tuple[str, ...]:
+        """Its model."""
+        return () if self.model is None else (self.model,)
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """A network that describes patches, and no other descriptor has one."""
+        if (self.describe == "network") == (self.model is None):
+            yield ("model",), f"describe: {self.describe} {'needs' if self.model is None else 'has no'} `model`"
+        elif self.model is not None and not config.models[self.model].DESCRIBES_PATCHES:
+            yield ("model",), f"{self.model!r} ({config.models[self.model].architecture}) describes images, no patches"
+
+
+def _family(block: Any) -> str:
+    """By the key that says what a method does."""
+    keys = block if isinstance(block, dict) else getattr(block, "model_fields_set", ())
+    return "patches" if "describe" in keys else "retrieval"
+
+
+Retrieval = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
+Method = Annotated[
+    Annotated[Retrieval, Tag("retrieval")] | Annotated[PatchMethod, Tag("patches")], Discriminator(_family)
+]

@@ -17,11 +17,13 @@ class ModelBase(Block):
 
     Attributes:
         HAS_LOCAL_FEATURES: whether features of kind local can be extracted.
+        DESCRIBES_PATCHES: whether it takes patches, and no images.
         HAS_BACKBONE_WEIGHTS: whether weights of its backbone alone, learned on ImageNet, are a start.
         DESCRIBES_PATCHES: whether it describes cut-out patches of a patch set, and no whole images.
     """
 
     HAS_LOCAL_FEATURES: ClassVar[bool] = True
+    DESCRIBES_PATCHES: ClassVar[bool] = False
     HAS_BACKBONE_WEIGHTS: ClassVar[bool] = True
     DESCRIBES_PATCHES: ClassVar[bool] = False
 

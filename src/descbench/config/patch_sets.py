@@ -7,8 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from descbench.config.base import NOTE, Below, Block, Names, Problem, SourceNames, Text
+from descbench.config.base import NOTE, Below, Block, Metrics, Names, Problem, SourceNames, Text
 from descbench.config.checks import not_drawn, not_unpacked
+
+FPR95 = Metrics(("fpr95",), "false positives at 95 % recall")
 
 
 class PatchSetBase(Block):
@@ -28,8 +30,23 @@ class PatchSetBase(Block):
         None, description="What a reader of the results must know about this patch set."
     )
 
+    @property
+    def image_sources(self) -> tuple[str, ...]:
+        """Patches and lists come together."""
+        return ()
+
+    def searched_as(self, name: str) -> tuple[str, ...]:
+        """Itself."""
+        return (name,)
+
+    def metrics(self) -> Metrics:
+        """Keys that scores on this patch set have."""
+        return Metrics()
+
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
-        """Its sources are unpacked, and the town draws it."""
+        """Its sources are unpacked, the town draws it, and no dataset has its name, whose scores would be its own."""
+        if name in config.datasets:
+            yield (), f"there is a dataset {name!r} too, whose scores would have the same names; rename one"
         yield from not_unpacked(config, self, "sources")
         yield from not_drawn(config, self)
 
@@ -48,6 +65,10 @@ class PhotoTourPatchSet(PatchSetBase):
     LISTS_PAIRS = True
 
     format: Literal["phototour"]
+
+    def metrics(self) -> Metrics:
+        """The false positive rate."""
+        return FPR95
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The drawn town has the parts."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Block, DatasetName, Label, MethodName, Name, Problem, Strict, Text
+from descbench.config.base import Block, Label, MethodName, Name, Names, Problem, ScoredName, Strict, Text
 from descbench.config.checks import no_metric
 
 
@@ -43,12 +43,15 @@ class TableRow(Strict):
     tolerance: float | None = Field(
         None, ge=0, description="Largest difference called a match in this row; null = that of each figure."
     )
+    leave_empty: Names = Field(
+        (), description="Datasets whose cells stay empty, such as those that the network was trained on."
+    )
 
 
 class Column(Strict):
     """One column of a table: a metric of a dataset."""
 
-    dataset: DatasetName
+    dataset: ScoredName = Field(description="A dataset, or a patch set for methods that describe patches.")
     metric: Label = Field(description="Key of the scores file, such as map_medium.")
     label: Label = Field(description="Heading as the paper writes it.")
     on_demand: bool = Field(
@@ -81,10 +84,21 @@ class Table(Block):
             path = ("rows", number)
             if labels.count(row.label) > 1:
                 yield (*path, "label"), f"two rows are called {row.label!r}"
-            for key, why in self._inline_figures(row):
+            for key, why in (*self._inline_figures(row), *self._cells_fit(row, config)):
                 yield (*path, *key), why
             if self.synthetic and (row.reference_results or row.reference):
                 yield (), "a table of drawn images has no published figures"
+
+    def _cells_fit(self, row: TableRow, config: Any) -> Iterator[Problem]:
+        """The method is for what the columns show."""
+        method, shown = config.methods[row.method], {column.dataset for column in self.columns}
+        for name in sorted(shown - set(row.leave_empty)):
+            if name not in getattr(config, method.SCORED_ON):
+                what = method.SCORED_ON.replace("_", " ")
+                yield ("method",), f"{row.method!r} is scored on {what}, and {name!r} is none of them"
+        for number, name in enumerate(row.leave_empty):
+            if name not in shown:
+                yield ("leave_empty", number), f"{name!r} is in no column of this table"
 
     def _inline_figures(self, row: TableRow) -> Iterator[Problem]:
         """One figure of a column at most."""

@@ -80,10 +80,12 @@ class ImageTraining(TrainingBase):
     """What trainings on images share.
 
     Attributes:
+        LEARNS_FROM: section of the configuration that has what it is trained and validated on.
         FORMATS: of the datasets that it takes.
         ROLE: that the images of these must have; None where images of several roles are learned from.
     """
 
+    LEARNS_FROM: ClassVar[str] = "datasets"
     FORMATS: ClassVar[tuple[str, ...]]
     ROLE: ClassVar[Role | None] = None
 

@@ -173,7 +173,7 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
 
 def _of(files: Mapping[Cell, T], row: TableRow, column: Column) -> T | None:
     cell = row.method, column.dataset
-    return files.get(cell) if column.on_demand else files[cell]
+    return files.get(cell) if column.on_demand or column.dataset in row.leave_empty else files[cell]
 
 
 def _figure(row: TableRow, column: Column) -> ReferenceResult | None:
