@@ -12,7 +12,7 @@ from descbench.config.models import Config
 from descbench.config.sources import Source
 from descbench.config.training import Training
 from descbench.custom_modules import find_module
-from descbench.features import EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
+from descbench.features import DESCRIBE_PATCHES_VERSION, EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
 from descbench.io.digests import digest_of, sha256_file
 
 
@@ -75,7 +75,8 @@ class Lineage:
         found = [("datasets", name) for name in weights.learned_from]
         if weights.trained_by:
             training = self.config.block("training", weights.trained_by)
-            found += [(training.LEARNS_FROM, name) for name in training.datasets]
+            found += [("datasets", name) for name in training.datasets]
+            found += [("patch_sets", name) for name, _ in training.patch_parts]
         return found
 
     def models_from(self, *sources: str) -> list[str]:
@@ -134,13 +135,27 @@ class Lineage:
         block = self.config.block("features", name)
         if block.extracted_by is None:
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
-        names = self.ancestry(block.extracted_by)
+        seed, blocks, own = self._made_by(block.extracted_by, block)
+        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
+
+    def digest_descriptors(self, method: str) -> str:
+        """Digest of all that decides the descriptors that a method is scored by: of its features, or of patches."""
+        block = self.config.block("methods", method)
+        if block.all_features:
+            return self.digest_features(block.all_features[0])
+        models = block.described_by(self.config)
+        made_by = self._made_by(models[0], block) if models else [decisive(block)]
+        return digest_of([DESCRIBE_PATCHES_VERSION, *made_by])
+
+    def _made_by(self, model: str, block: Any) -> tuple[int | None, list[dict[str, Any]], list[str]]:
+        """Seed of what a network makes for a block, the blocks behind it, and digests of the user's own files."""
+        names = self.ancestry(model)
         models = [self.config.block("models", name) for name in names]
         trainings = [self.config.block("training", m.weights.trained_by) for m in models if m.weights.trained_by]
         seed = self.config.seed if models[-1].weights.seeded else None
         blocks = [decisive(part, SPEED, ENDING) for part in (block, *models, *trainings)]
         own = [digest for name in names for digest in self.digest_own_files(name).values()]
-        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
+        return seed, blocks, own
 
     def digest_own_files(self, model: str) -> dict[str, str]:
         """SHA-256 of the user's own files that a model is made of, whose changes are to be noticed: code and weights.

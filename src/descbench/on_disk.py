@@ -89,9 +89,8 @@ class OnDisk:
             record = read_json(self._paths.provenance(method, dataset))
         except DataError:  # absent or damaged
             return False
-        features = self._lineage.digest_features(self._config.block("methods", method).features)
         return (
             Path(self._paths.scores(method, dataset)).is_file()
             and record["configuration"] == self._lineage.blocks_behind(method, dataset)
-            and record["features"]["features"] == features
+            and record["features"]["features"] == self._lineage.digest_descriptors(method)
         )

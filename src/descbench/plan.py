@@ -148,7 +148,37 @@ class Plan:
         block = self.config.block("patch_sets", patch_set)
         if part not in block.parts:
             raise ConfigError(f"patch set {patch_set!r} has no part {part!r}, only {', '.join(block.parts)}.")
+        return self.score_inputs(patch_set)
+
+    def patches(self, patch_set: str) -> list[str]:
+        """Files of patches of all parts of a patch set."""
+        return [self.paths.patches(patch_set, part) for part in self.config.block("patch_sets", patch_set).parts]
+
+    def descriptors(self, method: str, patch_set: str) -> list[str]:
+        """Files of descriptors of all parts of a patch set."""
+        parts = self.config.block("patch_sets", patch_set).parts
+        return [self.paths.descriptors(method, patch_set, part) for part in parts]
+
+    def score_inputs(self, patch_set: str) -> list[str]:
+        """What must be in place before a patch set can be scored: the lists of its tasks."""
+        block = self.config.block("patch_sets", patch_set)
         return [*map(self.paths.unpacked, block.sources), *self._generated(block)]
+
+    def describing_checkpoint(self, method: str) -> list[str]:
+        """Checkpoint that patches are described with; none for descriptors without a network."""
+        models = self.config.block("methods", method).described_by(self.config)
+        return [self.paths.checkpoint(model) for model in models]
+
+    def training_patches(self, model: str) -> list[str]:
+        """Parts of patch sets that a model is trained on."""
+        training = self.lineage.training_block(model)
+        return [self.paths.patches(name, part) for name, parts in training.patches.items() for part in parts]
+
+    def validation_patches(self, model: str) -> list[str]:
+        """Parts of patch sets that a training is validated on."""
+        validation = self.lineage.training_block(model).validation
+        sets = {} if validation is None else validation.patches
+        return [self.paths.patches(name, part) for name, parts in sets.items() for part in parts]
 
     def _generated(self, block: DatasetBase | PatchSetBase) -> list[str]:
         return [self.paths.toytown()] if block.generator else []

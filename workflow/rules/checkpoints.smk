@@ -119,8 +119,7 @@ rule train_checkpoint:
             "training", cfg.models[wildcards.model].weights.training
         ),
         roots=lambda wildcards: [
-            plan.image_root(name)
-            for name in plan.training_datasets(wildcards.model)
+            plan.image_root(name) for name in plan.training_datasets(wildcards.model)
         ],
         folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
         seed=cfg.seed,

@@ -13,11 +13,12 @@ from descbench.datasets import (
     BUILD_PATCHES_VERSION,
 )
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
+from descbench.features import DESCRIBE_PATCHES_VERSION
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
-from descbench.metrics import SCORE_RANKING_VERSION
+from descbench.metrics import SCORE_PATCHES_VERSION, SCORE_RANKING_VERSION
 from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
 from descbench.planning import Planner, refusing
@@ -131,6 +132,12 @@ def source_param(key):
         return value.model_dump(mode="json") if key == "source" else value
 
     return get
+
+
+def get_describing_model(method):
+    """Block of the network that describes patches; None where there is none."""
+    models = cfg.methods[method].described_by(cfg)
+    return block("models", models[0]) if models else None
 
 
 def get_shard(wildcards):

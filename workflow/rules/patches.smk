@@ -24,3 +24,38 @@ rule build_patches:
         "Gather the patches of {wildcards.part} ({wildcards.patch_set})"
     script:
         "../scripts/build_patches.py"
+
+
+rule describe_patches:
+    input:
+        patches=plan.paths.patches("{patch_set}", "{part}"),
+        checkpoint=lambda wildcards: plan.describing_checkpoint(wildcards.method),
+    output:
+        plan.paths.descriptors("{method}", "{patch_set}", "{part}"),
+    log:
+        "logs/describe_patches/{method}/{patch_set}/{part}.log",
+    benchmark:
+        "logs/benchmarks/describe_patches/{method}/{patch_set}/{part}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", stage="describe_patches")),
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        device=cfg.device,
+        gpu=lambda wildcards: (
+            gpus() if plan.describing_checkpoint(wildcards.method) else 0
+        ),
+        mem_mb=growing(4000),
+        runtime=growing_minutes(120),
+    params:
+        code=DESCRIBE_PATCHES_VERSION,
+        method=lambda wildcards: block("methods", wildcards.method),
+        model=lambda wildcards: get_describing_model(wildcards.method),
+        own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
+            wildcards.method
+        ),
+    message:
+        "Describe {wildcards.part} of {wildcards.patch_set} by {wildcards.method}"
+    script:
+        "../scripts/describe_patches.py"

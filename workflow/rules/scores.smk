@@ -42,3 +42,46 @@ rule score_ranking:
         "Score {wildcards.method} on {wildcards.dataset}"
     script:
         "../scripts/score_ranking.py"
+
+
+rule score_patches:
+    input:
+        descriptors=lambda wildcards: plan.descriptors(
+            wildcards.method, wildcards.patch_set
+        ),
+        patches=lambda wildcards: plan.patches(wildcards.patch_set),
+        lists=lambda wildcards: plan.score_inputs(wildcards.patch_set),
+    output:
+        scores=plan.paths.scores("{method}", "{patch_set}"),
+        provenance=plan.paths.provenance("{method}", "{patch_set}"),
+    log:
+        "logs/score_patches/{method}/{patch_set}.log",
+    benchmark:
+        "logs/benchmarks/score_patches/{method}/{patch_set}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", family="patches")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(60),
+    params:
+        code=SCORE_PATCHES_VERSION,
+        method=lambda wildcards: block("methods", wildcards.method),
+        patch_set=lambda wildcards: block("patch_sets", wildcards.patch_set),
+        datasets=plan.paths.datasets(),
+        digest=lambda wildcards: plan.lineage.digest_descriptors(wildcards.method),
+        blocks=lambda wildcards: plan.lineage.blocks_behind(
+            wildcards.method, wildcards.patch_set
+        ),
+        sources=lambda wildcards: plan.source_records(
+            wildcards.method, wildcards.patch_set
+        ),
+        own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
+            wildcards.method
+        ),
+    message:
+        "Score {wildcards.method} on {wildcards.patch_set}"
+    script:
+        "../scripts/score_patches.py"

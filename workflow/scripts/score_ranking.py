@@ -4,7 +4,7 @@ from pathlib import Path
 
 from descbench.jobs import all_or_none, job
 from descbench.metrics.score import score_ranking
-from descbench.tables.provenance import write_provenance
+from descbench.tables.provenance import read_shard_info, write_provenance
 
 with job(snakemake), all_or_none(snakemake.output):
     score_ranking(
@@ -21,5 +21,5 @@ with job(snakemake), all_or_none(snakemake.output):
         blocks=snakemake.params.blocks,
         sources=snakemake.params.sources,
         own_files=snakemake.params.own_files,
-        features=Path(snakemake.input.features[0]),
+        features=read_shard_info(Path(snakemake.input.features[0])),
     )

@@ -197,11 +197,19 @@ class PatchMethod(MethodBase):
     SCORED_ON: ClassVar[str] = "patch_sets"
     stage: ClassVar[str] = "describe_patches"
 
-    describe: Literal["network", "raw", "sift", "rootsift"] = Field(
+    describe: Literal["network", "pixels", "sift", "rootsift"] = Field(
         description="What makes descriptors: a network, the pixels themselves, or SIFT and RootSIFT of OpenCV."
     )
     model: ModelName | None = Field(
         None, description="Model of `describe: network`; left out: the one of the method's own name."
+    )
+    decimals: int | None = Field(
+        None, ge=0, le=9, description="Decimals that numbers are rounded to (HPatches' text files: 5); null: all kept."
+    )
+    distance: Literal["L2", "L1"] = Field("L2", description="Distance of two descriptors.")
+    normalisation: Literal["none", "pca_power"] = Field(
+        "none",
+        description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`).",
     )
 
     def described_by(self, config: Any) -> tuple[str, ...]:

@@ -7,10 +7,25 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from descbench.config.base import NOTE, Below, Block, Metrics, Names, Problem, SourceNames, Text
+from descbench.config.base import NOTE, Below, Block, Metrics, Names, Problem, Several, SourceNames, Text
 from descbench.config.checks import not_drawn, not_unpacked
 
-FPR95 = Metrics(("fpr95",), "false positives at 95 % recall")
+# Pools of HPatches' retrieval: how many patches a query is compared with.
+POOLS = (100, 500, 1000, 5000, 10000, 15000, 20000)
+_NOISES = ("easy", "hard", "tough")
+
+
+def _task_metrics() -> Iterator[str]:
+    """Metrics of HPatches (docs/protocols/hpatches_patches.md, Summaries)."""
+    for task in ("verification", "matching", "retrieval"):
+        yield from (task, f"matlab_{task}")
+    for noise in _NOISES:
+        yield from (f"verification_{noise}_{kind}_{curve}" for kind in ("inter", "intra") for curve in ("ap", "auc"))
+        yield from (f"matching_{noise}", f"matching_{noise}_success", f"retrieval_{noise}")
+        yield from (f"retrieval_{noise}@{pool}" for pool in POOLS)
+
+
+TASKS = Metrics(tuple(_task_metrics()), "the tasks of HPatches")
 
 
 class PatchSetBase(Block):
@@ -67,8 +82,8 @@ class PhotoTourPatchSet(PatchSetBase):
     format: Literal["phototour"]
 
     def metrics(self) -> Metrics:
-        """The false positive rate."""
-        return FPR95
+        """The false positive rate of each part."""
+        return Metrics(tuple(f"fpr95_{part}" for part in self.parts), "false positives at 95 % recall")
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The drawn town has the parts."""
@@ -82,6 +97,20 @@ class HPatchesPatchSet(PatchSetBase):
     """HPatches patches: 16 strips of 65 x 65 patches (ref.png, e1.png to t5.png); parts are the sequences."""
 
     format: Literal["hpatches_patches"]
+    splits: Below = Field(description="splits.json below <data_dir>/datasets; lists are in the order of its sequences.")
+    split: Literal["a", "b", "c", "illum", "view", "full"] = Field("full", description="Split that is scored.")
+    tasks: Below | None = Field(
+        None,
+        description="Folder of the published task lists below <data_dir>/datasets; lists that are not there are drawn "
+        "as the original generator draws them, which gives the same ones.",
+    )
+    pairs: Several = Field(1_000_000, description="Pairs of each kind that are drawn for verification.")
+    queries: Several = Field(10_000, description="Patches that are drawn to be retrieved.")
+    distractors: Several = Field(20_000, description="Patches that are drawn to stand in their way.")
+
+    def metrics(self) -> Metrics:
+        """Those of the three tasks."""
+        return TASKS
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The drawn town has the sequences."""

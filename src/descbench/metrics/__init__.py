@@ -1,6 +1,6 @@
-"""Metrics: one module per protocol, and the stages that score rankings and descriptors of patches.
+"""Metrics: one module per protocol, and the stages that score a ranking and the descriptors of a patch set.
 
-The constants are raised on purpose, whenever the result of a stage changes.
+A constant is raised on purpose, whenever the result of its stage changes.
 """
 
 SCORE_RANKING_VERSION = 8

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from descbench.config.patch_sets import POOLS
 from descbench.datasets.hpatches_tasks import Listed, Retrieval
 from descbench.metrics.hpatches_curves import ap_terms, precision_terms
 from descbench.metrics.hpatches_distances import DISTANCES, IMAGES, NOISES, pair_distances, prepared, view_of
 
-POOLS = (100, 500, 1000, 5000, 10000, 15000, 20000)
 _ROWS = 64  # queries of a block
 _UNIT = 2.0**-24  # of rounding, float32
 _VIEWS = [view_of(noise, image) for noise in NOISES for image in range(1, IMAGES + 1)]

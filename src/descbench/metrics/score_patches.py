@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from descbench.config.patch_sets import POOLS
 from descbench.datasets.hpatches_patches import STRIPS
 from descbench.datasets.hpatches_tasks import Retrieval, Split, Verification
 from descbench.datasets.patch_sets import PatchLabels
@@ -16,7 +17,6 @@ from descbench.errors import DataError
 from descbench.metrics.fpr95 import fooled_pairs, fpr95, fpr95_interval
 from descbench.metrics.hpatches import score_tasks
 from descbench.metrics.hpatches_distances import pair_distances, whiten_and_root
-from descbench.metrics.hpatches_retrieval import POOLS
 from descbench.metrics.scores import Metric, Scores, Value, mean, write_scores
 
 _FEWEST_PAIRS = 5
@@ -103,8 +103,13 @@ def check_descriptors(descriptors: Mapping[str, np.ndarray], labels: Mapping[str
 
 @dataclass(frozen=True)
 class Fpr95:
-    """FPR95 of the test pairs of each part, as for Brown PhotoTour (docs/protocols/hpatches_patches.md, FPR95)."""
+    """FPR95 of the test pairs of each part, as for Brown PhotoTour (docs/protocols/hpatches_patches.md, FPR95).
 
+    Attributes:
+        distance: ``L2`` or ``L1``.
+    """
+
+    distance: str = "L2"
     protocol: str = "fpr95"
 
     def score(self, descriptors: Mapping[str, np.ndarray], labels: Mapping[str, PatchLabels]) -> ScoredPatches:
@@ -117,7 +122,7 @@ class Fpr95:
                 raise DataError(
                     f"part {name}: {right} of {len(known.matches)} test pairs match; both kinds are needed."
                 )
-            distances = pair_distances(descriptors[name], known.pairs[:, 0], [known.pairs[:, 1]], "L2")[0]
+            distances = pair_distances(descriptors[name], known.pairs[:, 0], [known.pairs[:, 1]], self.distance)[0]
             low, high = fpr95_interval(distances, known.matches) or (None, None)
             value, metric = fpr95(distances, known.matches), f"fpr95_{name}"
             metrics[metric] = Metric(value, low, high, "bootstrap", direction="lower", chance=_CHANCE)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from descbench.config.tables import Table
-from descbench.metrics.protocols import PROTOCOLS
+from descbench.metrics.remarks import rule_of, why_missing
 from descbench.metrics.scores import Scores, read_scores
 
 Cell = tuple[str, str]
@@ -28,7 +28,7 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
 
 def _rules(known: Mapping[Cell, Scores]) -> Iterator[str]:
     for (_, dataset), scores in known.items():
-        if rule := PROTOCOLS[scores.protocol].rule(dataset, scores):
+        if rule := rule_of(dataset, scores):
             yield rule
 
 
@@ -48,7 +48,7 @@ def _unreadable(known: Mapping[Cell, Scores]) -> Iterator[str]:
 def _beyond(table: Table, known: Mapping[Cell, Scores]) -> Iterator[str]:
     for column in table.columns:
         for (_, dataset), scores in known.items():
-            if dataset == column.dataset and (why := PROTOCOLS[scores.protocol].beyond(column.metric, scores)):
+            if dataset == column.dataset and (why := why_missing(column.metric, scores)):
                 yield f"{dataset}: no {column.metric}, since {why}."
 
 

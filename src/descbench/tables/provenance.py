@@ -25,7 +25,7 @@ def write_provenance(
     blocks: Mapping[str, Any],
     sources: Mapping[str, Mapping[str, Any]],
     own_files: Mapping[str, str],
-    features: Path,
+    features: Mapping[str, Any],
 ) -> None:
     """Write the provenance JSON of one scores file.
 
@@ -34,21 +34,25 @@ def write_provenance(
         blocks: configuration blocks behind the score, by section and name.
         sources: per source its ``note`` and the ``records`` (provenance files) of its downloads.
         own_files: path -> SHA-256 of the user's own files behind the networks.
-        features: a feature shard of the queries; its attributes name checkpoint and device.
+        features: what descriptors say of how they were made: digest, checkpoint and device.
     """
-    with ShardReader(features) as shard:
-        info = asdict(shard.info)
     write_checked_json(
         output,
         {
             "configuration": blocks,
-            "features": info,
+            "features": dict(features),
             "sources": {name: _source(entry) for name, entry in sources.items()},
             "own_files": dict(own_files),
             "versions": _versions(),
             "git_revision": _git_revision(),
         },
     )
+
+
+def read_shard_info(shard: Path) -> dict[str, Any]:
+    """What a feature shard says of how it was made."""
+    with ShardReader(shard) as reader:
+        return asdict(reader.info)
 
 
 def _source(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pandas as pd
 from descbench.config.tables import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
-from descbench.metrics.protocols import PROTOCOLS
+from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, read_scores
 from descbench.tables.notes import Cell, table_notes
 from descbench.tables.text import csv_text, markdown_text
@@ -195,7 +195,7 @@ def _metric(path: Path, name: str, cell: str) -> Metric | None:
     scores = read_scores(path, cell)
     if name in scores.metrics:
         return scores.metrics[name]
-    if PROTOCOLS[scores.protocol].beyond(name, scores):
+    if why_missing(name, scores):
         return None
     raise DataError(f"{path}: no metric {name!r}; this file has {', '.join(sorted(scores.metrics))}.")
 
