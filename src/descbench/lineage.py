@@ -83,6 +83,11 @@ class Lineage:
         """Names of the models whose weights have one of these values of ``source``."""
         return [name for name, model in self.config.models.items() if model.weights.source in sources]
 
+    def models_trained_on(self, section: str) -> list[str]:
+        """Names of the models that are trained on blocks of that section."""
+        trained = self.models_from("train")
+        return [name for name in trained if any(place[0] == section for place in self.learned_from(name))]
+
     # --- results ---
 
     def models_behind(self, method: str) -> list[str]:

@@ -97,7 +97,7 @@ rule train_checkpoint:
     benchmark:
         "logs/benchmarks/train_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(plan.lineage.models_from("train")),
+        model=any_of(plan.lineage.models_trained_on("datasets")),
     # The longest chains begin first, and what they wait for.
     priority: 2
     conda:
@@ -127,3 +127,41 @@ rule train_checkpoint:
         "Train {wildcards.model}"
     script:
         "../scripts/train_checkpoint.py"
+
+
+rule train_on_patches:
+    input:
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
+        patches=lambda wildcards: plan.training_patches(wildcards.model),
+        validation=lambda wildcards: plan.validation_patches(wildcards.model),
+    output:
+        checkpoint=plan.paths.checkpoint("{model}"),
+        history=plan.paths.training_history("{model}"),
+        checksum=checksum_path(plan.paths.training_history("{model}")),
+    log:
+        "logs/train_on_patches/{model}.log",
+    benchmark:
+        "logs/benchmarks/train_on_patches/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(plan.lineage.models_trained_on("patch_sets")),
+    priority: 2
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        device=cfg.device,
+        gpu=gpus(),
+        mem_mb=growing(16000),
+        runtime=growing_minutes(2880),
+    params:
+        code=TRAIN_CHECKPOINT_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+        training=lambda wildcards: block(
+            "training", cfg.models[wildcards.model].weights.training
+        ),
+        folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
+        seed=cfg.seed,
+    message:
+        "Train {wildcards.model}"
+    script:
+        "../scripts/train_on_patches.py"
