@@ -180,6 +180,7 @@ def wide_strip_seeds() -> list[bytes]:
     return [encoded(random.integers(0, 256, (70, 33, *colours), np.uint8), "PNG") for colours in ((), (3,))]
 
 
+TASKS = drawn_lists()
 register("phototour bitmaps", read_bitmaps, bitmap_seeds, file="patches0000.bmp", mutations=(damage_head,), share=0.5)
 for name, listed in LISTS.items():
     seeds = partial(list, [listed])

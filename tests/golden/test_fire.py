@@ -28,7 +28,6 @@ from descbench.losses.superfeatures import match_superfeatures, superfeature_los
 from descbench.models.checkpoints import checkpoint_digest, save_network
 from descbench.models.fire import FireNet, Lit
 from descbench.models.levels import IMAGENET_MEAN, IMAGENET_STD
-from descbench.models.whitening import StreamedMoments, pca_whitening, whitening_convolution
 from descbench.retrieval.codebook import Codebook, centroid_digest, write_codebook
 from descbench.retrieval.index import build_index
 from descbench.retrieval.pairs import compute_pairs
