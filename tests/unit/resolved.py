@@ -21,7 +21,7 @@ def resolved(config: Config) -> dict[str, dict[str, Any]]:
     """Sections and their blocks: values that are no defaults; by cell, figures and lengths of rankings."""
     sections = {
         section: {name: _values(block, "top_k") for name, block in getattr(config, section).items()}
-        for section in ("datasets", "models", "training", "features", "methods")
+        for section in ("datasets", "patch_sets", "models", "training", "features", "methods")
     }
     for method in sections["methods"].values():
         method.get("query", {}).pop("top_k", None)
@@ -35,7 +35,11 @@ def resolved(config: Config) -> dict[str, dict[str, Any]]:
             for figure in row.reference_results
             if (figure.dataset, figure.metric) == (column.dataset, column.metric)
         },
-        "ranked": {f"{r.method} | {c.dataset}": lineage.ranked(r.method, c.dataset) for _, r, c in cells},
+        "ranked": {
+            f"{row.method} | {column.dataset}": lineage.ranked(row.method, column.dataset)
+            for _, row, column in cells
+            if config.methods[row.method].family == "retrieval"
+        },
         "tables": {
             name: {**_values(table, "rows"), "rows": [[row.label, row.method] for row in table.rows]}
             for name, table in config.tables.items()

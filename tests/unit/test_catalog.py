@@ -43,7 +43,8 @@ def test_sources(name: str) -> None:
         return
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
-    assert source.size is None
+    # The one size that is published.
+    assert source.size == (7613 if name == "hpatches_splits.json" else None)
     # Files of git repositories are known by their id or, at a commit that the address names, by their content.
     in_repository = "github.com/" in source.mirrors[0] and "/raw/" in source.mirrors[0]
     assert in_repository == (source.git_blob_sha1 is not None or len(source.sha256 or "") == 64)
@@ -141,7 +142,8 @@ def test_published_figures_name_their_source_and_are_percentages() -> None:
         known = [value for value in (figure.paper, figure.released) if value is not None]
         assert known
         # Percentages: a fraction of 1 in their place would be a hundred times too small.
-        assert all(1 < value <= 100 for value in known)
+        least = 0.5 if figure.metric.startswith("fpr95") else 1
+        assert all(least < value <= 100 for value in known)
 
 
 def test_every_published_figure_is_shown_and_every_source_is_named() -> None:

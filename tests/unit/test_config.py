@@ -274,7 +274,7 @@ def test_names_that_lead_to_blocks_are_marked():
             if _NAME_PATTERN in kind and "Section(" not in kind:
                 unmarked.add(f"{cls.__name__}.{key}")
     # These are names of something else.
-    assert {key.split(".")[1] for key in unmarked} == {"exclude", "parts", "conditions"}
+    assert {key.split(".")[1] for key in unmarked} == {"exclude", "parts", "counts", "conditions"}
 
 
 def test_names_are_found_wherever_they_stand():

@@ -138,6 +138,7 @@ FITS = [
     ("patch_sets.drawn.format", "phototours", "patch_sets.drawn: format is 'phototours' (did you mean 'phototour'?)"),
     ("patch_sets.drawn.parts", [], "patch_sets.drawn.parts: Tuple should have at least 1 item"),
     ("patch_sets.drawn.parts", ["a", "a"], "'a' is written twice"),
+    ("patch_sets.drawn.counts", {"nowhere": 3}, "`counts` of nowhere, which is none of its parts"),
     ("patch_sets.drawn.parts", ["../a"], "String should match pattern"),
     ("patch_sets.drawn.folder", "/brown", "must be a path inside that folder"),
     ("patch_sets.drawn.sources", ["nowhere"], "there is no 'nowhere' in section `sources`"),

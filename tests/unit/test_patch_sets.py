@@ -79,6 +79,14 @@ def test_phototour(photo):
     assert labels.matches.tolist() == [1, 0, 1]
 
 
+def test_patches_are_counted(photo):
+    assert len(build(photo, format="phototour", counts={"part": 6}).patches) == 6
+    (photo / "part.h5").unlink()
+    with pytest.raises(DataError, match=r"set/part: 6 patches, `counts` of patch set 'mine' says 7; fetch the archive"):
+        build(photo, format="phototour", counts={"part": 7})
+    assert not (photo / "part.h5").exists()
+
+
 def test_phototour_goes_on_in_the_next_bitmap(tmp_path):
     patches = np.random.default_rng(1).integers(0, 256, (300, 64, 64), np.uint8)
     part = tmp_path / "set/part"

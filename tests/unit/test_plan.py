@@ -33,9 +33,11 @@ ASKED = {
     "ranked": ("netvlad_vgg16_max", "tokyo247"),
     "ancestry": ("how_r18",),
     "training_block": ("how_r18_trained",),
-    "training_datasets": ("how_r18_trained",),
+    "learned_from": ("how_r18_trained",),
     "models_from": ("train",),
-    "models_behind": ("how_r18",),
+    "models_trained_on": ("datasets",),
+    "models_behind": ("how_r18_n1000",),
+    "data_behind": ("how_r18_n1000", "roxford5k"),
     "sources_behind": ("how_r18_n1000", "roxford5k"),
     "blocks_behind": ("how_r18_n1000", "roxford5k"),
 }

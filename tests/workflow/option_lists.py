@@ -260,6 +260,19 @@ ELSEWHERE = {
         f"PatchSetBase.{key}": "workflow/test_formats.py::test_patch_sets_need_what_their_blocks_name"
         for key in ("generator", "sources", "parts")
     },
+    "HPatchesPatchSet.tasks": "workflow/test_patches.py::test_published_lists_are_read_where_they_are",
+    "HPatchesPatchSet.splits": "workflow/test_patches.py::test_published_lists_are_read_where_they_are",
+    **{
+        f"HPatchesPatchSet.{key}": "workflow/test_patches.py::test_keys_of_patch_sets_change_scores"
+        for key in ("split", "pairs", "queries", "distractors")
+    },
+    **{
+        f"PatchMethod.{key}": "workflow/test_patches.py::test_keys_of_methods_change_scores"
+        for key in ("describe", "model", "distance", "normalisation")
+    },
+    "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
+    "PatchMethod.decimals": "workflow/test_patches.py::test_decimals_round_descriptors",
+    "TableRow.leave_empty": "workflow/test_patches.py::test_tables_are_whole",
     "Toytown.cities": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Toytown.clusters": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Toytown.database_per_city": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",

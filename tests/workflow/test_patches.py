@@ -132,7 +132,9 @@ def test_published_lists_are_read_where_they_are(patches):
     """A list that is there counts, and one that is cut short is refused by its name."""
     folder = patches.folder / "data/datasets/lists"
     folder.mkdir()
-    block = {**CONFIG["patch_sets"]["walls"], "tasks": "lists"}
+    splits = patches.folder / "data/datasets/toytown/strips/splits.json"
+    (folder / "other.json").write_bytes(splits.read_bytes())
+    block = {**CONFIG["patch_sets"]["walls"], "tasks": "lists", "splits": "lists/other.json"}
     (folder / "retr_queries_split-a.csv").write_text("s,idx\ni_walls01,0\n")
     (folder / "retr_distractors_split-a.csv").write_text("s,idx\nv_walls01,3\nv_walls01,4\n")
     target, overlay = "results/scores/sift/listed.json", {"patch_sets": {"listed": block}}

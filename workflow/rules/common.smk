@@ -134,6 +134,13 @@ def source_param(key):
     return get
 
 
+def get_part(patch_set, part):
+    """Block of a patch set with one of its parts only: naming others makes none anew."""
+    values = block("patch_sets", patch_set)
+    counts = {name: count for name, count in values["counts"].items() if name == part}
+    return values | {"parts": [part], "counts": counts}
+
+
 def get_describing_model(method):
     """Block of the network that describes patches; None where there is none."""
     models = cfg.methods[method].described_by(cfg)

@@ -16,9 +16,7 @@ rule build_patches:
         runtime=growing_minutes(60),
     params:
         code=BUILD_PATCHES_VERSION,
-        # A part is its own: naming others makes it not anew.
-        patch_set=lambda wildcards: block("patch_sets", wildcards.patch_set)
-        | {"parts": [wildcards.part]},
+        patch_set=lambda wildcards: get_part(wildcards.patch_set, wildcards.part),
         datasets_dir=plan.paths.datasets(),
     message:
         "Gather the patches of {wildcards.part} ({wildcards.patch_set})"

@@ -22,7 +22,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "patch_sets": {
         "brown": {"format": "phototour", "folder": "brown", "parts": ["liberty", "notredame", "yosemite"]},
-        "strips": {"format": "hpatches_patches", "folder": "hpatches-release", "parts": ["i_zion", "v_strand"]},
+        "strips": {
+            "format": "hpatches_patches",
+            "folder": "hpatches-release",
+            "parts": ["i_zion", "v_strand"],
+            "splits": "splits.json",
+        },
     },
     "models": {
         "how_r18_start": {

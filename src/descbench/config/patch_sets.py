@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from descbench.config.base import NOTE, Below, Block, Metrics, Names, Problem, Several, SourceNames, Text
+from descbench.config.base import CHECK, NOTE, Below, Block, Metrics, Name, Names, Problem, Several, SourceNames, Text
 from descbench.config.checks import not_drawn, not_unpacked
 
 # Pools of HPatches' retrieval: how many patches a query is compared with.
@@ -41,9 +41,19 @@ class PatchSetBase(Block):
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
     folder: Below = Field(description="Folder below <data_dir>/datasets that holds a folder of each part.")
     parts: Names = Field(min_length=1, description="Parts of the set: names of these folders.")
+    counts: Annotated[dict[Name, Several], CHECK] = Field(
+        {}, description="Number of patches of parts; other numbers are refused, whatever archive they came in."
+    )
     note: Annotated[Text | None, NOTE] = Field(
         None, description="What a reader of the results must know about this patch set."
     )
+
+    @model_validator(mode="after")
+    def _counts_of_parts(self) -> PatchSetBase:
+        for part in self.counts:
+            if part not in self.parts:
+                raise ValueError(f"`counts` of {part}, which is none of its parts")
+        return self
 
     @property
     def image_sources(self) -> tuple[str, ...]:
@@ -97,7 +107,9 @@ class HPatchesPatchSet(PatchSetBase):
     """HPatches patches: 16 strips of 65 x 65 patches (ref.png, e1.png to t5.png); parts are the sequences."""
 
     format: Literal["hpatches_patches"]
-    splits: Below = Field(description="splits.json below <data_dir>/datasets; lists are in the order of its sequences.")
+    splits: Below | None = Field(
+        None, description="File of the splits below <data_dir>/datasets; null = splits.json in the folder."
+    )
     split: Literal["a", "b", "c", "illum", "view", "full"] = Field("full", description="Split that is scored.")
     tasks: Below | None = Field(
         None,

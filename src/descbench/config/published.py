@@ -36,7 +36,7 @@ class PublishedFigure(Strict):
     """A row of such a file: one figure, with the key of where it was read. Other columns are refused."""
 
     result: Name = Field(description="What `reference` of a table's row names.")
-    dataset: Name = Field(description="Dataset of the catalogue.")
+    dataset: Name = Field(description="Dataset or patch set of the catalogue.")
     metric: Label = Field(description="Key of the scores.")
     kind: Literal["paper", "released"] = Field(
         description="Printed in the paper, or stated by the authors for the released weights."
@@ -127,9 +127,9 @@ def check_figures(config: Config, published: Published) -> Iterator[str]:
             yield f"{where}: there is no source {figure.source!r} in section `references`" + _hint(
                 figure.source, config.references
             )
-        if figure.dataset not in config.datasets:
-            yield f"{where}: there is no {figure.dataset!r} in section `datasets`" + _hint(
-                figure.dataset, config.datasets
+        if figure.dataset not in (scored := {*config.datasets, *config.patch_sets}):
+            yield f"{where}: there is no {figure.dataset!r} in section `datasets` or `patch_sets`" + _hint(
+                figure.dataset, scored
             )
         elif figure.metric not in (known := scored_metrics(config, figure.dataset).names):
             yield f"{where}: scores on {figure.dataset!r} have no {figure.metric!r}" + _hint(figure.metric, known)

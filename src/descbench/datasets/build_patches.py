@@ -10,6 +10,7 @@ from descbench.config.patch_sets import PatchSet
 from descbench.datasets.hpatches_patches import read_hpatches_patches
 from descbench.datasets.patch_sets import PatchSource, write_patches
 from descbench.datasets.phototour import read_phototour
+from descbench.errors import DataError
 
 PATCH_READERS: dict[str, Callable[[Path], PatchSource]] = {
     "phototour": read_phototour,
@@ -28,9 +29,16 @@ def build_patches(name: str, patch_set: PatchSet, part: str, datasets_dir: Path,
         path: the file, see :mod:`descbench.datasets.patch_sets`.
 
     Raises:
-        DataError: the official files are damaged or do not fit each other.
+        DataError: the official files are damaged, do not fit each other, or hold another number of patches than the
+            block says.
     """
-    source = PATCH_READERS[patch_set.format](datasets_dir / patch_set.folder / part)
+    folder = datasets_dir / patch_set.folder / part
+    source = PATCH_READERS[patch_set.format](folder)
+    found = len(source.labels.points)
+    if (count := patch_set.counts.get(part, found)) != found:
+        raise DataError(
+            f"{folder}: {found} patches, `counts` of patch set {name!r} says {count}; fetch the archive again."
+        )
     write_patches(source, name, part, path)
     labels = source.labels
     logging.info("%s, %s: %d patches, %d test pairs", name, part, len(labels.points), len(labels.pairs))

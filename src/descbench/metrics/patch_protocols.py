@@ -98,9 +98,10 @@ def _fpr95(block: PatchSet, method: PatchMethod, patches: Mapping[str, Patches],
 def _hpatches(
     block: HPatchesPatchSet, method: PatchMethod, patches: Mapping[str, Patches], datasets: Path
 ) -> PatchProtocol:
-    splits = read_splits(datasets / block.splits)
+    file = datasets / (block.splits or f"{block.folder}/splits.json")
+    splits = read_splits(file)
     if block.split not in splits:
-        raise DataError(f"{datasets / block.splits}: has no split {block.split!r}, only {', '.join(splits)}.")
+        raise DataError(f"{file}: has no split {block.split!r}, only {', '.join(splits)}.")
     split = splits[block.split]
     if method.normalisation != "none" and not split.train:
         raise ConfigError(
@@ -109,8 +110,7 @@ def _hpatches(
     absent = [name for name in (*split.test, *split.train) if name not in patches]
     if missing := [name for name in absent if name in split.test or method.normalisation != "none"]:
         raise DataError(
-            f"{datasets / block.splits}: split {split.name!r} has {missing[0]}, which is in no part of the patch set; "
-            "add it to `parts`."
+            f"{file}: split {split.name!r} has {missing[0]}, which is in no part of the patch set; add it to `parts`."
         )
     tasks = None if block.tasks is None else datasets / block.tasks
     return HPatches(
