@@ -36,9 +36,8 @@ def build_patches(name: str, patch_set: PatchSet, part: str, datasets_dir: Path,
     source = PATCH_READERS[patch_set.format](folder)
     found = len(source.labels.points)
     if (count := patch_set.counts.get(part, found)) != found:
-        raise DataError(
-            f"{folder}: {found} patches, `counts` of patch set {name!r} says {count}; fetch the archive again."
-        )
+        said = f"`counts` of patch set {name!r} says {count}"
+        raise DataError(f"{folder}: {found} patches, {said}; fetch the archive again.")
     write_patches(source, name, part, path)
     labels = source.labels
     logging.info("%s, %s: %d patches, %d test pairs", name, part, len(labels.points), len(labels.pairs))
