@@ -98,7 +98,10 @@ def test_a_table_of_drawn_images_has_none(tmp_path):
         ("a/b,images,map_hard,paper,50,,book", "result: String should match pattern"),
         ("new,images,,paper,50,,book", "metric: Value error, must not be empty"),
         ("new,images,map_hard,paper,50,,boek", "there is no source 'boek' in section `references`; close names: book"),
-        ("new,image,map_hard,paper,50,,book", "there is no 'image' in section `datasets` or `patch_sets`; close names: images"),
+        (
+            "new,image,map_hard,paper,50,,book",
+            "there is no 'image' in section `datasets` or `patch_sets`; close names: images",
+        ),
         ("new,images,map_hart,paper,50,,book", "scores on 'images' have no 'map_hart'; close names: map_hard"),
         ("new,images,map_hard,paper,50,book", "6 cells instead of 7"),
         ('new,images,map_hard,paper,50,,"book', "not valid CSV"),
