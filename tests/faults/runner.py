@@ -1,4 +1,4 @@
-"""Do one harm at a time to a small workflow, and see what becomes of its table."""
+"""Do one harm at a time to a small workflow, and see what becomes of its tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from damage import DAMAGES, put
 from in_process import HERE, Bench, RefusedError, merged
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = "results/faults.csv"
+TABLES = ("results/faults.csv", "results/patched.csv")
 _FORK = multiprocessing.get_context("fork")
 _SMALLEST_LIMIT = 1 << 12  # bytes: below it not even a log can be written
 
@@ -68,15 +68,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Town:
-    """A finished workflow: its folder, what it made of what, its table, and the seconds each job took."""
+    """A finished workflow: its folder, what it made of what, its tables, and the seconds each job took."""
 
     bench: Bench
     steps: tuple[Step, ...]
-    table: bytes
+    tables: bytes
 
     def files(self) -> list[str]:
         """Everything that one job wrote and another may read."""
-        written = {output for step in self.steps for output in step.outputs} - {TABLE}
+        written = {output for step in self.steps for output in step.outputs} - set(TABLES)
         return sorted(output for output in written if (self.bench.folder / output).is_file())
 
     def maker(self, file: str) -> Step:
@@ -101,10 +101,10 @@ def make_town(folder: Path) -> Town:
     shutil.copytree(ROOT / "config", folder / "config")
     bench = Bench(folder, ROOT, merged(tiny, town))
     steps = []
-    for job in bench.jobs(TABLE):
+    for job in bench.jobs(*TABLES):
         bench.run(job)
         steps.append(Step(job.rule.name, frozenset(map(str, job.input)), tuple(map(str, job.output))))
-    return Town(bench, tuple(steps), (folder / TABLE).read_bytes())
+    return Town(bench, tuple(steps), _read_tables(bench))
 
 
 def run(town: Town, faults: int, seed: int, processes: int, tell: Callable[[str], None] = print) -> Report:
@@ -160,17 +160,17 @@ def damaged_file(dice: Random, town: Town, bench: Bench) -> Iterator[str]:
     yield f"{way.__name__} in {file}"
     for step in town.behind(frozenset([file])):
         _remove(bench, step.outputs)
-    (bench.folder / TABLE).unlink(missing_ok=True)
+    _remove(bench, TABLES)
     put(path, damaged)
     try:
-        bench.make(TABLE)
+        bench.make(*TABLES)
     except RefusedError as error:
         list_of = file.removesuffix(".sha256")
         if Path(list_of).name not in str(error):
             raise Broken(f"the error does not name it: {error}") from None
         _clear(error)
         _remove(bench, (file, list_of))
-        bench.make(TABLE)
+        bench.make(*TABLES)
     _compare(town, bench)
 
 
@@ -187,7 +187,7 @@ def killed_job(dice: Random, town: Town, bench: Bench) -> Iterator[str]:
     time.sleep(dice.uniform(0, 1.5) ** 2)
     os.kill(child.pid, signal.SIGKILL)
     child.join()
-    bench.make(TABLE)
+    bench.make(*TABLES)
     _compare(town, bench)
 
 
@@ -211,7 +211,7 @@ def full_disk(dice: Random, town: Town, bench: Bench) -> Iterator[str]:
             raise Broken(f"left {left}")
     if left := _temporaries(bench):
         raise Broken(f"left {left}")
-    bench.make(TABLE)
+    bench.make(*TABLES)
     _compare(town, bench)
 
 
@@ -239,12 +239,16 @@ def _remove(bench: Bench, files: Iterator[str] | tuple[str, ...]) -> None:
         (bench.folder / file).unlink(missing_ok=True)
 
 
+def _read_tables(bench: Bench) -> bytes:
+    return b"".join((bench.folder / table).read_bytes() for table in TABLES)
+
+
 def _temporaries(bench: Bench) -> list[str]:
     return [str(p.relative_to(bench.folder)) for p in bench.folder.rglob("*.tmp-*")]
 
 
 def _compare(town: Town, bench: Bench) -> None:
-    if (bench.folder / TABLE).read_bytes() != town.table:
+    if _read_tables(bench) != town.tables:
         raise WrongTable("another table, without a word")
     if left := _temporaries(bench):
         raise Broken(f"left {left}")

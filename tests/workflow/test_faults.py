@@ -17,13 +17,14 @@ from in_process import Bench
 
 folder = Path({place!r}) / "town"
 (folder / "results").mkdir(parents=True)
-(folder / runner.TABLE).write_text("a table")
-town = runner.Town(Bench(folder, runner.ROOT, {{}}), (), b"a table")
+for table in runner.TABLES:
+    (folder / table).write_text("a table")
+town = runner.Town(Bench(folder, runner.ROOT, {{}}), (), b"a table" * len(runner.TABLES))
 
 def other(dice, town, bench):
     yield "other"
-    (bench.folder / runner.TABLE).unlink()
-    (bench.folder / runner.TABLE).write_text("another table")
+    (bench.folder / runner.TABLES[0]).unlink()
+    (bench.folder / runner.TABLES[0]).write_text("another table")
     runner._compare(town, bench)
 
 def left(dice, town, bench):
