@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("first", help="method of the configuration")
     compare.add_argument("second", help="method that is compared with it")
-    compare.add_argument("dataset", help="dataset that both have scores of")
+    compare.add_argument("dataset", help="dataset or patch set that both have scores of")
     compare.add_argument("--metric", action="append", help="only this metric (may be repeated)")
     compare.add_argument("--configfile", type=Path, nargs="+", default=[], help="overlays of config/config.yaml")
     compare.set_defaults(run=_compare)
@@ -121,11 +121,13 @@ def _check(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     config = _configuration(options.configfile)
     paths = Plan(config).paths
-    named = (("method", options.first), ("method", options.second), ("dataset", options.dataset))
-    for section, name in named:
-        known = getattr(config, f"{section}s")
+    for what, name, known in (
+        ("method", options.first, config.methods),
+        ("method", options.second, config.methods),
+        ("dataset or patch set", options.dataset, {**config.datasets, **config.patch_sets}),
+    ):
         if name not in known:
-            raise ConfigError(f"there is no {section} {name!r}; {close_names(name, known)}.")
+            raise ConfigError(f"there is no {what} {name!r}; {close_names(name, known)}.")
     files = [Path(paths.scores(method, options.dataset)) for method in (options.first, options.second)]
     first, second = (
         read_scores(_made(path, options.configfile), f"{method} on {options.dataset}")

@@ -94,7 +94,7 @@ def test_scores_of_other_queries_or_metrics(tmp_path, monkeypatch, capsys):
         (["a", "d", "town"], "d/town.json: scores of a on town, not of d on town"),
         (["a", "c", "town"], "results/scores/c/town.json: not there yet; `snakemake"),
         (["a", "f", "town"], "there is no method 'f'"),
-        (["a", "b", "twon"], "there is no dataset 'twon'; close names: town"),
+        (["a", "b", "twon"], "there is no dataset or patch set 'twon'; close names: town"),
     ):
         assert main(["compare", *arguments]) == 1
         assert message in capsys.readouterr().err

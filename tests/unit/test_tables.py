@@ -81,6 +81,14 @@ def test_synthetic_tables_say_what_chance_is(tmp_path):
     assert "chance" not in build(tmp_path, make_table(), METRICS)[1]
 
 
+def test_there_is_no_row_of_chance_where_none_is_known(tmp_path):
+    table = make_table(synthetic=True, rows=[{"label": "ours", "method": "m"}])
+    table = table.model_copy(update={"columns": table.columns[1:]})
+    assert "chance" not in build(tmp_path, table, METRICS)[1]
+    build_report({"t": table}, {("m", "town"): tmp_path / "scores.json"}, {}, tmp_path / "report.html")
+    assert "chance (a random order)" not in (tmp_path / "report.html").read_text()
+
+
 def test_undefined_metric_is_an_empty_cell(tmp_path):
     lines, markdown = build(tmp_path, make_table(), {**METRICS, "map_hard": None})
     assert lines[1]["ours"] == ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,17 @@ def test_provenance_names_patch_sets_and_training(patches):
     assert set(record["configuration"]["training"]) == {"tiny"}
     assert list(record["configuration"]["models"]) == ["trained", "untrained"]
     assert record["features"]["descriptor"] == "hardnet"
+
+
+def test_two_descriptors_are_compared(patches):
+    command = [sys.executable, "-m", "descbench.cli", "compare", "untrained", "sift", "walls", "--metric", "matching"]
+    done = subprocess.run(
+        [*command, "--configfile", "patches.yaml"], cwd=patches.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sift minus untrained on walls, 2 queries" in done.stdout
+    difference = scores(patches, "sift", "walls")["matching"] - scores(patches, "untrained", "walls")["matching"]
+    assert f"{100 * difference:+.1f}" in done.stdout
 
 
 # Methods and patch sets that differ from those of the file in one key, and a metric that changes by it.

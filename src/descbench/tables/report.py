@@ -37,7 +37,7 @@ class ShownTable:
         name: its key in the configuration, and the id of the element.
         block: its block of the configuration.
         rows: in the order of the block.
-        chance: what a random order would score, as text, one a column.
+        chance: what a random order would score, as text, one a column; empty where it is known of none.
         notes: what stands under it (:func:`descbench.tables.notes.table_notes`).
         sources: where its published figures were read, each once.
     """

@@ -130,8 +130,8 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
     for row in table.rows:
         cells = [_text(by_cell[row.label, column.dataset, column.metric]) for column in table.columns]
         out.append(f"| {markdown_text(row.label)} | " + " | ".join(cells) + " |")
-    if table.synthetic:
-        out.append(f"| {CHANCE} | " + " | ".join(chance_row(table, lines)) + " |")
+    if table.synthetic and (chance := chance_row(table, lines)):
+        out.append(f"| {CHANCE} | " + " | ".join(chance) + " |")
     out.append("")
     if not table.synthetic:
         out.append(
@@ -149,8 +149,10 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
 
 
 def chance_row(table: Table, lines: Sequence[Line]) -> list[str]:
-    """What a random order would score in each column, as text."""
+    """What a random order would score in each column, as text; nothing where it is known of none."""
     known = {(line.dataset, line.metric): line.chance for line in lines if line.chance is not None}
+    if not known:
+        return []
     values = [known.get((column.dataset, column.metric)) for column in table.columns]
     return ["-" if value is None else f"{value:.1f}" for value in values]
 
