@@ -12,28 +12,25 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from descbench.command_files import made, read_configuration
 from descbench.config.base import close_names
 from descbench.config.datasets import KaptureDataset
-from descbench.config.load import load_config_files
 from descbench.config.models import Config
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.datasets.own import with_contents
-from descbench.errors import ConfigError, DataError, DescbenchError
+from descbench.errors import ConfigError, DescbenchError
 from descbench.features.extract import extract_features
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import checkpoint_digest
+from descbench.patch_commands import add_patch_commands
 from descbench.plan import Plan
-from descbench.planning import find_default_config
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import prepare_database
 from descbench.signals import leave, on_stop
-
-# The folder of the project, which the package lies in where it is installed from a checkout.
-_HOME = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,6 +60,12 @@ examples:
       are two methods different on a dataset, or is it noise? Reads the scores that Snakemake made.
   descbench pairs --map room/mapping --query room/query --method fire_n1000 -o pairs.txt
       writes pairs.txt: one line a pair, image of the query, image of the map, score
+  descbench descriptors hpatches_sift hpatches my_folder
+      writes the descriptors that Snakemake made as text files of the HPatches benchmark
+  descbench describe ref.png ref.txt --model hardnet_liberty
+      writes the descriptors of a strip of patches as text
+  descbench export hardnet_liberty hardnet.onnx
+      writes a network of patches for use elsewhere
 
 `descbench COMMAND --help` explains each option.
 """
@@ -105,21 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--configfile", type=Path, nargs="+", default=[], help="overlays of config/config.yaml")
     pairs.add_argument("--work", type=Path, help="folder to keep features in, for the next call; default: none is kept")
     pairs.set_defaults(run=_pairs)
+    add_patch_commands(commands)
     return parser
 
 
-def _configuration(files: Sequence[Path]) -> Config:
-    """As the workflow reads it: config/config.yaml of this folder, or else the project's, and files over it."""
-    return load_config_files(find_default_config(str(_HOME)), *files, home=_HOME)
-
-
 def _check(options: argparse.Namespace) -> None:
-    config = _configuration(options.files)
+    config = read_configuration(options.files)
     print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    config = _configuration(options.configfile)
+    config = read_configuration(options.configfile)
     paths = Plan(config).paths
     for what, name, known in (
         ("method", options.first, config.methods),
@@ -130,7 +129,7 @@ def _compare(options: argparse.Namespace) -> None:
             raise ConfigError(f"there is no {what} {name!r}; {close_names(name, known)}.")
     files = [Path(paths.scores(method, options.dataset)) for method in (options.first, options.second)]
     first, second = (
-        read_scores(_made(path, options.configfile), f"{method} on {options.dataset}")
+        read_scores(made(path, options.configfile), f"{method} on {options.dataset}")
         for path, method in zip(files, (options.first, options.second), strict=True)
     )
     lines = compare_scores(first, second, options.metric)
@@ -139,7 +138,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _pairs(options: argparse.Namespace) -> None:
-    config = _configuration(options.configfile)
+    config = read_configuration(options.configfile)
     if options.method not in config.methods:
         raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(sorted(config.methods))}.")
     if options.top_k is not None and options.top_k < 1:
@@ -173,7 +172,7 @@ def _kapture(folder: Path) -> KaptureDataset:
 def _write_pairs(config: Config, options: argparse.Namespace, work: Path) -> None:
     method, plan = config.methods[options.method], Plan(config)
     extraction = _Extraction(config, plan, method.features, work)
-    codebook = _made(Path(plan.paths.codebook(options.method)), options.configfile) if method.needs_codebook else None
+    codebook = made(Path(plan.paths.codebook(options.method)), options.configfile) if method.needs_codebook else None
     images, described = extraction.run("map", options.map)
     queries, asked = (images, described) if options.query is None else extraction.run("query", options.query)
     database = prepare_database(method, described, work, codebook)
@@ -195,7 +194,7 @@ class _Extraction:
         block = self.config.features[self.features]
         if block.extracted_by is None:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
-        checkpoint = _made(Path(self.plan.paths.checkpoint(block.model)))
+        checkpoint = made(Path(self.plan.paths.checkpoint(block.model)))
         dataset = _kapture(folder)
         root, path = kapture_root(dataset), self.work / f"{name}.csv"
         manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.txt")
@@ -221,13 +220,6 @@ def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool
     with ShardReader(shard) as reader:
         found = reader.info
     return (found.images, found.features, found.checkpoint) == (images.digest(), features, checkpoint)
-
-
-def _made(path: Path, configfiles: Sequence[Path] = ()) -> Path:
-    if not path.is_file():
-        given = f"--configfile {' '.join(map(str, configfiles))} -- " if configfiles else ""
-        raise DataError(f"{path}: not there yet; `snakemake --cores 8 {given}{path}` makes it.")
-    return path
 
 
 if __name__ == "__main__":

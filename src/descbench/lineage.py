@@ -12,8 +12,14 @@ from descbench.config.models import Config
 from descbench.config.sources import Source
 from descbench.config.training import Training
 from descbench.custom_modules import find_module
-from descbench.features import DESCRIBE_PATCHES_VERSION, EXTRACT_FEATURES_VERSION, IMPORT_FEATURES_VERSION
+from descbench.features import (
+    DESCRIBE_PATCHES_VERSION,
+    EXTRACT_FEATURES_VERSION,
+    IMPORT_DESCRIPTORS_VERSION,
+    IMPORT_FEATURES_VERSION,
+)
 from descbench.io.digests import digest_of, sha256_file
+from descbench.io.own_copies import digest_copy
 
 
 class Lineage:
@@ -148,6 +154,8 @@ class Lineage:
         block = self.config.block("methods", method)
         if block.all_features:
             return self.digest_features(block.all_features[0])
+        if block.own_folders:
+            return digest_of([IMPORT_DESCRIPTORS_VERSION, decisive(block), self.digest_own_folders(method)])
         models = block.described_by(self.config)
         made_by = self._made_by(models[0], block) if models else [decisive(block)]
         return digest_of([DESCRIBE_PATCHES_VERSION, *made_by])
@@ -172,7 +180,12 @@ class Lineage:
         files = [path for path in (*code, *block.weights.own_files) if path.is_file()]
         return {path.as_posix(): sha256_file(path) for path in files}
 
+    def digest_own_folders(self, method: str) -> dict[str, str]:
+        """Digests of the user's own folders of descriptors, by names, sizes and times of their files."""
+        return {path.as_posix(): digest_copy(path) for path in self.config.block("methods", method).own_folders}
+
     def digest_own_files_behind(self, method: str) -> dict[str, str]:
-        """SHA-256 of the user's own files that the networks behind a method are made of."""
+        """SHA-256 of the user's own files that the networks behind a method are made of, and digests of its folders."""
         models = self.models_behind(method)
-        return {path: digest for model in models for path, digest in self.digest_own_files(model).items()}
+        files = {path: digest for model in models for path, digest in self.digest_own_files(model).items()}
+        return files | self.digest_own_folders(method)

@@ -267,10 +267,13 @@ ELSEWHERE = {
         for key in ("split", "pairs", "queries", "distractors")
     },
     **{
-        f"PatchMethod.{key}": "workflow/test_patches.py::test_keys_of_methods_change_scores"
-        for key in ("describe", "model", "distance", "normalisation")
+        f"{owner}.{key}": "workflow/test_patches.py::test_keys_of_methods_change_scores"
+        for owner, keys in (("PatchMethod", ("describe", "model")), ("PatchMethodBase", ("distance", "normalisation")))
+        for key in keys
     },
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
+    "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
+    "FilesMethod.delimiter": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "PatchMethod.decimals": "workflow/test_patches.py::test_decimals_round_descriptors",
     "TableRow.leave_empty": "workflow/test_patches.py::test_tables_are_whole",
     "Toytown.cities": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from descbench.config.load import load_config
+from descbench.datasets.patch_sets import read_patches
 from descbench.errors import ConfigError
 from descbench.features.patch_descriptors import read_descriptors
+from descbench.features.patch_pixels import resize_patches
 from descbench.io.jsonfiles import read_json
 from descbench.metrics.scores import read_scores
 from workplaces import Workplace, make_workplace
@@ -27,12 +30,31 @@ TABLES = ("results/brown.csv", "results/walls.csv")
 
 
 @pytest.fixture(scope="module")
-def patches(tmp_path_factory, project) -> Workplace:
+def patches(tmp_path_factory, project) -> PatchWorkplace:
     """A workplace where both tables were built once; what tests make in it besides has names of its own."""
-    work = make_workplace(tmp_path_factory.mktemp("patches") / "work", project)
+    made = make_workplace(tmp_path_factory.mktemp("patches") / "work", project)
+    work = PatchWorkplace(made.folder, made.project)
     (work.folder / "patches.yaml").write_text((HERE / "patches.yaml").read_text())
     work.run("--cores", "2", *TABLES, config="patches.yaml")
     return work
+
+
+class PatchWorkplace(Workplace):
+    """A workplace whose commands read the same configuration."""
+
+    def command_line(
+        self, *arguments: str, overlay: dict[str, Any] | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``descbench``; with ``check``, its failure fails the test."""
+        files = ["patches.yaml"]
+        if overlay is not None:
+            (self.folder / "more.yaml").write_text(yaml.safe_dump(overlay))
+            files.append("more.yaml")
+        command = [sys.executable, "-m", "descbench.cli", *arguments, "--configfile", *files]
+        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=200)
+        if check:
+            assert result.returncode == 0, result.stderr
+        return result
 
 
 def scores(work: Workplace, method: str, patch_set: str) -> dict[str, float]:
@@ -177,9 +199,101 @@ def test_descriptors_of_other_patches_are_stale(patches):
     assert "describes other patches" in log
 
 
+@pytest.fixture(scope="module")
+def written(patches) -> Path:
+    """Descriptors of SIFT as text files, by the command, all digits."""
+    folder = patches.folder / "theirs"
+    patches.command_line("descriptors", "sift", "walls", "theirs", "--style", "exact", "--delimiter", ";")
+    return folder
+
+
+def test_files_of_descriptors_are_scored(patches, written):
+    """What went out comes in again; another delimiter, other content and other patches are noticed."""
+    block = {"describe": "files", "folder": "theirs", "delimiter": ";"}
+    run = {"config": "patches.yaml", "overlay": {"methods": {"theirs": block}}}
+    target = "results/scores/theirs/walls.json"
+    patches.run("--cores", "2", target, **run)
+    for part in CONFIG["patch_sets"]["walls"]["parts"]:
+        ours, theirs = (
+            read_descriptors(patches.folder / f"results/descriptors/{name}/walls/{part}.h5").descriptors
+            for name in ("sift", "theirs")
+        )
+        np.testing.assert_array_equal(ours, theirs)
+    assert scores(patches, "theirs", "walls") == scores(patches, "sift", "walls")
+    record = read_json(patches.folder / "results/provenance/theirs/walls.json")
+    assert list(record["own_files"]) == ["theirs"]
+    assert patches.planned(target, **run) == {}
+    path = written / "v_walls01/e3.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(reversed(lines)))
+    patches.run("--cores", "2", target, **run)
+    assert scores(patches, "theirs", "walls")["matching"] < scores(patches, "sift", "walls")["matching"]
+    path.write_text("".join(lines[:-1]))
+    refused = patches.run("--cores", "1", target, check=False, **run)
+    assert refused.returncode != 0
+    log = (patches.folder / "logs/import_descriptors/theirs/walls/v_walls01.log").read_text()
+    assert f"theirs/v_walls01/e3.csv: {len(lines) - 1} descriptors, but results/patches/walls/v_walls01.h5 has" in log
+    path.write_text("".join(lines))
+    block["delimiter"] = ","
+    refused = patches.run("--cores", "1", target, check=False, **run)
+    assert refused.returncode != 0
+    log = (patches.folder / "logs/import_descriptors/theirs/walls/i_walls00.log").read_text()
+    assert "the delimiter seems to be ';'" in log
+
+
+def test_files_are_of_sequences(patches, written):
+    run = {"config": "patches.yaml", "overlay": {"methods": {"photos": {"describe": "files", "folder": "theirs"}}}}
+    refused = patches.run("--cores", "1", "results/scores/photos/brown.json", check=False, **run)
+    assert refused.returncode != 0
+    log = (patches.folder / "logs/import_descriptors/photos/brown/quay.log").read_text()
+    assert "results/patches/brown/quay.h5: patches of brown, whose views are all; text files" in log
+
+
+def test_a_network_goes_out(patches):
+    """A network of the workflow as a file of TorchScript; a strip is described as the workflow describes it."""
+    patches.command_line("export", "untrained", "network.pt")
+    strip = "data/datasets/toytown/strips/i_walls00/ref.png"
+    patches.command_line("describe", strip, "ref.csv", "--model", "untrained", "--separator", ",")
+    text = np.loadtxt(patches.folder / "ref.csv", np.float32, delimiter=",")
+    made = read_descriptors(patches.folder / "results/descriptors/untrained/walls/i_walls00.h5").descriptors
+    np.testing.assert_allclose(text, made[: len(text)], atol=1e-5)
+    network = torch.jit.load(str(patches.folder / "network.pt"))
+    patch = read_patches(patches.folder / "results/patches/walls/i_walls00.h5").patches[:5]
+    pixels = torch.from_numpy(resize_patches(np.asarray(patch), 32)).float()[:, None] / 255
+    np.testing.assert_allclose(network(pixels).numpy(), made[:5], atol=1e-5)
+
+
+WRONG_COMMANDS = {
+    "no such method": (
+        ["descriptors", "shift", "walls", "x"],
+        "there is no 'shift' in section `methods`; close names: sift",
+    ),
+    "no such patch set": (["descriptors", "sift", "wall", "x"], "there is no 'wall' in section `patch_sets`"),
+    "not made yet": (
+        ["descriptors", "sift", "unmade", "x"],
+        "results/patches/unmade/mill.h5: not there yet; `snakemake",
+    ),
+    "no sequences": (["descriptors", "untrained", "brown", "x"], "whose views are all"),
+    "another ending": (
+        ["export", "untrained", "x.bin"],
+        "x.bin: the ending says the format; name a file in .pt or .onnx",
+    ),
+    "no such model": (["describe", "x.png", "x", "--model", "none"], "there is no 'none' in section `models`"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG_COMMANDS.values(), ids=WRONG_COMMANDS)
+def test_commands_that_are_refused(patches, arguments, message):
+    block = {**CONFIG["patch_sets"]["unseen"]}
+    result = patches.command_line(*arguments, overlay={"patch_sets": {"unmade": block}}, check=False)
+    assert result.returncode == 1
+    assert message in result.stderr
+
+
 REFUSED = {
     "a network without a model": ({"methods": {"x": {"describe": "network"}}}, "needs `model`"),
     "pixels with a model": ({"methods": {"x": {"describe": "pixels", "model": "untrained"}}}, "has no `model`"),
+    "files without a folder": ({"methods": {"x": {"describe": "files"}}}, "methods.x"),
     "a network of images": (
         {
             "models": {"gem": {"architecture": "gem", "backbone": "resnet50", "weights": {"source": "random"}}},

@@ -57,3 +57,29 @@ rule describe_patches:
         "Describe {wildcards.part} of {wildcards.patch_set} by {wildcards.method}"
     script:
         "../scripts/describe_patches.py"
+
+
+rule import_descriptors:
+    input:
+        patches=plan.paths.patches("{patch_set}", "{part}"),
+    output:
+        plan.paths.descriptors("{method}", "{patch_set}", "{part}"),
+    log:
+        "logs/import_descriptors/{method}/{patch_set}/{part}.log",
+    benchmark:
+        "logs/benchmarks/import_descriptors/{method}/{patch_set}/{part}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", stage="import_descriptors")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing_minutes(20),
+    params:
+        method=lambda wildcards: block("methods", wildcards.method),
+        digest=lambda wildcards: plan.lineage.digest_descriptors(wildcards.method),
+    message:
+        "Import descriptors of {wildcards.part} of {wildcards.patch_set} by {wildcards.method}"
+    script:
+        "../scripts/import_descriptors.py"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.methods import PatchMethod
+from descbench.config.methods import DescribedPatches
 from descbench.config.patch_sets import PatchSet
 from descbench.jobs import all_or_none, job
 from descbench.metrics.patch_protocols import protocol_of, read_described
@@ -14,7 +14,7 @@ from descbench.tables.provenance import write_provenance
 with job(snakemake), all_or_none(snakemake.output):
     params, wildcards = snakemake.params, snakemake.wildcards
     block = TypeAdapter(PatchSet).validate_python(params.patch_set)
-    method = PatchMethod.model_validate(params.method)
+    method = TypeAdapter(DescribedPatches).validate_python(params.method)
     patches = [Path(path) for path in snakemake.input.patches]
     found = read_described(patches, [Path(path) for path in snakemake.input.descriptors])
     protocol = protocol_of(block, method, found.patches, Path(params.datasets))

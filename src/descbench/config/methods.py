@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -18,6 +19,7 @@ from descbench.config.base import (
     Seed,
     Several,
     Strict,
+    UserPath,
     left_out,
 )
 from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
@@ -65,7 +67,7 @@ class MethodBase(Block):
         family: of evaluation, which decides the stages before its scores and the rule that scores it.
         SCORED_ON: section of the configuration that has what it is scored on.
         needs_codebook: whether it searches an inverted file of visual words.
-        stage: rule and library function that search, or describe patches.
+        stage: rule and library function that search, or describe patches or read their descriptors.
     """
 
     family: ClassVar[str]
@@ -86,6 +88,11 @@ class MethodBase(Block):
     @property
     def learned_from(self) -> tuple[tuple[str, str], ...]:
         """Section and name of what it learns from itself."""
+        return ()
+
+    @property
+    def own_folders(self) -> tuple[Path, ...]:
+        """Folders of the user's that its descriptors are read from."""
         return ()
 
     @property
@@ -190,11 +197,22 @@ class FlatMethod(RetrievalMethod):
             yield ("dim",), f"{self.dim} is more than the {most} dimensions of {self.features!r}"
 
 
-class PatchMethod(MethodBase):
+class PatchMethodBase(MethodBase):
     """Descriptors of patches, compared by their distance."""
 
     family: ClassVar[str] = "patches"
     SCORED_ON: ClassVar[str] = "patch_sets"
+
+    distance: Literal["L2", "L1"] = Field("L2", description="Distance of two descriptors.")
+    normalisation: Literal["none", "pca_power"] = Field(
+        "none",
+        description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`).",
+    )
+
+
+class PatchMethod(PatchMethodBase):
+    """Descriptors that are made here."""
+
     stage: ClassVar[str] = "describe_patches"
 
     describe: Literal["network", "pixels", "sift", "rootsift"] = Field(
@@ -205,11 +223,6 @@ class PatchMethod(MethodBase):
     )
     decimals: int | None = Field(
         None, ge=0, le=9, description="Decimals that numbers are rounded to (HPatches' text files: 5); null: all kept."
-    )
-    distance: Literal["L2", "L1"] = Field("L2", description="Distance of two descriptors.")
-    normalisation: Literal["none", "pca_power"] = Field(
-        "none",
-        description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`).",
     )
 
     def described_by(self, config: Any) -> tuple[str, ...]:
@@ -224,6 +237,23 @@ class PatchMethod(MethodBase):
             yield ("model",), f"{self.model!r} ({config.models[self.model].architecture}) describes images, no patches"
 
 
+class FilesMethod(PatchMethodBase):
+    """Anyone's descriptors, read from files in the layout of the HPatches benchmark."""
+
+    stage: ClassVar[str] = "import_descriptors"
+
+    describe: Literal["files"]
+    folder: UserPath = Field(
+        description="Folder of descriptors: `<folder>/<sequence>/<view>.csv`, a row a patch, for `ref`, `e1` to `t5`."
+    )
+    delimiter: Literal[",", ";"] = Field(",", description="What stands between the numbers of a row.")
+
+    @property
+    def own_folders(self) -> tuple[Path, ...]:
+        """The folder of the descriptors."""
+        return (self.folder,)
+
+
 def _family(block: Any) -> str:
     """By the key that says what a method does."""
     keys = block if isinstance(block, dict) else getattr(block, "model_fields_set", ())
@@ -231,6 +261,7 @@ def _family(block: Any) -> str:
 
 
 Retrieval = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
+DescribedPatches = Annotated[PatchMethod | FilesMethod, Field(discriminator="describe")]
 Method = Annotated[
-    Annotated[Retrieval, Tag("retrieval")] | Annotated[PatchMethod, Tag("patches")], Discriminator(_family)
+    Annotated[Retrieval, Tag("retrieval")] | Annotated[DescribedPatches, Tag("patches")], Discriminator(_family)
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.config.methods import PatchMethod
+from descbench.config.methods import PatchMethodBase
 from descbench.config.patch_sets import HPatchesPatchSet, PatchSet
 from descbench.datasets.hpatches_patches import STRIPS
 from descbench.datasets.hpatches_tasks import (
@@ -73,7 +73,9 @@ def read_described(patches: Sequence[Path], descriptors: Sequence[Path]) -> Desc
     return Described(parts, described, digest_of([found.digest for found in parts.values()]))
 
 
-def protocol_of(block: PatchSet, method: PatchMethod, patches: Mapping[str, Patches], datasets: Path) -> PatchProtocol:
+def protocol_of(
+    block: PatchSet, method: PatchMethodBase, patches: Mapping[str, Patches], datasets: Path
+) -> PatchProtocol:
     """The protocol of a patch set.
 
     Args:
@@ -89,14 +91,14 @@ def protocol_of(block: PatchSet, method: PatchMethod, patches: Mapping[str, Patc
     return _PROTOCOLS[block.format](block, method, patches, datasets)
 
 
-def _fpr95(block: PatchSet, method: PatchMethod, patches: Mapping[str, Patches], datasets: Path) -> PatchProtocol:
+def _fpr95(block: PatchSet, method: PatchMethodBase, patches: Mapping[str, Patches], datasets: Path) -> PatchProtocol:
     if method.normalisation != "none":
         raise ConfigError(f"normalisation {method.normalisation} is learned on splits of HPatches; set it to none.")
     return Fpr95(method.distance)
 
 
 def _hpatches(
-    block: HPatchesPatchSet, method: PatchMethod, patches: Mapping[str, Patches], datasets: Path
+    block: HPatchesPatchSet, method: PatchMethodBase, patches: Mapping[str, Patches], datasets: Path
 ) -> PatchProtocol:
     file = datasets / (block.splits or f"{block.folder}/splits.json")
     splits = read_splits(file)

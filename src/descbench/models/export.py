@@ -1,0 +1,95 @@
+"""Networks of patches as files that run without this package: TorchScript and ONNX."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from descbench.config.networks import Model
+from descbench.errors import ConfigError
+from descbench.io.atomic import atomic_path
+from descbench.models.checkpoints import load_network
+from descbench.models.folding import fold_batch_norm
+from descbench.models.patches import PatchNetwork
+
+INPUT, OUTPUT = "patches", "descriptors"
+_OPSET = 17
+_EXAMPLES = 3  # patches that are traced; every other number works as well
+
+
+def export_network(checkpoint: Path, model: Model, output: Path) -> None:
+    """Write a network of patches as TorchScript (``.pt``) or ONNX (``.onnx``), for any number of patches.
+
+    The input ``patches`` is (N, 1, 32, 32) float32, grey values divided by 255; the output ``descriptors`` is
+    (N, 128) float32. The normalisation of pixels is part of the network, BatchNorm is folded into convolutions.
+
+    Args:
+        checkpoint: checkpoint of ours.
+        model: its block of the configuration.
+        output: the file, whose ending says the format.
+
+    Raises:
+        ConfigError: another ending, a network of whole images, or ONNX without the package onnx.
+        DataError: no checkpoint of ours, or of another model.
+    """
+    if not model.DESCRIBES_PATCHES:
+        raise ConfigError(
+            f"architecture {model.architecture} describes whole images; networks of patches are exported."
+        )
+    if output.suffix not in _WRITERS:
+        raise ConfigError(f"{output}: the ending says the format; name a file in {' or '.join(_WRITERS)}.")
+    network = load_network(checkpoint, model)
+    fold_batch_norm(network)
+    whole = _FromPixels(network).eval().requires_grad_(False)
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        # The check of the shape is traced as true. torch prefers newer exporters, which need one more package
+        # (onnxscript), or give files that fewer programs read.
+        for kind in (torch.jit.TracerWarning, DeprecationWarning, UserWarning):
+            warnings.simplefilter("ignore", kind)
+        _WRITERS[output.suffix](whole, torch.rand(_EXAMPLES, 1, network.side, network.side), output)
+
+
+class _FromPixels(nn.Module):
+    """A network behind the normalisation of its pixels."""
+
+    def __init__(self, network: PatchNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = float(network.mean[0]), float(network.std[0])
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return self.network((patches - self.mean) / self.std)
+
+
+def _torchscript(network: nn.Module, example: torch.Tensor, output: Path) -> None:
+    traced = torch.jit.trace(network, example)
+    with atomic_path(output) as temporary:
+        traced.save(str(temporary))
+
+
+def _onnx(network: nn.Module, example: torch.Tensor, output: Path) -> None:
+    try:
+        import onnx  # noqa: F401 - the exporter of torch needs it
+    except ImportError as error:
+        raise ConfigError(
+            f"{output}: ONNX needs the package onnx, which is not installed; run "
+            "`pip install -r requirements/backends.txt` in this environment."
+        ) from error
+    with atomic_path(output) as temporary:
+        torch.onnx.export(
+            network,
+            (example,),
+            str(temporary),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "count"}, OUTPUT: {0: "count"}},
+        )
+
+
+_WRITERS: Mapping[str, Callable[[nn.Module, torch.Tensor, Path], None]] = {".pt": _torchscript, ".onnx": _onnx}
