@@ -58,6 +58,10 @@ GOALS: dict[str, float] = {
     "extract_how_torch": 1.15,
     "extract_netvlad": 1.7,
     "extract_netvlad_torch": 1.15,
+    "extract_hardnet": 2.5,
+    "hpatches_retrieval": 50,
+    "hpatches_verification": 35,
+    "hpatches_matching": 9,
 }
 
 _SECONDS = 2.0  # spent on a row at least, if its sides are quick

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: descriptors of an image, images, words of the two codebooks, queries, pixels."""
+    """How much of everything: descriptors of an image, images, words of the two codebooks, queries, pixels, patches."""
 
     descriptors: int = 1000
     images: int = 40
@@ -24,6 +24,12 @@ class Sizes:
     vlad_queries: int = 500
     stored_images: int = 1000
     image_side: int = 512
+    patches: int = 1024
+    sequence_patches: int = 3000
+    retrieved: int = 400
+    distractors: int = 10_000
+    pairs: int = 40_000
+    matched: int = 1000
 
 
 QUICK = Sizes(
@@ -40,6 +46,12 @@ QUICK = Sizes(
     vlad_queries=5,
     stored_images=5,
     image_side=96,
+    patches=40,
+    sequence_patches=60,
+    retrieved=4,
+    distractors=100,
+    pairs=50,
+    matched=40,
 )
 
 

@@ -9,6 +9,7 @@ from benchmarks.asmk_cases import asmk_cases
 from benchmarks.case import Case, Sizes
 from benchmarks.extract_cases import extract_cases
 from benchmarks.nearest_cases import nearest_cases
+from benchmarks.patch_cases import patch_cases
 from benchmarks.store_cases import store_cases
 from benchmarks.town import Town
 
@@ -20,3 +21,4 @@ def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     yield from nearest_cases(town, sizes, folder)
     yield from store_cases(sizes.stored_images, sizes.descriptors, folder)
     yield from extract_cases(sizes.image_side, folder)
+    yield from patch_cases(sizes, folder)

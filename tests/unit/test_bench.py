@@ -39,6 +39,10 @@ ROWS = [
     "extract_netvlad",
     "extract_netvlad_torch",
     "train_step_how",
+    "extract_hardnet",
+    "hpatches_retrieval",
+    "hpatches_verification",
+    "hpatches_matching",
 ]
 
 

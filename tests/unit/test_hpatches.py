@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import plain_hpatches as plain
 import pytest
+from benchmarks.plain import hpatches as plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

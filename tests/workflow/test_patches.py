@@ -263,6 +263,20 @@ def test_a_network_goes_out(patches):
     np.testing.assert_allclose(network(pixels).numpy(), made[:5], atol=1e-5)
 
 
+def test_page_of_confused_pairs(patches):
+    """Of the descriptors that are scored: as many false positives as the scores count."""
+    target = "results/pages/pixels/brown.html"
+    patches.run("--cores", "1", target, config="patches.yaml")
+    page = (patches.folder / target).read_text()
+    found = read_scores(patches.folder / "results/scores/pixels/brown.json")
+    all_wrong = found.facts["negatives"][0]
+    wrong = round(found.metrics["fpr95_quay"].value * all_wrong)
+    assert f"So are {wrong} of the {all_wrong} wrong pairs" in page
+    assert page.count('src="data:image/png;base64,') >= 2 * min(wrong, 24)
+    refused = patches.run("-n", "results/pages/sift/walls.html", config="patches.yaml", check=False)
+    assert refused.returncode != 0
+
+
 WRONG_COMMANDS = {
     "no such method": (
         ["descriptors", "shift", "walls", "x"],

@@ -13,7 +13,7 @@ from descbench.datasets import (
     BUILD_PATCHES_VERSION,
 )
 from descbench.datasets.toytown import DRAW_TOYTOWN_VERSION
-from descbench.features import DESCRIBE_PATCHES_VERSION
+from descbench.features import DESCRIBE_PATCHES_VERSION, IMPORT_DESCRIPTORS_VERSION
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
@@ -34,6 +34,7 @@ from descbench.retrieval import (
 from descbench.tables import (
     BUILD_REPORT_VERSION,
     BUILD_TABLE_VERSION,
+    SHOW_PATCHES_VERSION,
     SHOW_PLACES_VERSION,
 )
 from descbench.training import (

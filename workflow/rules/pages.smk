@@ -38,3 +38,38 @@ rule show_places:
         "Show results of {wildcards.method} on {wildcards.dataset}"
     script:
         "../scripts/show_places.py"
+
+
+rule show_patches:
+    input:
+        patches=lambda wildcards: plan.patches(wildcards.patch_set),
+        descriptors=lambda wildcards: plan.descriptors(
+            wildcards.method, wildcards.patch_set
+        ),
+    output:
+        report(
+            plan.paths.page("{method}", "{patch_set}"),
+            caption="../report/patches.rst",
+            category="Patches",
+            labels={"method": "{method}", "patch set": "{patch_set}"},
+        ),
+    log:
+        "logs/show_patches/{method}/{patch_set}.log",
+    benchmark:
+        "logs/benchmarks/show_patches/{method}/{patch_set}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", family="patches")),
+        patch_set=any_of(cfg.names("patch_sets", LISTS_PAIRS=True)),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(20),
+    params:
+        code=SHOW_PATCHES_VERSION,
+        distance=lambda wildcards: cfg.methods[wildcards.method].distance,
+    message:
+        "Show pairs that {wildcards.method} confuses on {wildcards.patch_set}"
+    script:
+        "../scripts/show_patches.py"

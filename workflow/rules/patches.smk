@@ -77,6 +77,7 @@ rule import_descriptors:
         mem_mb=growing(2000),
         runtime=growing_minutes(20),
     params:
+        code=IMPORT_DESCRIPTORS_VERSION,
         method=lambda wildcards: block("methods", wildcards.method),
         digest=lambda wildcards: plan.lineage.digest_descriptors(wildcards.method),
     message:

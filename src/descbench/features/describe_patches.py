@@ -25,6 +25,7 @@ from descbench.models.patches import PatchNetwork
 from descbench.progress import progress
 
 BLOCK = 1024
+_CACHED = 32  # patches whose maps stay in the cache of a CPU
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def run_network(
     """(n, dim) float32 descriptors of (n, H, W) uint8 patches, resized as OpenCV does and prepared."""
     with torch.inference_mode():
         tensor = prepare(resize_patches(patches, network.side)).to(device)
-        return network(tensor).float().cpu().numpy()
+        together = _CACHED if device.type == "cpu" else len(tensor)
+        return torch.cat([network(part).float() for part in tensor.split(max(1, together))]).cpu().numpy()
 
 
 def with_decimals(describer: Describer, decimals: int) -> Describer:

@@ -37,6 +37,20 @@ def fooled_pairs(distances: np.ndarray, matches: np.ndarray) -> np.ndarray:
     return values
 
 
+def threshold(distances: np.ndarray, matches: np.ndarray) -> tuple[float, np.ndarray]:
+    """Where the false positives of :func:`fpr95` end. Arguments and errors as there.
+
+    Returns:
+        distance of the first right pair with which 95 % of the right pairs are reached, and which pairs (M,) stand
+        before it or are it.
+    """
+    order, _ = _in_order(distances, matches)
+    last = np.flatnonzero(np.asarray(matches)[order] != 0)[_needed(np.count_nonzero(matches)) - 1]
+    passed = np.zeros(len(order), bool)
+    passed[order[: last + 1]] = True
+    return float(np.asarray(distances)[order[last]]), passed
+
+
 def fpr95_interval(distances: np.ndarray, matches: np.ndarray) -> tuple[float, float] | None:
     """95 % percentile bootstrap interval over pairs: in each draw the threshold is found anew.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist, cityblock, euclidean
 
-from descbench.datasets.hpatches_patches import STRIPS
-from descbench.datasets.hpatches_tasks import Listed, Retrieval, Verification
-
 Table = Mapping[str, np.ndarray]
+STRIPS = ("ref", *(f"{letter}{image}" for letter in "eht" for image in range(1, 6)))
 LETTERS = {"easy": "e", "hard": "h", "tough": "t"}
 
 
@@ -60,12 +59,12 @@ def view(descriptors: Table, name: str, noise: str, image: int) -> np.ndarray:
     return descriptors[name][STRIPS.index(f"{LETTERS[noise]}{image}") if image else 0]
 
 
-def verification(descriptors: Table, tasks: Verification, distance: str = "L2") -> dict[tuple[str, str], dict]:
+def verification(descriptors: Table, tasks: Any, distance: str = "L2") -> dict[tuple[str, str], dict]:
     descriptors = split_masks(descriptors, distance)
     found = {}
     for noise in LETTERS:
 
-        def distances(pairs: tuple[Listed, Listed], noise: str = noise) -> list[float]:
+        def distances(pairs: tuple[Any, Any], noise: str = noise) -> list[float]:
             rows = []
             for number in range(len(pairs[0])):
                 a, b = (
@@ -110,7 +109,7 @@ def match(descriptors: Table, name: str, noise: str, image: int, distance: str) 
 
 
 def retrieval(
-    descriptors: Table, tasks: Retrieval, pools: Sequence[int], distance: str = "L2", rows: Sequence[int] | None = None
+    descriptors: Table, tasks: Any, pools: Sequence[int], distance: str = "L2", rows: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(Q, 3, K) areas and (Q, 3) average precision of the MATLAB kind, of some queries."""
     descriptors = split_masks(descriptors, distance)
