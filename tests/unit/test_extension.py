@@ -109,7 +109,7 @@ def initialise(network):
 }
 NETWORK_EDITS = {
     f"{PACKAGE}/config/networks.py": (
-        ("Model = Annotated[HowModel |", "Model = Annotated[MeanColourModel | HowModel |"),
+        ("    HowModel | FireModel |", "    MeanColourModel | HowModel | FireModel |"),
         (
             "Model = Annotated[",
             '''class MeanColourModel(ModelBase):
@@ -185,9 +185,9 @@ rule search_city_block:
 }
 SEARCH_EDITS = {
     f"{PACKAGE}/config/methods.py": (
-        ("Method = Annotated[AsmkMethod |", "Method = Annotated[CityBlockMethod | AsmkMethod |"),
+        ("Retrieval = Annotated[AsmkMethod |", "Retrieval = Annotated[CityBlockMethod | AsmkMethod |"),
         (
-            "Method = Annotated[",
+            "Retrieval = Annotated[",
             '''class CityBlockMethod(FlatMethod):
     """Search by city-block distance."""
 
@@ -195,7 +195,7 @@ SEARCH_EDITS = {
     search: Literal["city_block"]
 
 
-Method = Annotated[''',
+Retrieval = Annotated[''',
         ),
     ),
     "workflow/Snakefile": (

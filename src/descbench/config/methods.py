@@ -242,7 +242,7 @@ class FilesMethod(PatchMethodBase):
 
     stage: ClassVar[str] = "import_descriptors"
 
-    describe: Literal["files"]
+    describe: Literal["files"] = Field(description="Descriptors are read, and not made here.")
     folder: UserPath = Field(
         description="Folder of descriptors: `<folder>/<sequence>/<view>.csv`, a row a patch, for `ref`, `e1` to `t5`."
     )
