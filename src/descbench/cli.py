@@ -192,14 +192,18 @@ class _Extraction:
     def run(self, name: str, folder: Path) -> tuple[Path, list[Path]]:
         """Manifest and feature shards of a folder; shards that are there and fit are not made again."""
         block = self.config.features[self.features]
-        if block.extracted_by is None:
+        if not block.READS_IMAGES:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
-        checkpoint = made(Path(self.plan.paths.checkpoint(block.model)))
+        used = block.extracted_by
+        checkpoint = None if used is None else made(Path(self.plan.paths.checkpoint(used)))
         dataset = _kapture(folder)
         root, path = kapture_root(dataset), self.work / f"{name}.csv"
         manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.txt")
         write_manifest(manifest, path)
-        weights, digest = checkpoint_digest(checkpoint), self.plan.lineage.digest_features(self.features)
+        weights, digest = (
+            checkpoint_digest(checkpoint) if used else "",
+            self.plan.lineage.digest_features(self.features),
+        )
         shards = []
         for start in range(0, len(manifest), self.config.shard_size):
             stop = min(start + self.config.shard_size, len(manifest))
@@ -207,7 +211,7 @@ class _Extraction:
             if _fits(shards[-1], manifest.slice(start, stop), digest, weights):
                 continue
             shard = ShardSpec(manifest, str(path), "database", start, stop, digest)
-            model = self.config.models[block.model]
+            model = self.config.models[used] if used else None
             running = {"device": self.config.device, "backend": self.config.backend, "kept": self.work / "kept"}
             extract_features(shard, root, checkpoint, model, block, shards[-1], **running)
         return path, shards

@@ -114,7 +114,7 @@ class Lineage:
         learned = [self.config.block(*place) for model in models for place in self.learned_from(model)]
         shown = [self.config.block(*place) for place in data]
         names = [source for block in (*shown, *learned) for source in block.sources]
-        if models:
+        if models or any(block.READS_IMAGES for block in features):
             names += [source for block in (*shown, *learned) for source in block.image_sources]
         names += [source for block in features for source in block.released_for([name for _, name in data])]
         names += [source for model in models for source in self.config.block("models", model).weights.named_sources]
@@ -144,8 +144,10 @@ class Lineage:
         the checkpoint a newer one.
         """
         block = self.config.block("features", name)
-        if block.extracted_by is None:
+        if not block.READS_IMAGES:
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
+        if block.extracted_by is None:
+            return digest_of([EXTRACT_FEATURES_VERSION, decisive(block, SPEED)])
         seed, blocks, own = self._made_by(block.extracted_by, block)
         return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
 

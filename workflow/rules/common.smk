@@ -148,6 +148,18 @@ def get_describing_model(method):
     return block("models", models[0]) if models else None
 
 
+def get_extracting_checkpoint(wildcards):
+    """Checkpoint of the network behind features, where there is one."""
+    model = cfg.features[wildcards.features].extracted_by
+    return [] if model is None else plan.paths.checkpoint(model)
+
+
+def get_extracting_model(wildcards):
+    """Block of the network behind features; None where there is none."""
+    model = cfg.features[wildcards.features].extracted_by
+    return None if model is None else block("models", model)
+
+
 def get_shard(wildcards):
     """The images that a feature shard covers."""
     return plan.shard(wildcards.dataset, wildcards.role, wildcards.shard)

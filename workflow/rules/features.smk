@@ -3,9 +3,7 @@ rule extract_features:
     input:
         images=lambda wildcards: plan.image_inputs(wildcards.dataset),
         manifest=get_images_manifest,
-        checkpoint=lambda wildcards: plan.paths.checkpoint(
-            cfg.features[wildcards.features].model
-        ),
+        checkpoint=get_extracting_checkpoint,
     output:
         plan.paths.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
     log:
@@ -33,7 +31,7 @@ rule extract_features:
         records=plan.paths.image_records("{dataset}"),
         kept=plan.paths.kept_features("{features}", "{dataset}"),
         settings=lambda wildcards: block("features", wildcards.features),
-        model=lambda wildcards: block("models", cfg.features[wildcards.features].model),
+        model=get_extracting_model,
         digest=lambda wildcards: plan.lineage.digest_features(wildcards.features),
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         backend=cfg.backend,

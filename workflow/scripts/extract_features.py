@@ -1,4 +1,4 @@
-"""Rule extract_features: one shard of images through a network."""
+"""Rule extract_features: features of one shard of images."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from descbench.datasets.manifest import read_manifest
 from descbench.datasets.own import list_with_contents
 from descbench.features.extract import extract_features
 from descbench.features.shards import ShardSpec
-from descbench.jobs import job
+from descbench.jobs import job, optional
 
 with job(snakemake):
     params = snakemake.params
@@ -31,8 +31,8 @@ with job(snakemake):
             images=params.images,
         ),
         Path(params.image_root),
-        Path(snakemake.input.checkpoint),
-        TypeAdapter(Model).validate_python(params.model),
+        optional(snakemake.input.checkpoint),
+        None if params.model is None else TypeAdapter(Model).validate_python(params.model),
         TypeAdapter(Features).validate_python(params.settings),
         Path(snakemake.output[0]),
         kept=None if params.images is None else Path(params.kept),

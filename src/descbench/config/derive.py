@@ -123,7 +123,7 @@ class _Derived:
         """A block with what it leaves out: its model, and that model's kind and defaults."""
         used = given.get("model", name) if isinstance(given, Mapping) else None
         model = self.models.get(used) if isinstance(used, str) else None
-        if model is None or given.get("kind") == "released":
+        if model is None or given.get("kind") in ("released", "patches"):
             return given
         defaults = model.default_features()
         if given.get("resize") is not None:

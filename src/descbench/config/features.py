@@ -33,9 +33,13 @@ class FeaturesBase(Block):
 
     Attributes:
         IS_LOCAL: whether they are many descriptors of an image; None where only their files tell.
+        HAS_FRAMES: whether each has a place, a size and an orientation, which geometry can be verified with.
+        READS_IMAGES: whether they are made from images, and not from what the authors released.
     """
 
     IS_LOCAL: ClassVar[bool | None] = None
+    HAS_FRAMES: ClassVar[bool] = False
+    READS_IMAGES: ClassVar[bool] = True
 
     def missing(self, name: str, config: Any, dataset: str, role: str) -> Problem | None:
         """Why there are none of a role of a dataset, if there are none: ``(path beside the name, message)``."""
@@ -56,8 +60,8 @@ class ExtractedFeatures(FeaturesBase):
     stage: ClassVar[str] = "extract_features"
 
     @property
-    def extracted_by(self) -> str:
-        """Model whose network they come from."""
+    def extracted_by(self) -> str | None:
+        """Model whose network they come from, if they come from one."""
         return self.model
 
     def released_for(self, datasets: Collection[str]) -> list[str]:
@@ -102,8 +106,7 @@ class LocalFeatures(ExtractedFeatures):
 
     def too_few(self, n: int) -> str | None:
         """No more than are extracted."""
-        extracted = f"the {self.max_features} features an image that were extracted"
-        return f"{n} is more than {extracted}; raise `max_features`" if n > self.max_features else None
+        return _more_than_extracted(n, self.max_features)
 
 
 class GlobalFeatures(ExtractedFeatures):
@@ -138,10 +141,60 @@ class GlobalFeatures(ExtractedFeatures):
         return config.models[self.model].most_dimensions()
 
 
+class PatchFeatures(ExtractedFeatures):
+    """Descriptors of patches that are cut around keypoints, strongest keypoints first."""
+
+    IS_LOCAL = True
+    HAS_FRAMES = True
+
+    kind: Literal["patches"]
+    detector: Literal["sift", "orb"] = Field("sift", description="What finds keypoints: detectors of OpenCV.")
+    describe: Literal["network", "pixels", "sift", "rootsift"] = Field(
+        description="What describes patches: a network, the pixels themselves, or SIFT and RootSIFT of OpenCV."
+    )
+    model: ModelName | None = Field(None, description="Model of `describe: network`, which describes patches.")
+    region: float = Field(
+        5.2, gt=0.1, le=100, description="Width of a patch over the size of its keypoint, as the detector gives it."
+    )
+    image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
+    max_features: Several = Field(2500, description="Strongest keypoints kept per image; methods read a prefix.")
+    dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
+    on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
+    truncated_images: Literal["refuse", "read"] = Field(
+        "refuse", description="Files that end early: bad images, or (as the originals do) read as far as they go."
+    )
+    deep_images: Literal["scale", "clip"] = Field(
+        "scale",
+        description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
+    )
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """A network that describes patches, and no other descriptor has one."""
+        yield from fits_describer(self, config)
+
+    def too_few(self, n: int) -> str | None:
+        """No more than are extracted."""
+        return _more_than_extracted(n, self.max_features)
+
+
+def fits_describer(block: Any, config: Any) -> Iterator[Problem]:
+    """Whether ``describe`` of a block has the ``model`` that it needs, and no other."""
+    if (block.describe == "network") == (block.model is None):
+        yield ("model",), f"describe: {block.describe} {'needs' if block.model is None else 'has no'} `model`"
+    elif block.model is not None and not config.models[block.model].DESCRIBES_PATCHES:
+        yield ("model",), f"{block.model!r} ({config.models[block.model].architecture}) describes images, no patches"
+
+
+def _more_than_extracted(n: int, most: int) -> str | None:
+    extracted = f"the {most} features an image that were extracted"
+    return f"{n} is more than {extracted}; raise `max_features`" if n > most else None
+
+
 class ReleasedFeatures(FeaturesBase):
     """Ready descriptors published by the authors, imported instead of extracted."""
 
     stage: ClassVar[str] = "import_features"
+    READS_IMAGES: ClassVar[bool] = False
     kind: Literal["released"]
     files: dict[DatasetName, SourceName] = Field(
         min_length=1, description="Dataset -> source with keys vecs, imids, qvecs, qimids (or vecs alone)."
@@ -164,5 +217,6 @@ class ReleasedFeatures(FeaturesBase):
 
 
 Features = Annotated[
-    LocalFeatures | GlobalFeatures | ReleasedFeatures, Field(discriminator="kind", json_schema_extra=_any_of)
+    LocalFeatures | GlobalFeatures | PatchFeatures | ReleasedFeatures,
+    Field(discriminator="kind", json_schema_extra=_any_of),
 ]

@@ -22,6 +22,7 @@ from descbench.config.base import (
     UserPath,
     left_out,
 )
+from descbench.config.features import fits_describer
 from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
 
 
@@ -231,10 +232,7 @@ class PatchMethod(PatchMethodBase):
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """A network that describes patches, and no other descriptor has one."""
-        if (self.describe == "network") == (self.model is None):
-            yield ("model",), f"describe: {self.describe} {'needs' if self.model is None else 'has no'} `model`"
-        elif self.model is not None and not config.models[self.model].DESCRIBES_PATCHES:
-            yield ("model",), f"{self.model!r} ({config.models[self.model].architecture}) describes images, no patches"
+        yield from fits_describer(self, config)
 
 
 class FilesMethod(PatchMethodBase):

@@ -1,18 +1,17 @@
-"""Run a network over a shard of images and store what it gives."""
+"""Describe a shard of images and store what that gives: by a network over whole images, or patch by patch."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from descbench.config.features import GlobalFeatures, LocalFeatures
+from descbench.config.features import GlobalFeatures, LocalFeatures, PatchFeatures
 from descbench.config.models import Backend
 from descbench.config.networks import Model
 from descbench.datasets.contents import content_of
@@ -20,8 +19,10 @@ from descbench.datasets.manifest import Manifest, ManifestRow, missing_files
 from descbench.datasets.missing import what_to_do
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError, StaleFileError
+from descbench.features.extractor import Described, Extractor
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.kept import KeptFeatures
+from descbench.features.patch_features import patch_extractor
 from descbench.features.shards import ShardSpec
 from descbench.features.store import Block, ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
@@ -32,7 +33,7 @@ from descbench.models.local import LocalNetwork
 from descbench.progress import progress
 from descbench.signals import ignore_interrupts
 
-Settings = LocalFeatures | GlobalFeatures
+Settings = LocalFeatures | GlobalFeatures | PatchFeatures
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class _Images(Dataset):
 def extract_features(
     shard: ShardSpec,
     image_root: Path,
-    checkpoint: Path,
-    model: Model,
+    checkpoint: Path | None,
+    model: Model | None,
     settings: Settings,
     output: Path,
     *,
@@ -86,8 +87,8 @@ def extract_features(
     Args:
         shard: its images.
         image_root: folder that the manifest's paths are relative to.
-        checkpoint: checkpoint of ours.
-        model: block of the model, must be the checkpoint's.
+        checkpoint: checkpoint of ours; None for descriptors without a network.
+        model: block of the model, must be the checkpoint's; None without a network.
         settings: features block.
         output: the file to write.
         kept: folder of features of the user's own images that are not made again (:mod:`descbench.features.kept`).
@@ -103,17 +104,14 @@ def extract_features(
     """
     images = shard.find_images()
     _check_files(images, image_root, settings, shard.source)
-    chosen = pick_device(device, backend)
-    network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
-    if settings.kind == "local" and not isinstance(network, LocalNetwork):
-        raise ConfigError(f"model {settings.model!r} gives no local descriptors; set `kind: global` of its features.")
+    extractor = _EXTRACTORS[settings.kind](checkpoint, model, settings, device, backend)
     info = ShardInfo(
-        kind=settings.kind,
+        kind=extractor.scope,
         features=shard.features,
         images=images.digest(),
-        checkpoint=checkpoint_digest(checkpoint),
-        device=device_name(chosen),
-        backend=use_backend(network, backend),
+        checkpoint=extractor.checkpoint,
+        device=extractor.device,
+        backend=extractor.backend,
     )
     with _known(kept, info) as known:
         found = {} if known is None else {row.image_id: block for row in images.rows if (block := known.find(row))}
@@ -122,12 +120,12 @@ def extract_features(
             logging.info("%s: %d of %d images were described before", shard.role, len(found), len(images))
         loaded = _loaded(new, image_root, settings, workers)
         items = _told(progress(loaded, len(new), f"{shard.role} {shard.start}-{shard.start + len(images)}"))
-        with ShardWriter(output, info, network.dim, settings.dtype) as writer, torch.inference_mode():
+        with ShardWriter(output, info, extractor.dim, settings.dtype) as writer, torch.inference_mode():
             for row in images.rows:
                 if row.image_id in found:
                     _copy(found[row.image_id], row, writer)
                 else:
-                    _extract_one(next(items), network, settings, chosen, writer)
+                    _extract_one(next(items), extractor, settings, writer)
     if known is not None:
         known.keep(output, images.rows, shard.listed.rows)
 
@@ -148,7 +146,8 @@ def _loaded(rows: Sequence[ManifestRow], root: Path, settings: Settings, workers
 
 
 def _copy(block: Block, row: ManifestRow, writer: ShardWriter) -> None:
-    writer.add(row.image_id, block.descriptors, block.keypoints, block.scales, block.strengths)
+    extras = (block.keypoints, block.scales, block.strengths, block.orientations)
+    writer.add(row.image_id, block.descriptors, *extras)
 
 
 def _as_is(item: _Item) -> _Item:
@@ -178,52 +177,80 @@ def _check_files(images: Manifest, root: Path, settings: Settings, source: str) 
         )
 
 
-def _extract_one(
-    item: _Item, network: LevelNetwork, settings: Settings, device: torch.device, writer: ShardWriter
-) -> None:
+def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: ShardWriter) -> None:
     if item.changed:
         raise StaleFileError(f"{item.row.path}: changed since it was listed; run again.")
     try:
-        arrays = _describe(item, network, settings, device)
+        if item.image is None:
+            raise DataError(item.error)
+        found = extractor.describe(item.image, item.row.path)
     except DataError as error:
         if settings.on_bad_image == "stop":
             raise DataError(f"{error} Or set `on_bad_image: skip`.") from error
         logging.warning("skipped: %s", error)
         writer.skip(item.row.image_id, str(error))
         return
-    writer.add(item.row.image_id, *arrays)
+    extras = (found.keypoints, found.scales, found.strengths, found.orientations)
+    writer.add(item.row.image_id, found.descriptors, *extras)
+
+
+def _network_extractor(checkpoint: Path, model: Model, settings: Settings, device: str, backend: Backend) -> Extractor:
+    """A network over whole images."""
+    chosen = pick_device(device, backend)
+    network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
+    if settings.kind == "local" and not isinstance(network, LocalNetwork):
+        raise ConfigError(f"model {settings.model!r} gives no local descriptors; set `kind: global` of its features.")
+    return Extractor(
+        scope=settings.kind,
+        dim=network.dim,
+        checkpoint=checkpoint_digest(checkpoint),
+        device=device_name(chosen),
+        backend=use_backend(network, backend),
+        describe=lambda image, path: _describe(image, path, network, settings, chosen),
+    )
+
+
+def _patch_extractor(
+    checkpoint: Path | None, model: Model | None, settings: Settings, device: str, backend: Backend
+) -> Extractor:
+    """Descriptors of patches; backends are for networks over whole images."""
+    return patch_extractor(checkpoint, model, settings, device=device)
+
+
+# By the kind of a features block.
+_EXTRACTORS: Mapping[str, Callable[..., Extractor]] = {
+    "local": _network_extractor,
+    "global": _network_extractor,
+    "patches": _patch_extractor,
+}
 
 
 def _describe(
-    item: _Item, network: LevelNetwork, settings: Settings, device: torch.device
-) -> tuple[np.ndarray | None, ...]:
+    image: LoadedImage, path: str, network: LevelNetwork, settings: Settings, device: torch.device
+) -> Described:
     """What the writer takes of one image.
 
     Raises:
-        DataError: the image could not be loaded, or is too small for the network.
+        DataError: the image is too small for the network.
     """
-    if item.image is None:
-        raise DataError(item.error)
-    tensor = to_tensor(item.image.pixels, network.mean, network.std)[None].to(device)
+    tensor = to_tensor(image.pixels, network.mean, network.std)[None].to(device)
     height, width = tensor.shape[-2:]
-    too_small = f"{item.row.path}: {width} x {height} pixels are too small for the network; leave this image out."
+    too_small = f"{path}: {width} x {height} pixels are too small for the network; leave this image out."
     if int(min(height, width) * max(settings.scales)) < 1:
         raise DataError(too_small)
     try:
         if settings.kind == "global":
-            return (network.describe(tensor, settings.scales).cpu().numpy(),)
-        return _local(item.image, tensor, network, settings)
+            return Described(network.describe(tensor, settings.scales).cpu().numpy())
+        return _local(image, tensor, network, settings)
     except ImageTooSmallError as error:
         raise DataError(too_small) from error
 
 
-def _local(
-    image: LoadedImage, tensor: torch.Tensor, network: LocalNetwork, settings: Settings
-) -> tuple[np.ndarray | None, ...]:
+def _local(image: LoadedImage, tensor: torch.Tensor, network: LocalNetwork, settings: Settings) -> Described:
     """Descriptors, keypoints in pixels of the original image (None where they have no place), scales, strengths."""
     found = network.local(tensor, settings.scales, settings.max_features)
     centres = network.keypoints(found, settings.scales, tuple(tensor.shape[-2:]))
-    return (
+    return Described(
         found.descriptors.cpu().numpy(),
         None if centres is None else image.to_original(centres.cpu().numpy()),
         found.scales.float().cpu().numpy(),

@@ -7,8 +7,9 @@ Layout (each array in one piece, without compression and without time stamps: eq
     image_ids   (I,) int64                  strictly ascending, ids of the manifest within its role
     keypoints   (N, 2) float32              x, y in pixels of the original image; absent where descriptors
                                             have no place (released ones, super-features of FIRe)
-    scales      (N,) float32                pyramid scale; optional
+    scales      (N,) float32                pyramid scale, or size of a keypoint in pixels of the original; optional
     strengths   (N,) float32                descending within an image; optional
+    orientations (N,) float32               radians from the x axis towards the y axis (down); optional
     skipped_ids (S,) int64, skipped_reasons (S,) string     images that could not be read, if any
 
 Root attributes: kind and format_version of the file, scope (local or global), features, images, checkpoint
@@ -35,7 +36,7 @@ from descbench.features.finite import all_finite
 from descbench.io.atomic import atomic_path, named_errors
 from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, RowStream, opened
 
-_EXTRAS = {"keypoints": (2,), "scales": (), "strengths": ()}
+_EXTRAS = {"keypoints": (2,), "scales": (), "strengths": (), "orientations": ()}
 _KIND = "feature shard"
 _TEXTS = ("features", "images", "checkpoint", "device", "version", "backend")
 
@@ -75,6 +76,7 @@ class Block:
         keypoints: (N, 2) float32 in pixels of the original image, or None.
         scales: (N,) float32, or None.
         strengths: (N,) float32, or None.
+        orientations: (N,) float32 in radians, or None.
     """
 
     descriptors: np.ndarray
@@ -82,6 +84,7 @@ class Block:
     keypoints: np.ndarray | None = None
     scales: np.ndarray | None = None
     strengths: np.ndarray | None = None
+    orientations: np.ndarray | None = None
 
 
 class ShardWriter:
@@ -137,6 +140,7 @@ class ShardWriter:
         keypoints: np.ndarray | None = None,
         scales: np.ndarray | None = None,
         strengths: np.ndarray | None = None,
+        orientations: np.ndarray | None = None,
     ) -> None:
         """Append one image; ids must ascend. (n, D), (n, 2), (n,), (n,); n may be 0, for ``global`` it is 1.
 
@@ -145,7 +149,7 @@ class ShardWriter:
                 float16), strengths that do not descend, or an optional array that other images of
                 the shard have and this one lacks; the message names the image. Or a full disk.
         """
-        given = {"keypoints": keypoints, "scales": scales, "strengths": strengths}
+        given = {"keypoints": keypoints, "scales": scales, "strengths": strengths, "orientations": orientations}
         rows = self._checked_descriptors(image_id, descriptors)
         extras = self._checked_extras(image_id, {k: v for k, v in given.items() if v is not None}, len(rows))
         self._start_image(image_id, len(rows))

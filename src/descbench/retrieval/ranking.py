@@ -155,6 +155,16 @@ def _head(file: Hdf5Reader) -> tuple[PartInfo, np.ndarray]:
     return info, query_ids
 
 
+def read_part_info(path: Path) -> PartInfo:
+    """What a ranking covers and was made from.
+
+    Raises:
+        DataError: no ranking, or a damaged one.
+    """
+    with opened(path, _KIND, FORMAT_VERSION) as file:
+        return _head(file)[0]
+
+
 def count_searched(path: Path) -> int:
     """Number of images that a ranking was made of; more than it holds where it was cut."""
     with opened(path, _KIND, FORMAT_VERSION) as file:

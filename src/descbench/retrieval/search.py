@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from descbench.errors import DataError, StaleFileError
+from descbench.errors import DataError
 from descbench.features.store import ShardReader, check_shard
 from descbench.io.digests import check_digest
 from descbench.retrieval.asmk import Aggregated, Searcher
 from descbench.retrieval.index import Aggregator, IndexInfo, read_index, unreadable_images
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
-from descbench.retrieval.statistics import read_statistics
+from descbench.retrieval.statistics import read_idf
 
 _QUERIES = 32
 
@@ -67,7 +67,7 @@ def search_index(
     binary = lists.binary
     aggregator = Aggregator(codebook, n=n, multiple_assignment=multiple_assignment, binary=binary, threads=threads)
     check_digest(index, "codebook", info.codebook, aggregator.codebook.digest)
-    idf = None if statistics is None else _read_idf(statistics, index, info)
+    idf = None if statistics is None else read_idf(statistics, index, info)
     settings = {"similarity_threshold": similarity_threshold, "alpha": alpha}
     try:
         searcher = Searcher(lists, **settings, idf=idf, threads=threads)
@@ -142,17 +142,6 @@ def _write_rows(
             for queries in aggregator.blocks(reader, _QUERIES):
                 writer.write(row, *rank_scores(ids, search.scores(queries, query_ids[row:], reader.skipped), top_k))
                 row += len(queries.offsets) - 1
-
-
-def _read_idf(statistics: Path, index: Path, info: IndexInfo) -> np.ndarray:
-    known = read_statistics(statistics)
-    check_digest(statistics, "codebook", known.codebook, info.codebook)
-    if info.images not in known.shards:
-        raise StaleFileError(
-            f"{statistics}: was not collected from {index} (images digest {info.images}, known are "
-            f"{', '.join(known.shards)}). Delete it and run again."
-        )
-    return known.idf
 
 
 def _made_from(info: IndexInfo, settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
 from descbench.retrieval import FORMAT_VERSION
@@ -119,6 +119,23 @@ def read_statistics(path: Path) -> Statistics:
         if ((counts < 0) | (counts > statistics.num_images)).any():
             raise ValueError("words in more images than there are")
     return statistics
+
+
+def read_idf(path: Path, index: Path, info: IndexInfo) -> np.ndarray:
+    """Idf (K,) of the words of an index shard.
+
+    Raises:
+        StaleFileError: the statistics are of another codebook, or were not collected from this shard.
+        DataError: damaged statistics.
+    """
+    known = read_statistics(path)
+    check_digest(path, "codebook", known.codebook, info.codebook)
+    if info.images not in known.shards:
+        raise StaleFileError(
+            f"{path}: was not collected from {index} (images digest {info.images}, known are "
+            f"{', '.join(known.shards)}). Delete it and run again."
+        )
+    return known.idf
 
 
 def _idf(total: int, counts: np.ndarray) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""Keypoints of an image, and patches cut around them (docs/protocols/oxford_bow.md, Keypoints and patches)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+# Width and height of patches in pixels: what SIFT needs of one, and more than networks see.
+SIDE = 48
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Keypoints of an image, strongest first.
+
+    Attributes:
+        points: (n, 2) float64 x, y; the middle of the first pixel is 0, 0.
+        sizes: (n,) float64 diameter in pixels.
+        angles: (n,) float64 radians from the x axis towards the y axis, which points down.
+        strengths: (n,) float64, descending.
+    """
+
+    points: np.ndarray
+    sizes: np.ndarray
+    angles: np.ndarray
+    strengths: np.ndarray
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of (H, W, 3) uint8 in the order red, green, blue."""
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+
+
+def detect_keypoints(grey: np.ndarray, detector: str, most: int) -> Keypoints:
+    """The strongest keypoints of an image.
+
+    Equal strengths are ordered by place, size and angle, so that the order is the same whatever the threads.
+
+    Args:
+        grey: (H, W) uint8.
+        detector: one of :data:`DETECTORS`.
+        most: how many are kept.
+    """
+    found = DETECTORS[detector](most).detect(grey, None)
+    rows = np.array([(*k.pt, k.size, k.angle, k.response) for k in found], np.float64).reshape(-1, 5)
+    x, y, sizes, angles, strengths = rows.T
+    order = np.lexsort((angles, sizes, y, x, -strengths))[:most]
+    kept = rows[order]
+    return Keypoints(kept[:, :2], kept[:, 2], np.deg2rad(kept[:, 3]), kept[:, 4])
+
+
+def cut_patches(grey: np.ndarray, keypoints: Keypoints, region: float, side: int = SIDE) -> np.ndarray:
+    """Upright patches around keypoints: each is turned so that its keypoint's angle is 0.
+
+    A patch that is larger than ``side`` is taken from a level of an image pyramid (a Gaussian filter and every second
+    pixel) where its pixels lie less than two apart; beyond the edge the last pixel is repeated.
+
+    Args:
+        grey: (H, W) uint8.
+        keypoints: where.
+        region: width of a patch in the image, over the size of its keypoint.
+        side: width and height of the patches in pixels.
+
+    Returns:
+        (n, side, side) uint8.
+    """
+    patches = np.empty((len(keypoints.points), side, side), np.uint8)
+    levels, middle = [grey], (side - 1) / 2
+    steps = keypoints.sizes * (region / side)
+    for patch, (x, y), angle, step in zip(patches, keypoints.points, keypoints.angles, steps, strict=True):
+        level = max(0, math.floor(math.log2(step)))
+        while len(levels) <= level and min(levels[-1].shape) > 1:
+            levels.append(cv2.pyrDown(levels[-1]))
+        level = min(level, len(levels) - 1)
+        cosine, sine = step / 2**level * math.cos(angle), step / 2**level * math.sin(angle)
+        across = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0]])
+        across[:, 2] = np.array((x, y)) / 2**level - across[:, :2] @ (middle, middle)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        cv2.warpAffine(levels[level], across, (side, side), patch, flags, cv2.BORDER_REPLICATE)
+    return patches
+
+
+def _sift(most: int) -> Any:
+    return cv2.SIFT_create()
+
+
+def _orb(most: int) -> Any:
+    return cv2.ORB_create(nfeatures=most)
+
+
+DETECTORS: dict[str, Callable[[int], Any]] = {"sift": _sift, "orb": _orb}
