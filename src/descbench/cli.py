@@ -141,6 +141,8 @@ def _pairs(options: argparse.Namespace) -> None:
     config = read_configuration(options.configfile)
     if options.method not in config.methods:
         raise ConfigError(f"there is no method {options.method!r}; there are {', '.join(sorted(config.methods))}.")
+    if not config.methods[options.method].ranks_shards:
+        raise ConfigError(f"{options.method!r} searches no images by itself, as pairs need it; name another method.")
     if options.top_k is not None and options.top_k < 1:
         raise ConfigError(f"--top-k {options.top_k}: at least 1.")
     if options.output.is_dir():

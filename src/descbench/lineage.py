@@ -62,7 +62,8 @@ class Lineage:
 
     def ranked(self, method: str, dataset: str) -> int | None:
         """Length of a method's rankings of a dataset: its own, or what the protocol needs; None = all images."""
-        return self.config.block("methods", method).top_k or self.base_block(dataset).ranked()
+        own = (self.config.block("methods", name).top_k for name in self.methods_behind(method))
+        return next((top_k for top_k in own if top_k is not None), None) or self.base_block(dataset).ranked()
 
     # --- models ---
 
@@ -96,20 +97,32 @@ class Lineage:
 
     # --- results ---
 
+    def methods_behind(self, method: str) -> list[str]:
+        """The method, the one whose ranking it starts from, and so on to a search."""
+        base = self.config.block("methods", method).based_on
+        return [method, *(self.methods_behind(base) if base else [])]
+
+    def features_behind(self, method: str) -> list[str]:
+        """Names of all features that a method and those it starts from use."""
+        blocks = (self.config.block("methods", name) for name in self.methods_behind(method))
+        return list(dict.fromkeys(name for block in blocks for name in block.all_features))
+
     def models_behind(self, method: str) -> list[str]:
         """The models that describe images or patches for a method, and those that their weights started from."""
-        described_by = self.config.block("methods", method).described_by(self.config)
+        blocks = [self.config.block("methods", name) for name in self.methods_behind(method)]
+        described_by = [model for block in blocks for model in block.described_by(self.config)]
         return list(dict.fromkeys(model for name in described_by for model in self.ancestry(name)))
 
     def data_behind(self, method: str, dataset: str) -> list[tuple[str, str]]:
         """Section and name of all datasets and patch sets that a method is scored on there, and learns from itself."""
         block = self.config.block("methods", method)
         scored = self.config.block(block.SCORED_ON, dataset).searched_as(dataset)
-        return [(block.SCORED_ON, dataset), *((block.SCORED_ON, name) for name in scored), *block.learned_from]
+        learned = [p for name in self.methods_behind(method) for p in self.config.block("methods", name).learned_from]
+        return [(block.SCORED_ON, dataset), *((block.SCORED_ON, name) for name in scored), *learned]
 
     def sources_behind(self, method: str, dataset: str) -> list[str]:
         """Names of all sources that the scores of a method on a dataset rest on."""
-        features = [self.config.block("features", name) for name in self.config.block("methods", method).all_features]
+        features = [self.config.block("features", name) for name in self.features_behind(method)]
         models, data = self.models_behind(method), self.data_behind(method, dataset)
         learned = [self.config.block(*place) for model in models for place in self.learned_from(model)]
         shown = [self.config.block(*place) for place in data]
@@ -124,8 +137,8 @@ class Lineage:
         """The blocks of configuration that the scores of a method on a dataset rest on, by section and name."""
         models = self.models_behind(method)
         weights = [self.config.block("models", model).weights for model in models]
-        wanted = [("methods", method)]
-        wanted += [("features", name) for name in self.config.block("methods", method).all_features]
+        wanted = [("methods", name) for name in self.methods_behind(method)]
+        wanted += [("features", name) for name in self.features_behind(method)]
         wanted += [("models", model) for model in models]
         wanted += [("training", w.trained_by) for w in weights if w.trained_by]
         wanted += self.data_behind(method, dataset)

@@ -101,6 +101,10 @@ class Paths:
         """Codebook of a method."""
         return f"{self.results}/codebooks/{method}.h5"
 
+    def words_shard(self, method: str, dataset: str, role: str, shard: str) -> str:
+        """Visual words of the features of one shard."""
+        return f"{self.results}/words/{method}/{dataset}/{role}/{shard}.h5"
+
     def index_shard(self, method: str, dataset: str, shard: str) -> str:
         """One shard of an inverted file."""
         return f"{self.results}/indexes/{method}/{dataset}/{shard}.h5"
@@ -116,6 +120,10 @@ class Paths:
     def ranking(self, method: str, dataset: str) -> str:
         """Ranking of a dataset's queries."""
         return f"{self.results}/rankings/{method}/{dataset}.h5"
+
+    def inliers(self, method: str, dataset: str) -> str:
+        """Images that were verified, and by which features."""
+        return f"{self.results}/inliers/{method}/{dataset}.h5"
 
     def pairs(self, method: str, images: str, queries: str) -> str:
         """Pairs file of two kapture datasets: the most similar images of the first for each of the second."""

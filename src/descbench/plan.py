@@ -246,6 +246,29 @@ class Plan:
         features, base = self.config.block("methods", method).features, self.lineage.base_dataset(dataset)
         return self.features(features, base, "database")
 
+    def searching_method(self, method: str) -> str:
+        """The method whose search the ranking of a method rests on: itself, or the last that it starts from."""
+        return self.lineage.methods_behind(method)[-1]
+
+    def query_words(self, method: str, dataset: str) -> list[str]:
+        """Words shards of the queries, of the method whose search counts."""
+        base, role = self.lineage.base_dataset(dataset), self.query_role(dataset)
+        return [self._words(method, base, role, shard.name) for shard in self.shards(base, role)]
+
+    def searched_words(self, method: str, dataset: str) -> list[str]:
+        """Words of all shards that a search visits, distractors first."""
+        places = self._searched_shards(dataset)
+        return [self._words(method, name, "database", shard) for name, shard in places]
+
+    def searched_features(self, method: str, dataset: str) -> list[str]:
+        """Feature shards of all that a search visits, distractors first."""
+        features = self.config.block("methods", method).features
+        places = self._searched_shards(dataset)
+        return [self.paths.feature_shard(features, name, "database", shard) for name, shard in places]
+
+    def _words(self, method: str, dataset: str, role: str, shard: str) -> str:
+        return self.paths.words_shard(self.searching_method(method), dataset, role, shard)
+
     def ranking_parts(self, method: str, dataset: str) -> list[str]:
         """Partial rankings, one for each shard that is searched."""
         return [self.paths.ranking_part(method, dataset, *place) for place in self._searched_shards(dataset)]

@@ -23,13 +23,18 @@ from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
 from descbench.planning import Planner, refusing
 from descbench.retrieval import (
+    ASSIGN_WORDS_VERSION,
+    BUILD_BOW_VERSION,
     BUILD_INDEX_VERSION,
     COLLECT_STATISTICS_VERSION,
     COMPUTE_PAIRS_VERSION,
+    EXPAND_QUERY_VERSION,
     MERGE_RANKINGS_VERSION,
+    SEARCH_BOW_VERSION,
     SEARCH_FLAT_VERSION,
     SEARCH_INDEX_VERSION,
     TRAIN_CODEBOOK_VERSION,
+    VERIFY_GEOMETRY_VERSION,
 )
 from descbench.tables import (
     BUILD_REPORT_VERSION,

@@ -15,7 +15,7 @@ rule build_index:
     benchmark:
         "logs/benchmarks/build_index/{method}/{dataset}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(cfg.names("methods", needs_codebook=True)),
+        method=any_of(cfg.names("methods", stage="search_index")),
     conda:
         ENVIRONMENT
     threads: 4
@@ -57,7 +57,7 @@ rule collect_statistics:
         runtime=growing_minutes(30),
     params:
         code=COLLECT_STATISTICS_VERSION,
-        stale=lambda wildcards: cfg.methods[wildcards.method].idf.stale,
+        stale=lambda wildcards: cfg.methods[wildcards.method].stale_statistics,
     message:
         "Count documents a word over all shards of {wildcards.dataset} for {wildcards.method}"
     script:

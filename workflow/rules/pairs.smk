@@ -16,6 +16,7 @@ rule compute_pairs:
     benchmark:
         "logs/benchmarks/compute_pairs/{method}/{images}__{queries}.tsv"
     wildcard_constraints:
+        method=any_of(cfg.names("methods", ranks_shards=True)),
         images=any_of(cfg.names("datasets", format="kapture")),
         queries=any_of(cfg.names("datasets", format="kapture")),
     conda:

@@ -93,6 +93,8 @@ rule merge_rankings:
         "logs/merge_rankings/{method}/{dataset}.log",
     benchmark:
         "logs/benchmarks/merge_rankings/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", ranks_shards=True)),
     conda:
         ENVIRONMENT
     threads: 1

@@ -25,6 +25,7 @@ def derive_features(content: Block) -> list[Problem]:
     * A features block that has a model's name, or names a model, has that model's kind and its defaults.
     * A method uses the features of its own name; where a model has the name and no features block, these are made.
     * A codebook is learned from the local features of its method at scale 1.
+    * A method that starts from the ranking of another one has its features.
 
     Returns:
         ``(path, message)`` for each features block without a kind that no model gives one.
@@ -33,7 +34,7 @@ def derive_features(content: Block) -> list[Problem]:
     if not isinstance(features, Mapping) or not isinstance(methods, Mapping):
         return []
     derived = _Derived(_models(content.get("models")), features)
-    content["methods"] = {name: derived.method(name, block) for name, block in methods.items()}
+    content["methods"] = {name: derived.method(name, block, methods) for name, block in methods.items()}
     content["features"] = derived.features
     return [*_without_model(derived.features, content.get("models")), *_taken(content["methods"], derived)]
 
@@ -76,13 +77,16 @@ class _Derived:
         self.given = features
         self.features = {name: self._completed(name, block) for name, block in features.items()}
 
-    def method(self, name: str, block: Any) -> Any:
+    def method(self, name: str, block: Any, methods: Mapping[str, Any]) -> Any:
         """A method with the names of all features that it uses, or of the model that describes patches."""
         if not isinstance(block, Mapping):
             return block
         block = dict(block)
         if "describe" in block:
             return {"model": name, **block} if block["describe"] == "network" and name in self.models else block
+        if "ranking" in block:
+            found = self._ranked_features(block["ranking"], methods)
+            return block if found is None else {"features": found, **block}
         if name in self.features or name in self.models:
             block.setdefault("features", name)
         self._need(block.get("features"))
@@ -90,6 +94,16 @@ class _Derived:
         if isinstance(codebook, Mapping):
             block["codebook"] = self._codebook(dict(codebook), block.get("features"))
         return block
+
+    def _ranked_features(self, name: Any, methods: Mapping[str, Any]) -> Any:
+        """Features of the method that a chain of rankings begins with; None where it leads nowhere."""
+        seen: set[str] = set()
+        while isinstance(name, str) and name not in seen and isinstance(methods.get(name), Mapping):
+            seen.add(name)
+            if "ranking" not in methods[name]:
+                return methods[name].get("features", name)
+            name = methods[name]["ranking"]
+        return None
 
     def _codebook(self, codebook: Block, used: Any) -> Block:
         if "features" not in codebook and (found := self._behind_codebook(used)) is not None:

@@ -49,6 +49,10 @@ class FeaturesBase(Block):
         """Why an image cannot have ``n`` of them, if it cannot."""
         return None
 
+    def described_as(self) -> str | None:
+        """What makes their descriptors, which two blocks must share to be compared; None where only files tell."""
+        return None
+
     def most_dimensions(self, config: Any) -> int | None:
         """Dimensions of a descriptor, or more than it has; None where only the network or the files tell."""
         return None
@@ -67,6 +71,10 @@ class ExtractedFeatures(FeaturesBase):
     def released_for(self, datasets: Collection[str]) -> list[str]:
         """Sources that hold features of these datasets: none."""
         return []
+
+    def described_as(self) -> str | None:
+        """Their network."""
+        return self.model
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The network describes images."""
@@ -167,6 +175,10 @@ class PatchFeatures(ExtractedFeatures):
         "scale",
         description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
     )
+
+    def described_as(self) -> str | None:
+        """Their network, or rule."""
+        return self.model or self.describe
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """A network that describes patches, and no other descriptor has one."""

@@ -13,6 +13,7 @@ from descbench.config.base import (
     Count,
     DatasetName,
     FeaturesName,
+    MethodName,
     ModelName,
     Problem,
     Role,
@@ -69,12 +70,23 @@ class MethodBase(Block):
         SCORED_ON: section of the configuration that has what it is scored on.
         needs_codebook: whether it searches an inverted file of visual words.
         stage: rule and library function that search, or describe patches or read their descriptors.
+        ranks_shards: whether it ranks shard by shard, so that partial rankings are merged; others need whole rankings.
+        HAS_WORDS: whether its ranking comes from bags of visual words.
+        HAS_INLIERS: whether it tells which images were verified.
     """
 
     family: ClassVar[str]
     SCORED_ON: ClassVar[str] = "datasets"
     needs_codebook: ClassVar[bool] = False
+    ranks_shards: ClassVar[bool] = False
+    HAS_WORDS: ClassVar[bool] = False
+    HAS_INLIERS: ClassVar[bool] = False
     stage: ClassVar[str]
+
+    @property
+    def based_on(self) -> str | None:
+        """Method whose ranking it starts from, if it starts from one."""
+        return None
 
     @property
     def all_features(self) -> tuple[str, ...]:
@@ -101,11 +113,17 @@ class MethodBase(Block):
         """Whether it weights words by statistics of the whole index."""
         return False
 
+    @property
+    def stale_statistics(self) -> bool:
+        """Whether these are those of the original after chunked adding."""
+        return False
+
 
 class RetrievalMethod(MethodBase):
     """What all ways of searching share."""
 
     family: ClassVar[str] = "retrieval"
+    ranks_shards: ClassVar[bool] = True
 
     @property
     def all_features(self) -> tuple[str, ...]:
@@ -142,6 +160,11 @@ class AsmkMethod(RetrievalMethod):
     def uses_statistics(self) -> bool:
         """Whether it weights words by statistics of the whole index."""
         return self.idf.use_idf
+
+    @property
+    def stale_statistics(self) -> bool:
+        """As the block says."""
+        return self.idf.stale
 
     @property
     def top_k(self) -> int | None:
@@ -196,6 +219,126 @@ class FlatMethod(RetrievalMethod):
         most = features.most_dimensions(config)
         if self.dim is not None and most is not None and self.dim > most:
             yield ("dim",), f"{self.dim} is more than the {most} dimensions of {self.features!r}"
+
+
+class BowMethod(RetrievalMethod):
+    """Search by bags of visual words over local features, weighted by tf-idf."""
+
+    needs_codebook: ClassVar[bool] = True
+    HAS_WORDS: ClassVar[bool] = True
+    stage: ClassVar[str] = "search_bow"
+    model_config = left_out("features")
+
+    search: Literal["bow"]
+    features: FeaturesName = Field(description=USED_FEATURES)
+    n: Several = Field(2500, description="Strongest features used per image; at most the block's max_features.")
+    codebook: Codebook
+    multiple_assignment: Several = Field(1, description="Words per query feature; those of the database have one.")
+    top_k: Several | None = Field(None, description=RANKING_LENGTH)
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Features blocks that it uses."""
+        return self.features, self.codebook.features
+
+    @property
+    def learned_from(self) -> tuple[tuple[str, str], ...]:
+        """The dataset of the codebook."""
+        return (("datasets", self.codebook.dataset),)
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Always."""
+        return True
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Local features in search and codebook, described alike, as many as are extracted."""
+        features, training = config.features[self.features], config.features[self.codebook.features]
+        for path, block in ((("features",), features), (("codebook", "features"), training)):
+            if block.IS_LOCAL is False:
+                yield path, "bow needs local features, these are global"
+        if why := features.too_few(self.n):
+            yield ("n",), why
+        if self.multiple_assignment > self.codebook.size:
+            why = f"{self.multiple_assignment} is more than the {self.codebook.size} words of the codebook"
+            yield ("multiple_assignment",), why
+        ours, learned = features.described_as(), training.described_as()
+        if None not in (ours, learned) and ours != learned:
+            why = f"learned with descriptors {learned!r}, but the method searches {ours!r}"
+            yield ("codebook", "features"), why
+        for path, why in self.codebook.problems(self.n, config):
+            yield ("codebook", *path), why
+
+
+class RerankMethod(RetrievalMethod):
+    """What methods share that start from the ranking of another method.
+
+    Attributes:
+        top_k: none of its own; that of the method it rests on.
+    """
+
+    ranks_shards: ClassVar[bool] = False
+    top_k: ClassVar[None] = None
+
+    @property
+    def based_on(self) -> str:
+        """The method whose ranking it starts from."""
+        return self.ranking
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """The ranking is of the features that it names, and rests in the end on a search."""
+        seen, base = {name}, self.ranking
+        while base is not None and base not in seen:
+            seen.add(base)
+            base = config.methods[base].based_on
+        if base is not None:
+            yield ("ranking",), f"{base!r} rests on itself: {', '.join(sorted(seen))}"
+        elif self.features != (used := getattr(config.methods[self.ranking], "features", None)):
+            yield ("features",), f"{self.ranking!r} ranks by features {used!r}; leave `features` out"
+
+
+class VerifyMethod(RerankMethod):
+    """Spatial verification of the first images of a ranking by visual words."""
+
+    HAS_INLIERS: ClassVar[bool] = True
+    stage: ClassVar[str] = "verify_geometry"
+    model_config = left_out("features")
+
+    search: Literal["verify"]
+    ranking: MethodName = Field(description="Method whose ranking is verified: one of search bow or expand.")
+    features: FeaturesName = Field(description="Left out: those of the ranking.")
+    first: Several = Field(1000, description="Images of a query that are verified; the others keep their order.")
+    error: float = Field(
+        15.0, gt=0, le=10_000, description="Pixels of the database image that an inlier may be off its place."
+    )
+    min_inliers: int = Field(6, ge=3, le=10_000, description="Fewest inliers of a verified image.")
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """A ranking by words of features that have geometry."""
+        yield from super().fits(name, config)
+        if not config.methods[self.ranking].HAS_WORDS:
+            yield ("ranking",), f"{self.ranking!r} does not rank by visual words, which correspondences are found by"
+        elif not config.features[self.features].HAS_FRAMES:
+            yield ("ranking",), f"features {self.features!r} have no orientations; geometry needs `kind: patches`"
+
+
+class ExpandMethod(RerankMethod):
+    """Average query expansion: a second search with what was verified."""
+
+    HAS_WORDS: ClassVar[bool] = True
+    stage: ClassVar[str] = "expand_query"
+    model_config = left_out("features")
+
+    search: Literal["expand"]
+    ranking: MethodName = Field(description="Method that verified images: one of search verify.")
+    features: FeaturesName = Field(description="Left out: those of the ranking.")
+    images: Several = Field(50, description="Most verified images that are averaged with the query.")
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """A ranking that was verified."""
+        yield from super().fits(name, config)
+        if not config.methods[self.ranking].HAS_INLIERS:
+            yield ("ranking",), f"{self.ranking!r} verifies no images; name a method of `search: verify`"
 
 
 class PatchMethodBase(MethodBase):
@@ -258,7 +401,7 @@ def _family(block: Any) -> str:
     return "patches" if "describe" in keys else "retrieval"
 
 
-Retrieval = Annotated[AsmkMethod | FlatMethod, Field(discriminator="search")]
+Retrieval = Annotated[AsmkMethod | FlatMethod | BowMethod | VerifyMethod | ExpandMethod, Field(discriminator="search")]
 DescribedPatches = Annotated[PatchMethod | FilesMethod, Field(discriminator="describe")]
 Method = Annotated[
     Annotated[Retrieval, Tag("retrieval")] | Annotated[DescribedPatches, Tag("patches")], Discriminator(_family)

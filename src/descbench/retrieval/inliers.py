@@ -1,8 +1,8 @@
 """Files of verified images: which images one transform connects with a query, and by which features.
 
-Layout: ``query_ids (P)`` and ``image_ids (P)`` int64, ascending by query and then best first; ``offsets (P + 1)`` int64;
-``pairs (M, 2)`` int32, features of the query and of the image, as in their shards; ``transforms (P, 2, 3)`` float64 from
-pixels of the query's original image to those of the other.
+Layout: ``query_ids (P)`` and ``image_ids (P)`` int64, ascending by query and then best first; ``offsets (P + 1)``
+int64; ``pairs (M, 2)`` int32, features of the query and of the image, as in their shards; ``transforms (P, 2, 3)``
+float64 from pixels of the query's original image to those of the other.
 """
 
 from __future__ import annotations

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from descbench.config.methods import AsmkMethod, FlatMethod, Method
+from descbench.config.methods import AsmkMethod, BowMethod, FlatMethod, Method
 from descbench.retrieval.flat import search_flat
 from descbench.retrieval.index import build_index
 from descbench.retrieval.ranking import merge_rankings
 from descbench.retrieval.search import search_index
+from descbench.retrieval.search_bow import build_bow, search_bow
 from descbench.retrieval.statistics import collect_statistics
+from descbench.retrieval.words import assign_words
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Database:
     """A database as a way of searching wants it.
 
     Attributes:
-        shards: of the inverted file of ASMK, or the feature shards themselves of a flat search; in order.
-        codebook: codebook file of ASMK.
+        shards: of an inverted file (ASMK, bags of words), or the feature shards themselves of a flat search; in order.
+        codebook: codebook file of an inverted file.
         statistics: idf of all shards, where the method weights words by it.
     """
 
@@ -50,7 +52,7 @@ def run_search(
         queries, database: feature shards, in order.
         work: folder for index shards and partial rankings.
         ranking: the file to write.
-        codebook: codebook file of an ASMK method.
+        codebook: codebook file of a method that has one.
         num_queries: of the dataset.
         threads: None = all processors.
 
@@ -109,6 +111,33 @@ def _search_index(
     search_index(queries, database.codebook, shard, part, statistics=database.statistics, **settings)
 
 
+def _count(method: BowMethod, shards: Sequence[Path], work: Path, codebook: Path | None) -> Database:
+    indexes = [work / f"index-{shard.stem}.h5" for shard in shards]
+    for shard, index in zip(shards, indexes, strict=True):
+        words = work / f"words-{shard.stem}.h5"
+        assign_words(shard, codebook, words, n=method.n)
+        build_bow(words, index)
+    collect_statistics(indexes, work / "statistics.h5", stale=False)
+    return Database(indexes, codebook, work / "statistics.h5")
+
+
+def _search_bow(
+    method: BowMethod,
+    queries: Sequence[Path],
+    database: Database,
+    shard: Path,
+    part: Path,
+    *,
+    top_k: int | None,
+    threads: int | None,
+) -> None:
+    words = [part.with_name(f"{part.stem}-words-{number:05d}.h5") for number in range(len(queries))]
+    settings = {"n": method.n, "multiple_assignment": method.multiple_assignment, "threads": threads}
+    for query, path in zip(queries, words, strict=True):
+        assign_words(query, database.codebook, path, **settings)
+    search_bow(words, shard, database.statistics, part, top_k=top_k)
+
+
 def _search_flat(
     method: FlatMethod,
     queries: Sequence[Path],
@@ -132,4 +161,10 @@ class _Way:
 
 _FLAT = _Way(lambda method, shards, work, codebook: Database(shards), _search_flat)
 # By the `search` key of a method.
-_WAYS: Mapping[str, _Way] = {"asmk": _Way(_index, _search_index), "inner_product": _FLAT, "euclidean": _FLAT}
+_BOW = _Way(_count, _search_bow)
+_WAYS: Mapping[str, _Way] = {
+    "asmk": _Way(_index, _search_index),
+    "bow": _BOW,
+    "inner_product": _FLAT,
+    "euclidean": _FLAT,
+}

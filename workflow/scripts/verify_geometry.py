@@ -1,0 +1,27 @@
+"""Rule verify_geometry: the first images of a ranking in the order of what one transform explains."""
+
+from pathlib import Path
+
+from descbench.jobs import all_or_none, job
+from descbench.retrieval.verify_geometry import Shards, verify_geometry
+
+
+def shards(features, words):
+    """The files of the same images."""
+    return Shards([Path(path) for path in features], [Path(path) for path in words])
+
+
+with job(snakemake), all_or_none(snakemake.output):
+    settings, files = snakemake.params.settings, snakemake.input
+    verify_geometry(
+        Path(files.ranking),
+        shards(files.queries, files.query_words),
+        shards(files.database, files.database_words),
+        Path(snakemake.output.ranking),
+        Path(snakemake.output.inliers),
+        first=settings["first"],
+        error=settings["error"],
+        min_inliers=settings["min_inliers"],
+        based_on=f"{settings['ranking']} on {snakemake.wildcards.dataset}",
+        cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
+    )
