@@ -53,9 +53,10 @@ def poison(path: Path, row: int) -> Path:
     return path
 
 
-def make_codebook(path: Path, size=12, dim=16, checkpoint=WEIGHTS, seed=5) -> Path:
-    """A codebook of random words."""
-    centroids = np.random.default_rng(seed).standard_normal((size, dim)).astype(np.float32)
+def make_codebook(path: Path, size=12, dim=16, checkpoint=WEIGHTS, seed=5, centroids=None) -> Path:
+    """A codebook of random words, or of given ones."""
+    if centroids is None:
+        centroids = np.random.default_rng(seed).standard_normal((size, dim)).astype(np.float32)
     digest = centroid_digest(centroids)
     write_codebook(Codebook(centroids, 10, 1234, 99, "f" * 64, checkpoint, "drawn", "0", digest), path)
     return path

@@ -63,6 +63,12 @@ def test_a_reference_within_our_interval_is_within_noise(tmp_path):
     assert '<span class="within-noise" title="within noise">48.0' in (tmp_path / "report.html").read_text()
 
 
+def test_figures_of_another_engine_are_never_a_match(tmp_path):
+    lines, _ = build(tmp_path, make_table(other_engine=True), METRICS)
+    assert [line["verdict"] for line in lines] == ["other engine", "other engine", "no reference"]
+    assert [line["difference"] for line in lines] == ["0.39", "-2.88", ""]
+
+
 def test_synthetic_tables_carry_nothing_published(tmp_path):
     table = make_table(synthetic=True, rows=[{"label": "ours", "method": "m"}])
     lines, markdown = build(tmp_path, table, METRICS)

@@ -271,6 +271,27 @@ ELSEWHERE = {
         for owner, keys in (("PatchMethod", ("describe", "model")), ("PatchMethodBase", ("distance", "normalisation")))
         for key in keys
     },
+    **{
+        f"PatchFeatures.{key}": "workflow/test_bow.py::test_keys_of_features_change_descriptors"
+        for key in ("detector", "describe", "model", "region", "image_size", "max_features", "dtype")
+    },
+    **{
+        f"PatchFeatures.{key}": "workflow/test_bow.py::test_images_that_need_a_decision"
+        for key in ("on_bad_image", "truncated_images", "deep_images")
+    },
+    **{
+        f"{owner}.{key}": "workflow/test_bow.py::test_keys_of_methods_change_rankings"
+        for owner, keys in (
+            ("BowMethod", ("features", "n", "multiple_assignment", "top_k")),
+            ("VerifyMethod", ("ranking", "first", "error", "min_inliers")),
+            ("ExpandMethod", ("ranking", "images")),
+        )
+        for key in keys
+    },
+    **{
+        f"{owner}.features": "workflow/test_bow.py::test_features_are_those_of_the_ranking"
+        for owner in ("VerifyMethod", "ExpandMethod")
+    },
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "FilesMethod.delimiter": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
@@ -323,6 +344,7 @@ ELSEWHERE = {
     "Source.mirrors": "unit/test_download.py::test_a_404_goes_to_the_next_mirror_at_once",
     "Source.parts": "unit/test_download.py::test_parts",
     "Source.sha256": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
+    "Table.other_engine": "unit/test_tables.py::test_figures_of_another_engine_are_never_a_match",
     "Table.synthetic": "unit/test_tables.py::test_synthetic_tables_carry_nothing_published",
     "Toytown.seed": "unit/test_toytown.py::test_another_seed_draws_another_town",
     "TrainedWeights.start": "workflow/test_runs.py::test_whitened_and_trained_checkpoints",

@@ -68,6 +68,10 @@ class Table(Block):
     tolerance: float = Field(
         0.5, ge=0, description="Largest difference from the published figure called a match, in points."
     )
+    other_engine: bool = Field(
+        False,
+        description="The published figures are of another, unreleased engine: no difference from them is judged.",
+    )
     synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
     note: Text | None = Field(None, description="Printed under the table.")
     on_demand: bool = Field(

@@ -59,6 +59,7 @@ class Line:
     chance: float | None
     provenance: str | None
     source: str | None
+    other_engine: bool = False
 
     @property
     def reference(self) -> float | None:
@@ -75,10 +76,13 @@ class Line:
     @property
     def verdict(self) -> str:
         """``match`` within the tolerance, ``within noise`` where our interval holds the reference, else ``off``;
+        ``other engine`` where the published figure is of an engine that nobody can run;
         ``no reference`` where nothing is published, ``no value`` where ours is missing.
         """
         if self.difference is None:
             return "no reference" if self.reference is None else "no value"
+        if self.other_engine:
+            return "other engine"
         if abs(self.difference) <= self.tolerance:
             return "match"
         within = self.low is not None and self.low <= self.reference <= self.high
@@ -170,6 +174,7 @@ def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path |
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
         provenance=provenance,
         source=figure.source if figure else None,
+        other_engine=table.other_engine,
     )
 
 

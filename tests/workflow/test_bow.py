@@ -1,0 +1,188 @@
+"""Bags of words, their verification and expansion, through the workflow's own rules on a tiny town."""
+
+import numpy as np
+import option_looks as look
+import pytest
+from in_process import RefusedError, merged
+from PIL import Image
+
+from descbench.config.load import load_config_files
+from descbench.errors import ConfigError
+from descbench.features.store import ShardReader
+from descbench.retrieval.inliers import read_inliers
+from descbench.retrieval.ranking import read_ranking
+
+SIFT = {"kind": "patches", "describe": "rootsift", "max_features": 60, "image_size": 96}
+BOW = {"search": "bow", "features": "sift", "n": 50, "codebook": {"dataset": "toytown_sfm", "size": 32}}
+TOWN = {
+    "features": {"sift": SIFT, "few": {**SIFT, "max_features": 50, "region": 9.0}},
+    "methods": {
+        "bow": BOW,
+        "other": {**BOW, "n": 20},
+        "sv": {"search": "verify", "ranking": "bow"},
+        "sv_other": {"search": "verify", "ranking": "other"},
+        "qe": {"search": "expand", "ranking": "sv"},
+    },
+}
+SHARD = "results/features/sift/alderford/database/00000.h5"
+
+
+@pytest.fixture(scope="module")
+def searched(base):
+    """A bench where everything was made once."""
+    bench = base.copy("bow")
+    ran = bench.make(*(f"results/scores/{name}/alderford.json" for name in ("bow", "sv", "qe")), overlay=TOWN)
+    assert ran.count("verify_geometry") == ran.count("expand_query") == 1
+    assert {"assign_words", "build_bow", "collect_statistics", "search_bow", "merge_rankings"} <= set(ran)
+    return bench
+
+
+def ranking(bench, method):
+    return read_ranking(bench.folder / f"results/rankings/{method}/alderford.h5", f"{method} on alderford")
+
+
+def test_scores_of_all_three(searched):
+    plain, verified, expanded = (ranking(searched, name) for name in ("bow", "sv", "qe"))
+    inliers = read_inliers(searched.folder / "results/inliers/sv/alderford.h5", "sv on alderford")
+    assert len(inliers.image_ids)
+    assert (plain.scores <= 1 + 1e-9).all()
+    for row, query in enumerate(verified.query_ids):
+        found = inliers.images_of(query).tolist()
+        assert verified.image_ids[row, : len(found)].tolist() == found
+        rest = [image for image in plain.image_ids[row].tolist() if image not in found]
+        assert verified.image_ids[row, len(found) :].tolist() == rest
+    assert expanded.scores.max() <= 1 + 1e-9
+    assert look.ranks(searched.folder / "results/rankings/qe/alderford.h5") != [[], []]
+    assert set(look.content(searched.folder / "results/provenance/qe/alderford.json")["blocks"]["methods"]) == {
+        *("qe", "sv", "bow")
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value", "made", "anew"),
+    [
+        ("bow", "n", 10, "bow", "assign_words"),
+        ("bow", "features", "few", "bow", "extract_features"),
+        ("bow", "multiple_assignment", 3, "bow", "assign_words"),
+        ("bow", "top_k", 5, "bow", "search_bow"),
+        ("sv", "ranking", "other", "sv", "verify_geometry"),
+        ("sv", "first", 1, "sv", "verify_geometry"),
+        ("sv", "error", 0.5, "sv", "verify_geometry"),
+        ("sv", "min_inliers", 12, "sv", "verify_geometry"),
+        ("qe", "ranking", "sv_other", "qe", "expand_query"),
+        ("qe", "images", 1, "qe", "expand_query"),
+    ],
+)
+def test_keys_of_methods_change_rankings(searched, method, key, value, made, anew):
+    changed = searched.copy(f"method-{method}-{key}")
+    overlay = merged(TOWN, {"methods": {method: {key: value}}})
+    target = f"results/rankings/{made}/alderford.h5"
+    before = look.ranks(searched.folder / target)
+    assert anew in changed.make(target, overlay=overlay, anew=[anew])
+    assert look.ranks(changed.folder / target) != before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("detector", "orb"),
+        ("describe", "sift"),
+        ("model", "patches"),
+        ("region", 8.0),
+        ("image_size", 64),
+        ("max_features", 20),
+        ("dtype", "float16"),
+    ],
+)
+def test_keys_of_features_change_descriptors(searched, key, value):
+    changed = searched.copy(f"features-{key}")
+    option = {key: value, "describe": "network"} if key == "model" else {key: value}
+    overlay = merged(TOWN, {"features": {"sift": option}, "methods": {"bow": {"n": 20}}})
+    assert "extract_features" in changed.make(SHARD, overlay=overlay, anew=["extract_features"])
+    assert look.descriptors(changed.folder / SHARD) != look.descriptors(searched.folder / SHARD)
+    with ShardReader(changed.folder / SHARD) as shard:
+        block = shard.read()
+        assert shard.info.kind == "local"
+        assert (shard.info.checkpoint == "") == (key != "model")
+        assert len(block.orientations) == len(block.keypoints) == len(block.scales) == len(block.descriptors)
+
+
+def test_images_that_need_a_decision(base):
+    bench = base.copy("decisions")
+    random = np.random.default_rng(0)
+    (bench.folder / "cut").mkdir()
+    photo = bench.folder / "cut/a.jpg"
+    Image.fromarray(random.integers(0, 255, (64, 64, 3), np.uint8)).save(photo)
+    photo.write_bytes(photo.read_bytes()[:-900])
+    overlay = merged(TOWN, {"datasets": {"cut": {"format": "folder", "database": "cut"}}})
+    target = "results/features/sift/cut/database/00000.h5"
+
+    def make(name, file=target, **option):
+        made = bench.copy(name)
+        made.make(file, overlay=merged(overlay, {"features": {"sift": option}}))
+        return made.folder / file
+
+    with pytest.raises(RefusedError, match=r"a\.jpg.*truncated_images: read"):
+        make("refused")
+    assert look.descriptors(make("read", truncated_images="read"))
+    with ShardReader(make("skipped", on_bad_image="skip")) as shard:
+        assert list(shard.skipped) == [0]
+    deep = "results/features/sift/deep/database/00000.h5"
+    assert look.descriptors(make("scaled", deep)) != look.descriptors(make("clipped", deep, deep_images="clip"))
+
+
+def test_pairs_and_shards_of_distractors(base):
+    """Distractors come before the database and have negative ids, in verification too."""
+    bench = base.copy("noise")
+    methods = {"bow": {"codebook": {"dataset": "alderford", "role": "database"}}}
+    overlay = merged(TOWN, {"methods": methods})
+    overlay["datasets"] = {
+        "noise": {"format": "image_list", "images": "noise", "list": "noise.txt", "counts": {"database": 4}},
+        "both": {"format": "with_distractors", "base": "alderford", "distractors": "noise"},
+    }
+    bench.make("results/scores/qe/both.json", overlay=overlay)
+    for method in ("bow", "sv", "qe"):
+        found = read_ranking(bench.folder / f"results/rankings/{method}/both.h5")
+        assert sorted(found.image_ids[0].tolist()) == list(range(-4, 14))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": {"sv": {"ranking": "own_asmk"}}}, "does not rank by visual words"),
+        ({"methods": {"sv": {"ranking": "nobody"}}}, "there is no 'nobody' in section `methods`"),
+        ({"methods": {"sv": {"ranking": "qe"}}}, "rests on itself"),
+        ({"methods": {"qe": {"ranking": "bow"}}}, "verifies no images"),
+        ({"methods": {"bow": {"features": "own"}}}, "bow needs local features"),
+        ({"methods": {"bow": {"features": "own_local", "n": 9}}}, "learned with|no orientations"),
+        ({"methods": {"bow": {"n": 61}}}, "raise `max_features`"),
+        ({"methods": {"bow": {"multiple_assignment": 33}}}, "more than the 32 words"),
+        ({"methods": {"bow": {"codebook": {"features": "raw"}}}}, "learned with descriptors 'sift'"),
+        ({"features": {"sift": {"model": "patches"}}}, "has no `model`"),
+        ({"features": {"sift": {"describe": "network"}}}, "needs `model`"),
+        ({"features": {"sift": {"describe": "network", "model": "gem"}}}, "describes images, no patches"),
+    ],
+)
+def test_what_does_not_fit_is_refused_while_planning(base, change, message, monkeypatch):
+    import yaml
+
+    monkeypatch.chdir(base.folder)
+    raw = {"features": {"raw": {**SIFT, "describe": "sift"}}}
+    content = merged(merged(merged(base.config, TOWN), raw), change)
+    (base.folder.parent / "refused.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=message):
+        load_config_files(base.folder.parent / "refused.yaml", home=base.project)
+
+
+def test_features_are_those_of_the_ranking(base, monkeypatch):
+    import yaml
+
+    monkeypatch.chdir(base.folder)
+    path = base.folder.parent / "features.yaml"
+    path.write_text(yaml.safe_dump(merged(base.config, TOWN)))
+    config = load_config_files(path, home=base.project)
+    assert {config.methods[name].features for name in ("bow", "sv", "qe")} == {"sift"}
+    for name in ("sv", "qe"):
+        path.write_text(yaml.safe_dump(merged(base.config, merged(TOWN, {"methods": {name: {"features": "few"}}}))))
+        with pytest.raises(ConfigError, match="ranks by features 'sift'"):
+            load_config_files(path, home=base.project)
