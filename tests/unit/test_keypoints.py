@@ -26,12 +26,13 @@ def draw_image(side=200, seed=0):
 def test_strongest_keypoints_in_an_order_of_their_own(detector):
     image = draw_image()
     found = detect_keypoints(image, detector, 50)
-    assert len(found.points) == 50
+    assert len(found.points) == 50 if detector == "sift" else 20 < len(found.points) <= 50
     assert (np.diff(found.strengths) <= 0).all()
     again = detect_keypoints(image, detector, 50)
     assert all((a == b).all() for a, b in zip(vars(found).values(), vars(again).values(), strict=True))
     fewer = detect_keypoints(image, detector, 10)
-    assert fewer.strengths[0] == found.strengths[0] if detector == "sift" else len(fewer.points) <= 10
+    assert 0 < len(fewer.points) <= 10
+    assert fewer.strengths[0] == found.strengths[0]
 
 
 def test_a_patch_is_the_image_turned_and_scaled():
