@@ -151,6 +151,10 @@ def test_pairs_and_shards_of_distractors(base):
         ({"methods": {"sv": {"ranking": "own_asmk"}}}, "does not rank by visual words"),
         ({"methods": {"sv": {"ranking": "nobody"}}}, "there is no 'nobody' in section `methods`"),
         ({"methods": {"sv": {"ranking": "qe"}}}, "rests on itself"),
+        (
+            {"methods": {"sv": {"ranking": "qe", "features": "sift"}, "qe": {"features": "sift"}}},
+            "'qe' rests on itself",
+        ),
         ({"methods": {"qe": {"ranking": "bow"}}}, "verifies no images"),
         ({"methods": {"bow": {"features": "own"}}}, "bow needs local features"),
         ({"methods": {"bow": {"features": "own_local", "n": 9}}}, "learned with|no orientations"),

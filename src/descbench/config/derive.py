@@ -28,7 +28,8 @@ def derive_features(content: Block) -> list[Problem]:
     * A method that starts from the ranking of another one has its features.
 
     Returns:
-        ``(path, message)`` for each features block without a kind that no model gives one.
+        ``(path, message)`` for each features block without a kind that no model gives one, and for each method
+        whose ranking leads nowhere.
     """
     features, methods = content.get("features", {}), content.get("methods", {})
     if not isinstance(features, Mapping) or not isinstance(methods, Mapping):
@@ -36,7 +37,8 @@ def derive_features(content: Block) -> list[Problem]:
     derived = _Derived(_models(content.get("models")), features)
     content["methods"] = {name: derived.method(name, block, methods) for name, block in methods.items()}
     content["features"] = derived.features
-    return [*_without_model(derived.features, content.get("models")), *_taken(content["methods"], derived)]
+    nowhere = _without_model(derived.features, content.get("models"))
+    return [*nowhere, *_taken(content["methods"], derived), *_endless(methods)]
 
 
 def _taken(methods: Block, derived: _Derived) -> Iterator[Problem]:
@@ -56,6 +58,24 @@ def _without_model(features: Mapping[str, Any], models: Any) -> Iterator[Problem
         if isinstance(used, str) and used not in known:
             path = ("features", name, *(["model"] if "model" in block else []))
             yield path, f"there is no {used!r} in section `models`; {close_names(used, known)}"
+
+
+def _endless(methods: Mapping[str, Any]) -> Iterator[Problem]:
+    """Methods that start from rankings of which none comes from a search."""
+    for name, block in methods.items():
+        seen: list[str] = []
+        while isinstance(block, Mapping) and isinstance(block.get("ranking"), str):
+            seen.append(block["ranking"])
+            block = methods.get(seen[-1])
+            if seen[-1] not in methods and len(seen) == 1:
+                yield ("methods", name, "ranking"), _no_method(seen[-1], methods)
+            if seen[-1] in seen[:-1]:
+                yield ("methods", name, "ranking"), f"{seen[-1]!r} rests on itself: {', '.join(seen)}"
+                break
+
+
+def _no_method(name: str, methods: Mapping[str, Any]) -> str:
+    return f"there is no {name!r} in section `methods`; {close_names(name, methods)}"
 
 
 def _models(section: Any) -> dict[str, Model]:

@@ -54,7 +54,9 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
         known = {path for path, _ in problems}
         problems += [found for detail in error.errors() if (found := explain(detail, merged))[0] not in known]
         raise _refusal(problems, layers) from None
-    problems = [*check_names(config), *check_rows(config, published)] or list(check_fits(config))
+    known = {path for path, _ in problems}
+    problems += [found for found in (*check_names(config), *check_rows(config, published)) if found[0] not in known]
+    problems = problems or list(check_fits(config))
     figures = list(check_figures(config, published))
     if problems or figures:
         raise _refusal(problems, layers, figures)

@@ -286,14 +286,8 @@ class RerankMethod(RetrievalMethod):
         return self.ranking
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
-        """The ranking is of the features that it names, and rests in the end on a search."""
-        seen, base = {name}, self.ranking
-        while base is not None and base not in seen:
-            seen.add(base)
-            base = config.methods[base].based_on
-        if base is not None:
-            yield ("ranking",), f"{base!r} rests on itself: {', '.join(sorted(seen))}"
-        elif self.features != (used := getattr(config.methods[self.ranking], "features", None)):
+        """The ranking is of the features that it names."""
+        if self.features != (used := getattr(config.methods[self.ranking], "features", None)):
             yield ("features",), f"{self.ranking!r} ranks by features {used!r}; leave `features` out"
 
 
