@@ -202,7 +202,7 @@ Retrieval = Annotated[''',
         ('include: "rules/ranking.smk"\n', 'include: "rules/ranking.smk"\ninclude: "rules/city_block.smk"\n'),
     ),
     f"{PACKAGE}/retrieval/run_search.py": (
-        ('"euclidean": _FLAT}', '"euclidean": _FLAT, "city_block": _Way(_FLAT.prepare, _search_city_block)}'),
+        ('"euclidean": _FLAT,', '"euclidean": _FLAT,\n    "city_block": _Way(_FLAT.prepare, _search_city_block),'),
         (
             "@dataclass(frozen=True)\nclass _Way:",
             """def _search_city_block(method, queries, database, shard, part, *, top_k, threads):

@@ -160,8 +160,8 @@ class _Way:
 
 
 _FLAT = _Way(lambda method, shards, work, codebook: Database(shards), _search_flat)
-# By the `search` key of a method.
 _BOW = _Way(_count, _search_bow)
+# By the `search` key of a method.
 _WAYS: Mapping[str, _Way] = {
     "asmk": _Way(_index, _search_index),
     "bow": _BOW,
