@@ -272,15 +272,15 @@ ELSEWHERE = {
         for key in keys
     },
     **{
-        f"PatchFeatures.{key}": "workflow/test_bow.py::test_keys_of_features_change_descriptors"
+        f"PatchFeatures.{key}": "workflow/test_bags.py::test_keys_of_features_change_descriptors"
         for key in ("detector", "describe", "model", "region", "image_size", "max_features", "dtype")
     },
     **{
-        f"PatchFeatures.{key}": "workflow/test_bow.py::test_images_that_need_a_decision"
+        f"PatchFeatures.{key}": "workflow/test_bags.py::test_images_that_need_a_decision"
         for key in ("on_bad_image", "truncated_images", "deep_images")
     },
     **{
-        f"{owner}.{key}": "workflow/test_bow.py::test_keys_of_methods_change_rankings"
+        f"{owner}.{key}": "workflow/test_bags.py::test_keys_of_methods_change_rankings"
         for owner, keys in (
             ("BowMethod", ("features", "n", "multiple_assignment", "top_k")),
             ("VerifyMethod", ("ranking", "first", "error", "min_inliers")),
@@ -289,7 +289,7 @@ ELSEWHERE = {
         for key in keys
     },
     **{
-        f"{owner}.features": "workflow/test_bow.py::test_features_are_those_of_the_ranking"
+        f"{owner}.features": "workflow/test_bags.py::test_features_are_those_of_the_ranking"
         for owner in ("VerifyMethod", "ExpandMethod")
     },
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
