@@ -83,6 +83,17 @@ def test_nothing_is_left_to_do(patches):
     assert patches.planned(*TABLES, config="patches.yaml") == {}
 
 
+def test_how_descriptors_are_compared_describes_nothing_anew(patches):
+    """And what they are, does."""
+    for changes, expected in (
+        ({"distance": "L1"}, {"score_patches": 2, "build_table": 2}),
+        ({"decimals": 3}, {"describe_patches": 3, "score_patches": 2, "build_table": 2}),
+    ):
+        overlay = {"methods": {"untrained": {"describe": "network", **changes}}}
+        planned = patches.planned("results/scores/untrained/unseen.json", *TABLES, config="patches.yaml", overlay=overlay)
+        assert planned.keys() == expected.keys(), changes
+
+
 def test_training_learns(patches):
     """Patches that it has not seen, of a town of their own."""
     untrained, trained = (scores(patches, name, "unseen")["fpr95_mill"] for name in ("untrained", "trained"))

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from descbench.config.base import CHECK, NOTE, ROLES, SPEED, decisive
+from descbench.config.base import CHECK, NOTE, ROLES, SCORING, SPEED, decisive
 from descbench.config.load import load_config
 from descbench.datasets import (
     BUILD_MANIFEST_VERSION,
@@ -138,6 +138,11 @@ def source_param(key):
         return value.model_dump(mode="json") if key == "source" else value
 
     return get
+
+
+def describing(method):
+    """What of a method decides its descriptors."""
+    return decisive(cfg.methods[method], SPEED, NOTE, SCORING)
 
 
 def get_part(patch_set, part):

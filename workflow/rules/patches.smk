@@ -48,7 +48,7 @@ rule describe_patches:
         runtime=growing_minutes(120),
     params:
         code=DESCRIBE_PATCHES_VERSION,
-        method=lambda wildcards: block("methods", wildcards.method),
+        method=lambda wildcards: describing(wildcards.method),
         model=lambda wildcards: get_describing_model(wildcards.method),
         own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
             wildcards.method
@@ -78,7 +78,7 @@ rule import_descriptors:
         runtime=growing_minutes(20),
     params:
         code=IMPORT_DESCRIPTORS_VERSION,
-        method=lambda wildcards: block("methods", wildcards.method),
+        method=lambda wildcards: describing(wildcards.method),
         digest=lambda wildcards: plan.lineage.digest_descriptors(wildcards.method),
     message:
         "Import descriptors of {wildcards.part} of {wildcards.patch_set} by {wildcards.method}"

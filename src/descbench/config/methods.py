@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from descbench.config.base import (
+    SCORING,
     Block,
     Count,
     DatasetName,
@@ -341,8 +342,8 @@ class PatchMethodBase(MethodBase):
     family: ClassVar[str] = "patches"
     SCORED_ON: ClassVar[str] = "patch_sets"
 
-    distance: Literal["L2", "L1"] = Field("L2", description="Distance of two descriptors.")
-    normalisation: Literal["none", "pca_power"] = Field(
+    distance: Annotated[Literal["L2", "L1"], SCORING] = Field("L2", description="Distance of two descriptors.")
+    normalisation: Annotated[Literal["none", "pca_power"], SCORING] = Field(
         "none",
         description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`).",
     )

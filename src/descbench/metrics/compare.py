@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from descbench.errors import DataError
 from descbench.metrics.intervals import compare_paired
-from descbench.metrics.scores import Scores
+from descbench.metrics.scores import Metric, Scores
 
 
 def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = None) -> list[str]:
@@ -44,11 +44,24 @@ def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = 
 
 def _line(name: str, first: Scores, second: Scores) -> str:
     one, other = first.metrics[name], second.metrics[name]
+    if why := first.facts.get("not_paired"):
+        return _untested(name, one, other, why)
     found = compare_paired(first.per_query[name], second.per_query[name], first.weights.get(name))
     if found is None:
-        return f"{name}: fewer than two queries count"
+        return f"{name}: fewer than two {first.facts.get('queries', 'queries')} count"
     scale = one.factor
     values = f"{scale * one.value:.2f} -> {scale * other.value:.2f}"
     interval = f"[{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
     better = "" if one.direction == "higher" else ", lower is better"
     return f"{name}: {values}, {scale * found.difference:+.2f} {interval}, p = {found.p:.4f}{better}"
+
+
+def _untested(name: str, one: Metric, other: Metric, why: str) -> str:
+    """Both values with their own intervals, of a metric whose values of queries give no test."""
+    shown = (
+        f"{m.factor * m.value:.2f}"
+        + ("" if m.low is None else f" [{m.factor * m.low:.2f}, {m.factor * m.high:.2f}]")
+        for m in (one, other)
+    )
+    better = "" if one.direction == "higher" else ", lower is better"
+    return f"{name}: {' -> '.join(shown)}, {one.factor * (other.value - one.value):+.2f}{better}; not tested: {why}"

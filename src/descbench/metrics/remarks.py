@@ -20,14 +20,13 @@ def why_missing(metric: str, scores: Scores) -> str | None:
 
 
 def _fpr95(dataset: str, scores: Scores) -> str:
-    return f"{dataset}: share of the wrong pairs that are as near as 95 % of the right ones; lower is better."
+    return f"{dataset}: false positive rate of non-matching pairs at 95 % recall of matching ones; lower is better."
 
 
 def _hpatches(dataset: str, scores: Scores) -> str:
-    facts = scores.facts
     return (
-        f"{dataset}: split {facts['split']} of HPatches, {scores.num_queries} sequences, as the Python benchmark "
-        "computes it but where a metric begins with matlab."
+        f"{dataset}: the {scores.num_queries} test sequences of split {scores.facts['split']}, scored as by HPatches' "
+        "benchmark in Python."
     )
 
 

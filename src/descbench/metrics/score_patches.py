@@ -132,6 +132,7 @@ class Fpr95:
             start += len(distances)
         facts = {
             "queries": "pairs",
+            "not_paired": "the threshold is another in each draw of pairs, which the values of pairs do not hold",
             "parts": list(labels),
             "positives": [int(part.matches.sum()) for part in labels.values()],
             "negatives": [int((part.matches == 0).sum()) for part in labels.values()],

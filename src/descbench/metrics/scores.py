@@ -51,7 +51,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "num_ranked",
         "first_hit",
     ),
-    "fpr95": ("queries", "parts", "positives", "negatives"),
+    "fpr95": ("queries", "not_paired", "parts", "positives", "negatives"),
     "hpatches": (
         "queries",
         "sequences",
