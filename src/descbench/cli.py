@@ -133,7 +133,8 @@ def _compare(options: argparse.Namespace) -> None:
         for path, method in zip(files, (options.first, options.second), strict=True)
     )
     lines = compare_scores(first, second, options.metric)
-    head = f"{options.second} minus {options.first} on {options.dataset}, {first.num_queries} {first.facts.get('queries', 'queries')}"
+    of = f"{first.num_queries} {first.facts.get('queries', 'queries')}"
+    head = f"{options.second} minus {options.first} on {options.dataset}, {of}"
     print("\n".join([head, *lines]))
 
 

@@ -90,7 +90,9 @@ def test_how_descriptors_are_compared_describes_nothing_anew(patches):
         ({"decimals": 3}, {"describe_patches": 3, "score_patches": 2, "build_table": 2}),
     ):
         overlay = {"methods": {"untrained": {"describe": "network", **changes}}}
-        planned = patches.planned("results/scores/untrained/unseen.json", *TABLES, config="patches.yaml", overlay=overlay)
+        planned = patches.planned(
+            "results/scores/untrained/unseen.json", *TABLES, config="patches.yaml", overlay=overlay
+        )
         assert planned.keys() == expected.keys(), changes
 
 

@@ -146,10 +146,9 @@ def describing(method):
 
 
 def get_part(patch_set, part):
-    """Block of a patch set with one of its parts only: naming others makes none anew."""
-    values = block("patch_sets", patch_set)
-    counts = {name: count for name, count in values["counts"].items() if name == part}
-    return values | {"parts": [part], "counts": counts}
+    """What of a patch set decides one of its parts: naming others makes none anew, nor does how it is scored."""
+    values = decisive(cfg.patch_sets[patch_set], SPEED, NOTE, SCORING, CHECK)
+    return values | {"parts": [part]}
 
 
 def get_describing_model(method):

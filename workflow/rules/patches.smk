@@ -17,6 +17,10 @@ rule build_patches:
     params:
         code=BUILD_PATCHES_VERSION,
         patch_set=lambda wildcards: get_part(wildcards.patch_set, wildcards.part),
+        # Of an output, so that it is no reason to run again: it only says what is refused.
+        count=lambda wildcards, output: cfg.patch_sets[wildcards.patch_set].counts.get(
+            wildcards.part
+        ),
         datasets_dir=plan.paths.datasets(),
     message:
         "Gather the patches of {wildcards.part} ({wildcards.patch_set})"
@@ -50,6 +54,7 @@ rule describe_patches:
         code=DESCRIBE_PATCHES_VERSION,
         method=lambda wildcards: describing(wildcards.method),
         model=lambda wildcards: get_describing_model(wildcards.method),
+        digest=lambda wildcards: plan.lineage.digest_descriptors(wildcards.method),
         own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
             wildcards.method
         ),

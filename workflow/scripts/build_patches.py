@@ -9,10 +9,12 @@ from descbench.datasets.build_patches import build_patches
 from descbench.jobs import job
 
 with job(snakemake):
+    values, part, count = snakemake.params.patch_set, snakemake.wildcards.part, snakemake.params.count
+    counts = {} if count is None else {part: count}
     build_patches(
         snakemake.wildcards.patch_set,
-        TypeAdapter(PatchSet).validate_python(snakemake.params.patch_set),
-        snakemake.wildcards.part,
+        TypeAdapter(PatchSet).validate_python({**values, "counts": counts}),
+        part,
         Path(snakemake.params.datasets_dir),
         Path(snakemake.output[0]),
     )

@@ -10,6 +10,7 @@ from descbench.features.describe_patches import (
     classical_describer,
     describe_patches,
     network_describer,
+    of_configuration,
     with_decimals,
 )
 from descbench.jobs import job
@@ -24,4 +25,9 @@ with job(snakemake):
         describer = network_describer(Path(snakemake.input.checkpoint[0]), model, device=snakemake.resources.device)
     if method.decimals is not None:
         describer = with_decimals(describer, method.decimals)
-    describe_patches(Path(snakemake.input.patches), describer, Path(snakemake.output[0]))
+    describe_patches(
+        Path(snakemake.input.patches),
+        of_configuration(describer, params.digest),
+        Path(snakemake.output[0]),
+        of=(snakemake.wildcards.patch_set, snakemake.wildcards.part),
+    )

@@ -16,7 +16,8 @@ with job(snakemake), all_or_none(snakemake.output):
     block = TypeAdapter(PatchSet).validate_python(params.patch_set)
     method = TypeAdapter(DescribedPatches).validate_python(params.method)
     patches = [Path(path) for path in snakemake.input.patches]
-    found = read_described(patches, [Path(path) for path in snakemake.input.descriptors])
+    descriptors = [Path(path) for path in snakemake.input.descriptors]
+    found = read_described(patches, descriptors, wildcards.patch_set, block.parts, params.digest)
     protocol = protocol_of(block, method, found.patches, Path(params.datasets))
     score_patches(
         found.arrays(),

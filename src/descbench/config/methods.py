@@ -119,6 +119,10 @@ class MethodBase(Block):
         """Whether these are those of the original after chunked adding."""
         return False
 
+    def unfit(self, scored_on: str, config: Any) -> str | None:
+        """Why it cannot be scored on a dataset or patch set of its section, if it cannot."""
+        return None
+
 
 class RetrievalMethod(MethodBase):
     """What all ways of searching share."""
@@ -347,6 +351,12 @@ class PatchMethodBase(MethodBase):
         "none",
         description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`).",
     )
+
+    def unfit(self, scored_on: str, config: Any) -> str | None:
+        """A normalisation needs something to be learned on."""
+        if self.normalisation == "none" or config.patch_sets[scored_on].learns_from_split():
+            return None
+        return f"{scored_on!r} has no training sequences, which normalisation {self.normalisation} is learned on"
 
 
 class PatchMethod(PatchMethodBase):

@@ -7,7 +7,20 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import CHECK, NOTE, Below, Block, Metrics, Name, Names, Problem, Several, SourceNames, Text
+from descbench.config.base import (
+    CHECK,
+    NOTE,
+    SCORING,
+    Below,
+    Block,
+    Metrics,
+    Name,
+    Names,
+    Problem,
+    Several,
+    SourceNames,
+    Text,
+)
 from descbench.config.checks import not_drawn, not_unpacked
 
 # Pools of HPatches' retrieval: how many patches a query is compared with.
@@ -68,6 +81,10 @@ class PatchSetBase(Block):
         """Keys that scores on this patch set have."""
         return Metrics()
 
+    def learns_from_split(self) -> bool:
+        """Whether it has training sequences, which a normalisation of descriptors is learned on."""
+        return False
+
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Its sources are unpacked, the town draws it, and no dataset has its name, whose scores would be its own."""
         if name in config.datasets:
@@ -107,22 +124,32 @@ class HPatchesPatchSet(PatchSetBase):
     """HPatches patches: 16 strips of 65 x 65 patches (ref.png, e1.png to t5.png); parts are the sequences."""
 
     format: Literal["hpatches_patches"]
-    splits: Below | None = Field(
+    splits: Annotated[Below | None, SCORING] = Field(
         None, description="File of the splits below <data_dir>/datasets; null = splits.json in the folder."
     )
-    split: Literal["a", "b", "c", "illum", "view", "full"] = Field("full", description="Split that is scored.")
-    tasks: Below | None = Field(
+    split: Annotated[Literal["a", "b", "c", "illum", "view", "full"], SCORING] = Field(
+        "full", description="Split that is scored."
+    )
+    tasks: Annotated[Below | None, SCORING] = Field(
         None,
         description="Folder of the published task lists below <data_dir>/datasets; lists that are not there are drawn "
         "as the original generator draws them, which gives the same ones.",
     )
-    pairs: Several = Field(1_000_000, description="Pairs of each kind that are drawn for verification.")
-    queries: Several = Field(10_000, description="Patches that are drawn to be retrieved.")
-    distractors: Several = Field(20_000, description="Patches that are drawn to stand in their way.")
+    pairs: Annotated[Several, Field(ge=5), SCORING] = Field(
+        1_000_000, description="Pairs of each kind that are drawn for verification."
+    )
+    queries: Annotated[Several, SCORING] = Field(10_000, description="Patches that are drawn to be retrieved.")
+    distractors: Annotated[Several, SCORING] = Field(
+        20_000, description="Patches that are drawn to stand in their way."
+    )
 
     def metrics(self) -> Metrics:
         """Those of the three tasks."""
         return TASKS
+
+    def learns_from_split(self) -> bool:
+        """Splits a, b and c have them."""
+        return self.split in ("a", "b", "c")
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The drawn town has the sequences."""

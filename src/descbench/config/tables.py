@@ -100,6 +100,8 @@ class Table(Block):
             if name not in getattr(config, method.SCORED_ON):
                 what = method.SCORED_ON.replace("_", " ")
                 yield ("method",), f"{row.method!r} is scored on {what}, and {name!r} is none of them"
+            elif why := method.unfit(name, config):
+                yield ("method",), why
         for number, name in enumerate(row.leave_empty):
             if name not in shown:
                 yield ("leave_empty", number), f"{name!r} is in no column of this table"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.io.hdf5 import created, opened
 
 FORMAT_VERSION = 1
@@ -134,10 +134,15 @@ def write_patches(source: PatchSource, patch_set: str, part: str, path: Path) ->
         file.set("digest", hashed.hexdigest())
 
 
-def read_patches(path: Path) -> Patches:
+def read_patches(path: Path, of: tuple[str, str] | None = None) -> Patches:
     """Read a part of a patch set.
 
+    Args:
+        path: the file.
+        of: patch set and part that it must be; None: any.
+
     Raises:
+        StaleFileError: it is another one.
         DataError: the file is absent, damaged, no patch set, or its labels do not fit its patches.
     """
     with opened(path, _KIND, FORMAT_VERSION) as file:
@@ -152,4 +157,9 @@ def read_patches(path: Path) -> Patches:
         labels.check()
         if len(patches) != len(labels.points) or 0 in patches.shape:
             raise ValueError(f"{len(labels.points)} labels of patches of shape {patches.shape}")
-        return Patches(file.text("patch_set"), file.text("part"), patches, labels, file.text("digest"))
+        found = Patches(file.text("patch_set"), file.text("part"), patches, labels, file.text("digest"))
+    if of is not None and (found.patch_set, found.part) != of:
+        raise StaleFileError(
+            f"{path}: holds part {found.part} of {found.patch_set}, not {of[1]} of {of[0]}; delete it and run again."
+        )
+    return found

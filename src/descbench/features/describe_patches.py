@@ -60,7 +60,11 @@ def network_describer(checkpoint: Path, model: Model, *, device: str = "auto", r
     network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
     digest = f"{checkpoint_digest(checkpoint)}{' raw' if raw else ''}"
     maker = Maker(model.architecture, network.dim, digest, device_name(chosen))
-    prepare = _raw if raw else lambda patches: to_tensor(patches, network.mean, network.std)
+
+    def prepare(patches: np.ndarray) -> torch.Tensor:
+        resized = resize_patches(patches, network.side)
+        return _raw(resized) if raw else to_tensor(resized, network.mean, network.std)
+
     return Describer(maker, lambda patches: run_network(network, patches, chosen, prepare))
 
 
@@ -82,9 +86,9 @@ def run_network(
     device: torch.device,
     prepare: Callable[[np.ndarray], torch.Tensor],
 ) -> np.ndarray:
-    """(n, dim) float32 descriptors of (n, H, W) uint8 patches, resized as OpenCV does and prepared."""
+    """(n, dim) float32 descriptors of (n, H, W) uint8 patches, of which ``prepare`` makes the network's input."""
     with torch.inference_mode():
-        tensor = prepare(resize_patches(patches, network.side)).to(device)
+        tensor = prepare(patches).to(device)
         together = _CACHED if device.type == "cpu" else len(tensor)
         return torch.cat([network(part).float() for part in tensor.split(max(1, together))]).cpu().numpy()
 
@@ -101,13 +105,20 @@ def with_decimals(describer: Describer, decimals: int) -> Describer:
     return Describer(maker, describe)
 
 
+def of_configuration(describer: Describer, digest: str) -> Describer:
+    """The same, whose descriptors say which configuration made them."""
+    return Describer(replace(describer.maker, configuration=digest), describer.describe)
+
+
 def in_blocks(describer: Describer, patches: np.ndarray, block: int = BLOCK) -> Iterator[np.ndarray]:
     """Descriptors of so many patches at a time."""
     for start in range(0, len(patches), block):
         yield describer.describe(np.asarray(patches[start : start + block]))
 
 
-def describe_patches(patches: Path, describer: Describer, output: Path, *, block: int = BLOCK) -> None:
+def describe_patches(
+    patches: Path, describer: Describer, output: Path, *, block: int = BLOCK, of: tuple[str, str] | None = None
+) -> None:
     """Describe all patches of a part of a patch set.
 
     Args:
@@ -115,11 +126,13 @@ def describe_patches(patches: Path, describer: Describer, output: Path, *, block
         describer: of :func:`network_describer` or :func:`classical_describer`.
         output: the file, see :mod:`descbench.features.patch_descriptors`.
         block: patches described at a time.
+        of: patch set and part that the patches must be of; None: any.
 
     Raises:
+        StaleFileError: the patches are of another patch set or part.
         DataError: a damaged file, or a descriptor that is not finite.
     """
-    found = read_patches(patches)
+    found = read_patches(patches, of)
     steps = -(-len(found.patches) // block)
     blocks = progress(in_blocks(describer, found.patches, block), steps, f"{found.patch_set} {found.part}")
     write_descriptors(found, describer.maker, blocks, output)

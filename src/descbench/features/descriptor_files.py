@@ -32,7 +32,7 @@ def import_descriptors(patches: Path, folder: Path, delimiter: str, output: Path
     _check_views(found, patches)
     views = descriptor_csv.read_descriptors(folder, found.part, len(found.patches) // len(STRIPS), patches, delimiter)
     rows = views.reshape(len(found.patches), -1)
-    write_descriptors(found, Maker("files", rows.shape[1], f"{folder} {digest}", device=""), iter([rows]), output)
+    write_descriptors(found, Maker("files", rows.shape[1], str(folder), "", digest), iter([rows]), output)
 
 
 def export_descriptors(

@@ -17,7 +17,7 @@ from descbench.features.finite import all_finite
 from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KIND = "file of patch descriptors"
 
 
@@ -32,6 +32,7 @@ class PatchDescriptors:
         descriptor: name of the kind of descriptor.
         maker: digest of the weights, or the release of the library, that made them, and what was done otherwise.
         device: where they were made.
+        configuration: digest of the configuration that they were made by; empty outside the workflow.
     """
 
     patch_set: str
@@ -41,6 +42,7 @@ class PatchDescriptors:
     descriptor: str
     maker: str
     device: str
+    configuration: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Maker:
     dim: int
     digest: str
     device: str = "cpu"
+    configuration: str = ""
 
 
 def write_descriptors(patches: Patches, maker: Maker, blocks: Iterable[np.ndarray], path: Path) -> None:
@@ -72,6 +75,7 @@ def write_descriptors(patches: Patches, maker: Maker, blocks: Iterable[np.ndarra
         "descriptor": maker.descriptor,
         "maker": maker.digest,
         "device": maker.device,
+        "configuration": maker.configuration,
     }
     count, done = len(patches.patches), 0
     with created(path, _KIND, FORMAT_VERSION, attributes) as file:
@@ -106,7 +110,7 @@ def read_descriptors(path: Path, patches: Patches | None = None) -> PatchDescrip
             raise ValueError(f"descriptors of shape {rows.shape}")
         if not all_finite(rows):
             raise ValueError("a descriptor is not finite")
-        names = ("patches", "descriptor", "maker", "device")
+        names = ("patches", "descriptor", "maker", "device", "configuration")
         found = PatchDescriptors(file.text("patch_set"), file.text("part"), rows, *map(file.text, names))
     if patches is not None:
         check_digest(path, f"set of patches than {patches.patch_set}/{patches.part}", found.patches, patches.digest)

@@ -59,8 +59,7 @@ def _line(name: str, first: Scores, second: Scores) -> str:
 def _untested(name: str, one: Metric, other: Metric, why: str) -> str:
     """Both values with their own intervals, of a metric whose values of queries give no test."""
     shown = (
-        f"{m.factor * m.value:.2f}"
-        + ("" if m.low is None else f" [{m.factor * m.low:.2f}, {m.factor * m.high:.2f}]")
+        f"{m.factor * m.value:.2f}" + ("" if m.low is None else f" [{m.factor * m.low:.2f}, {m.factor * m.high:.2f}]")
         for m in (one, other)
     )
     better = "" if one.direction == "higher" else ", lower is better"

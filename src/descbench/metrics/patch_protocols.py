@@ -53,17 +53,34 @@ class Described:
         return {part: found.labels for part, found in self.patches.items()}
 
 
-def read_described(patches: Sequence[Path], descriptors: Sequence[Path]) -> Described:
+def read_described(
+    patches: Sequence[Path],
+    descriptors: Sequence[Path],
+    patch_set: str | None = None,
+    names: Sequence[str] = (),
+    configuration: str | None = None,
+) -> Described:
     """Read the parts of a patch set and their descriptors, in the same order.
 
+    Args:
+        patches, descriptors: files of the parts.
+        patch_set, names: that the parts must be of, in order; None: any.
+        configuration: digest that the descriptors must have been made by; None: any.
+
     Raises:
-        StaleFileError: descriptors are of other patches than those beside them, or two parts of other networks.
+        StaleFileError: a file is of another part, descriptors are of other patches than those beside them or of another
+            method, or two parts of other networks.
         DataError: a file is absent or damaged.
     """
     parts: dict[str, Patches] = {}
     described: dict[str, PatchDescriptors] = {}
-    for path, other in zip(patches, descriptors, strict=True):
-        found, made = read_patches(path), read_descriptors(other)
+    for number, (path, other) in enumerate(zip(patches, descriptors, strict=True)):
+        found = read_patches(path, None if patch_set is None else (patch_set, names[number]))
+        made = read_descriptors(other)
+        if configuration is not None and made.configuration != configuration:
+            raise StaleFileError(
+                f"{other}: made by another configuration, or of another method; delete it and run again."
+            )
         if made.patches != found.digest:
             raise StaleFileError(f"{other}: describes other patches than those of {path}; delete it and run again.")
         first = next(iter(described.values()), made)
@@ -138,7 +155,13 @@ def _retrieval(block: HPatchesPatchSet, split: Split, patches: Mapping[str, Patc
     if _published(tasks, split, ("queries", "distractors")):
         return read_retrieval(tasks, split, {name: len(found) for name, found in references.items()})
     contrasts = {name: contrast(found) for name, found in references.items()}
-    return draw_retrieval(split, contrasts, block.queries, block.distractors)
+    found = draw_retrieval(split, contrasts, block.queries, block.distractors)
+    if not len(found.distractors):
+        raise DataError(
+            f"split {split.name!r}: {len(found.queries)} patches to retrieve leave none to stand in their way; lower "
+            "`queries` of the patch set."
+        )
+    return found
 
 
 def _published(tasks: Path | None, split: Split, kinds: Sequence[str]) -> bool:

@@ -176,7 +176,7 @@ class Trainer:
         """Train, from the state on disk if there is one; returns the final state with the best weights.
 
         Raises:
-            DataError: a loss is not finite; the state before that step is on disk.
+            DataError: a loss is not finite (the state before that step is on disk), or weights are not.
             SystemExit: SIGTERM or SIGINT came; the state is on disk.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -248,6 +248,7 @@ class Trainer:
     def _finish_epoch(self, state: State, begun: float) -> None:
         """Validation, schedule, history and state of an epoch whose steps are done; ``begun`` is for the log."""
         epoch = state.epoch + 1
+        self._check_weights(epoch)
         if self._is_validated(epoch):
             # A validation can be long: what was trained must not wait for it.
             self._save(state)
@@ -271,6 +272,15 @@ class Trainer:
         _log.info("epoch %d of %d: %s, %s", epoch, self.epochs, _told(state.history[-1]), duration(monotonic() - begun))
         state.epoch, state.piece, state.losses, state.figures = epoch, 0, [], []
         self._save(state)
+
+    def _check_weights(self, epoch: int) -> None:
+        """A loss may be finite, or nothing, where weights are not."""
+        for name, value in self.recipe.network.state_dict().items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise DataError(
+                    f"epoch {epoch}: {name} is not finite; lower the learning rate, delete {self.folder / 'state.pt'} "
+                    "and run again."
+                )
 
     def _is_validated(self, epoch: int) -> bool:
         return self._validate is not None and epoch % self._every == 0

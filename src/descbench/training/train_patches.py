@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def train_on_patches(
     """
     chosen = pick_device(device)
     network = load_network(files.start, model).to(chosen)
-    learned = [read_patches(path) for path in files.patches]
-    validated = [_with_pairs(read_patches(path), path) for path in files.validation]
+    learned = [read_patches(path, of) for path, of in zip(files.patches, _parts(settings.patches), strict=True)]
+    scored = _parts(settings.validation.patches if settings.validation else {})
+    validated = [_with_pairs(read_patches(path, of), path) for path, of in zip(files.validation, scored, strict=True)]
     patches = TrainingPatches(learned)
     preparation = Preparation(network.side, network.mean, network.std, settings.augmentation)
     start, decided = checkpoint_digest(files.start), decisive(settings, ENDING)
@@ -85,6 +87,10 @@ def train_on_patches(
         network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": epoch, **decided})
     write_history(state.history, files.history)
+
+
+def _parts(patches: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    return [(name, part) for name, parts in patches.items() for part in parts]
 
 
 def _with_pairs(part: Patches, path: Path) -> Patches:

@@ -68,6 +68,8 @@ def draw_triplets(
 
 def _by_point(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Patches sorted by point, in the order of the set within each; where a point begins, and how many it has."""
+    if labels.max(initial=0) >= len(labels):  # before memory is taken for it
+        raise ValueError(f"no patch shows some of the points below {labels.max()}: there are {len(labels)} patches")
     sizes = np.bincount(labels)
     return np.argsort(labels, kind="stable"), np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes
 
