@@ -52,11 +52,30 @@ def explain_target(target: str, patterns: Iterable[str], plan: Plan, rules: Sequ
         return f"{target!r} is the name of a table; its target is {tables[target]}."
     readings = [reading for pattern in patterns if (reading := _read(target, pattern, plan))]
     if readings:
-        # The pattern of most letters of its own, and of those the one that most names fit.
-        best = min(readings, key=lambda r: (len(r.unknown), -len(re.sub(r"\{\w+\}", "", r.pattern))))
+        # That which most names fit, then that with close names, then that of most letters of its own.
+        best = min(
+            readings,
+            key=lambda r: (len(r.unknown), -_close(r, plan), -len(re.sub(r"\{\w+\}", "", r.pattern))),
+        )
         wrong = "; ".join(_unknown(key, name, plan) for key, name in best.unknown.items())
-        return f"nothing makes {target}: {wrong or _NOT_TOGETHER.format(best.pattern)}. {_ADVICE}"
+        return f"nothing makes {target}: {wrong or _not_together(best, plan)}. {_ADVICE}"
     return _of_no_kind(target, tables, plan, rules)
+
+
+def _close(reading: _Reading, plan: Plan) -> int:
+    """How many of the unknown names are close to one that is known."""
+    return sum(bool(difflib.get_close_matches(name, _known(key, plan))) for key, name in reading.unknown.items())
+
+
+def _not_together(reading: _Reading, plan: Plan) -> str:
+    """Names that are all known: a method may be scored on something else."""
+    method = plan.config.methods.get(reading.names.get("method", ""))
+    for key in ("dataset", "patch_set"):
+        name = reading.names.get(key)
+        if method is not None and name is not None and name not in getattr(plan.config, method.SCORED_ON):
+            wanted = method.SCORED_ON.replace("_", " ")
+            return f"{reading.names['method']!r} is scored on {wanted}, and {name!r} is none of them"
+    return _NOT_TOGETHER.format(reading.pattern)
 
 
 def _read(target: str, pattern: str, plan: Plan) -> _Reading | None:

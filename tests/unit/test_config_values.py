@@ -81,7 +81,11 @@ def sound():
     for section, blocks in EXTRA.items():
         values[section] = {**values.get(section, {}), **blocks}
     values["datasets"]["listed"]["counts"] = {"database": 100}
-    values["toytown"] = {**values["toytown"], "phototour": {}, "strips": {}}
+    values["toytown"] = {
+        **values["toytown"],
+        "phototour": {"parts": ["harbour", "market", "quarry"]},
+        "strips": {"illumination": 4, "viewpoint": 4},
+    }
     values["training"]["how_r18"]["validation"] = {"dataset": "alderford", "metric": "map_hard", "every": 1}
     return values
 
@@ -149,11 +153,11 @@ FITS = [
     ("patch_sets.cut.folder", "toytown/strips/a", None),
     (
         "patch_sets.cut.parts",
-        ["v_walls03"],
-        "no part 'v_walls03' is drawn: sequences of `toytown.strips` are i_walls00",
+        ["v_walls04"],
+        "no part 'v_walls04' is drawn: sequences of `toytown.strips` are i_walls00",
     ),
     ("toytown.strips", None, "no strips are drawn: `toytown.strips` is null"),
-    ("toytown.strips.train", 3, "`train` leaves no sequence of a kind to test on"),
+    ("toytown.strips.train", 4, "`train` leaves no sequence of a kind to test on"),
     ("datasets.alderford.images", "toytown/sequences", "no sequences are drawn: `toytown.sequences` is null"),
     # Datasets.
     (

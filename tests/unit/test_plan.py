@@ -37,6 +37,8 @@ ASKED = {
     "models_from": ("train",),
     "models_trained_on": ("datasets",),
     "models_behind": ("how_r18_n1000",),
+    "methods_behind": ("how_r18_n1000",),
+    "features_behind": ("how_r18_n1000",),
     "data_behind": ("how_r18_n1000", "roxford5k"),
     "sources_behind": ("how_r18_n1000", "roxford5k"),
     "blocks_behind": ("how_r18_n1000", "roxford5k"),

@@ -18,7 +18,7 @@ rule build_patches:
         code=BUILD_PATCHES_VERSION,
         patch_set=lambda wildcards: get_part(wildcards.patch_set, wildcards.part),
         # Of an output, so that it is no reason to run again: it only says what is refused.
-        count=lambda wildcards, output: cfg.patch_sets[wildcards.patch_set].counts.get(
+        expected=lambda wildcards, output: cfg.patch_sets[wildcards.patch_set].counts.get(
             wildcards.part
         ),
         datasets_dir=plan.paths.datasets(),

@@ -9,7 +9,7 @@ from descbench.datasets.build_patches import build_patches
 from descbench.jobs import job
 
 with job(snakemake):
-    values, part, count = snakemake.params.patch_set, snakemake.wildcards.part, snakemake.params.count
+    values, part, count = snakemake.params.patch_set, snakemake.wildcards.part, snakemake.params.expected
     counts = {} if count is None else {part: count}
     build_patches(
         snakemake.wildcards.patch_set,

@@ -19,6 +19,10 @@ with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
             checkpoint=Path(snakemake.output.checkpoint),
             history=Path(snakemake.output.history),
             folder=Path(params.folder),
+            parts=tuple(
+                (Path(path).parent.name, Path(path).stem)
+                for path in (*snakemake.input.patches, *snakemake.input.validation)
+            ),
         ),
         TypeAdapter(Model).validate_python(params.model),
         HardNetTraining.model_validate(params.training),

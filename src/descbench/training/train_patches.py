@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +31,7 @@ class PatchTrainingFiles:
         validation: parts that are scored; empty without validation.
         checkpoint, history: the two results.
         folder: state and TensorBoard events.
+        parts: patch set and part that each of ``patches``, then of ``validation``, must hold; empty: any.
     """
 
     start: Path
@@ -40,6 +40,7 @@ class PatchTrainingFiles:
     checkpoint: Path
     history: Path
     folder: Path
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 def train_on_patches(
@@ -61,9 +62,9 @@ def train_on_patches(
     """
     chosen = pick_device(device)
     network = load_network(files.start, model).to(chosen)
-    learned = [read_patches(path, of) for path, of in zip(files.patches, _parts(settings.patches), strict=True)]
-    scored = _parts(settings.validation.patches if settings.validation else {})
-    validated = [_with_pairs(read_patches(path, of), path) for path, of in zip(files.validation, scored, strict=True)]
+    parts = dict(zip((*files.patches, *files.validation), files.parts, strict=False))
+    learned = [read_patches(path, parts.get(path)) for path in files.patches]
+    validated = [_with_pairs(read_patches(path, parts.get(path)), path) for path in files.validation]
     patches = TrainingPatches(learned)
     preparation = Preparation(network.side, network.mean, network.std, settings.augmentation)
     start, decided = checkpoint_digest(files.start), decisive(settings, ENDING)
@@ -87,10 +88,6 @@ def train_on_patches(
         network.load_state_dict(state.weights)
     save_network(network, model, files.checkpoint, {"start": start, "epoch": epoch, **decided})
     write_history(state.history, files.history)
-
-
-def _parts(patches: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    return [(name, part) for name, parts in patches.items() for part in parts]
 
 
 def _with_pairs(part: Patches, path: Path) -> Patches:
