@@ -17,6 +17,7 @@ from drawn_patches import MODEL, POINTS, SETTINGS, VIEWS, draw_patches, make_pat
 from descbench.config.training import HardNetTraining
 from descbench.datasets.patch_sets import Patches, PatchLabels, read_patches
 from descbench.errors import DataError
+from descbench.features.describe_patches import run_network
 from descbench.models.checkpoints import load_network
 from descbench.training.classical_mining import mine_negatives
 from descbench.training.hardnet import HardNetRecipe
@@ -391,6 +392,21 @@ def test_flips():
     assert torch.equal(mirrored, patch[0, 0].flip(1))
     assert torch.equal(transposed, patch[0, 0].T)
     assert torch.equal(both, torch.rot90(patch[0, 0], -1))
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_validation_sees_patches_as_they_are_prepared(augmented):
+    """Resized once, from all of their pixels, as with training."""
+    patches = np.random.default_rng(0).integers(0, 256, (40, 64, 64), np.uint8)
+    prepared = Preparation(32, (0.4,), (0.2,), augmented=augmented)
+    seen = []
+
+    def network(inputs: torch.Tensor) -> torch.Tensor:
+        seen.append(inputs)
+        return inputs.flatten(1)
+
+    run_network(network, patches, torch.device("cpu"), prepared.plain)
+    torch.testing.assert_close(torch.cat(seen), prepared.plain(patches), rtol=0, atol=0)
 
 
 def test_augmentation_is_small_and_of_each_patch():

@@ -105,6 +105,23 @@ def test_patience_counts_in_the_direction_of_the_metric(tmp_path, direction, epo
     assert len(train(Numbers("epoch"), tmp_path, 6, validate=validate, patience=2).history) == epochs
 
 
+def test_weights_that_are_not_finite_end_a_training(tmp_path):
+    """The loss of the last step is of the weights before it."""
+    recipe, asked = Numbers("step"), []
+    step = recipe.optimiser.step
+
+    def spoil() -> None:
+        step()
+        if len(recipe.rates) == STEPS:
+            recipe.network.weight.data.fill_(float("inf"))
+
+    recipe.optimiser.step = spoil
+    with pytest.raises(DataError, match=r"epoch 1: weight is not finite; lower the learning rate, delete .*state\.pt"):
+        train(recipe, tmp_path, epochs=1, validate=lambda network: asked.append(network))
+    assert not asked
+    assert not (tmp_path / "state.pt").exists()
+
+
 class Told(Validator):
     """A validator whose search is left out."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_two_descriptors_are_compared(patches):
     assert f"{100 * difference:+.1f}" in done.stdout
 
 
+def test_thresholds_of_all_pairs_are_not_tested(patches):
+    command = [sys.executable, "-m", "descbench.cli", "compare", "pixels", "untrained", "unseen"]
+    done = subprocess.run(
+        [*command, "--configfile", "patches.yaml"], cwd=patches.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "untrained minus pixels on unseen, 80 pairs" in done.stdout
+    assert "not tested: the threshold is another in each draw of pairs" in done.stdout
+    assert "p =" not in done.stdout
+
+
 # Methods and patch sets that differ from those of the file in one key, and a metric that changes by it.
 METHODS = {
     "distance": ({"describe": "network", "model": "untrained", "distance": "L1"}, "untrained", "matching"),
@@ -210,6 +222,60 @@ def test_descriptors_of_other_patches_are_stale(patches):
     assert refused.returncode != 0
     log = (patches.folder / "logs/score_patches/pixels/again.log").read_text()
     assert "describes other patches" in log
+
+
+SWAPS = {
+    "descriptors of another method": (
+        "descriptors/pixels/unseen/mill.h5",
+        "descriptors/untrained/unseen/mill.h5",
+        "scores/untrained/unseen.json",
+        "score_patches/untrained/unseen.log",
+        "made by another configuration, or of another method",
+    ),
+    "patches of another set": (
+        "patches/unseen/mill.h5",
+        "patches/brown/quay.h5",
+        "descriptors/pixels/brown/quay.h5",
+        "describe_patches/pixels/brown/quay.log",
+        "holds part mill of unseen, not quay of brown",
+    ),
+    "patches of another set to train on": (
+        "patches/unseen/mill.h5",
+        "patches/brown/quay.h5",
+        "checkpoints/trained.pt",
+        "train_on_patches/trained.log",
+        "holds part mill of unseen, not quay of brown",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "place", "target", "log", "message"), SWAPS.values(), ids=SWAPS)
+def test_files_in_the_place_of_others_are_refused(patches, tmp_path, source, place, target, log, message):
+    shutil.copytree(patches.folder, tmp_path / "work", symlinks=True)
+    work = Workplace(tmp_path / "work", patches.project)
+    results = work.folder / "results"
+    (results / place).write_bytes((results / source).read_bytes())
+    (results / target).unlink()
+    refused = work.run("--cores", "1", f"results/{target}", config="patches.yaml", check=False)
+    assert refused.returncode != 0
+    assert message in (work.folder / "logs" / log).read_text()
+
+
+def test_how_sets_are_scored_makes_no_descriptors(patches):
+    for changes in ({"split": "view"}, {"pairs": 100}, {"queries": 5}, {"tasks": "lists"}):
+        overlay = {"patch_sets": {"walls": changes}}
+        planned = patches.planned("results/walls.csv", config="patches.yaml", overlay=overlay)
+        assert planned == {"score_patches": 2, "build_table": 1}, changes
+    overlay = {"patch_sets": {"brown": {"counts": {"quay": 7}}}}
+    assert patches.planned("results/brown.csv", config="patches.yaml", overlay=overlay) == {}
+
+
+def test_more_queries_than_patches(patches):
+    overlay = {"patch_sets": {"greedy": {**CONFIG["patch_sets"]["walls"], "queries": 10_000}}}
+    target = "results/scores/sift/greedy.json"
+    refused = patches.run("--cores", "2", target, config="patches.yaml", overlay=overlay, check=False)
+    assert refused.returncode != 0
+    assert "lower `queries` of the patch set" in (patches.folder / "logs/score_patches/sift/greedy.log").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +401,19 @@ REFUSED = {
     "a name taken twice": (
         {"datasets": {"brown": {"format": "folder", "database": "x"}}},
         "there is a dataset 'brown' too",
+    ),
+    "a normalisation with nothing to learn it on": (
+        {
+            "methods": {"x": {"describe": "sift", "normalisation": "pca_power"}},
+            "tables": {
+                "wrong": {
+                    "title": "T",
+                    "columns": [{"dataset": "brown", "metric": "fpr95_quay", "label": "quay"}],
+                    "rows": [{"label": "x", "method": "x"}],
+                }
+            },
+        },
+        "'brown' has no training sequences, which normalisation pca_power is learned on",
     ),
     "a method on a dataset": (
         {
