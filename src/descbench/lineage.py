@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from descbench.config.base import ENDING, SPEED, decisive
+from descbench.config.base import ENDING, SCORING, SPEED, decisive
 from descbench.config.models import Config
 from descbench.config.sources import Source
 from descbench.config.training import Training
@@ -170,9 +170,11 @@ class Lineage:
         if block.all_features:
             return self.digest_features(block.all_features[0])
         if block.own_folders:
-            return digest_of([IMPORT_DESCRIPTORS_VERSION, decisive(block), self.digest_own_folders(method)])
+            return digest_of(
+                [IMPORT_DESCRIPTORS_VERSION, decisive(block, SPEED, SCORING), self.digest_own_folders(method)]
+            )
         models = block.described_by(self.config)
-        made_by = self._made_by(models[0], block) if models else [decisive(block)]
+        made_by = self._made_by(models[0], block) if models else [decisive(block, SPEED, SCORING)]
         return digest_of([DESCRIBE_PATCHES_VERSION, *made_by])
 
     def _made_by(self, model: str, block: Any) -> tuple[int | None, list[dict[str, Any]], list[str]]:
@@ -181,7 +183,7 @@ class Lineage:
         models = [self.config.block("models", name) for name in names]
         trainings = [self.config.block("training", m.weights.trained_by) for m in models if m.weights.trained_by]
         seed = self.config.seed if models[-1].weights.seeded else None
-        blocks = [decisive(part, SPEED, ENDING) for part in (block, *models, *trainings)]
+        blocks = [decisive(part, SPEED, ENDING, SCORING) for part in (block, *models, *trainings)]
         own = [digest for name in names for digest in self.digest_own_files(name).values()]
         return seed, blocks, own
 

@@ -119,7 +119,7 @@ def test_two_descriptors_are_compared(patches):
         [*command, "--configfile", "patches.yaml"], cwd=patches.folder, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "sift minus untrained on walls, 2 queries" in done.stdout
+    assert "sift minus untrained on walls, 2 sequences" in done.stdout
     difference = scores(patches, "sift", "walls")["matching"] - scores(patches, "untrained", "walls")["matching"]
     assert f"{100 * difference:+.1f}" in done.stdout
 
@@ -261,13 +261,14 @@ def test_files_in_the_place_of_others_are_refused(patches, tmp_path, source, pla
     assert message in (work.folder / "logs" / log).read_text()
 
 
-def test_how_sets_are_scored_makes_no_descriptors(patches):
+def test_how_sets_are_scored_and_counted_makes_no_descriptors(patches):
     for changes in ({"split": "view"}, {"pairs": 100}, {"queries": 5}, {"tasks": "lists"}):
         overlay = {"patch_sets": {"walls": changes}}
         planned = patches.planned("results/walls.csv", config="patches.yaml", overlay=overlay)
         assert planned == {"score_patches": 2, "build_table": 1}, changes
     overlay = {"patch_sets": {"brown": {"counts": {"quay": 7}}}}
-    assert patches.planned("results/brown.csv", config="patches.yaml", overlay=overlay) == {}
+    planned = patches.planned("results/brown.csv", config="patches.yaml", overlay=overlay)
+    assert planned == {"score_patches": 3, "build_table": 1}
 
 
 def test_more_queries_than_patches(patches):
