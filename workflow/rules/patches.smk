@@ -18,9 +18,9 @@ rule build_patches:
         code=BUILD_PATCHES_VERSION,
         patch_set=lambda wildcards: get_part(wildcards.patch_set, wildcards.part),
         # Of an output, so that it is no reason to run again: it only says what is refused.
-        expected=lambda wildcards, output: cfg.patch_sets[wildcards.patch_set].counts.get(
-            wildcards.part
-        ),
+        expected=lambda wildcards, output: cfg.patch_sets[
+            wildcards.patch_set
+        ].counts.get(wildcards.part),
         datasets_dir=plan.paths.datasets(),
     message:
         "Gather the patches of {wildcards.part} ({wildcards.patch_set})"
