@@ -138,7 +138,7 @@ def test_table_naming_a_missing_method(demo):
 
 def test_codebook_of_another_model(demo):
     demo["methods"]["how_r18_n200"]["codebook"]["features"] = "fire_r18_single"
-    assert "learned with model 'fire_r18'" in refusal(demo)
+    assert "learned with descriptors of 'fire_r18'" in refusal(demo)
 
 
 NETVLAD = {

@@ -160,7 +160,7 @@ def test_pairs_and_shards_of_distractors(base):
         ({"methods": {"bow": {"features": "own_local", "n": 9}}}, "learned with|no orientations"),
         ({"methods": {"bow": {"n": 61}}}, "raise `max_features`"),
         ({"methods": {"bow": {"multiple_assignment": 33}}}, "more than the 32 words"),
-        ({"methods": {"bow": {"codebook": {"features": "raw"}}}}, "learned with descriptors 'sift'"),
+        ({"methods": {"bow": {"codebook": {"features": "raw"}}}}, "learned with descriptors of 'sift'"),
         ({"features": {"sift": {"model": "patches"}}}, "has no `model`"),
         ({"features": {"sift": {"describe": "network"}}}, "needs `model`"),
         ({"features": {"sift": {"describe": "network", "model": "gem"}}}, "describes images, no patches"),

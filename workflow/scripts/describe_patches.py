@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.methods import PatchMethod
 from descbench.config.networks import Model
+from descbench.config.patch_methods import PatchMethod
 from descbench.features.describe_patches import (
     classical_describer,
     describe_patches,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descbench.config.methods import FilesMethod
+from descbench.config.patch_methods import FilesMethod
 from descbench.features.descriptor_files import import_descriptors
 from descbench.jobs import job
 

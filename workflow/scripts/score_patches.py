@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from descbench.config.methods import DescribedPatches
+from descbench.config.patch_methods import DescribedPatches
 from descbench.config.patch_sets import PatchSet
 from descbench.jobs import all_or_none, job
 from descbench.metrics.patch_protocols import protocol_of, read_described

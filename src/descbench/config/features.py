@@ -28,6 +28,18 @@ def _any_of(schema: dict[str, Any]) -> None:
     schema["anyOf"] = schema.pop("oneOf")
 
 
+Storage = Annotated[Literal["float32", "float16"], Field(description="Storage type of the descriptors.")]
+OnBadImage = Annotated[Literal["stop", "skip"], Field(description="`skip` records a broken image and goes on.")]
+TruncatedImages = Annotated[
+    Literal["refuse", "read"],
+    Field(description="Files that end early: bad images, or (as the originals do) read as far as they go."),
+]
+DeepImages = Annotated[
+    Literal["scale", "clip"],
+    Field(description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped."),
+]
+
+
 class FeaturesBase(Block):
     """What all features answer.
 
@@ -95,15 +107,10 @@ class LocalFeatures(ExtractedFeatures):
     image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
     scales: Scales = Field(HOW_SCALES, description="Pyramid, in the order of evaluation.")
     max_features: Several = Field(1000, description="Strongest features kept per image; methods read a prefix.")
-    dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
-    on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
-    truncated_images: Literal["refuse", "read"] = Field(
-        "refuse", description="Files that end early: bad images, or (as the originals do) read as far as they go."
-    )
-    deep_images: Literal["scale", "clip"] = Field(
-        "scale",
-        description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
-    )
+    dtype: Storage = "float32"
+    on_bad_image: OnBadImage = "stop"
+    truncated_images: TruncatedImages = "refuse"
+    deep_images: DeepImages = "scale"
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The network has local features."""
@@ -134,15 +141,10 @@ class GlobalFeatures(ExtractedFeatures):
     scales: Scales = Field(
         (1.0,), description="Pyramid; for architecture gem, that of its whitening (docs/protocols/gem.md, Options)."
     )
-    dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
-    on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
-    truncated_images: Literal["refuse", "read"] = Field(
-        "refuse", description="Files that end early: bad images, or (as the originals do) read as far as they go."
-    )
-    deep_images: Literal["scale", "clip"] = Field(
-        "scale",
-        description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
-    )
+    dtype: Storage = "float32"
+    on_bad_image: OnBadImage = "stop"
+    truncated_images: TruncatedImages = "refuse"
+    deep_images: DeepImages = "scale"
 
     def most_dimensions(self, config: Any) -> int | None:
         """Those of the network."""
@@ -166,15 +168,10 @@ class PatchFeatures(ExtractedFeatures):
     )
     image_size: ImageSize = Field(1024, description="Longer side in pixels that images are reduced to.")
     max_features: Several = Field(2500, description="Strongest keypoints kept per image; methods read a prefix.")
-    dtype: Literal["float32", "float16"] = Field("float32", description="Storage type of the descriptors.")
-    on_bad_image: Literal["stop", "skip"] = Field("stop", description="`skip` records a broken image and goes on.")
-    truncated_images: Literal["refuse", "read"] = Field(
-        "refuse", description="Files that end early: bad images, or (as the originals do) read as far as they go."
-    )
-    deep_images: Literal["scale", "clip"] = Field(
-        "scale",
-        description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped.",
-    )
+    dtype: Storage = "float32"
+    on_bad_image: OnBadImage = "stop"
+    truncated_images: TruncatedImages = "refuse"
+    deep_images: DeepImages = "scale"
 
     def described_as(self) -> str | None:
         """Their network, or rule."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.config.methods import PatchMethodBase
+from descbench.config.patch_methods import PatchMethodBase
 from descbench.config.patch_sets import HPatchesPatchSet, PatchSet
 from descbench.datasets.hpatches_patches import STRIPS
 from descbench.datasets.hpatches_tasks import (

@@ -11,7 +11,8 @@ from torch import nn
 
 from descbench.config.datasets import PLACES_RANKED
 from descbench.config.features import Features, GlobalFeatures, LocalFeatures
-from descbench.config.methods import AsmkMethod, Codebook, FlatMethod, Method
+from descbench.config.method_base import Codebook
+from descbench.config.methods import AsmkMethod, FlatMethod, Method
 from descbench.config.networks import Model
 from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest

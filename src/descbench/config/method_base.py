@@ -1,0 +1,161 @@
+"""What blocks of section `methods` share: what a method answers, and the codebook of those that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from descbench.config.base import (
+    Block,
+    Count,
+    DatasetName,
+    FeaturesName,
+    Problem,
+    Role,
+    Seed,
+    Several,
+    Strict,
+    left_out,
+)
+
+
+class Codebook(Strict):
+    """k-means codebook: which descriptors it is learned from, and how many words."""
+
+    model_config = left_out("features")
+
+    features: FeaturesName = Field(
+        description="Features block of the training descriptors; left out: the method's own local features at scale 1, "
+        "which are called `<features>_single`."
+    )
+    dataset: DatasetName = Field(description="Dataset of the training images.")
+    role: Role = Field("train", description="Role of the training images.")
+    images: Several | None = Field(20000, description="First images of the list that are used; null = all.")
+    n: Several | None = Field(None, description="Strongest descriptors per image; null = the method's n.")
+    size: Count = Field(65536, description='Number of visual words ("64k" = 65536).')
+    iterations: Several = Field(10, description="k-means iterations.")
+    seed: Seed = Field(1234, description="Seed of the subsample and of the initial centroids.")
+    assignment: Literal["exact", "two_level"] = Field(
+        "exact",
+        description="`two_level` is approximate: a point sees the words of its 8 nearest cells of words only.",
+    )
+
+    def problems(self, n: int, config: Any) -> Iterator[Problem]:
+        """Yield ``(path below the block, message)`` for what does not fit; ``n`` is the method's own."""
+        training = config.features[self.features]
+        if why := training.too_few(self.n or n):
+            yield ("n",) if self.n else (), why
+        if (problem := training.missing(self.features, config, self.dataset, self.role)) is not None:
+            yield problem
+
+
+USED_FEATURES = (
+    "Features block, or a model, whose features then have their defaults; left out: the one of the method's own name."
+)
+
+
+class MethodBase(Block):
+    """What all methods answer.
+
+    Attributes:
+        family: of evaluation, which decides the stages before its scores and the rule that scores it.
+        SCORED_ON: section of the configuration that has what it is scored on.
+        needs_codebook: whether it searches an inverted file of visual words.
+        stage: rule and library function that search, or describe patches or read their descriptors.
+        ranks_shards: whether it ranks shard by shard, so that partial rankings are merged; others need whole rankings.
+        HAS_WORDS: whether its ranking comes from bags of visual words.
+        HAS_INLIERS: whether it tells which images were verified.
+    """
+
+    family: ClassVar[str]
+    SCORED_ON: ClassVar[str] = "datasets"
+    needs_codebook: ClassVar[bool] = False
+    ranks_shards: ClassVar[bool] = False
+    HAS_WORDS: ClassVar[bool] = False
+    HAS_INLIERS: ClassVar[bool] = False
+    stage: ClassVar[str]
+
+    @property
+    def based_on(self) -> str | None:
+        """Method whose ranking it starts from, if it starts from one."""
+        return None
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Features blocks that it uses."""
+        return ()
+
+    def described_by(self, config: Any) -> tuple[str, ...]:
+        """Models whose networks describe images or patches."""
+        models = (config.block("features", name).extracted_by for name in self.all_features)
+        return tuple(dict.fromkeys(model for model in models if model is not None))
+
+    @property
+    def learned_from(self) -> tuple[tuple[str, str], ...]:
+        """Section and name of what it learns from itself."""
+        return ()
+
+    @property
+    def own_folders(self) -> tuple[Path, ...]:
+        """Folders of the user's that its descriptors are read from."""
+        return ()
+
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether it weights words by statistics of the whole index."""
+        return False
+
+    @property
+    def stale_statistics(self) -> bool:
+        """Whether these are those of the original after chunked adding."""
+        return False
+
+    def unfit(self, scored_on: str, config: Any) -> str | None:
+        """Why it cannot be scored on a dataset or patch set of its section, if it cannot."""
+        return None
+
+
+class RetrievalMethod(MethodBase):
+    """What all ways of searching share."""
+
+    family: ClassVar[str] = "retrieval"
+    ranks_shards: ClassVar[bool] = True
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """The features that are searched."""
+        return (self.features,)
+
+
+class CodebookMethod(RetrievalMethod):
+    """What searches by visual words of local features share; their blocks have ``features``, ``n`` and ``codebook``."""
+
+    needs_codebook: ClassVar[bool] = True
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """Those that are searched, and those that the codebook is learned from."""
+        return self.features, self.codebook.features
+
+    @property
+    def learned_from(self) -> tuple[tuple[str, str], ...]:
+        """The dataset of the codebook."""
+        return (("datasets", self.codebook.dataset),)
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Local features in search and codebook, described alike, as many as are extracted."""
+        features, training = config.features[self.features], config.features[self.codebook.features]
+        for path, block in ((("features",), features), (("codebook", "features"), training)):
+            if block.IS_LOCAL is False:
+                yield path, f"{self.search} needs local features, these are global"
+        if why := features.too_few(self.n):
+            yield ("n",), why
+        ours, learned = features.described_as(), training.described_as()
+        if None not in (ours, learned) and ours != learned:
+            why = f"learned with descriptors of {learned!r}, but the method searches those of {ours!r}"
+            yield ("codebook", "features"), why
+        for path, why in self.codebook.problems(self.n, config):
+            yield ("codebook", *path), why
