@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from descbench.config.networks import FireModel, GemModel, HowModel
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.losses.decorrelation import decorrelation_loss
 from descbench.models.checkpoints import build_network, checkpoint_digest, convert_checkpoint, load_network
 
@@ -273,3 +273,15 @@ def test_a_whole_network_is_no_backbone_of_imagenet(tmp_path, state):
 def test_metadata_of_another_kind_are_named(tmp_path, state):
     with pytest.raises(DataError, match="its 'meta' is a list, not a dictionary"):
         convert(tmp_path, {**new_format(state), "meta": [1]}, how())
+
+
+def test_a_checkpoint_in_the_place_of_another_is_refused(tmp_path):
+    """Of the same architecture, so that nothing else tells them apart."""
+    model = how(weights={"source": "random"})
+    convert_checkpoint(model, None, tmp_path / "first.pt", seed=1)
+    convert_checkpoint(model, None, tmp_path / "second.pt", seed=2)
+    (tmp_path / "second.pt").write_bytes((tmp_path / "first.pt").read_bytes())
+    for read in (lambda path: load_network(path, model), checkpoint_digest):
+        read(tmp_path / "first.pt")
+        with pytest.raises(StaleFileError, match=r"second\.pt: holds the weights of 'first'; delete it and run again"):
+            read(tmp_path / "second.pt")

@@ -247,7 +247,7 @@ def test_not_finite(town, checkpoints, tmp_path):
         (3e38, r"s\.h5: not written, image 0 descriptors hold NaN"),
     ):
         weight[3] = value
-        write_sealed(content, tmp_path / "bad.pt")
+        write_sealed({**content, "name": "bad"}, tmp_path / "bad.pt")
         with pytest.raises(DataError, match=message):
             run(town, tmp_path / "bad.pt")
         assert not (town / "s.h5").exists()

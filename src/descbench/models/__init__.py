@@ -1,3 +1,3 @@
 """Networks, and the mapping of official checkpoints onto them."""
 
-CONVERT_CHECKPOINT_VERSION = 5
+CONVERT_CHECKPOINT_VERSION = 6

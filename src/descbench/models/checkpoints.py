@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from descbench.config.networks import Model
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.io.digests import sha256_file
 from descbench.models.architectures import architecture
 from descbench.models.levels import LevelNetwork
@@ -25,7 +25,7 @@ from descbench.models.sealed import read_sealed, write_sealed
 from descbench.models.state_dicts import find_state_dict, first_state_dict, load_state
 from descbench.models.torch_files import load_torch_file
 
-FORMAT = 1
+FORMAT = 2
 Network = LevelNetwork | PatchNetwork
 
 
@@ -57,7 +57,7 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
             does not fit, with both shapes).
     """
     content = _CONTENT[model.weights.source](model, weights, seed, output.stem)
-    write_sealed({"format": FORMAT, "model": _architecture(model), **content}, output)
+    write_sealed({"format": FORMAT, "name": output.stem, "model": _architecture(model), **content}, output)
 
 
 def save_network(network: nn.Module, model: Model, output: Path, source: Mapping[str, Any]) -> None:
@@ -71,6 +71,7 @@ def save_network(network: nn.Module, model: Model, output: Path, source: Mapping
     """
     content = {
         "format": FORMAT,
+        "name": output.stem,
         "model": _architecture(model),
         "mean": list(network.mean),
         "std": list(network.std),
@@ -86,10 +87,9 @@ def load_network(checkpoint: Path, model: Model) -> Network:
 
     Raises:
         DataError: no checkpoint of ours, or of another architecture than ``model``.
+        StaleFileError: of another model than the file is called after.
     """
-    content = read_sealed(checkpoint)
-    if content.get("format") != FORMAT:
-        raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
+    content = _read(checkpoint)
     if content["model"] != _architecture(model):
         raise DataError(f"{checkpoint}: holds {content['model']}, the configuration asks for {_architecture(model)}.")
     network = build_empty_network(model, checkpoint.stem)
@@ -102,13 +102,23 @@ def load_network(checkpoint: Path, model: Model) -> Network:
 
 def checkpoint_digest(checkpoint: Path) -> str:
     """SHA-256 over names, types, shapes and values of a checkpoint's weights, whatever the container."""
-    content = read_sealed(checkpoint)
+    content = _read(checkpoint)
     digest = hashlib.sha256()
     tensors = {**content["state_dict"], **{f"extra.{k}": v for k, v in content["extra"].items()}}
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    """Content of a checkpoint of ours, of the model that its name says."""
+    content = read_sealed(checkpoint)
+    if content.get("format") != FORMAT:
+        raise DataError(f"{checkpoint}: not a checkpoint of descbench (format {FORMAT}); delete it and rerun.")
+    if content["name"] != checkpoint.stem:
+        raise StaleFileError(f"{checkpoint}: holds the weights of {content['name']!r}; delete it and run again.")
+    return content
 
 
 def _architecture(model: Model) -> dict[str, Any]:
