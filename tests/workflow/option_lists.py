@@ -288,10 +288,7 @@ ELSEWHERE = {
         )
         for key in keys
     },
-    **{
-        f"{owner}.features": "workflow/test_bags.py::test_features_are_those_of_the_ranking"
-        for owner in ("VerifyMethod", "ExpandMethod")
-    },
+    "RerankMethod.features": "workflow/test_bags.py::test_features_are_those_of_the_ranking",
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "FilesMethod.delimiter": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
