@@ -307,4 +307,5 @@ class Plan:
         block = self.config.block("tables", table)
         columns = [column for column in block.columns if column.on_demand == on_demand]
         cells = ((row, column.dataset) for row in block.rows for column in columns)
-        return list(dict.fromkeys((row.method, name) for row, name in cells if name not in row.leave_empty))
+        shown = ((row, name) for row, name in cells if name not in row.leave_empty)
+        return list(dict.fromkeys((method, name) for row, name in shown for method in row.methods))

@@ -132,6 +132,30 @@ def test_one_query_has_no_interval(tmp_path):
     assert '<span class="match" title="match">75.5</span>' in (tmp_path / "report.html").read_text()
 
 
+def test_several_seeds_are_a_mean_and_its_standard_deviation(tmp_path):
+    figures = [{"dataset": "town", "metric": "map_medium", "paper": 70.0, "source": "a test", "tolerance": 0.5}]
+    row = {"label": "ours", "method": "m", "repeats": ["n", "o"], "reference_results": figures}
+    table = make_table(rows=[row], columns=[{"dataset": "town", "metric": "map_medium", "label": "M"}])
+    values = {"m": 0.70, "n": 0.71, "o": 0.75}
+    scores = {
+        (name, "town"): write_told(tmp_path / f"{name}.json", {"map_medium": value}, cell=f"{name} on town")
+        for name, value in values.items()
+    }
+    provenance = {cell: f"provenance/{cell[0]}.json" for cell in scores}
+    build_table("t", table, scores, provenance, tmp_path / "t.csv", tmp_path / "t.md")
+    with open(tmp_path / "t.csv", newline="") as stream:
+        (line,) = csv.DictReader(stream)
+    assert [line[name] for name in ("ours", "low", "high", "difference")] == ["72.0", "69.35", "74.65", "2.0"]
+    assert line["verdict"] == "within noise"
+    assert line["provenance"] == "provenance/m.json; provenance/n.json; provenance/o.json"
+    assert "| ours | 72.0 \u00b1 2.6 (70.0) |" in (tmp_path / "t.md").read_text()
+    assert "mean \u00b1 standard deviation of 3 trainings" in (tmp_path / "t.md").read_text()
+    build_report({"t": table}, scores, {}, tmp_path / "report.html")
+    assert '72.0 <span class="interval">\u00b1 2.6</span>' in (tmp_path / "report.html").read_text()
+    with pytest.raises(KeyError):  # the workflow asks for all of them
+        build_table("t", table, dict(list(scores.items())[:2]), provenance, tmp_path / "t.csv", tmp_path / "t.md")
+
+
 def test_metric_that_the_scores_lack(tmp_path):
     with pytest.raises(DataError, match="no metric 'map_easy'; this file has map_hard, map_medium"):
         build(tmp_path, make_table(), {"map_medium": 0.5, "map_hard": 0.5})

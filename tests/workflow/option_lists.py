@@ -293,6 +293,7 @@ ELSEWHERE = {
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "FilesMethod.delimiter": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "PatchMethod.decimals": "workflow/test_patches.py::test_decimals_round_descriptors",
+    "TableRow.repeats": "workflow/test_patches.py::test_a_row_of_several_seeds",
     "TableRow.leave_empty": "workflow/test_patches.py::test_tables_are_whole",
     "Toytown.cities": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",
     "Toytown.clusters": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",

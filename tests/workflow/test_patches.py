@@ -80,6 +80,23 @@ def test_tables_are_whole(patches):
     assert not (patches.folder / "results/scores/trained/brown.json").exists()
 
 
+def test_a_row_of_several_seeds(patches):
+    """The mean of both, and their standard deviation."""
+    both = [line for line in rows(patches, "walls") if line["row"] == "both untrained"]
+    markdown = (patches.folder / "results/walls.md").read_text()
+    for line in both:
+        values = [100 * scores(patches, name, "walls")[line["metric"]] for name in ("untrained", "another")]
+        mean, spread = np.mean(values), np.std(values, ddof=1)
+        found = [float(line[name]) for name in ("ours", "low", "high")]
+        assert found == pytest.approx([mean, mean - spread, mean + spread], abs=0.006)
+        assert line["provenance"].split("; ") == [
+            f"results/provenance/{n}/walls.json" for n in ("untrained", "another")
+        ]
+        assert f"{float(line['ours']):.1f} \u00b1 " in markdown
+    assert len(both) == 3
+    assert "- both untrained: mean \u00b1 standard deviation of 2 trainings that differ in their seed." in markdown
+
+
 def test_nothing_is_left_to_do(patches):
     assert patches.planned(*TABLES, config="patches.yaml") == {}
 

@@ -10,7 +10,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 # Control characters would end a line of a log or of a table, or hide what a name is.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -24,6 +31,22 @@ class Strict(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, values: Any) -> Any:
+        """Pydantic would read true as 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            kinds = _kinds(cls.model_fields[key].annotation) if key in cls.model_fields else set()
+            if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+                raise ValueError(f"`{key}` is a number, not {str(value).lower()}")
+        return values
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """All types that a value may have."""
+    parts = [] if get_origin(annotation) is Literal else get_args(annotation)
+    return {annotation}.union(*map(_kinds, parts))
 
 
 class Block(Strict):

@@ -29,10 +29,15 @@ class ReferenceResult(Strict):
 
 
 class TableRow(Strict):
-    """One method of a table."""
+    """One method of a table, or several that differ in the seed of their training alone."""
 
     label: Label = Field(description="Name of the row as the paper writes it.")
     method: MethodName
+    repeats: tuple[MethodName, ...] = Field(
+        (),
+        description="Methods like `method` that were trained with other seeds: cells are means over all of them, with "
+        "their standard deviation.",
+    )
     reference: Name | None = Field(
         None, description="Result whose published figures stand beside ours (column `result` of references.csv)."
     )
@@ -46,6 +51,11 @@ class TableRow(Strict):
     leave_empty: Names = Field(
         (), description="Datasets whose cells stay empty, such as those that the network was trained on."
     )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The method and its repeats."""
+        return (self.method, *self.repeats)
 
 
 class Column(Strict):
@@ -80,7 +90,13 @@ class Table(Block):
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Its columns are scored, its rows and figures are there once."""
+        shown = [(column.dataset, column.metric) for column in self.columns]
+        headings = [column.label for column in self.columns]
         for number, column in enumerate(self.columns):
+            if shown.index(shown[number]) < number:
+                yield ("columns", number), f"{column.metric} of {column.dataset!r} has a column before this one"
+            if headings.index(column.label) < number:
+                yield ("columns", number, "label"), f"two columns are headed {column.label!r}"
             if why := no_metric(config, column.dataset, column.metric):
                 yield ("columns", number, "metric"), why
         labels = [row.label for row in self.rows]
@@ -95,13 +111,13 @@ class Table(Block):
 
     def _cells_fit(self, row: TableRow, config: Any) -> Iterator[Problem]:
         """The method is for what the columns show."""
-        method, shown = config.methods[row.method], {column.dataset for column in self.columns}
-        for name in sorted(shown - set(row.leave_empty)):
-            if name not in getattr(config, method.SCORED_ON):
-                what = method.SCORED_ON.replace("_", " ")
-                yield ("method",), f"{row.method!r} is scored on {what}, and {name!r} is none of them"
-            elif why := method.unfit(name, config):
-                yield ("method",), why
+        shown = {column.dataset for column in self.columns}
+        paths = (("method",), *(("repeats", number) for number in range(len(row.repeats))))
+        for path, name in zip(paths, row.methods, strict=True):
+            for why in _unfit(name, sorted(shown - set(row.leave_empty)), config):
+                yield path, why
+            if row.methods.count(name) > 1:
+                yield path, f"{name!r} stands twice in this row"
         for number, name in enumerate(row.leave_empty):
             if name not in shown:
                 yield ("leave_empty", number), f"{name!r} is in no column of this table"
@@ -116,3 +132,13 @@ class Table(Block):
                 yield path, f"a second figure for {what}"
             if cell not in shown:
                 yield path, f"{what} is no column of this table"
+
+
+def _unfit(method: str, datasets: list[str], config: Any) -> Iterator[str]:
+    """Why a method cannot be scored on some of the datasets."""
+    block = config.methods[method]
+    for name in datasets:
+        if name not in getattr(config, block.SCORED_ON):
+            yield f"{method!r} is scored on {block.SCORED_ON.replace('_', ' ')}, and {name!r} is none of them"
+        elif why := block.unfit(name, config):
+            yield why

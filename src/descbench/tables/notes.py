@@ -20,10 +20,19 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
         table: whose datasets and methods are meant.
         scores: scores files by ``(method, dataset)``; cells without a file give no line.
     """
-    cells = dict.fromkeys((row.method, column.dataset) for row in table.rows for column in table.columns)
+    methods = [method for row in table.rows for method in row.methods]
+    cells = dict.fromkeys((method, column.dataset) for method in methods for column in table.columns)
     known = {cell: read_scores(scores[cell], " on ".join(cell)) for cell in cells if cell in scores}
     lines = [*_rules(known), *_warnings(known), *_unreadable(known), *_beyond(table, known), *_left_out(known)]
+    lines += _repeated(table)
     return list(dict.fromkeys(lines))
+
+
+def _repeated(table: Table) -> Iterator[str]:
+    for row in table.rows:
+        if row.repeats:
+            trainings = f"{len(row.methods)} trainings that differ in their seed"
+            yield f"{row.label}: mean \u00b1 standard deviation of {trainings}."
 
 
 def _rules(known: Mapping[Cell, Scores]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from descbench.config.tables import Column, ReferenceResult, Table, TableRow
@@ -42,8 +43,9 @@ T = TypeVar("T")
 class Line:
     """One cell of a table, in the unit that tables show (fractions in percent); None where nothing is known.
 
-    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md); ``source`` says where the
-    published figures were read.
+    ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md). A row of several seeds has their
+    mean, ``spread`` is their standard deviation, and ``low`` and ``high`` are the mean less and plus it.
+    ``source`` says where the published figures were read.
     """
 
     table: str
@@ -60,6 +62,7 @@ class Line:
     provenance: str | None
     source: str | None
     other_engine: bool = False
+    spread: float | None = None
 
     @property
     def reference(self) -> float | None:
@@ -119,7 +122,7 @@ def table_lines(
 ) -> list[Line]:
     """All cells of a table, row by row; arguments and errors as of :func:`build_table`."""
     return [
-        _line(name, table, row, column, _of(scores, row, column), (provenance or {}).get((row.method, column.dataset)))
+        _line(name, table, row, column, _of(scores, row, column), _of(provenance or {}, row, column, absent=True))
         for row in table.rows
         for column in table.columns
     ]
@@ -161,26 +164,31 @@ def chance_row(table: Table, lines: Sequence[Line]) -> list[str]:
     return ["-" if value is None else f"{value:.1f}" for value in values]
 
 
-def _line(name: str, table: Table, row: TableRow, column: Column, scores: Path | None, provenance: str | None) -> Line:
+def _line(
+    name: str, table: Table, row: TableRow, column: Column, scores: Sequence[Path], provenance: Sequence[str]
+) -> Line:
     figure = _figure(row, column)
     return Line(
         table=name,
         row=row.label,
         dataset=column.dataset,
         metric=column.metric,
-        **_measured(scores, column.metric, f"{row.method} on {column.dataset}"),
+        **_measured(scores, column.metric, [f"{method} on {column.dataset}" for method in row.methods]),
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
-        provenance=provenance,
+        provenance="; ".join(provenance) or None,
         source=figure.source if figure else None,
         other_engine=table.other_engine,
     )
 
 
-def _of(files: Mapping[Cell, T], row: TableRow, column: Column) -> T | None:
-    cell = row.method, column.dataset
-    return files.get(cell) if column.on_demand or column.dataset in row.leave_empty else files[cell]
+def _of(files: Mapping[Cell, T], row: TableRow, column: Column, *, absent: bool = False) -> list[T]:
+    """Files of all methods of a row; none where a cell stays empty and, with ``absent``, where one is not there."""
+    cells = [(method, column.dataset) for method in row.methods]
+    if absent or column.on_demand or column.dataset in row.leave_empty:
+        cells = cells if all(cell in files for cell in cells) else []
+    return [files[cell] for cell in cells]
 
 
 def _figure(row: TableRow, column: Column) -> ReferenceResult | None:
@@ -188,13 +196,18 @@ def _figure(row: TableRow, column: Column) -> ReferenceResult | None:
     return next(fitting, None)
 
 
-def _measured(path: Path | None, name: str, cell: str) -> dict[str, float | None]:
-    """``ours``, its interval and ``chance``, two decimals as the originals print them; None where there are none."""
-    metric = None if path is None else _metric(path, name, cell)
-    if metric is None:
-        return dict.fromkeys(("ours", "low", "high", "chance"))
-    values = {"ours": metric.value, "low": metric.low, "high": metric.high, "chance": metric.chance}
-    return {key: None if value is None else round(metric.factor * value, 2) for key, value in values.items()}
+def _measured(paths: Sequence[Path], name: str, cells: Sequence[str]) -> dict[str, float | None]:
+    """``ours``, its interval, ``chance`` and ``spread``, two decimals as the originals print them; None without any."""
+    known = [_metric(path, name, cell) for path, cell in zip(paths, cells, strict=False)]
+    metrics = [metric for metric in known if metric is not None]
+    if not metrics or len(metrics) < len(known):
+        return dict.fromkeys(("ours", "low", "high", "chance", "spread"))
+    first = metrics[0]
+    values = {"ours": first.value, "low": first.low, "high": first.high, "chance": first.chance, "spread": None}
+    if len(metrics) > 1:
+        mean, spread = np.mean([m.value for m in metrics]), np.std([m.value for m in metrics], ddof=1)
+        values |= {"ours": mean, "low": mean - spread, "high": mean + spread, "spread": spread}
+    return {key: None if value is None else round(float(first.factor * value), 2) for key, value in values.items()}
 
 
 def _metric(path: Path, name: str, cell: str) -> Metric | None:
@@ -218,5 +231,8 @@ def _text(line: Line) -> str:
     """Ours with its interval, and the reference in brackets."""
     if line.ours is None:
         return "-" if line.reference is None else f"- ({line.reference:.1f})"
-    ours = f"{line.ours:.1f}" + ("" if line.low is None else f" [{line.low:.1f}, {line.high:.1f}]")
+    if line.spread is not None:
+        ours = f"{line.ours:.1f} \u00b1 {line.spread:.1f}"
+    else:
+        ours = f"{line.ours:.1f}" + ("" if line.low is None else f" [{line.low:.1f}, {line.high:.1f}]")
     return ours if line.reference is None else f"{ours} ({line.reference:.1f})"
