@@ -62,6 +62,7 @@ GOALS: dict[str, float] = {
     "hpatches_retrieval": 50,
     "hpatches_verification": 35,
     "hpatches_matching": 9,
+    "ap_loss": 10,
 }
 
 _SECONDS = 2.0  # spent on a row at least, if its sides are quick

@@ -30,6 +30,7 @@ class Sizes:
     distractors: int = 10_000
     pairs: int = 40_000
     matched: int = 1000
+    crop_keypoints: int = 200
 
 
 QUICK = Sizes(
@@ -52,6 +53,7 @@ QUICK = Sizes(
     distractors=100,
     pairs=50,
     matched=40,
+    crop_keypoints=10,
 )
 
 

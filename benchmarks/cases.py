@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.asmk_cases import asmk_cases
 from benchmarks.case import Case, Sizes
 from benchmarks.extract_cases import extract_cases
+from benchmarks.loss_cases import loss_cases
 from benchmarks.nearest_cases import nearest_cases
 from benchmarks.patch_cases import patch_cases
 from benchmarks.store_cases import store_cases
@@ -22,3 +23,4 @@ def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     yield from store_cases(sizes.stored_images, sizes.descriptors, folder)
     yield from extract_cases(sizes.image_side, folder)
     yield from patch_cases(sizes, folder)
+    yield from loss_cases(sizes)

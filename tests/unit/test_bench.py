@@ -43,6 +43,7 @@ ROWS = [
     "hpatches_retrieval",
     "hpatches_verification",
     "hpatches_matching",
+    "ap_loss",
 ]
 
 
