@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import standin
 import torch
 import torch.nn.functional as F
 from goldens import golden_files
 
+from descbench.features.images import to_tensor
 from descbench.losses.average_precision import ap_loss, average_precision, bin_lines, in_pair_triplet_loss
+from descbench.training import colours, homographies
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 ROUNDING = 1e-6
 # Criteria by the name that files give them; `_k<hardest>_nq<bins>` may follow.
 CRITERIA: dict[str, dict[str, Any]] = {
@@ -84,3 +88,72 @@ def test_criteria(path):
             compare(golden, stem, outcome, lambda a, p, ids, o=options: ap_loss(a, p, ids, **o))
         seen.add(outcome)
     assert seen
+
+
+# --- pairs of crops ----------------------------------------------------------------------------
+
+
+def numbers(values: np.ndarray) -> homographies.Jitter:
+    """Jitters of a file, in the order of drawing."""
+    scale, x, y, one, other, rotation = map(float, values)
+    return homographies.Jitter(scale, (x, y), (one, other), rotation)
+
+
+@pytest.mark.parametrize("path", cases("homography_augmentation*.npz"))
+def test_homographies(path):
+    golden = np.load(path)
+    (height, width), side = golden["hw"].tolist(), int(golden["crop"])
+    image = standin.image(int(golden["image_seed"]), height, width)
+    for draw in range(len(golden["jitter1"])):
+        jitters = [numbers(golden[f"jitter{number}"][draw]) for number in (1, 2)]
+        axes = [int(golden[f"horver{number}"][draw]) for number in (1, 2)]
+        first = homographies.place_first(jitters[0], axes[0], (width, height), side)
+        second = homographies.place_second(jitters[1], axes[1], first, golden["sign2"][draw].tolist(), side)
+        for number, warp in enumerate((first, second), 1):
+            np.testing.assert_allclose(warp.centre, golden[f"center{number}"][draw], atol=1e-3)
+            np.testing.assert_allclose(warp.matrix, golden[f"image_to_crop{number}"][draw], atol=1e-3)
+            crop = homographies.crop_image(image, warp.matrix, side)
+            assert np.abs(crop.astype(int) - golden[f"crops{number}"][draw]).max() <= 1
+        matrices = homographies.relative(first.matrix, second.matrix)
+        for matrix, name in zip(matrices, ("crop1_from_crop2", "crop2_from_crop1"), strict=True):
+            np.testing.assert_allclose(matrix, golden[name][draw], atol=1e-3)
+        compare_points(golden, draw, side, first.matrix, matrices[1])
+
+
+def compare_points(golden: Any, draw: int, side: int, matrix: np.ndarray, to_second: np.ndarray) -> None:
+    """Keypoints of both crops; whether one lies within 1e-2 pixels of a border's other side is not compared."""
+    points = homographies.map_points(matrix, golden["kpts"][:, :2] / golden["kpts"][:, 2:])
+    points = points[homographies.inside(points, side)]
+    count = int(golden["n1"][draw])
+    np.testing.assert_allclose(points, golden["kpts1"][draw, :count, :2], atol=1e-2)
+    targets = homographies.map_points(to_second, points)
+    np.testing.assert_allclose(targets, golden["kpts2"][draw, :count], atol=1e-2)
+    near_border = (np.minimum(np.abs(targets), np.abs(targets - (side - 1))) < 1e-2).any(1)
+    same = homographies.inside(targets, side) == golden["valid2"][draw, :count]
+    assert (same | near_border).all()
+
+
+@pytest.mark.parametrize("path", cases("augmentation_ops*.npz"))
+def test_colours(path):
+    golden = np.load(path)
+    image = standin.image(int(golden["image_seed"]), *golden["hw"].tolist())
+    value = {key.removeprefix("param_"): golden[key].item() for key in golden if key.startswith("param_")}
+    noise = np.random.RandomState(5).normal(0, np.sqrt(30), image.shape)
+    exact = {
+        "brightness_contrast": colours.brightness_contrast(image, value["alpha"], value["beta"]),
+        "hsv": colours.hue_saturation(image, value["hue"], value["sat"]),
+        "to_gray": colours.to_grey(image),
+        "shuffle_201": colours.shuffle_channels(image, (2, 0, 1)),
+        "gauss_noise": colours.add_noise(image, noise),
+    }
+    for name, found in exact.items():
+        np.testing.assert_array_equal(found, golden[name], err_msg=name)
+    rounded = {
+        "clahe": colours.equalise(image, value["clip"]),
+        "gaussian_blur": colours.gaussian_blur(image, value["gk"]),
+        "blur": colours.box_blur(image, value["bk"]),
+    }
+    for name, found in rounded.items():
+        assert np.abs(found.astype(int) - golden[name]).max() <= 1, name
+    normal = to_tensor(image, MEAN, STD).permute(1, 2, 0)
+    np.testing.assert_allclose(normal, golden["normalize"], atol=2e-6)
