@@ -1,7 +1,8 @@
-"""Metrics: one module per protocol, and the stages that score a ranking and the descriptors of a patch set.
+"""Metrics: one module per protocol, and the stages that score a ranking, the descriptors of a patch set, and poses.
 
 A constant is raised on purpose, whenever the result of its stage changes.
 """
 
 SCORE_RANKING_VERSION = 8
 SCORE_PATCHES_VERSION = 1
+SCORE_POSES_VERSION = 1

@@ -8,6 +8,12 @@ from descbench.errors import DataError
 from descbench.metrics.intervals import compare_paired
 from descbench.metrics.scores import Metric, Scores
 
+# Statistics of queries whose differences are none of theirs.
+_UNTESTED = {
+    "median": "the difference of two medians is not the median of differences",
+    "stated": "whoever stated it keeps the values of queries",
+}
+
 
 def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = None) -> list[str]:
     """A line for each metric: both values, their difference with its 95 % interval, and a p-value.
@@ -44,7 +50,7 @@ def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = 
 
 def _line(name: str, first: Scores, second: Scores) -> str:
     one, other = first.metrics[name], second.metrics[name]
-    if why := first.facts.get("not_paired"):
+    if why := first.facts.get("not_paired") or _UNTESTED.get(one.statistic):
         return _untested(name, one, other, why)
     found = compare_paired(first.per_query[name], second.per_query[name], first.weights.get(name))
     if found is None:
@@ -58,6 +64,8 @@ def _line(name: str, first: Scores, second: Scores) -> str:
 
 def _untested(name: str, one: Metric, other: Metric, why: str) -> str:
     """Both values with their own intervals, of a metric whose values of queries give no test."""
+    if one.value is None or other.value is None:
+        return f"{name}: not known of both"
     shown = (
         f"{m.factor * m.value:.2f}" + ("" if m.low is None else f" [{m.factor * m.low:.2f}, {m.factor * m.high:.2f}]")
         for m in (one, other)

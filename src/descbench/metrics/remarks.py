@@ -30,8 +30,22 @@ def _hpatches(dataset: str, scores: Scores) -> str:
     )
 
 
+def _poses(dataset: str, scores: Scores) -> str:
+    facts = scores.facts
+    if facts["scored_by"] != "true poses":
+        return (
+            f"{dataset}: its true poses are on the benchmark's server. SHA-256 of the file of poses: {facts['poses']}; "
+            f"{facts['localised']} of {scores.num_queries} queries are in it; scored by: {facts['scored_by']}."
+        )
+    return (
+        f"{dataset}: {facts['localised']} of {scores.num_queries} queries were localised; the others count as wrong. "
+        "Medians of positions are in centimetres."
+    )
+
+
 _RULES: Mapping[str, Callable[[str, Scores], str | None]] = {
     **{name: protocol.rule for name, protocol in PROTOCOLS.items()},
     "fpr95": _fpr95,
     "hpatches": _hpatches,
+    "poses": _poses,
 }

@@ -38,6 +38,7 @@ class Unit:
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "retrieval": ("revisited", "classic", "places"),
     "patches": ("fpr95", "hpatches"),
+    "localisation": ("poses",),
 }
 # What a protocol records besides its metrics.
 FACTS: Mapping[str, tuple[str, ...]] = {
@@ -64,8 +65,13 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "retrieval_distractors",
         "pools",
     ),
+    "poses": ("queries", "names", "localised", "inliers", "poses", "scored_by"),
 }
-UNITS: Mapping[str, Unit] = {"fraction": Unit(0.0, 1.0, 100.0)}
+UNITS: Mapping[str, Unit] = {
+    "fraction": Unit(0.0, 1.0, 100.0),
+    "metre": Unit(0.0, None, 100.0),  # shown in centimetres
+    "degree": Unit(0.0, 180.0, 1.0),
+}
 _ROUNDING = 1e-9
 
 
@@ -74,12 +80,14 @@ class Metric:
     """A metric of a scores file.
 
     Attributes:
-        value: mean of its values of queries; None where no query counts.
+        value: mean or median of its values of queries, or as stated; None where no query counts.
         low, high: 95 % interval of the value; None where no query counts.
         interval: how it was made: percentile bootstrap over queries, or Wilson's interval of a proportion.
         unit: key of :data:`UNITS`.
         direction: whether higher or lower values are better.
         chance: what a random order is expected to score; None where that is not known.
+        statistic: what the value is of those of queries: their mean, their median (a query without a value is worse
+            than all others), or nothing, where a server keeps these and states the metric.
     """
 
     value: Value
@@ -89,6 +97,7 @@ class Metric:
     unit: str = "fraction"
     direction: Literal["higher", "lower"] = "higher"
     chance: Value = None
+    statistic: Literal["mean", "median", "stated"] = "mean"
 
     @property
     def factor(self) -> float:
@@ -160,7 +169,7 @@ def read_scores(path: str | os.PathLike[str], cell: str | None = None) -> Scores
     Raises:
         StaleFileError: it is of another method or dataset.
         DataError: it is damaged or no scores file, a value is outside the range of its unit, or a metric is not
-            the mean of its values of queries.
+            the mean of its values of queries, or a median that cannot be theirs.
     """
     scores = as_record(Scores, read_json(path, "scores file"), path, "scores file")
     if cell is not None and scores.cell != cell:
@@ -170,7 +179,7 @@ def read_scores(path: str | os.PathLike[str], cell: str | None = None) -> Scores
         for name, metric in scores.metrics.items():
             values, weights = scores.per_query.get(name), scores.weights.get(name)
             _check(metric, values, scores.num_queries, f"{shorten(name)}")
-            _check_mean(metric, values, weights, f"{shorten(name)}")
+            _STATISTICS[metric.statistic](metric, values, weights, f"{shorten(name)}")
     except ValueError as error:
         raise DataError(f"{path}: {error}; delete the file and rerun.") from error
     return scores
@@ -204,12 +213,12 @@ def _check(metric: Metric, values: list[Value] | None, queries: int, name: str) 
             raise ValueError(f"{name} has the value {value}, not a {metric.unit} of {unit.least} to {unit.most}")
     if (metric.low is None) != (metric.high is None) or (metric.low or 0) > (1 if metric.high is None else metric.high):
         raise ValueError(f"{name} has an interval of {metric.low} to {metric.high}")
-    if (metric.value is None) != (not known):
-        raise ValueError(f"{name} is {metric.value} of {len(known)} queries that count")
 
 
 def _check_mean(metric: Metric, values: list[Value], weights: list[float] | None, name: str) -> None:
     """Refuse a metric that is not the mean of its values of queries; ValueError."""
+    if (metric.value is None) == any(value is not None for value in values):
+        raise ValueError(f"{name} is {metric.value} of the queries that count")
     weights = [1.0] * len(values) if weights is None else weights
     if len(weights) != len(values) or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise ValueError(f"{name} has weights that are none of {len(values)} queries")
@@ -219,6 +228,27 @@ def _check_mean(metric: Metric, values: list[Value], weights: list[float] | None
         raise ValueError(f"{name} has no query of weight above 0")
     if known and abs(metric.value - math.fsum(value * weight for value, weight in known) / total) > _ROUNDING:
         raise ValueError(f"{name} is {metric.value}, not the mean of its values of queries")
+
+
+def _check_median(metric: Metric, values: list[Value], weights: list[float] | None, name: str) -> None:
+    """Refuse a median that is not between that of the values and the largest of them; ValueError.
+
+    Queries without a value are of another group, or worse than all that have one.
+    """
+    known = [value for value in values if value is not None]
+    if weights is not None or (metric.value is not None and not known):
+        raise ValueError(f"{name} is a median of nothing, or has weights")
+    if metric.value is not None and not min(known) - _ROUNDING <= metric.value <= max(known) + _ROUNDING:
+        raise ValueError(f"{name} is {metric.value}, not among its values of queries")
+
+
+def _check_stated(metric: Metric, values: list[Value], weights: list[float] | None, name: str) -> None:
+    """Refuse values of queries of a metric that was stated by others; ValueError."""
+    if weights is not None or any(value is not None for value in values) or metric.low is not None:
+        raise ValueError(f"{name} is stated, but has values of queries")
+
+
+_STATISTICS = {"mean": _check_mean, "median": _check_median, "stated": _check_stated}
 
 
 def _within(value: float, unit: Unit) -> bool:

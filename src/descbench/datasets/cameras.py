@@ -1,0 +1,144 @@
+"""Cameras and poses, as COLMAP has them (docs/protocols/localization.md, Cameras and poses).
+
+Light on purpose: the workflow lists datasets with poses when it plans the shards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Number of parameters of each camera model, in the order of COLMAP's numbers; the first one or two are focal lengths.
+MODELS: dict[str, int] = {
+    "SIMPLE_PINHOLE": 3,
+    "PINHOLE": 4,
+    "SIMPLE_RADIAL": 4,
+    "RADIAL": 5,
+    "OPENCV": 8,
+    "OPENCV_FISHEYE": 8,
+    "FULL_OPENCV": 12,
+    "FOV": 5,
+    "SIMPLE_RADIAL_FISHEYE": 4,
+    "RADIAL_FISHEYE": 5,
+    "THIN_PRISM_FISHEYE": 12,
+}
+_ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
+_MOST_PIXELS = 1_000_000
+# Rotations are written with six digits by some tools; a quaternion further from length 1 is none.
+_ROTATION_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of a camera.
+
+    Attributes:
+        model: one of :data:`MODELS`.
+        width, height: of its images in pixels.
+        params: focal lengths and principal point in pixels, then distortion; the corner of the first pixel is (0, 0).
+
+    Raises:
+        ValueError: an unknown model, or numbers that no camera has.
+    """
+
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"unknown camera model {self.model[:40]!r}, known are {', '.join(MODELS)}")
+        if len(self.params) != MODELS[self.model]:
+            wanted = MODELS[self.model]
+            raise ValueError(f"camera model {self.model} has {wanted} parameters, not {len(self.params)}")
+        if not all(map(math.isfinite, self.params)):
+            raise ValueError("parameters of a camera that are NaN or infinity")
+        if min(self.params[: 1 if self.model in _ONE_FOCAL else 2]) <= 0:
+            raise ValueError("a focal length that is not above 0")
+        if not (0 < self.width <= _MOST_PIXELS and 0 < self.height <= _MOST_PIXELS):
+            raise ValueError(f"images of {self.width} x {self.height} pixels")
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a camera is: x in the world is R x + t in the camera, which looks along +z with y down.
+
+    Attributes:
+        rotation: quaternion w, x, y, z of R; it need not have length 1.
+        translation: t in the unit of the world, metres where errors are.
+
+    Raises:
+        ValueError: not four and three finite numbers, or a quaternion of length 0.
+    """
+
+    rotation: tuple[float, float, float, float]
+    translation: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if len(self.rotation) != 4 or len(self.translation) != 3:
+            raise ValueError("a pose is four numbers of a quaternion and three of a translation")
+        if not all(map(math.isfinite, (*self.rotation, *self.translation))):
+            raise ValueError("a pose that holds NaN or infinity")
+        if not any(self.rotation):
+            raise ValueError("a quaternion of length 0, which is no rotation")
+
+    @property
+    def matrix(self) -> tuple[tuple[float, float, float], ...]:
+        """R, 3 x 3 in rows."""
+        length = math.sqrt(math.fsum(q * q for q in self.rotation))
+        w, x, y, z = (q / length for q in self.rotation)
+        return (
+            (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+            (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+            (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+        )
+
+    @property
+    def centre(self) -> tuple[float, float, float]:
+        """Place of the camera in the world, -R^T t."""
+        rows, t = self.matrix, self.translation
+        return tuple(-sum(rows[r][c] * t[r] for r in range(3)) for c in range(3))
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the quaternion has length 1, within what six digits can do."""
+        return abs(math.sqrt(math.fsum(q * q for q in self.rotation)) - 1) <= _ROTATION_TOLERANCE
+
+
+def pose_at(rotation: Sequence[float], centre: Sequence[float]) -> Pose:
+    """Pose of a camera with this quaternion (w, x, y, z; normalised for t, kept as it is) at a place, t = -R c."""
+    turned = Pose(tuple(rotation), (0.0, 0.0, 0.0)).matrix
+    return Pose(tuple(rotation), tuple(-sum(row[k] * centre[k] for k in range(3)) for row in turned))
+
+
+def parse_camera(words: Sequence[str]) -> Camera:
+    """The camera that ``MODEL width height params...`` are.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if len(words) < 3:
+        raise ValueError("a camera is MODEL width height params...")
+    sizes = [parse_number(word) for word in words[1:3]]
+    if any(size != int(size) for size in sizes):
+        raise ValueError(f"image sizes {words[1][:40]} x {words[2][:40]} are no whole numbers")
+    return Camera(words[0], int(sizes[0]), int(sizes[1]), tuple(map(parse_number, words[3:])))
+
+
+def parse_number(word: str) -> float:
+    """A finite number as a C program writes it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not word.isascii() or "_" in word:  # Python would read numbers from it
+        raise ValueError(f"{word[:40]!r} is no number")
+    try:
+        number = float(word)
+    except ValueError:
+        raise ValueError(f"{word[:40]!r} is no number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{word[:40]!r} is no finite number")
+    return number

@@ -1,0 +1,106 @@
+"""Errors of estimated poses, and how many are within the benchmark's thresholds.
+
+Definition: docs/protocols/localization.md, Scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from descbench.datasets.cameras import Pose
+from descbench.metrics.intervals import draw_rows, middle
+from descbench.metrics.scores import Metric, Value, proportion
+
+# Largest errors in metres and degrees, both inclusive.
+THRESHOLDS = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
+MEDIANS = ("median_position", "median_rotation")
+
+
+def within_name(metres: float, degrees: float) -> str:
+    """Name of the metric of a threshold, such as ``within_0.25m_2deg``."""
+    return f"within_{metres:g}m_{degrees:g}deg"
+
+
+WITHIN = tuple(within_name(*threshold) for threshold in THRESHOLDS)
+
+
+def position_error(estimated: Pose, true: Pose) -> float:
+    """Distance of the two cameras' centres, in the unit of the world."""
+    return math.dist(estimated.centre, true.centre)
+
+
+def rotation_error(estimated: Pose, true: Pose) -> float:
+    """Angle between the two rotations in degrees, 0 to 180."""
+    one, other = np.array(estimated.matrix), np.array(true.matrix)
+    # The half angle by its sine and cosine, which is exact for small ones as an arccosine is not.
+    sine = float(np.linalg.norm(one - other)) / (2 * math.sqrt(2))
+    return math.degrees(2 * math.asin(min(1.0, sine)))
+
+
+def pose_errors(estimated: Sequence[Pose | None], true: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
+    """Position and rotation errors of queries, (Q,) float64 each; infinity where there is no estimate."""
+    errors = np.full((2, len(true)), math.inf)
+    for query, (found, known) in enumerate(zip(estimated, true, strict=True)):
+        if found is not None:
+            errors[:, query] = position_error(found, known), rotation_error(found, known)
+    return errors[0], errors[1]
+
+
+def score_errors(
+    positions: np.ndarray, rotations: np.ndarray, conditions: Sequence[str] = ()
+) -> tuple[dict[str, Metric], dict[str, list[Value]]]:
+    """Metrics and their values of queries, of all and of those of each condition (``..._night``).
+
+    Args:
+        positions, rotations: (Q,) errors in metres and degrees; infinity where a query was not localised, which then
+            counts as wrong in shares, and as infinitely far in medians.
+        conditions: (Q,) names; none: no such groups.
+    """
+    groups = {"": np.ones(len(positions), bool)}
+    names = np.array(conditions)
+    groups |= {f"_{name}": names == name for name in dict.fromkeys(conditions)}
+    metrics, per_query = {}, {}
+    for suffix, chosen in groups.items():
+        for metres, degrees in THRESHOLDS:
+            within = np.where(chosen, (positions <= metres) & (rotations <= degrees), np.nan)
+            name = within_name(metres, degrees) + suffix
+            per_query[name] = _listed(within)
+            metrics[name] = proportion(per_query[name])
+        for name, errors, unit in zip(MEDIANS, (positions, rotations), ("metre", "degree"), strict=True):
+            per_query[name + suffix] = _listed(np.where(chosen, errors, np.nan))
+            metrics[name + suffix] = _median(errors[chosen], unit)
+    return metrics, per_query
+
+
+def metric_names(conditions: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of all metrics of :func:`score_errors`."""
+    suffixes = ("", *(f"_{name}" for name in dict.fromkeys(conditions)))
+    return tuple(name + suffix for suffix in suffixes for name in (*WITHIN, *MEDIANS))
+
+
+def _median(errors: np.ndarray, unit: str) -> Metric:
+    """Median with its bootstrap interval; none where it is infinite."""
+    value = float(np.median(errors)) if len(errors) else math.inf
+    low, high = _interval(errors)
+    if not math.isfinite(value):
+        return Metric(None, None, None, "bootstrap", unit, "lower", statistic="median")
+    return Metric(value, low, high, "bootstrap", unit, "lower", statistic="median")
+
+
+def _interval(errors: np.ndarray) -> tuple[Value, Value]:
+    """Percentile bootstrap of a median; None of fewer than two queries, or where an end is infinite."""
+    if len(errors) < 2:
+        return None, None
+    # Ends of the interval are interpolated, which infinity does not bear; no error is as large as this.
+    most = 1e300
+    medians = np.concatenate([np.median(np.minimum(errors, most)[rows], axis=1) for rows in draw_rows(len(errors))])
+    low, high = middle(medians)
+    return (low, high) if high < most / 1e10 else (None, None)
+
+
+def _listed(values: np.ndarray) -> list[Value]:
+    """Values of queries; None for those of another condition, or without an error that is finite."""
+    return [float(value) if math.isfinite(value) else None for value in values]

@@ -1,0 +1,142 @@
+"""COLMAP models, NVM files and lists of intrinsics: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from descbench.datasets.cameras import MODELS, Camera, Pose
+from descbench.datasets.colmap_model import read_colmap_model
+from descbench.datasets.nvm import read_intrinsics, read_nvm_poses
+from descbench.errors import DataError
+
+CAMERAS = "# cameras\n7 PINHOLE 640 480 600 610 320 240\n"
+IMAGES = "# images\n1 1 0 0 0 0 0 0 7 a b.jpg\n1.5 2.5 4 3 4 -1\n2 0.6 0 0.8 0 1 2 3 7 c.jpg\n\n"
+POINTS = "4 1 2 3 0 0 0 0.5 1 0\n"
+
+
+def write(folder: Path, cameras: str = CAMERAS, images: str = IMAGES, points: str = POINTS) -> Path:
+    for name, text in (("cameras", cameras), ("images", images), ("points3D", points)):
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def test_text_model_is_read(tmp_path: Path) -> None:
+    model = read_colmap_model(write(tmp_path), with_points=True)
+    assert model.cameras == {7: Camera("PINHOLE", 640, 480, (600.0, 610.0, 320.0, 240.0))}
+    first, second = model.images
+    assert (first.name, first.points) == ("a b.jpg", ((1.5, 2.5, 4), (3.0, 4.0, -1)))
+    assert (second.pose, second.points) == (Pose((0.6, 0.0, 0.8, 0.0), (1.0, 2.0, 3.0)), ())
+    assert model.points[4].xyz == (1.0, 2.0, 3.0)
+    assert model.points[4].track == ((1, 0),)
+
+
+def test_binary_goes_before_text(tmp_path: Path) -> None:
+    write(tmp_path, images="nothing")
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ4d", 1, 7, 1, 640, 480, 600, 600, 320, 240))
+    image = struct.pack("<I7dI", 3, 1, 0, 0, 0, 1, 2, 3, 7) + b"x.jpg\0" + struct.pack("<QddQ", 1, 1.5, 2.5, 2**64 - 1)
+    (tmp_path / "images.bin").write_bytes(struct.pack("<Q", 1) + image)
+    model = read_colmap_model(tmp_path)
+    assert [(i.name, i.pose.translation, i.points) for i in model.images] == [
+        ("x.jpg", (1.0, 2.0, 3.0), ((1.5, 2.5, -1),))
+    ]
+    for cut in (4, 20, 60, len(image)):
+        (tmp_path / "images.bin").write_bytes((struct.pack("<Q", 1) + image)[:cut])
+        with pytest.raises(DataError, match=r"ends early|without an end"):
+            read_colmap_model(tmp_path)
+    (tmp_path / "images.bin").write_bytes(struct.pack("<Q", 1) + image + b"!")
+    with pytest.raises(DataError, match="too many"):
+        read_colmap_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cameras": "7 FISHBOWL 640 480 600 320 240\n"}, "unknown camera model"),
+        ({"cameras": "7 PINHOLE 640 480 600 320 240\n"}, "4 parameters, not 3"),
+        ({"cameras": "7 PINHOLE 640 480 nan 600 320 240\n"}, "finite"),
+        ({"cameras": "7 PINHOLE 640 480 0 600 320 240\n"}, "focal"),
+        ({"cameras": "7 PINHOLE 640.5 480 600 600 320 240\n"}, "whole"),
+        ({"cameras": "7 PINHOLE 0 480 600 600 320 240\n"}, "0 x 480"),
+        ({"cameras": CAMERAS + CAMERAS}, "camera 7 is there twice"),
+        ({"cameras": ""}, "camera 7, which the model lacks"),
+        ({"images": IMAGES.replace("c.jpg", "a b.jpg")}, "two images are called"),
+        ({"images": IMAGES.replace("2 0.6", "1 0.6")}, "number 1 is there twice"),
+        ({"images": IMAGES.replace("0.6 0 0.8", "0.6 0 0.6")}, "no rotation"),
+        ({"images": IMAGES.replace("0.6 0 0.8", "0 0 0")}, "no rotation"),
+        ({"images": IMAGES.replace("1 2 3 7", "1 inf 3 7")}, "finite"),
+        ({"images": IMAGES.replace("c.jpg", "../c.jpg")}, "leaves the dataset's folder"),
+        ({"images": IMAGES.replace("1.5 2.5 4", "1.5 2.5")}, "triples"),
+        ({"images": "1 1 0 0 0\n\n"}, "an image is"),
+        ({"points": "4 1 2 3 0 0 0 0.5 9 0\n"}, "image 9, which the model lacks"),
+        ({"points": "4 1 2 3 0 0 0 0.5 1 1\n"}, "contradict"),
+        ({"points": ""}, "whose track does not name them"),
+        ({"points": "4 1 2\n"}, "a point is"),
+        ({"points": "4 1 2 nan 0 0 0 0.5 1 0\n"}, "finite"),
+    ],
+)
+def test_models_that_are_refused(tmp_path: Path, changed: dict[str, str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_colmap_model(write(tmp_path, **changed), with_points=True)
+
+
+def test_absent_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cameras\.txt: no such file"):
+        read_colmap_model(tmp_path)
+
+
+def test_models_are_those_of_colmap() -> None:
+    import pycolmap
+
+    for number, (name, count) in enumerate(MODELS.items()):
+        camera = pycolmap.Camera(model=name, width=4, height=4, params=[1.0] * count)
+        assert (int(camera.model.value), len(camera.params)) == (number, count)
+
+
+NVM = "NVM_V3\n\n2\na.jpg 500 1 0 0 0 1 2 3 0 0\nb.jpg 500 0 1 0 0 1 2 3 0 0\n\n0\n"
+
+
+def test_nvm_places_become_translations(tmp_path: Path) -> None:
+    (tmp_path / "x.nvm").write_text(NVM)
+    poses = read_nvm_poses(tmp_path / "x.nvm")
+    assert poses["a.jpg"].translation == (-1.0, -2.0, -3.0)
+    assert poses["b.jpg"].translation == (-1.0, 2.0, 3.0)
+    assert poses["b.jpg"].centre == pytest.approx((1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not an NVM file"),
+        ("NVM_V3\n", "no number of cameras"),
+        (NVM.replace("\n2\n", "\n3\n"), r"camera is|ends after"),
+        (NVM.replace("\n2\n", "\n-2\n"), "no number of cameras"),
+        (NVM.replace("b.jpg", "a.jpg"), "there twice"),
+        (NVM.replace("500 1 0 0 0", "500 0 0 0 0"), "no rotation"),
+        (NVM.replace("500 1 0 0 0", "500 1 0 0 nan"), "finite"),
+    ],
+)
+def test_nvm_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.nvm").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_nvm_poses(tmp_path / "x.nvm")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no image"),
+        ("a.jpg\n", "a camera is"),
+        ("a.jpg SIMPLE_PINHOLE 10 10 5 5\n", "3 parameters"),
+        ("a.jpg SIMPLE_PINHOLE 10 10 5 5 5\n" * 2, "there twice"),
+        ("/a.jpg SIMPLE_PINHOLE 10 10 5 5 5\n", "leaves"),
+    ],
+)
+def test_intrinsics_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_intrinsics(tmp_path / "x.txt")
+    with pytest.raises(DataError, match="no such file"):
+        read_intrinsics(tmp_path / "y.txt")

@@ -1,0 +1,159 @@
+"""Maps of points and poses of queries: right, the same every time, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_map import CAMERA, Scene, draw_scene
+
+from descbench.datasets.cameras import Pose
+from descbench.datasets.colmap_model import read_colmap_model
+from descbench.errors import DataError
+from descbench.localization.colmap import from_rigid, number_of, to_rigid
+from descbench.localization.locate import LocationSettings, correspond, locate
+from descbench.localization.triangulate import TriangulationSettings, triangulate_points
+from descbench.metrics.poses import position_error, rotation_error
+
+MAPS, QUERY = [0, 1, 2, 4, 5], 3
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return draw_scene()
+
+
+def all_matches(scene: Scene) -> dict[tuple[int, int], np.ndarray]:
+    pairs = [(a, b) for a in range(len(MAPS)) for b in range(a + 1, len(MAPS))]
+    return {(a, b): scene.matches(MAPS[a], MAPS[b]) for a, b in pairs}
+
+
+@pytest.fixture(scope="module")
+def model(scene: Scene, tmp_path_factory: pytest.TempPathFactory):
+    return triangulate_points(scene.images(MAPS), all_matches(scene), tmp_path_factory.mktemp("map") / "model")
+
+
+def point_ids(model, position: int) -> np.ndarray:
+    points = model.image(number_of(position)).points2D
+    return np.array([p.point3D_id if p.has_point3D() else -1 for p in points])
+
+
+def test_points_are_where_they_were(scene: Scene, model) -> None:
+    assert model.num_points3D() > 0.75 * len(scene.points)  # a fifth is matched wrongly
+    found = np.array([point.xyz for point in model.points3D.values()])
+    nearest = np.linalg.norm(found[:, None] - scene.points[None], axis=2).min(axis=1)
+    assert np.median(nearest) < 0.02
+    for position, image in enumerate(MAPS):
+        kept = from_rigid(model.image(number_of(position)).cam_from_world())
+        assert position_error(kept, scene.poses[image]) < 1e-12
+
+
+def test_same_bytes_twice(scene: Scene, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        triangulate_points(scene.images(MAPS), all_matches(scene), tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert "points3D.bin" in files
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_our_reader_reads_what_colmap_wrote(scene: Scene, tmp_path: Path) -> None:
+    made = triangulate_points(scene.images(MAPS), all_matches(scene), tmp_path / "bin")
+    (tmp_path / "txt").mkdir()
+    made.write_text(tmp_path / "txt")
+    binary, text = (read_colmap_model(tmp_path / kind, with_points=True) for kind in ("bin", "txt"))
+    assert binary.cameras == text.cameras == dict.fromkeys(range(1, len(MAPS) + 1), CAMERA)
+    assert {i.name: i.points for i in binary.images} == {i.name: i.points for i in text.images}
+    assert binary.points.keys() == text.points.keys() == set(made.points3D)
+    for number, point in binary.points.items():
+        assert point.xyz == tuple(made.point3D(number).xyz)
+        assert set(point.track) == {(e.image_id, e.point2D_idx) for e in made.point3D(number).track.elements}
+
+
+def test_query_is_found(scene: Scene, model) -> None:
+    found = [(scene.matches(QUERY, image), point_ids(model, i)) for i, image in enumerate(MAPS)]
+    pairs = correspond(found)
+    assert len(np.unique(pairs, axis=0)) == len(pairs)
+    points = np.array([model.point3D(int(number)).xyz for number in pairs[:, 1]])
+    located = [locate(scene.keypoints[QUERY][pairs[:, 0]], points, CAMERA) for _ in range(2)]
+    assert located[0] == located[1]
+    assert position_error(located[0].pose, scene.poses[QUERY]) < 0.02
+    assert rotation_error(located[0].pose, scene.poses[QUERY]) < 0.1
+    assert located[0].correspondences == len(pairs) > located[0].inliers > 50
+
+
+def test_correspondences_come_once_in_order() -> None:
+    one = np.array([[3, 0], [1, 1], [2, 2]]), np.array([7, 8, -1])
+    two = np.array([[1, 0], [3, 1], [3, 2]]), np.array([8, 9, 7])
+    assert correspond([one, two]).tolist() == [[3, 7], [1, 8], [3, 9]]
+    assert correspond([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_too_few_points_give_no_pose(count: int) -> None:
+    located = locate(np.zeros((count, 2)), np.zeros((count, 3)), CAMERA)
+    assert (located.pose, located.correspondences, located.inliers) == (None, count, 0)
+
+
+def test_few_inliers_give_no_pose(scene: Scene, model) -> None:
+    pairs = correspond([(scene.matches(QUERY, 2, wrong=0.0), point_ids(model, 2))])
+    points = np.array([model.point3D(int(number)).xyz for number in pairs[:, 1]])
+    keypoints = scene.keypoints[QUERY][pairs[:, 0]]
+    assert locate(keypoints, points, CAMERA, LocationSettings(min_inliers=len(pairs) + 1)).pose is None
+    assert locate(keypoints, points, CAMERA, LocationSettings(min_inliers=4)).pose is not None
+    strict = locate(keypoints, points, CAMERA, LocationSettings(max_error=0.2))
+    assert strict.inliers < locate(keypoints, points, CAMERA).inliers
+
+
+def test_poses_of_the_other_convention_are_refused(scene: Scene, tmp_path: Path) -> None:
+    images = scene.images(MAPS)
+    inverse = [from_rigid(to_rigid(pose).inverse()) for pose in images.poses]
+    with pytest.raises(DataError, match="camera to world"):
+        triangulate_points(replace(images, poses=inverse), all_matches(scene), tmp_path / "model")
+    assert not (tmp_path / "model" / "points3D.bin").exists()
+
+
+def test_poses_of_other_images_are_refused(scene: Scene, tmp_path: Path) -> None:
+    images = scene.images(MAPS)
+    others = [*images.poses[2:], *images.poses[:2]]
+    with pytest.raises(DataError, match="contradict"):
+        triangulate_points(replace(images, poses=others), all_matches(scene), tmp_path / "model")
+
+
+def test_nothing_verified_is_said(scene: Scene, tmp_path: Path) -> None:
+    images = scene.images(MAPS)
+    for matches in ({}, {(0, 1): np.zeros((0, 2), np.int64)}, {(0, 1): np.array([[0, 0], [1, 1]])}):
+        with pytest.raises(DataError, match="none of"):
+            triangulate_points(images, matches, tmp_path / "model")
+
+
+def test_two_images_of_one_name_are_refused(scene: Scene, tmp_path: Path) -> None:
+    images = scene.images(MAPS)
+    twice = replace(images, names=[images.names[0], *images.names[:-1]])
+    with pytest.raises(DataError, match="COLMAP refuses"):
+        triangulate_points(twice, all_matches(scene), tmp_path / "model")
+
+
+def test_settings_decide(scene: Scene, tmp_path: Path) -> None:
+    images, matches = scene.images(MAPS), all_matches(scene)
+    usual = triangulate_points(images, matches, tmp_path / "usual")
+    for number, settings in enumerate(
+        (
+            TriangulationSettings(verify_error=0.3),
+            TriangulationSettings(reprojection_error=0.2),
+            TriangulationSettings(min_angle=12.0),
+        )
+    ):
+        other = triangulate_points(images, matches, tmp_path / str(number), settings)
+        assert other.compute_num_observations() < usual.compute_num_observations()
+    with pytest.raises(DataError, match="none of"):
+        triangulate_points(images, matches, tmp_path / "none", TriangulationSettings(min_inliers=1000))
+
+
+def test_rotation_in_and_out() -> None:
+    pose = Pose((0.5, -0.5, 0.5, 0.5), (1.0, 2.0, 3.0))
+    assert from_rigid(to_rigid(pose)) == pose
+    np.testing.assert_allclose(to_rigid(pose).rotation.matrix(), pose.matrix, atol=1e-15)
+    np.testing.assert_allclose(-to_rigid(pose).rotation.matrix().T @ pose.translation, pose.centre, atol=1e-15)
