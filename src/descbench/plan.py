@@ -53,6 +53,7 @@ class Plan:
         return {
             name: {
                 "note": self.config.block("sources", name).note,
+                "licence": self.config.block("sources", name).licence,
                 "records": [self.paths.raw(origin_name(file)) for file in self.lineage.source_files(name)],
             }
             for name in self.lineage.sources_behind(method, dataset)

@@ -28,7 +28,11 @@ ON_REQUEST = (
     "tokyo247_queries",
     "tokyotm",
     "vgg16_netvlad_checkpoint.pth.tar",
+    "hndesc_caps_MP_st.pth",
+    "hndesc_r2d2_MP_st.pth",
 )
+# Of this file of a git repository neither is known.
+WITHOUT_CHECKSUM = ("r2d2_WAF_N16.pt",)
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
@@ -47,7 +51,8 @@ def test_sources(name: str) -> None:
     assert source.size == (7613 if name == "hpatches_splits.json" else None)
     # Files of git repositories are known by their id or, at a commit that the address names, by their content.
     in_repository = "github.com/" in source.mirrors[0] and "/raw/" in source.mirrors[0]
-    assert in_repository == (source.git_blob_sha1 is not None or len(source.sha256 or "") == 64)
+    checked = source.git_blob_sha1 is not None or len(source.sha256 or "") == 64
+    assert in_repository == (checked or name in WITHOUT_CHECKSUM)
     if not in_repository:
         # The digits before .pth begin the SHA-256 (convention of torch.hub); no other checksum was published.
         digits = re.search(r"-([0-9a-f]{7,8})\.pth$", name)
@@ -60,10 +65,13 @@ def test_blurred_archives_say_so() -> None:
     assert all("blurred since June 2022" in source.note for source in blurred)
 
 
-@pytest.mark.parametrize("name", ["fire.pth", "fire_imagenet.pth"])
-def test_non_commercial_weights_say_so(name: str) -> None:
-    assert "CC BY-NC-SA 4.0" in SOURCES[name].licence
-    assert "CC BY-NC-SA 4.0: no commercial use" in SOURCES[name].note
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("fire.pth", "4.0"), ("fire_imagenet.pth", "4.0"), ("r2d2_WASF_N16.pt", "3.0"), ("r2d2_WAF_N16.pt", "3.0")],
+)
+def test_non_commercial_weights_say_so(name: str, version: str) -> None:
+    assert f"CC BY-NC-SA {version}" in SOURCES[name].licence
+    assert f"CC BY-NC-SA {version}: no commercial use" in SOURCES[name].note
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS))

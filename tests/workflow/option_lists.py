@@ -220,6 +220,16 @@ ELSEWHERE = {
             *("augmentation", "seed"),
         )
     },
+    **{
+        f"{model}.{key}": "unit/test_point_networks.py::test_an_option_changes_what_is_found"
+        for model, named in (
+            ("SuperPointModel", ("nms_radius", "keypoint_threshold", "remove_borders", "sampling")),
+            ("R2D2Model", ("mchan", "min_size", "max_size", "min_scale", "max_scale", "scale_factor")),
+            ("R2D2Model", ("reliability", "repeatability")),
+        )
+        for key in named
+    },
+    "HNDescModel.backbone": "unit/test_point_networks.py::test_the_backbone",
     "HardNetModel.dropout": "unit/test_hardnet_training.py::test_the_setting_of_the_paper",
     "HardNetTraining.sampling": "unit/test_hardnet_training.py::test_samplings_and_losses",
     "HardNetTraining.keep": "unit/test_hardnet_training.py::test_history_and_the_last_epoch",

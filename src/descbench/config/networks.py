@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from descbench.config.base import Block, Label, Problem, Several
+from descbench.config.base import Label, Several
+from descbench.config.network_base import ModelBase
+from descbench.config.point_networks import PointModels
 from descbench.config.weights import CustomWeights, Weights
-
-
-class ModelBase(Block):
-    """What all networks answer: which features they have, which layers are learned apart, and whose code makes them.
-
-    Attributes:
-        HAS_LOCAL_FEATURES: whether features of kind local can be extracted.
-        DESCRIBES_PATCHES: whether it takes patches, and no images.
-        HAS_BACKBONE_WEIGHTS: whether weights of its backbone alone, learned on ImageNet, are a start.
-        DESCRIBES_PATCHES: whether it describes cut-out patches of a patch set, and no whole images.
-    """
-
-    HAS_LOCAL_FEATURES: ClassVar[bool] = True
-    DESCRIBES_PATCHES: ClassVar[bool] = False
-    HAS_BACKBONE_WEIGHTS: ClassVar[bool] = True
-    DESCRIBES_PATCHES: ClassVar[bool] = False
-
-    @property
-    def own_code(self) -> str | None:
-        """``module:callable`` of the user's that makes the network."""
-        return None
-
-    def default_features(self) -> dict[str, Any]:
-        """Kind and settings of a features block, as they stand in YAML; others have the block's own defaults."""
-        return {}
-
-    def dimensions_before_reduction(self) -> int | None:
-        """Dimensions that a reduction of local descriptors starts from; None without a reduction."""
-        return None
-
-    def cluster_layer(self) -> int | None:
-        """Clusters of a NetVLAD layer; None without such a layer."""
-        return None
-
-    def descriptor_whitening(self) -> int | None:
-        """Dimensions of a PCA-whitening of the descriptor; None without one."""
-        return None
-
-    def most_dimensions(self) -> int | None:
-        """Dimensions of a global descriptor, or more than it has; None where only the network can tell."""
-        return None
-
-    def fits(self, name: str, config: Any) -> Iterator[Problem]:
-        """Its weights are those of such a network."""
-        yield from self.weights.fits(name, self, config)
 
 
 class LocalModel(ModelBase):
@@ -266,6 +222,6 @@ class CustomModel(ModelBase):
 
 
 Model = Annotated[
-    HowModel | FireModel | GemModel | NetVladModel | HardNetModel | TFeatModel | CustomModel,
+    HowModel | FireModel | GemModel | NetVladModel | HardNetModel | TFeatModel | PointModels | CustomModel,
     Field(discriminator="architecture"),
 ]

@@ -36,12 +36,14 @@ class LoadedImage:
         ratio: x, y pixels of the original per pixel here.
         note: what was decided while reading that a user should be told once, such as how deep values were scaled;
             empty for plain images.
+        grey: (H, W) uint8, where grey pixels are read in a way of their own; None: they follow from ``pixels``.
     """
 
     pixels: np.ndarray
     offset: tuple[float, float]
     ratio: tuple[float, float]
     note: str = ""
+    grey: np.ndarray | None = None
 
     def to_original(self, points: np.ndarray) -> np.ndarray:
         """Map (n, 2) x, y from here to pixels of the original image."""
@@ -80,12 +82,12 @@ def load_image(
     Shrinking follows the installed Pillow, which rounds differently from the one of the published runs
     (sizes may differ by a pixel).
     """
-    image, note = _read(path, deep_images, truncated_images == "read")
+    image, note = read_whole(path, deep_images, truncated_images == "read")
     target: float = image_size
     corner = (0, 0)
     if box is not None:
         longest = max(image.size)
-        corner = _check_box(path, box, image.size)
+        corner = check_box(path, box, image.size)
         image = image.crop(tuple(box))
         target = image_size * max(image.size) / longest
     before = image.size
@@ -104,11 +106,15 @@ def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     return values.sub_(columns[0]).div_(columns[1])
 
 
-def _read(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) -> tuple[Image.Image, str]:
-    """The whole image in RGB, and what its user should be told."""
+def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) -> tuple[Image.Image, str]:
+    """The whole image in RGB, and what its user should be told.
+
+    Raises:
+        DataError: as :func:`load_image`.
+    """
     try:
         register_formats()
-        with _switches(truncated), Image.open(path) as opened:
+        with reading_switches(truncated), Image.open(path) as opened:
             _check_size(path, opened.size)
             opened.load()
             image, note = to_eight_bits(opened, deep)
@@ -136,7 +142,7 @@ def _is_cut(error: Exception) -> bool:
 
 
 @contextmanager
-def _switches(truncated: bool) -> Iterator[None]:
+def reading_switches(truncated: bool) -> Iterator[None]:
     """Pillow's switch for files that end early belongs to the process: set for one image at a time, and put back."""
     with _LOCK:
         before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, truncated
@@ -156,7 +162,7 @@ def _check_size(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
         raise DataError(f"{path}: {size[0]} x {size[1]} pixels are more than {_MOST_PIXELS}; reduce the image.")
 
 
-def _check_box(path: str | os.PathLike[str], box: Box, size: tuple[int, int]) -> tuple[int, int]:
+def check_box(path: str | os.PathLike[str], box: Box, size: tuple[int, int]) -> tuple[int, int]:
     """Corner of a crop that is worth its memory: it touches the image and reaches no farther than its longer side."""
     advice = "check the bounding box in the ground truth."
     shown = f"{path}: crop {tuple(box)} of an image of {size[0]} x {size[1]} pixels"

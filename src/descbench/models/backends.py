@@ -56,7 +56,7 @@ def use_backend(network: LevelNetwork, backend: Backend) -> str:
 
 
 def export_level(network: LevelNetwork) -> bytes:
-    """A network's ``level`` as an ONNX model: input ``image`` (1, 3, H, W), outputs by ``level_outputs``."""
+    """A network's ``level`` as an ONNX model: input ``image`` (1, channels, H, W), outputs by ``level_outputs``."""
     axes = {"image": {2: "height", 3: "width"}}
     for name, dynamic in network.level_outputs.items():
         axes[name] = {axis: f"{side}_of_map" for axis, side in zip(dynamic, ("height", "width"), strict=False)}
@@ -66,7 +66,7 @@ def export_level(network: LevelNetwork) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             _Level(network).eval(),
-            (torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE),),
+            (torch.zeros(1, network.channels, _EXAMPLE_SIDE, _EXAMPLE_SIDE),),
             exported,
             dynamo=False,
             opset_version=_OPSET,

@@ -27,12 +27,14 @@ class LevelNetwork(nn.Module, ABC):
 
     Attributes:
         level_outputs: name of each output of ``level`` -> its axes that follow height and width, in this order.
+        channels: of the images that it takes.
         smallest_side: pixels that a level must have in height and width.
         runner: what runs a level instead of ``level``; None for torch itself.
         mean, std: of the pixels in 0..1 that it was made for.
     """
 
     level_outputs: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
+    channels = 3
     smallest_side = 1
     runner: Callable[[torch.Tensor], Tensors] | None = None
     mean: Sequence[float] = IMAGENET_MEAN
@@ -40,7 +42,7 @@ class LevelNetwork(nn.Module, ABC):
 
     @abstractmethod
     def level(self, image: torch.Tensor) -> Tensors:
-        """The network on one level, (1, 3, H, W) float32, normalised; one tensor for each of ``level_outputs``."""
+        """The network on one level, (1, channels, H, W) float32, normalised; a tensor for each of ``level_outputs``."""
 
     def run_level(self, image: torch.Tensor) -> Tensors:
         """:meth:`level`, by the backend in use.

@@ -32,7 +32,7 @@ def write_provenance(
     Args:
         output: the JSON file.
         blocks: configuration blocks behind the score, by section and name.
-        sources: per source its ``note`` and the ``records`` (provenance files) of its downloads.
+        sources: per source its ``note``, ``licence`` and the ``records`` (provenance files) of its downloads.
         own_files: path -> SHA-256 of the user's own files behind the networks.
         features: what descriptors say of how they were made: digest, checkpoint and device.
     """
@@ -63,7 +63,7 @@ def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
             files.append(arrived.model_dump(include=_ORIGIN))
         else:
             files.append({"file": record.name.removesuffix(".provenance.json"), "sha256": None})
-    return {"note": entry["note"], "files": files}
+    return {"note": entry["note"], "licence": entry["licence"], "files": files}
 
 
 def _versions() -> dict[str, str]:
