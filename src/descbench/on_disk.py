@@ -57,6 +57,20 @@ class OnDisk:
         sources = self._config.block("models", model).weights.named_sources
         return "".join(self.digest_copied_folder(name) for name in sources)
 
+    def list_own_files(self, patch_set: str, part: str = "") -> list[str]:
+        """Files of a patch set that the user put in place: those of a part, or the lists beside the parts.
+
+        None of a patch set that is unpacked or drawn, which depends on that instead.
+        """
+        block = self._config.block("patch_sets", patch_set)
+        if block.sources or block.generator:
+            return []
+        places = [
+            Path(self._paths.datasets()) / place for place in ([f"{block.folder}/{part}"] if part else block.lists)
+        ]
+        files = [path for place in places for path in (place.iterdir() if place.is_dir() else [place])]
+        return sorted({path.as_posix() for path in files if path.is_file()})
+
     def find_unfit(self, file: str) -> str:
         """What the checks of a source expect, where a download is there and its record says that it differs.
 

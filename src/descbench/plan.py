@@ -149,7 +149,8 @@ class Plan:
         block = self.config.block("patch_sets", patch_set)
         if part not in block.parts:
             raise ConfigError(f"patch set {patch_set!r} has no part {part!r}, only {', '.join(block.parts)}.")
-        return self.score_inputs(patch_set)
+        own = self.on_disk.list_own_files(patch_set, part)
+        return [*map(self.paths.unpacked, block.sources), *self._generated(block), *own]
 
     def patches(self, patch_set: str) -> list[str]:
         """Files of patches of all parts of a patch set."""
@@ -163,7 +164,8 @@ class Plan:
     def score_inputs(self, patch_set: str) -> list[str]:
         """What must be in place before a patch set can be scored: the lists of its tasks."""
         block = self.config.block("patch_sets", patch_set)
-        return [*map(self.paths.unpacked, block.sources), *self._generated(block)]
+        own = self.on_disk.list_own_files(patch_set)
+        return [*map(self.paths.unpacked, block.sources), *self._generated(block), *own]
 
     def describing_checkpoint(self, method: str) -> list[str]:
         """Checkpoint that patches are described with; none for descriptors without a network."""

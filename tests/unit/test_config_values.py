@@ -151,6 +151,8 @@ FITS = [
     ("toytown.phototour", None, "no patches are drawn: `toytown.phototour` is null"),
     ("toytown.phototour", {"parts": ["quay"]}, "no part 'harbour' is drawn: `toytown.phototour.parts` are quay"),
     ("patch_sets.cut.folder", "toytown/strips/a", None),
+    ("patch_sets.cut.folder", "toytown/phototour", "patch sets of format hpatches_patches in toytown/strips alone"),
+    ("patch_sets.drawn.parts", ["habour"], "no part 'habour' is drawn"),
     (
         "patch_sets.cut.parts",
         ["v_walls04"],

@@ -88,6 +88,25 @@ def test_retrieval(seed, kind, distance):
     close(found.matlab_ap, averages, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("distance", ["L1", "L2"])
+def test_a_distractor_as_near_as_a_positive_is_not_nearer(distance):
+    """Copies of positives as distractors score as if they were a little farther away."""
+    random = np.random.default_rng(11)
+    own = random.normal(size=(16, 40, 61)).astype(np.float32)
+    own[2:] = own[1]
+    queries = draw_retrieval(SPLIT, {name: np.full(40, 20.0) for name in (*TEST, *TRAIN)}, 30, 100)
+    queried = queries.queries.sequences == queries.queries.names.index("i_a")
+    found = []
+    for farther in (1.0, 1.00001):
+        others = np.repeat((own[0] + farther * (own[1].astype(float) - own[0]))[None], 16, axis=0).astype(np.float32)
+        if farther == 1:
+            others[:] = own[1]
+        descriptors = {name: own if name == "i_a" else others for name in (*TEST, *TRAIN)}
+        found.append(score_retrieval(descriptors, queries, distance, POOLS).ap[queried])
+    assert 0.05 < found[0].mean() < 0.95
+    close(*found, rtol=0, atol=1e-9)
+
+
 def test_retrieval_of_nearly_equal_distances():
     """Distractors that differ from a positive by less than float32 products can tell."""
     random = np.random.default_rng(3)

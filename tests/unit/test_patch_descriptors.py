@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_patches import MODEL, draw_patches, write_part
-from PIL import Image
+from PIL import ExifTags, Image
 
 from descbench.config.load import load_config
 from descbench.config.networks import GemModel, HardNetModel, TFeatModel
@@ -327,6 +327,19 @@ def test_a_strip_as_the_original_reads_it(tmp_path):
     whole, more = read_patch_strip(tmp_path / "whole.png"), read_patch_strip(tmp_path / "more.png", lenient=True)
     assert whole.shape == (3, 50, 50)
     np.testing.assert_array_equal(whole, more)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_strips_that_nobody_reads_alike(tmp_path, lenient):
+    deep, turned = tmp_path / "deep.png", tmp_path / "turned.jpg"
+    Image.fromarray(np.arange(150 * 50).reshape(150, 50).astype(np.uint16)).save(deep)
+    with pytest.raises(DataError, match=r"deep\.png: an image of mode I;16, not grey of 8 bits"):
+        read_patch_strip(deep, lenient=lenient)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.zeros((50, 150), np.uint8)).save(turned, exif=exif)
+    with pytest.raises(DataError, match=r"turned\.jpg: its EXIF says that it is to be turned"):
+        read_patch_strip(turned, lenient=lenient)
 
 
 # --- configuration -----------------------------------------------------------------------------

@@ -114,6 +114,24 @@ def test_how_descriptors_are_compared_describes_nothing_anew(patches):
         assert planned.keys() == expected.keys(), changes
 
 
+def test_own_files_that_are_replaced_are_noticed(patches):
+    """Of patch sets that are neither downloaded nor drawn, but put in place."""
+    datasets, own = patches.folder / "data/datasets", {}
+    for name, kind in (("brown", "phototour"), ("walls", "strips")):
+        shutil.copytree(datasets / "toytown" / kind, datasets / f"own_{name}")
+        own[f"own_{name}"] = {**CONFIG["patch_sets"][name], "folder": f"own_{name}", "generator": None}
+    targets, asked = [f"results/scores/pixels/{name}.json" for name in own], {"overlay": {"patch_sets": own}}
+    patches.run("--cores", "2", *targets, config="patches.yaml", **asked)
+    for file, expected in (
+        ("own_walls/splits.json", {"score_patches": 1}),
+        ("own_walls/i_walls00/t5.png", {"build_patches": 1, "describe_patches": 1, "score_patches": 1}),
+        ("own_brown/quay/patches0000.bmp", {"build_patches": 2, "describe_patches": 2, "score_patches": 2}),
+    ):
+        replaced = datasets / file
+        replaced.write_bytes(replaced.read_bytes() + b" ")
+        assert patches.planned(*targets, config="patches.yaml", **asked) == expected
+
+
 def test_training_learns(patches):
     """Patches that it has not seen, of a town of their own."""
     untrained, trained = (scores(patches, name, "unseen")["fpr95_mill"] for name in ("untrained", "trained"))

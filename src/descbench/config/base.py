@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ def _inside(path: str) -> str:
     _one_line(path)
     if path.startswith(("/", "~")) or ".." in path.split("/"):
         raise ValueError("must be a path inside that folder: without a leading / or ~, and without ..")
-    return path
+    return posixpath.normpath(path)
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:

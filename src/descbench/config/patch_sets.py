@@ -46,9 +46,11 @@ class PatchSetBase(Block):
 
     Attributes:
         LISTS_PAIRS: whether the set lists test pairs of its own.
+        DRAWN: folder in which the generator draws patch sets of this format.
     """
 
     LISTS_PAIRS: ClassVar[bool] = False
+    DRAWN: ClassVar[str]
 
     sources: SourceNames = Field((), description="Sources of the patches and their labels.")
     generator: Literal["toytown"] | None = Field(None, description="Drawn by a generator instead of downloaded.")
@@ -67,6 +69,11 @@ class PatchSetBase(Block):
             if part not in self.parts:
                 raise ValueError(f"`counts` of {part}, which is none of its parts")
         return self
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Files and folders below <data_dir>/datasets that say what is scored."""
+        return (self.folder,)
 
     @property
     def image_sources(self) -> tuple[str, ...]:
@@ -91,6 +98,9 @@ class PatchSetBase(Block):
             yield (), f"there is a dataset {name!r} too, whose scores would have the same names; rename one"
         yield from not_unpacked(config, self, "sources")
         yield from not_drawn(config, self)
+        way = self.folder.split("/")
+        if way[0] == self.generator and way[:2] != self.DRAWN.split("/"):
+            yield ("folder",), f"{self.generator} draws patch sets of format {self.format} in {self.DRAWN} alone"
 
     def _undrawn(self, drawn: tuple[str, ...], what: str) -> Iterator[Problem]:
         """Parts that the town does not draw."""
@@ -105,6 +115,7 @@ class PhotoTourPatchSet(PatchSetBase):
     """Brown PhotoTour: bitmaps of 16 x 16 patches, info.txt and a list of test pairs; parts such as liberty."""
 
     LISTS_PAIRS = True
+    DRAWN = "toytown/phototour"
 
     format: Literal["phototour"]
 
@@ -116,12 +127,14 @@ class PhotoTourPatchSet(PatchSetBase):
         """The drawn town has the parts."""
         yield from super().fits(name, config)
         drawn = config.toytown.phototour
-        if drawn is not None and self.folder == "toytown/phototour":
+        if drawn is not None and self.folder == self.DRAWN:
             yield from self._undrawn(drawn.parts, "`toytown.phototour.parts`")
 
 
 class HPatchesPatchSet(PatchSetBase):
     """HPatches patches: 16 strips of 65 x 65 patches (ref.png, e1.png to t5.png); parts are the sequences."""
+
+    DRAWN = "toytown/strips"
 
     format: Literal["hpatches_patches"]
     splits: Annotated[Below | None, SCORING] = Field(
@@ -143,6 +156,11 @@ class HPatchesPatchSet(PatchSetBase):
         20_000, description="Patches that are drawn to stand in their way."
     )
 
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Those of the splits and of the tasks too."""
+        return (self.folder, *(path for path in (self.splits, self.tasks) if path is not None))
+
     def metrics(self) -> Metrics:
         """Those of the three tasks."""
         return TASKS
@@ -155,7 +173,7 @@ class HPatchesPatchSet(PatchSetBase):
         """The drawn town has the sequences."""
         yield from super().fits(name, config)
         drawn = config.toytown.strips
-        if drawn is not None and self.folder == "toytown/strips":
+        if drawn is not None and self.folder == self.DRAWN:
             yield from self._undrawn(drawn.sequences(), "sequences of `toytown.strips`")
 
 

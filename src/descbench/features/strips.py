@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from descbench.errors import DataError
 from descbench.features.describe_patches import Describer, in_blocks
@@ -13,6 +13,8 @@ from descbench.features.patch_pixels import grey_of_colours
 from descbench.io.atomic import atomic_path
 from descbench.io.kinds import shorten
 
+# Of 8 bits a channel, which alone become grey as the original has them.
+_COLOURS = ("RGB", "RGBA", "P", "LA")
 _FORMATS = ("PNG", "BMP", "JPEG", "PPM", "TIFF")
 # Pixels of a strip: ten times what the longest of HPatches holds.
 _MOST = 65 * 65 * 20_000
@@ -27,7 +29,8 @@ def read_patch_strip(path: Path, *, lenient: bool = False) -> np.ndarray:
         lenient: as the original reads it: rows that fill no patch are left out, and a colour image becomes grey.
 
     Raises:
-        DataError: no such image, colours, or a height that is no multiple of the width.
+        DataError: no such image, colours, more than 8 bits, an orientation in its EXIF, or a height that is no
+            multiple of the width.
     """
     pixels = _pixels(path, lenient)
     height, width = pixels.shape
@@ -67,9 +70,11 @@ def _pixels(path: Path, lenient: bool) -> np.ndarray:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MOST:
                 raise DataError(f"{path}: {image.width} x {image.height} pixels are too many; cut it into several.")
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                raise DataError(f"{path}: its EXIF says that it is to be turned, so what is a patch is open; turn it.")
             if image.mode == "L":
                 return np.array(image)
-            if not lenient:
+            if not lenient or image.mode not in _COLOURS:
                 raise DataError(f"{path}: an image of mode {image.mode}, not grey of 8 bits; convert it to grey.")
             colours = np.array(image.convert("RGB"))
             parts = [grey_of_colours(colours[start : start + _ROWS]) for start in range(0, len(colours), _ROWS)]

@@ -127,9 +127,8 @@ class _Counter:
         for column in range(limits.shape[1]):
             nearer = measures < upper[:, column, None]
             found[:, column] = _counts(nearer, edges)
-            if lower is not upper:
-                open_ = np.logical_xor(nearer, measures < lower[:, column, None], out=nearer)
-                self._settle(queries, limits[:, column], np.flatnonzero(open_), edges, found[:, column])
+            open_ = np.logical_xor(nearer, measures < lower[:, column, None], out=nearer)
+            self._settle(queries, limits[:, column], np.flatnonzero(open_), edges, found[:, column])
         totals = np.cumsum(found, axis=2)
         return totals[:, :, [edges.index(bound) for bound in bounds]]
 
@@ -144,12 +143,13 @@ class _Counter:
         np.subtract.at(found, (rows[far][kept], parts[kept]), 1)
 
     def _measured(self, queries: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances (B, M) as they are defined, which decide alone."""
+        """As :meth:`_bounded`, in float64: sums of other orders than those of the limits differ by rounding."""
         kind = DISTANCES[self._distance].__name__
-        return cdist(queries.astype(float), self._others.astype(float), kind), limits, limits
+        error = 2.0**-52 * (queries.shape[1] + 8) * limits
+        return cdist(queries.astype(float), self._others.astype(float), kind), limits - error, limits + error
 
     def _bounded(self, queries: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Measures (B, M) float32, and limits (B, T) float32 below which they are surely, and perhaps, nearer."""
+        """Measures (B, M) and limits (B, T) float32 below which they are surely, and perhaps, nearer."""
         scaled = queries.astype(float) / self._scale
         squares = np.einsum("ij,ij->i", scaled, scaled)
         rows = np.column_stack([-2 * scaled, np.ones(len(scaled))]).astype(np.float32)

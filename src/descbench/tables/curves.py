@@ -59,7 +59,8 @@ def learning_curve(model: str, history: Path) -> LearningCurve:
     best = next((int(row["epoch"]) for row in reversed(rows) if row["best"] == "1"), len(rows))
     shown = [series for described in _SERIES if (series := _series(rows, *described)).epochs]
     ends = "".join(f" {s.title}: {s.values[0]:.3g} to {s.values[-1]:.3g}." for s in shown)
-    caption = f"Training of {model}: {len(rows)} epochs, best {best} (dotted).{ends}"
+    what = "best validation score" if any(row["score"] for row in rows) else "lowest training loss"
+    caption = f"Training of {model}: {len(rows)} epochs, {what} in epoch {best} (dotted).{ends}"
 
     def draw(figure: Figure) -> None:
         for number, series in enumerate(shown, start=1):
