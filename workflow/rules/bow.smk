@@ -1,4 +1,13 @@
 # Bags of visual words: words of features -> inverted file -> ranking, its spatial verification and expansion.
+BAGS = cfg.names("methods", stage="search_bow")
+SIGNED = cfg.names("methods", stage="search_hamming")
+
+
+def get_searching(wildcards):
+    """Block of the method whose search a ranking rests on."""
+    return cfg.methods[plan.searching_method(wildcards.method)]
+
+
 rule assign_words:
     input:
         features=lambda wildcards: plan.paths.feature_shard(
@@ -15,7 +24,7 @@ rule assign_words:
     benchmark:
         "logs/benchmarks/assign_words/{method}/{dataset}/{role}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(cfg.names("methods", stage="search_bow")),
+        method=any_of([*BAGS, *SIGNED]),
     conda:
         ENVIRONMENT
     threads: 4
@@ -50,7 +59,7 @@ rule build_bow:
     benchmark:
         "logs/benchmarks/build_bow/{method}/{dataset}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(cfg.names("methods", stage="search_bow")),
+        method=any_of(BAGS),
     conda:
         ENVIRONMENT
     threads: 1
@@ -77,7 +86,7 @@ rule search_bow:
     benchmark:
         "logs/benchmarks/search_bow/{method}/{dataset}/{searched}/{shard}.tsv"
     wildcard_constraints:
-        method=any_of(cfg.names("methods", stage="search_bow")),
+        method=any_of(BAGS),
     conda:
         ENVIRONMENT
     threads: 1
@@ -92,6 +101,61 @@ rule search_bow:
         "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} ({wildcards.method})"
     script:
         "../scripts/search_bow.py"
+
+
+rule build_hamming:
+    input:
+        plan.paths.words_shard("{method}", "{dataset}", "database", "{shard}"),
+    output:
+        plan.paths.index_shard("{method}", "{dataset}", "{shard}"),
+    log:
+        "logs/build_hamming/{method}/{dataset}/{shard}.log",
+    benchmark:
+        "logs/benchmarks/build_hamming/{method}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        method=any_of(SIGNED),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(60),
+    params:
+        code=BUILD_HAMMING_VERSION,
+    message:
+        "Index shard {wildcards.shard} of {wildcards.dataset} for {wildcards.method}"
+    script:
+        "../scripts/build_hamming.py"
+
+
+rule search_hamming:
+    input:
+        queries=lambda wildcards: plan.query_words(wildcards.method, wildcards.dataset),
+        index=plan.paths.index_shard("{method}", "{searched}", "{shard}"),
+        statistics=plan.paths.statistics("{method}", "{dataset}"),
+    output:
+        plan.paths.ranking_part("{method}", "{dataset}", "{searched}", "{shard}"),
+    log:
+        "logs/search_hamming/{method}/{dataset}/{searched}/{shard}.log",
+    benchmark:
+        "logs/benchmarks/search_hamming/{method}/{dataset}/{searched}/{shard}.tsv"
+    wildcard_constraints:
+        method=any_of(SIGNED),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(120),
+    params:
+        code=SEARCH_HAMMING_VERSION,
+        matching=lambda wildcards: cfg.methods[wildcards.method].matching,
+        top_k=get_top_k,
+        num_distractors=get_num_distractors,
+    message:
+        "Search {wildcards.searched} shard {wildcards.shard} for the queries of {wildcards.dataset} ({wildcards.method})"
+    script:
+        "../scripts/search_hamming.py"
 
 
 rule verify_geometry:
@@ -178,3 +242,49 @@ rule expand_query:
         "Search {wildcards.dataset} again with what was verified ({wildcards.method})"
     script:
         "../scripts/expand_query.py"
+
+
+rule expand_hamming:
+    input:
+        ranking=lambda wildcards: plan.paths.ranking(
+            cfg.methods[wildcards.method].ranking, wildcards.dataset
+        ),
+        queries=lambda wildcards: plan.query_words(wildcards.method, wildcards.dataset),
+        database=lambda wildcards: plan.searched_words(
+            wildcards.method, wildcards.dataset
+        ),
+        indexes=lambda wildcards: plan.index(
+            plan.searching_method(wildcards.method), wildcards.dataset
+        ),
+        statistics=lambda wildcards: plan.paths.statistics(
+            plan.searching_method(wildcards.method), wildcards.dataset
+        ),
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.lineage.base_dataset(wildcards.dataset)
+        ),
+    output:
+        plan.paths.ranking("{method}", "{dataset}"),
+    log:
+        "logs/expand_hamming/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/expand_hamming/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", stage="expand_hamming")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing_minutes(120),
+    params:
+        code=EXPAND_HAMMING_VERSION,
+        ranking=lambda wildcards: cfg.methods[wildcards.method].ranking,
+        matching=lambda wildcards: get_searching(wildcards).matching,
+        expansion=lambda wildcards: cfg.methods[wildcards.method].expansion(
+            get_searching(wildcards).bits
+        ),
+        top_k=lambda wildcards: plan.lineage.ranked(wildcards.method, wildcards.dataset),
+    message:
+        "Search {wildcards.dataset} again with what matched reliably ({wildcards.method})"
+    script:
+        "../scripts/expand_hamming.py"

@@ -19,5 +19,6 @@ with job(snakemake):
         seed=codebook["seed"],
         device=snakemake.resources.device,
         assignment=codebook["assignment"],
+        signatures=snakemake.params.signatures,
         threads=snakemake.threads,
     )

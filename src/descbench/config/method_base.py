@@ -67,6 +67,7 @@ class MethodBase(Block):
         stage: rule and library function that search, or describe patches or read their descriptors.
         ranks_shards: whether it ranks shard by shard, so that partial rankings are merged; others need whole rankings.
         HAS_WORDS: whether its ranking comes from bags of visual words.
+        HAS_SIGNATURES: whether its words have binary signatures, so that its inverted file is none of counts.
         HAS_INLIERS: whether it tells which images were verified.
     """
 
@@ -75,6 +76,7 @@ class MethodBase(Block):
     needs_codebook: ClassVar[bool] = False
     ranks_shards: ClassVar[bool] = False
     HAS_WORDS: ClassVar[bool] = False
+    HAS_SIGNATURES: ClassVar[bool] = False
     HAS_INLIERS: ClassVar[bool] = False
     stage: ClassVar[str]
 
@@ -144,6 +146,11 @@ class CodebookMethod(RetrievalMethod):
     def learned_from(self) -> tuple[tuple[str, str], ...]:
         """The dataset of the codebook."""
         return (("datasets", self.codebook.dataset),)
+
+    @property
+    def signatures(self) -> dict[str, int] | None:
+        """Bits and seed of binary signatures that are learned with the codebook; None = none are."""
+        return None
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Local features in search and codebook, described alike, as many as are extracted."""

@@ -13,6 +13,7 @@ from descbench.config.base import (
     Several,
     left_out,
 )
+from descbench.config.hamming_methods import HammingExpandMethod, HammingMethod
 from descbench.config.method_base import USED_FEATURES, Codebook, CodebookMethod, RetrievalMethod
 from descbench.config.patch_methods import DescribedPatches
 from descbench.config.reranking import ExpandMethod, VerifyMethod
@@ -116,7 +117,10 @@ def _family(block: Any) -> str:
     return "patches" if "describe" in keys else "retrieval"
 
 
-Retrieval = Annotated[AsmkMethod | FlatMethod | BowMethod | VerifyMethod | ExpandMethod, Field(discriminator="search")]
+Retrieval = Annotated[
+    AsmkMethod | FlatMethod | BowMethod | HammingMethod | VerifyMethod | ExpandMethod | HammingExpandMethod,
+    Field(discriminator="search"),
+]
 Method = Annotated[
     Annotated[Retrieval, Tag("retrieval")] | Annotated[DescribedPatches, Tag("patches")], Discriminator(_family)
 ]

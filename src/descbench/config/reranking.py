@@ -48,7 +48,7 @@ class VerifyMethod(RerankMethod):
     stage: ClassVar[str] = "verify_geometry"
 
     search: Literal["verify"]
-    ranking: MethodName = Field(description="Method whose ranking is verified: one of search bow or expand.")
+    ranking: MethodName = Field(description="Method whose ranking is verified: one of search bow, hamming, expand or expand_hamming.")
     first: Several = Field(1000, description="Images of a query that are verified; the others keep their order.")
     error: float = Field(
         15.0, gt=0, le=10_000, description="Pixels of the database image that an inlier may be off its place."
@@ -79,3 +79,12 @@ class ExpandMethod(RerankMethod):
         yield from super().fits(name, config)
         if not config.methods[self.ranking].HAS_INLIERS:
             yield ("ranking",), f"{self.ranking!r} verifies no images; name a method of `search: verify`"
+        elif any(block.HAS_SIGNATURES for block in _behind(self.ranking, config)):
+            yield ("ranking",), f"{self.ranking!r} rests on signatures, which `search: expand_hamming` expands"
+
+
+def _behind(name: str | None, config: Any) -> Iterator[RetrievalMethod]:
+    """A method, the one whose ranking it starts from, and so on."""
+    while name is not None:
+        yield config.methods[name]
+        name = config.methods[name].based_on

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +18,12 @@ from descbench.errors import DataError, StaleFileError
 from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader
 from descbench.io.digests import check_digest
-from descbench.io.hdf5 import created, opened
+from descbench.io.hdf5 import Hdf5Reader, created, opened
 from descbench.neighbours.faiss_build import faiss
 from descbench.neighbours.kmeans import Assignment, kmeans, subsample
+from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval import FORMAT_VERSION
+from descbench.retrieval.hamming import Embedding, learn_embedding
 
 _KIND = "codebook"
 _ROWS = 1 << 18
@@ -41,6 +43,7 @@ class Codebook:
         source: the training shards, in words.
         faiss_version: version of faiss; together with the device it decides the last digits.
         digest: SHA-256 of the bytes of the centroids.
+        embedding: what binary signatures are made with; None where there are none.
     """
 
     centroids: np.ndarray
@@ -52,6 +55,7 @@ class Codebook:
     source: str
     faiss_version: str
     digest: str
+    embedding: Embedding | None = None
 
 
 def draw_points(blocks: Iterator[np.ndarray], num_points: int, dim: int, rows: np.ndarray | None) -> np.ndarray:
@@ -82,6 +86,7 @@ def train_codebook(
     seed: int = 1234,
     device: str = "cpu",
     assignment: Assignment = "exact",
+    signatures: Mapping[str, int] | None = None,
     threads: int | None = None,
 ) -> None:
     """Learn a codebook from the strongest descriptors of the first images.
@@ -95,6 +100,7 @@ def train_codebook(
         iterations, seed: of the k-means.
         device: ``cpu``, ``cuda`` or ``auto``: a GPU is used where faiss has one.
         assignment: ``exact``, or ``two_level`` (approximate), see :func:`descbench.neighbours.kmeans.kmeans`.
+        signatures: ``bits`` and ``seed`` of binary signatures whose thresholds are learned too; None: there are none.
         threads: None = all processors. On the CPU the result does not depend on it.
 
     Raises:
@@ -119,7 +125,18 @@ def train_codebook(
     each = "all" if n is None else f"at most {n}"
     source = f"{each} descriptors of each of {sum(used)} images"
     made_of = (iterations, seed, num_points, info.features, info.checkpoint, source, faiss.__version__)
-    write_codebook(Codebook(centroids, *made_of, centroid_digest(centroids)), output)
+    embedding = None if signatures is None else _embedding(output, points, centroids, signatures, threads)
+    write_codebook(Codebook(centroids, *made_of, centroid_digest(centroids), embedding), output)
+
+
+def _embedding(
+    output: Path, points: np.ndarray, centroids: np.ndarray, signatures: Mapping[str, int], threads: int | None
+) -> Embedding:
+    words = NearestCentroids(centroids, threads).search(points, 1, threads)[:, 0]
+    try:
+        return learn_embedding(points, words, centroids, **signatures)
+    except ValueError as error:
+        raise DataError(f"{output}: {error}; lower the method's `bits`.") from error
 
 
 def centroid_digest(centroids: np.ndarray) -> str:
@@ -127,12 +144,22 @@ def centroid_digest(centroids: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(centroids, "<f4").tobytes()).hexdigest()
 
 
+def embedding_digest(embedding: Embedding | None) -> str:
+    """SHA-256 of the bytes of an embedding, empty where there is none: the name by which other files know it."""
+    if embedding is None:
+        return ""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in embedding)).hexdigest()
+
+
 def write_codebook(codebook: Codebook, path: Path) -> None:
     """Write a codebook; equal codebooks give equal bytes."""
     attributes = asdict(codebook)
-    centroids = attributes.pop("centroids")
+    centroids, _ = attributes.pop("centroids"), attributes.pop("embedding")
     with created(path, _KIND, FORMAT_VERSION, {**attributes, "size": len(centroids)}) as file:
         file.put("centroids", centroids)
+        if codebook.embedding is not None:
+            file.put("projection", codebook.embedding.projection)
+            file.put("thresholds", codebook.embedding.thresholds)
 
 
 def read_codebook(path: Path) -> Codebook:
@@ -149,7 +176,18 @@ def read_codebook(path: Path) -> Codebook:
             raise ValueError("the centroids do not have the digest of this codebook")
         if len(centroids) != file.number("size") or not np.isfinite(centroids).all():
             raise ValueError("centroids of another number than its size, or that are not finite")
-    return Codebook(centroids=centroids, **numbers, **texts)
+        embedding = _read_embedding(file, centroids) if "thresholds" in file or "projection" in file else None
+    return Codebook(centroids=centroids, **numbers, **texts, embedding=embedding)
+
+
+def _read_embedding(file: Hdf5Reader, centroids: np.ndarray) -> Embedding:
+    found = Embedding(file.array("projection", np.float32, 2), file.array("thresholds", np.float32, 2))
+    (bits, dim), (size, wide) = found.projection.shape, found.thresholds.shape
+    if (size, dim) != centroids.shape or not 0 < bits == wide:
+        raise ValueError(f"projection {found.projection.shape} and thresholds {found.thresholds.shape} do not fit")
+    if not all(np.isfinite(part).all() for part in found):
+        raise ValueError("a projection or thresholds that are not finite")
+    return found
 
 
 def check_fits(codebook: Codebook, path: Path, shard: ShardReader) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.retrieval.bow import Bag, count_words, mean_bag, weighted
-from descbench.retrieval.index import unreadable_images
 from descbench.retrieval.inliers import read_inliers
-from descbench.retrieval.ranking import PartInfo, merge_rankings, rank_scores, ranking_writer, read_part_info
-from descbench.retrieval.search_bow import check_words, open_searcher
+from descbench.retrieval.parts import search_again
+from descbench.retrieval.ranking import read_part_info
+from descbench.retrieval.search_bow import open_searcher
 from descbench.retrieval.words import read_words
 
 
@@ -65,24 +65,23 @@ def expand_query(
             own = weighted(count_words(known.of(position)), idf)
             mean = mean_bag([own, *(bags[image] for image in wanted.get(query, ()))])
             queries[query] = None if query in known.unreadable else mean
-    first, parts = before.first_image, []
-    cut = None if top_k is None else top_k + before.asks_itself
-    for number, (index, words) in enumerate(zip(indexes, database_words, strict=True)):
-        info, _, searcher = open_searcher(index, statistics)
-        check_words(words, read_words(words), info)
-        unreadable = unreadable_images(index, info) - info.first_image
-        ids = np.arange(first, first + info.num_images)
-        made_from = {**before.made_from, "expanded": images} | ({"cell": cell} if cell else {})
-        part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
-        parts.append(work / f"part-{number:05d}.h5")
-        width = len(ids) if cut is None else min(cut, len(ids))
-        with ranking_writer(parts[-1], part, np.array(list(queries), np.int64), width) as writer:
-            for row, bag in enumerate(queries.values()):
-                scores = np.full(len(ids), np.nan) if bag is None else searcher.search(bag)
-                scores[unreadable] = np.nan
-                writer.write(row, *rank_scores(ids, scores[None], cut))
-        first += info.num_images
-    merge_rankings(parts, output, top_k=top_k, num_queries=num_queries, asks_itself=before.asks_itself)
+    search_again(
+        before,
+        queries,
+        indexes,
+        database_words,
+        lambda index: _searched(index, statistics),
+        output,
+        work,
+        made_from={"expanded": images} | ({"cell": cell} if cell else {}),
+        top_k=top_k,
+        num_queries=num_queries,
+    )
+
+
+def _searched(index: Path, statistics: Path):
+    info, _, searcher = open_searcher(index, statistics)
+    return info, searcher.search
 
 
 def _read_bags(words: Sequence[Path], first: int, wanted: set[int], idf: np.ndarray) -> dict[int, Bag]:

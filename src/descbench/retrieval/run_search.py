@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from descbench.config.methods import AsmkMethod, BowMethod, FlatMethod, Method
+from descbench.config.methods import AsmkMethod, BowMethod, FlatMethod, HammingMethod, Method
 from descbench.retrieval.flat import search_flat
 from descbench.retrieval.index import build_index
 from descbench.retrieval.ranking import merge_rankings
 from descbench.retrieval.search import search_index
 from descbench.retrieval.search_bow import build_bow, search_bow
+from descbench.retrieval.search_hamming import Matching, build_hamming, search_hamming
 from descbench.retrieval.statistics import collect_statistics
 from descbench.retrieval.words import assign_words
 
@@ -112,13 +113,7 @@ def _search_index(
 
 
 def _count(method: BowMethod, shards: Sequence[Path], work: Path, codebook: Path | None) -> Database:
-    indexes = [work / f"index-{shard.stem}.h5" for shard in shards]
-    for shard, index in zip(shards, indexes, strict=True):
-        words = work / f"words-{shard.stem}.h5"
-        assign_words(shard, codebook, words, n=method.n)
-        build_bow(words, index)
-    collect_statistics(indexes, work / "statistics.h5", stale=False)
-    return Database(indexes, codebook, work / "statistics.h5")
+    return _indexed(method, shards, work, codebook, build_bow)
 
 
 def _search_bow(
@@ -131,11 +126,53 @@ def _search_bow(
     top_k: int | None,
     threads: int | None,
 ) -> None:
+    words = _query_words(method, queries, database, part, threads)
+    search_bow(words, shard, database.statistics, part, top_k=top_k)
+
+
+def _sign(method: HammingMethod, shards: Sequence[Path], work: Path, codebook: Path | None) -> Database:
+    return _indexed(method, shards, work, codebook, build_hamming)
+
+
+def _indexed(
+    method: BowMethod | HammingMethod,
+    shards: Sequence[Path],
+    work: Path,
+    codebook: Path | None,
+    build: Callable[[Path, Path], None],
+) -> Database:
+    """Index shards of the words of feature shards."""
+    indexes = [work / f"index-{shard.stem}.h5" for shard in shards]
+    for shard, index in zip(shards, indexes, strict=True):
+        words = work / f"words-{shard.stem}.h5"
+        assign_words(shard, codebook, words, n=method.n)
+        build(words, index)
+    collect_statistics(indexes, work / "statistics.h5", stale=False)
+    return Database(indexes, codebook, work / "statistics.h5")
+
+
+def _search_hamming(
+    method: HammingMethod,
+    queries: Sequence[Path],
+    database: Database,
+    shard: Path,
+    part: Path,
+    *,
+    top_k: int | None,
+    threads: int | None,
+) -> None:
+    words = _query_words(method, queries, database, part, threads)
+    search_hamming(words, shard, database.statistics, part, matching=Matching(**method.matching), top_k=top_k)
+
+
+def _query_words(
+    method: BowMethod | HammingMethod, queries: Sequence[Path], database: Database, part: Path, threads: int | None
+) -> list[Path]:
     words = [part.with_name(f"{part.stem}-words-{number:05d}.h5") for number in range(len(queries))]
     settings = {"n": method.n, "multiple_assignment": method.multiple_assignment, "threads": threads}
     for query, path in zip(queries, words, strict=True):
         assign_words(query, database.codebook, path, **settings)
-    search_bow(words, shard, database.statistics, part, top_k=top_k)
+    return words
 
 
 def _search_flat(
@@ -160,11 +197,11 @@ class _Way:
 
 
 _FLAT = _Way(lambda method, shards, work, codebook: Database(shards), _search_flat)
-_BOW = _Way(_count, _search_bow)
 # By the `search` key of a method.
 _WAYS: Mapping[str, _Way] = {
     "asmk": _Way(_index, _search_index),
-    "bow": _BOW,
+    "bow": _Way(_count, _search_bow),
+    "hamming": _Way(_sign, _search_hamming),
     "inner_product": _FLAT,
     "euclidean": _FLAT,
 }

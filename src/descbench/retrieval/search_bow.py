@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from descbench.errors import DataError
-from descbench.io.digests import check_digest
-from descbench.retrieval.bow import BowSearcher, count_images, count_words, weighted
-from descbench.retrieval.index import IndexInfo, read_index, unreadable_images, write_index
-from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
+from descbench.retrieval.bow import Bag, BowSearcher, count_images, count_words, weighted
+from descbench.retrieval.index import IndexInfo, read_index, write_index
+from descbench.retrieval.parts import check_words, index_info, write_part
 from descbench.retrieval.statistics import read_idf
 from descbench.retrieval.words import Words, read_words
 
@@ -29,23 +28,10 @@ def build_bow(words: Path, output: Path) -> None:
         DataError: a damaged file, or images that are not consecutive.
     """
     known = read_words(words)
-    ids, info = known.image_ids, known.info
-    if not len(ids) or ids[-1] - ids[0] != len(ids) - 1:
-        raise DataError(f"{words}: holds no images, or images that are not consecutive; delete it and run again.")
-    about = IndexInfo(
-        codebook=info.codebook,
-        features=info.features,
-        images=info.images,
-        checkpoint=info.checkpoint,
-        n=info.n,
-        multiple_assignment=1,
-        dim=1,
-        first_image=int(ids[0]),
-        num_images=len(ids),
-    )
-    starts = range(0, len(ids), _IMAGES)
-    blocks = (_counted(known, start, min(start + _IMAGES, len(ids))) for start in starts)
-    write_index(blocks, info.num_words, about, output, unreadable=known.unreadable.tolist())
+    about = index_info(words, known, 1)
+    starts = range(0, about.num_images, _IMAGES)
+    blocks = (_counted(known, start, min(start + _IMAGES, about.num_images)) for start in starts)
+    write_index(blocks, known.info.num_words, about, output, unreadable=known.unreadable.tolist())
 
 
 def _counted(known: Words, start: int, stop: int):
@@ -96,30 +82,16 @@ def search_bow(
         DataError: a damaged file.
     """
     info, idf, searcher = open_searcher(index, statistics)
-    queries = [read_words(path) for path in query_words]
-    for path, known in zip(query_words, queries, strict=True):
+    bags: dict[int, Bag | None] = {}
+    assignments = 1
+    for path in query_words:
+        known = read_words(path)
         check_words(path, known, info)
-    first = info.first_image - num_distractors
-    unreadable = unreadable_images(index, info) - info.first_image
+        assignments = known.words.shape[1]
+        for position, query in enumerate(known.image_ids.tolist()):
+            bag = weighted(count_words(known.of(position)), idf)
+            bags[query] = None if query in known.unreadable else bag
     made_from = {"codebook": info.codebook, "features": info.features, "checkpoint": info.checkpoint, "n": info.n}
-    made_from |= {"multiple_assignment": queries[0].words.shape[1]} | ({"cell": cell} if cell else {})
-    part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
-    ids = np.arange(first, first + info.num_images)
-    width = len(ids) if top_k is None else min(top_k, len(ids))
-    query_ids = np.concatenate([known.image_ids for known in queries])
-    with ranking_writer(output, part, query_ids, width) as writer:
-        row = 0
-        for known in queries:
-            for position, query in enumerate(known.image_ids):
-                scores = searcher.search(weighted(count_words(known.of(position)), idf))
-                scores[unreadable] = np.nan
-                if query in known.unreadable:
-                    scores[:] = np.nan
-                writer.write(row, *rank_scores(ids, scores[None], top_k))
-                row += 1
-
-
-def check_words(path: Path, known: Words, info: IndexInfo) -> None:
-    """Refuse words that do not belong to an index; StaleFileError."""
-    check_digest(path, "codebook", known.info.codebook, info.codebook)
-    check_digest(path, "features digest", known.info.features, info.features)
+    made_from |= {"multiple_assignment": assignments} | ({"cell": cell} if cell else {})
+    settings = {"first": info.first_image - num_distractors, "made_from": made_from, "top_k": top_k}
+    write_part(output, index, info, bags, searcher.search, **settings)

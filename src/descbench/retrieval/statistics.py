@@ -16,6 +16,7 @@ from descbench.errors import DataError, StaleFileError
 from descbench.io.digests import check_digest
 from descbench.io.hdf5 import created, opened
 from descbench.retrieval import FORMAT_VERSION
+from descbench.retrieval.asmk import InvertedFile
 from descbench.retrieval.index import IndexInfo, read_index
 
 _KIND = "statistics file"
@@ -89,7 +90,7 @@ def collect_statistics(shards: Sequence[Path], output: Path, *, stale: bool) -> 
             finished += known
             known = 0
         known = int(lists.image_ids.max()) + 1 if len(lists.image_ids) else known
-        chunks.append((lists.counts, finished + known))
+        chunks.append((_images_with(lists), finished + known))
         infos.append(info)
     idf, counts = compute_idf(chunks, len(chunks[0][0]), stale=stale)
     attributes = {"codebook": infos[0].codebook, "num_images": chunks[-1][1], "stale": stale}
@@ -136,6 +137,16 @@ def read_idf(path: Path, index: Path, info: IndexInfo) -> np.ndarray:
             f"{', '.join(known.shards)}). Delete it and run again."
         )
     return known.idf
+
+
+def _images_with(lists: InvertedFile) -> np.ndarray:
+    """(K,) number of images that have each word; lists may hold an image several times in a row."""
+    first = np.ones(len(lists.image_ids), bool)
+    first[1:] = lists.image_ids[1:] != lists.image_ids[:-1]
+    starts = lists.word_offsets[:-1][lists.counts > 0]
+    first[starts] = True
+    before = np.concatenate(([0], np.cumsum(first)))
+    return np.diff(before[lists.word_offsets])
 
 
 def _idf(total: int, counts: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 Layout: ``words (N, A)`` uint32, nearest first; ``offsets (I + 1)`` int64, rows of image i are
 ``offsets[i]:offsets[i + 1]``, strongest feature first; ``image_ids (I)`` int64; ``unreadable_ids`` int64 of the images
-that could not be read. Searching, verification and expansion read words from here, so that features are assigned once.
+that could not be read; with signatures, ``signatures (N, A * W)`` uint8, W bytes for each word. Searching, verification and expansion read words from here, so that features are assigned once.
 
-Definition: docs/protocols/oxford_bow.md, Bag of words.
+Definition: docs/protocols/oxford_bow.md, Bag of words; docs/protocols/oxford_bow.md, Hamming embedding.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import numpy as np
 
 from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader
-from descbench.io.hdf5 import created, opened
+from descbench.io.hdf5 import Hdf5Reader, created, opened
 from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval import FORMAT_VERSION
-from descbench.retrieval.codebook import check_fits, read_codebook
+from descbench.retrieval.asmk import code_bytes
+from descbench.retrieval.codebook import check_fits, embedding_digest, read_codebook
+from descbench.retrieval.hamming import Signed, sign
 
 _KIND = "words shard"
 _IMAGES = 256
+_MOST_BITS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class WordsInfo:
         checkpoint: SHA-256 of the weights behind the features; empty without a network.
         n: strongest features used of an image.
         num_words: K.
+        embedding: digest of the projection and the thresholds behind the signatures; empty without signatures.
+        bits: of a signature; 0 without signatures.
     """
 
     codebook: str
@@ -42,6 +47,8 @@ class WordsInfo:
     checkpoint: str
     n: int
     num_words: int
+    embedding: str = ""
+    bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Words:
         offsets: (I + 1,) int64.
         image_ids: (I,) int64, ascending.
         unreadable: (U,) int64 ids of images that could not be read.
+        signatures: (N, A, W) uint8, mapped from the file; None where there are none.
     """
 
     info: WordsInfo
@@ -61,16 +69,28 @@ class Words:
     offsets: np.ndarray
     image_ids: np.ndarray
     unreadable: np.ndarray
+    signatures: np.ndarray | None = None
 
     def of(self, position: int) -> np.ndarray:
         """Words (n, A) of the image at a position."""
         return self.words[self.offsets[position] : self.offsets[position + 1]]
 
+    def signed(self, position: int, assignments: int | None = None) -> Signed:
+        """Words of the image at a position, feature after feature, with their signatures.
+
+        Args:
+            position: of the image.
+            assignments: nearest words used of each feature; None = all.
+        """
+        place = slice(self.offsets[position], self.offsets[position + 1])
+        words, codes = self.words[place, :assignments], self.signatures[place, :assignments]
+        return Signed(words.ravel().astype(np.int64), codes.reshape(-1, codes.shape[-1]))
+
 
 def assign_words(
     shard: Path, codebook: Path, output: Path, *, n: int, multiple_assignment: int = 1, threads: int | None = None
 ) -> None:
-    """Find the nearest visual words of each feature, exactly.
+    """Find the nearest visual words of each feature, exactly, and its signatures where the codebook has an embedding.
 
     Args:
         shard: feature shard.
@@ -89,19 +109,30 @@ def assign_words(
     with ShardReader(shard) as reader:
         check_fits(known, codebook, reader)
         made_of = (known.digest, reader.info.features, reader.info.images, reader.info.checkpoint)
-        info = WordsInfo(*made_of, n, len(known.centroids))
+        bits = 0 if known.embedding is None else len(known.embedding.projection)
+        info = WordsInfo(*made_of, n, len(known.centroids), embedding_digest(known.embedding), bits)
         offsets = np.concatenate(([0], np.cumsum(reader.counts(n))))
         with created(output, _KIND, FORMAT_VERSION, asdict(info)) as file:
             file.put("offsets", offsets)
             file.put("image_ids", reader.image_ids)
             file.put("unreadable_ids", np.array(sorted(reader.skipped), np.int64))
             words = file.reserve("words", (int(offsets[-1]), multiple_assignment), np.uint32)
+            width = multiple_assignment * code_bytes(bits)
+            signatures = file.reserve("signatures", (int(offsets[-1]), width), np.uint8) if bits else None
             start = 0
             for block in reader.blocks(n, _IMAGES):
                 check_finite(shard, block.descriptors, block.image_ids)
                 stop = start + len(block.descriptors)
-                words[start:stop] = nearest.search(block.descriptors, multiple_assignment, threads)
+                found = nearest.search(block.descriptors, multiple_assignment, threads)
+                words[start:stop] = found
+                if signatures is not None:
+                    signatures[start:stop] = sign(block.descriptors, found, known.embedding).reshape(-1, width)
                 start = stop
+
+
+def index_name(info: WordsInfo) -> str:
+    """What an index of words names its codebook: by its digest, and that of the signatures where there are some."""
+    return f"{info.codebook}+{info.embedding}" if info.embedding else info.codebook
 
 
 def read_words(path: Path) -> Words:
@@ -111,8 +142,8 @@ def read_words(path: Path) -> Words:
         DataError: no such file, or a damaged one.
     """
     with opened(path, _KIND, FORMAT_VERSION) as file:
-        texts = {name: file.text(name) for name in ("codebook", "features", "images", "checkpoint")}
-        info = WordsInfo(**texts, n=file.number("n"), num_words=file.number("num_words"))
+        texts = {name: file.text(name) for name in ("codebook", "features", "images", "checkpoint", "embedding")}
+        info = WordsInfo(**texts, **{name: file.number(name) for name in ("n", "num_words", "bits")})
         words = file.mapped("words", np.uint32, 2)
         offsets, ids = file.array("offsets", np.int64), file.array("image_ids", np.int64)
         unreadable = file.array("unreadable_ids", np.int64)
@@ -122,4 +153,17 @@ def read_words(path: Path) -> Words:
             raise ValueError("offsets or image ids do not ascend, or unreadable images are not in the list")
         if len(words) and words.max() >= info.num_words:
             raise ValueError(f"word {words.max()} of {info.num_words}")
-    return Words(info, words, offsets, ids, unreadable)
+        signatures = _read_signatures(file, info, words.shape)
+    return Words(info, words, offsets, ids, unreadable, signatures)
+
+
+def _read_signatures(file: Hdf5Reader, info: WordsInfo, shape: tuple[int, ...]) -> np.ndarray | None:
+    """(N, A, W) uint8 of words (N, A); None where there are none."""
+    if not info.bits:
+        return None
+    if not 0 < info.bits <= _MOST_BITS:
+        raise ValueError(f"signatures of {info.bits} bits")
+    found = file.mapped("signatures", np.uint8, 2)
+    if found.shape != (shape[0], shape[1] * code_bytes(info.bits)):
+        raise ValueError(f"signatures {found.shape} for words {shape} and {info.bits} bits")
+    return found.reshape(*shape, code_bytes(info.bits))

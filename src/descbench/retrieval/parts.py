@@ -1,0 +1,121 @@
+"""What searches of inverted files by words share: rows of a partial ranking, and a second search of all shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from descbench.errors import DataError
+from descbench.io.digests import check_digest
+from descbench.retrieval.index import IndexInfo, unreadable_images
+from descbench.retrieval.ranking import PartInfo, merge_rankings, rank_scores, ranking_writer
+from descbench.retrieval.words import Words, index_name, read_words
+
+Query = TypeVar("Query")
+# Scores (num_images,) of all images of a shard for one query.
+Search = Callable[[Query], np.ndarray]
+
+
+def check_words(path: Path, known: Words, info: IndexInfo) -> None:
+    """Refuse words that do not belong to an index; StaleFileError."""
+    check_digest(path, "codebook", index_name(known.info), info.codebook)
+    check_digest(path, "features digest", known.info.features, info.features)
+
+
+def index_info(path: Path, known: Words, dim: int) -> IndexInfo:
+    """What an index shard of words is made from, with entries of ``dim`` numbers or bits.
+
+    Raises:
+        DataError: no images, or images that are not consecutive.
+    """
+    ids, info = known.image_ids, known.info
+    if not len(ids) or ids[-1] - ids[0] != len(ids) - 1:
+        raise DataError(f"{path}: holds no images, or images that are not consecutive; delete it and run again.")
+    return IndexInfo(
+        codebook=index_name(info),
+        features=info.features,
+        images=info.images,
+        checkpoint=info.checkpoint,
+        n=info.n,
+        multiple_assignment=1,
+        dim=dim,
+        first_image=int(ids[0]),
+        num_images=len(ids),
+    )
+
+
+def write_part(
+    output: Path,
+    index: Path,
+    info: IndexInfo,
+    queries: Mapping[int, Query | None],
+    search: Search,
+    *,
+    first: int,
+    made_from: Mapping[str, Any],
+    top_k: int | None,
+) -> None:
+    """Rank the images of one index shard for every query.
+
+    Args:
+        output: the partial ranking to write.
+        index, info: the index shard.
+        queries: by id, ascending; None could not be read, and finds nothing.
+        search: gives the scores of a query; what could not be read is taken out here.
+        first: id of the shard's first image in the ranking.
+        made_from: digests and settings that all parts share.
+        top_k: images kept of each query; None = all.
+    """
+    unreadable = unreadable_images(index, info) - info.first_image
+    ids = np.arange(first, first + info.num_images)
+    part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
+    width = len(ids) if top_k is None else min(top_k, len(ids))
+    with ranking_writer(output, part, np.array(list(queries), np.int64), width) as writer:
+        for row, query in enumerate(queries.values()):
+            scores = np.full(len(ids), np.nan) if query is None else search(query)
+            scores[unreadable] = np.nan
+            writer.write(row, *rank_scores(ids, scores[None], top_k))
+
+
+def search_again(
+    before: PartInfo,
+    queries: Mapping[int, Query | None],
+    indexes: Sequence[Path],
+    words: Sequence[Path],
+    opened: Callable[[Path], tuple[IndexInfo, Search]],
+    output: Path,
+    work: Path,
+    *,
+    made_from: Mapping[str, Any],
+    top_k: int | None,
+    num_queries: int,
+) -> None:
+    """Search all shards for queries that were expanded, and merge.
+
+    Args:
+        before: of the ranking that they were expanded from.
+        queries: by id, ascending; None could not be read.
+        indexes, words: index shards and their words, distractors first.
+        opened: gives what an index shard is, and its search.
+        output: the ranking to write.
+        work: folder for partial rankings.
+        made_from: what the ranking is made from besides ``before``.
+        top_k: length of the ranking; None = all images.
+        num_queries: of the dataset.
+
+    Raises:
+        StaleFileError, DataError: files that do not belong together, or are damaged.
+    """
+    first, parts = before.first_image, []
+    cut = None if top_k is None else top_k + before.asks_itself
+    for number, (index, path) in enumerate(zip(indexes, words, strict=True)):
+        info, search = opened(index)
+        check_words(path, read_words(path), info)
+        parts.append(work / f"part-{number:05d}.h5")
+        settings = {"first": first, "made_from": {**before.made_from, **made_from}, "top_k": cut}
+        write_part(parts[-1], index, info, queries, search, **settings)
+        first += info.num_images
+    merge_rankings(parts, output, top_k=top_k, num_queries=num_queries, asks_itself=before.asks_itself)

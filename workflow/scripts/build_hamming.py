@@ -1,0 +1,9 @@
+"""Rule build_hamming: one shard of an inverted file of signatures."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.retrieval.search_hamming import build_hamming
+
+with job(snakemake):
+    build_hamming(Path(snakemake.input[0]), Path(snakemake.output[0]))

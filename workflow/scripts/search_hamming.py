@@ -1,0 +1,18 @@
+"""Rule search_hamming: all queries against one shard of an inverted file of signatures."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.retrieval.search_hamming import Matching, search_hamming
+
+with job(snakemake):
+    search_hamming(
+        [Path(words) for words in snakemake.input.queries],
+        Path(snakemake.input.index),
+        Path(snakemake.input.statistics),
+        Path(snakemake.output[0]),
+        matching=Matching(**snakemake.params.matching),
+        top_k=snakemake.params.top_k,
+        num_distractors=snakemake.params.num_distractors,
+        cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
+    )
