@@ -295,6 +295,9 @@ ELSEWHERE = {
             ("BowMethod", ("features", "n", "multiple_assignment", "top_k")),
             ("VerifyMethod", ("ranking", "first", "error", "min_inliers")),
             ("ExpandMethod", ("ranking", "images")),
+            ("HammingMethod", ("features", "n", "bits", "seed", "threshold", "weighting", "burstiness")),
+            ("HammingMethod", ("multiple_assignment", "top_k")),
+            ("HammingExpandMethod", ("ranking", "images", "strong", "matches", "growth", "seed")),
         )
         for key in keys
     },

@@ -14,6 +14,7 @@ from descbench.retrieval.ranking import read_ranking
 
 SIFT = {"kind": "patches", "describe": "rootsift", "max_features": 60, "image_size": 96}
 BOW = {"search": "bow", "features": "sift", "n": 50, "codebook": {"dataset": "toytown_sfm", "size": 32}}
+HAMMING = {**BOW, "search": "hamming", "bits": 32}
 TOWN = {
     "features": {"sift": SIFT, "few": {**SIFT, "max_features": 50, "region": 9.0}},
     "methods": {
@@ -22,6 +23,9 @@ TOWN = {
         "sv": {"search": "verify", "ranking": "bow"},
         "sv_other": {"search": "verify", "ranking": "other"},
         "qe": {"search": "expand", "ranking": "sv"},
+        "he": HAMMING,
+        "he_other": {**HAMMING, "n": 20},
+        "hqe": {"search": "expand_hamming", "ranking": "he", "matches": 2},
     },
 }
 SHARD = "results/features/sift/alderford/database/00000.h5"
@@ -31,8 +35,9 @@ SHARD = "results/features/sift/alderford/database/00000.h5"
 def searched(base):
     """A bench where everything was made once."""
     bench = base.copy("bow")
-    ran = bench.make(*(f"results/scores/{name}/alderford.json" for name in ("bow", "sv", "qe")), overlay=TOWN)
-    assert ran.count("verify_geometry") == ran.count("expand_query") == 1
+    ran = bench.make(*(f"results/scores/{name}/alderford.json" for name in ("bow", "sv", "qe", "hqe")), overlay=TOWN)
+    assert ran.count("verify_geometry") == ran.count("expand_query") == ran.count("expand_hamming") == 1
+    assert {"build_hamming", "search_hamming"} <= set(ran)
     assert {"assign_words", "build_bow", "collect_statistics", "search_bow", "merge_rankings"} <= set(ran)
     return bench
 
@@ -70,6 +75,21 @@ def test_scores_of_all_three(searched):
         ("sv", "min_inliers", 12, "sv", "verify_geometry"),
         ("qe", "ranking", "sv_other", "qe", "expand_query"),
         ("qe", "images", 1, "qe", "expand_query"),
+        ("he", "n", 10, "he", "assign_words"),
+        ("he", "features", "few", "he", "extract_features"),
+        ("he", "bits", 64, "he", "train_codebook"),
+        ("he", "seed", 5, "he", "train_codebook"),
+        ("he", "threshold", 9, "he", "search_hamming"),
+        ("he", "weighting", "none", "he", "search_hamming"),
+        ("he", "burstiness", False, "he", "search_hamming"),
+        ("he", "multiple_assignment", 3, "he", "assign_words"),
+        ("he", "top_k", 5, "he", "search_hamming"),
+        ("hqe", "ranking", "he_other", "hqe", "expand_hamming"),
+        ("hqe", "images", 2, "hqe", "expand_hamming"),
+        ("hqe", "strong", 3, "hqe", "expand_hamming"),
+        ("hqe", "matches", 40, "hqe", "expand_hamming"),
+        ("hqe", "growth", 0.0, "hqe", "expand_hamming"),
+        ("hqe", "seed", 7, "hqe", "expand_hamming"),
     ],
 )
 def test_keys_of_methods_change_rankings(searched, method, key, value, made, anew):
@@ -156,6 +176,11 @@ def test_pairs_and_shards_of_distractors(base):
             "'qe' rests on itself",
         ),
         ({"methods": {"qe": {"ranking": "bow"}}}, "verifies no images"),
+        ({"methods": {"qe": {"ranking": "sv"}, "sv": {"ranking": "he"}}}, "rests on signatures"),
+        ({"methods": {"hqe": {"ranking": "bow"}}}, "compares no signatures"),
+        ({"methods": {"hqe": {"strong": 33}}}, "more than the 32 bits"),
+        ({"methods": {"he": {"threshold": 33}}}, "more than the 32 bits"),
+        ({"methods": {"he": {"multiple_assignment": 33}}}, "more than the 32 words"),
         ({"methods": {"bow": {"features": "own"}}}, "bow needs local features"),
         ({"methods": {"bow": {"features": "own_local", "n": 9}}}, "learned with|no orientations"),
         ({"methods": {"bow": {"n": 61}}}, "raise `max_features`"),

@@ -12,9 +12,6 @@ from descbench.config.method_base import USED_FEATURES, Codebook, CodebookMethod
 from descbench.config.reranking import RerankMethod
 from descbench.config.search import RANKING_LENGTH
 
-_Bits = Field(64, ge=8, le=4096, description="Bits of a signature; at most the dimensions of a descriptor.")
-_OF_BITS = "null = three eighths of the bits."
-
 
 class HammingMethod(CodebookMethod):
     """Search by visual words and binary signatures: Hamming embedding."""
@@ -28,10 +25,10 @@ class HammingMethod(CodebookMethod):
     features: FeaturesName = Field(description=USED_FEATURES)
     n: Several = Field(2500, description="Strongest features used per image; at most the block's max_features.")
     codebook: Codebook
-    bits: int = _Bits
+    bits: int = Field(64, ge=8, le=4096, description="Bits of a signature; at most the dimensions of a descriptor.")
     seed: Seed = Field(0, description="Seed of the random projection.")
     threshold: int | None = Field(
-        None, ge=0, description=f"Most bits that the signatures of a match differ in; {_OF_BITS}"
+        None, ge=0, description="Most bits that the signatures of a match differ in; null = three eighths of the bits."
     )
     weighting: Literal["gaussian", "none"] = Field(
         "gaussian", description="What a match counts by its distance: `exp(-(distance / (bits / 4)) ** 2)`, or 1."
@@ -79,7 +76,9 @@ class HammingExpandMethod(RerankMethod):
     ranking: MethodName = Field(description="Method that found images by signatures: one of search hamming.")
     images: Several = Field(100, description="First images of a query that are looked at.")
     strong: int | None = Field(
-        None, ge=0, description="Most bits that the signatures of a strong match differ in; null = a quarter of the bits."
+        None,
+        ge=0,
+        description="Most bits that signatures of a strong match differ in; null = a quarter of the bits.",
     )
     matches: Several = Field(5, description="Fewest query features with a strong match in a reliable image.")
     growth: float = Field(0.5, ge=0, le=100, description="Most new words, as a share of the query's own.")
@@ -96,3 +95,5 @@ class HammingExpandMethod(RerankMethod):
         yield from super().fits(name, config)
         if config.methods[self.ranking].stage != HammingMethod.stage:
             yield ("ranking",), f"{self.ranking!r} compares no signatures; name a method of `search: hamming`"
+        elif self.strong is not None and self.strong > (bits := config.methods[self.ranking].bits):
+            yield ("strong",), f"{self.strong} is more than the {bits} bits of the signatures of {self.ranking!r}"

@@ -48,7 +48,9 @@ class VerifyMethod(RerankMethod):
     stage: ClassVar[str] = "verify_geometry"
 
     search: Literal["verify"]
-    ranking: MethodName = Field(description="Method whose ranking is verified: one of search bow, hamming, expand or expand_hamming.")
+    ranking: MethodName = Field(
+        description="Method whose ranking is verified: one of search bow, hamming, expand or expand_hamming."
+    )
     first: Several = Field(1000, description="Images of a query that are verified; the others keep their order.")
     error: float = Field(
         15.0, gt=0, le=10_000, description="Pixels of the database image that an inlier may be off its place."

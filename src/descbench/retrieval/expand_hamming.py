@@ -1,7 +1,7 @@
 """Stage expand_hamming: Hamming query expansion, a second search with the words of images that match reliably.
 
-Definition: docs/protocols/oxford_bow.md, Hamming query expansion (Tolias, Jégou, Pattern Recognition 2014). No geometry:
-an image is reliable if enough features of the query have a strong match in it.
+Definition: docs/protocols/oxford_bow.md, Hamming query expansion. There is no
+geometry: an image is reliable if enough features of the query have a strong match in it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def expand_hamming(
         for position, query in enumerate(words.image_ids.tolist()):
             own, assignments = words.signed(position), words.words.shape[1]
             shown = [images[image] for image in asked.get(query, ())]
-            reliable = [image for image in shown if count_strong(own, assignments, image, expansion) >= expansion.matches]
+            reliable = [
+                image for image in shown if count_strong(own, assignments, image, expansion) >= expansion.matches
+            ]
             expanded = expand(own, reliable, bits, expansion.growth, np.random.default_rng([expansion.seed, query]))
             queries[query] = None if query in words.unreadable else expanded
     settings = {f"expanded_{name}": getattr(expansion, name) for name in ("images", "strong", "matches", "growth")}
@@ -124,9 +126,7 @@ def count_strong(query: Signed, assignments: int, image: Signed, expansion: Expa
     return len(np.unique(asking[strong] // assignments))
 
 
-def expand(
-    query: Signed, reliable: Sequence[Signed], bits: int, growth: float, random: np.random.Generator
-) -> Signed:
+def expand(query: Signed, reliable: Sequence[Signed], bits: int, growth: float, random: np.random.Generator) -> Signed:
     """One signature for each word of a query and for the most frequent words of its reliable images.
 
     New words are those in most reliable images (then with most features, then the lowest), at most ``growth`` times the

@@ -1,6 +1,6 @@
 """Hamming embedding on arrays: binary signatures of descriptors within their words, and the search that compares them.
 
-Definition: docs/protocols/oxford_bow.md, Hamming embedding (Jégou, Douze, Schmid, IJCV 2010). No files here; the stages
+Definition: docs/protocols/oxford_bow.md, Hamming embedding. No files here; the stages
 are in ``search_hamming.py`` and ``expand_hamming.py``.
 
 A signature has ``bits`` bits, the first in the most significant place of the first byte, padded with zeros to whole
@@ -58,9 +58,7 @@ def draw_projection(bits: int, dim: int, seed: int) -> np.ndarray:
     return (orthogonal * np.sign(np.diag(triangle))).T[:bits].astype(np.float32)
 
 
-def learn_embedding(
-    points: np.ndarray, words: np.ndarray, centroids: np.ndarray, *, bits: int, seed: int
-) -> Embedding:
+def learn_embedding(points: np.ndarray, words: np.ndarray, centroids: np.ndarray, *, bits: int, seed: int) -> Embedding:
     """Thresholds that halve the descriptors of each word in every projected dimension.
 
     Args:
@@ -164,9 +162,7 @@ class HammingSearcher:
         length = np.sqrt((counts.astype(np.float64) ** 2 * self._idf[found]).sum())
         return scores * self._scale / length if length else np.zeros_like(scores)
 
-    def _vote(
-        self, scores: np.ndarray, query: Signed, starts: np.ndarray, lengths: np.ndarray, rows: slice
-    ) -> None:
+    def _vote(self, scores: np.ndarray, query: Signed, starts: np.ndarray, lengths: np.ndarray, rows: slice) -> None:
         """Add the matches of some features of a query."""
         counts = lengths[rows]
         asking = np.repeat(np.arange(len(counts)), counts)

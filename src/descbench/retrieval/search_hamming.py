@@ -1,7 +1,7 @@
 """Stages build_hamming and search_hamming: an inverted file of signatures, and all queries against one shard of it.
 
-Definition: docs/protocols/oxford_bow.md, Hamming embedding. The inverted file is that of ``index.py`` with binary codes,
-one entry for each feature.
+Definition: docs/protocols/oxford_bow.md, Hamming embedding. The inverted file is that of ``index.py`` with binary
+codes, one entry for each feature.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Layout: ``words (N, A)`` uint32, nearest first; ``offsets (I + 1)`` int64, rows of image i are
 ``offsets[i]:offsets[i + 1]``, strongest feature first; ``image_ids (I)`` int64; ``unreadable_ids`` int64 of the images
-that could not be read; with signatures, ``signatures (N, A * W)`` uint8, W bytes for each word. Searching, verification and expansion read words from here, so that features are assigned once.
+that could not be read; with signatures, ``signatures (N, A * W)`` uint8, W bytes for each word. Searching, verification
+and expansion read words from here, so that features are assigned once.
 
 Definition: docs/protocols/oxford_bow.md, Bag of words; docs/protocols/oxford_bow.md, Hamming embedding.
 """
