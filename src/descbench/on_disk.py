@@ -65,9 +65,8 @@ class OnDisk:
         block = self._config.block("patch_sets", patch_set)
         if block.sources or block.generator:
             return []
-        places = [
-            Path(self._paths.datasets()) / place for place in ([f"{block.folder}/{part}"] if part else block.lists)
-        ]
+        below = [f"{block.folder}/{part}"] if part else block.lists
+        places = [Path(self._paths.datasets(), place) for place in below]
         files = [path for place in places for path in (place.iterdir() if place.is_dir() else [place])]
         return sorted({path.as_posix() for path in files if path.is_file()})
 
