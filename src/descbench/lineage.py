@@ -20,6 +20,7 @@ from descbench.features import (
 )
 from descbench.io.digests import digest_of, sha256_file
 from descbench.io.own_copies import digest_copy
+from descbench.matching import MATCH_FEATURES_VERSION
 
 
 class Lineage:
@@ -176,6 +177,10 @@ class Lineage:
         models = block.described_by(self.config)
         made_by = self._made_by(models[0], block) if models else [decisive(block, SPEED, SCORING)]
         return digest_of([DESCRIBE_PATCHES_VERSION, *made_by])
+
+    def digest_matching(self, method: str) -> str:
+        """Digest of how features are matched, and not of what the matches are scored by."""
+        return digest_of([MATCH_FEATURES_VERSION, decisive(self.config.block("methods", method), SPEED, SCORING)])
 
     def _made_by(self, model: str, block: Any) -> tuple[int | None, list[dict[str, Any]], list[str]]:
         """Seed of what a network makes for a block, the blocks behind it, and digests of the user's own files."""

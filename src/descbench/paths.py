@@ -129,6 +129,12 @@ class Paths:
         """Pairs file of two kapture datasets: the most similar images of the first for each of the second."""
         return f"{self.results}/pairs/{method}/{images}__{queries}.txt"
 
+    # --- matches ---
+
+    def matches(self, method: str, dataset: str, shard: str) -> str:
+        """Matches of one shard of a dataset's image pairs."""
+        return f"{self.results}/matches/{method}/{dataset}/{shard}.h5"
+
     # --- scores and tables ---
 
     def scores(self, method: str, dataset: str) -> str:

@@ -281,6 +281,39 @@ class Plan:
         searched = self.lineage.searched_datasets(dataset)
         return [(name, shard.name) for name in searched for shard in self.shards(name, "database")]
 
+    # --- matches ---
+
+    def match_shards(self, dataset: str) -> list[Shard]:
+        """Shards of the image pairs of a dataset, in order."""
+        block = self.config.block("datasets", dataset)
+        images = self.count(dataset, block.ROLES[0])
+        count = None if images is None else block.pairs_of(images)
+        if not count:
+            return [Shard("00000", 0, None)]
+        size = block.shard_size or self.config.shard_size
+        starts = enumerate(range(0, count, size))
+        return [Shard(f"{number:05d}", start, min(start + size, count)) for number, start in starts]
+
+    def match_shard(self, dataset: str, name: str) -> Shard:
+        """The shard of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        shards = self.match_shards(dataset)
+        if int(name) >= len(shards):
+            raise ConfigError(f"pairs of {dataset} have shards 00000 to {len(shards) - 1:05d}, not {name}.")
+        return shards[int(name)]
+
+    def matches(self, method: str, dataset: str) -> list[str]:
+        """Files of matches of all image pairs of a dataset, in order."""
+        return [self.paths.matches(method, dataset, shard.name) for shard in self.match_shards(dataset)]
+
+    def matched_features(self, method: str, dataset: str) -> list[str]:
+        """Feature shards of all images of a dataset that has image pairs."""
+        block = self.config.block("datasets", dataset)
+        return self.features(self.config.block("methods", method).features, dataset, block.ROLES[0])
+
     # --- tables ---
 
     def usual_tables(self) -> list[str]:

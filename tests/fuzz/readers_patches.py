@@ -36,6 +36,8 @@ from descbench.datasets.phototour import INFO, PAIRS, read_phototour
 from descbench.features.patch_descriptors import Maker, read_descriptors, write_descriptors
 from descbench.features.strips import read_patch_strip
 from descbench.io.csvfiles import checksum_path
+from descbench.matching.matcher import PairMatches
+from descbench.matching.matches import MatchesInfo, read_matches, write_matches
 
 MANIFEST = Manifest(tuple(rows_of("database", ["a.ppm", "b.ppm", "c.ppm"])))
 LISTS = {INFO: b"7 0\n7 0\n0 0\n3 0\n3 0\n", PAIRS: b"0 7 0 1 7 0 0\n2 0 0 4 3 0 0\n"}
@@ -175,6 +177,15 @@ def descriptors_file(folder: Path) -> Path:
     return folder / "d.h5"
 
 
+def matches_file(folder: Path) -> Path:
+    found = [
+        PairMatches(np.array([[0, 2], [3, 0]], np.int32), np.array([0.5, 1], np.float32), (4, 3)),
+        PairMatches(np.zeros((0, 2), np.int32), np.zeros(0, np.float32), (4, 0)),
+    ]
+    write_matches([(0, 1), (0, 2)], found, MatchesInfo("0123", "4567", "89", "sift on walls"), folder / "m.h5")
+    return folder / "m.h5"
+
+
 def wide_strip_seeds() -> list[bytes]:
     random = np.random.default_rng(0)
     return [encoded(random.integers(0, 256, (70, 33, *colours), np.uint8), "PNG") for colours in ((), (3,))]
@@ -221,6 +232,7 @@ register(
 register("image pairs", read_pairs, pair_seeds, file="p.csv", mutations=(damage_lines,))
 register("patch sets", sealed(read_patches), hdf5_seed(patches_file), file="file.h5")
 register("patch descriptors", sealed(read_descriptors), hdf5_seed(descriptors_file), file="file.h5")
+register("matches", sealed(read_matches), hdf5_seed(matches_file), file="file.h5")
 register(
     "strips of any width",
     partial(read_patch_strip, lenient=True),

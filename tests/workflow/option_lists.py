@@ -301,6 +301,12 @@ ELSEWHERE = {
         )
         for key in keys
     },
+    **{
+        f"{owner}.{key}": "workflow/test_matching.py::test_keys_of_methods_change_matches"
+        for owner, keys in (("Matching", ("n", "mutual", "ratio", "max_distance")), ("MatchMethod", ("features",)))
+        for key in keys
+    },
+    "Matching.distance": "workflow/test_matching.py::test_what_distances_are_measured_in",
     "RerankMethod.features": "workflow/test_bags.py::test_features_are_those_of_the_ranking",
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",

@@ -18,6 +18,7 @@ from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
+from descbench.matching import MATCH_FEATURES_VERSION
 from descbench.metrics import SCORE_PATCHES_VERSION, SCORE_RANKING_VERSION
 from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
@@ -146,6 +147,11 @@ def source_param(key):
 def describing(method):
     """What of a method decides its descriptors."""
     return decisive(cfg.methods[method], SPEED, NOTE, SCORING)
+
+
+def get_matching(method):
+    """How a method matches features, by the keys of the library's settings."""
+    return cfg.methods[method].matching()
 
 
 def get_part(patch_set, part):

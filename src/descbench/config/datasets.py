@@ -73,7 +73,9 @@ class DatasetBase(Block):
         {}, description="Number of images of each role; a role that is left out makes one shard."
     )
     counts_verified: bool = Field(True, description="false: the counts are hearsay, and other ones only a warning.")
-    shard_size: Several | None = Field(None, description="Images in a shard; null = the site's `shard_size`.")
+    shard_size: Several | None = Field(
+        None, description="Images, or image pairs, in a shard; null = the site's `shard_size`."
+    )
     note: Annotated[Text | None, NOTE] = Field(
         None, description="What a reader of the results must know about this dataset."
     )
@@ -103,6 +105,10 @@ class DatasetBase(Block):
 
     def ranked(self) -> int | None:
         """Images of each query that the protocol looks at; None = all, as average precision does."""
+        return None
+
+    def pairs_of(self, images: int) -> int | None:
+        """Image pairs of so many images; None where only the list of pairs can tell."""
         return None
 
     def without_images(self, name: str) -> str | None:
@@ -291,6 +297,10 @@ class HPatchesSequencesDataset(DatasetBase):
     format: Literal["hpatches_sequences"]
     images: Below = Field(description="Folder of the sequences below <data_dir>/datasets.")
     exclude: Names = Field((), description="Sequences that are left out; each must be there.")
+
+    def pairs_of(self, images: int) -> int:
+        """Five of the six images of a sequence."""
+        return images // 6 * 5
 
 
 class DescriptorBagDataset(DatasetBase):

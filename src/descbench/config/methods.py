@@ -14,6 +14,7 @@ from descbench.config.base import (
     left_out,
 )
 from descbench.config.hamming_methods import HammingExpandMethod, HammingMethod
+from descbench.config.matching_methods import MatchMethod
 from descbench.config.method_base import USED_FEATURES, Codebook, CodebookMethod, RetrievalMethod
 from descbench.config.patch_methods import DescribedPatches
 from descbench.config.reranking import ExpandMethod, VerifyMethod
@@ -114,7 +115,10 @@ class BowMethod(CodebookMethod):
 def _family(block: Any) -> str:
     """By the key that says what a method does."""
     keys = block if isinstance(block, dict) else getattr(block, "model_fields_set", ())
-    return "patches" if "describe" in keys else "retrieval"
+    return next((family for key, family in _FAMILIES.items() if key in keys), "retrieval")
+
+
+_FAMILIES = {"describe": "patches", "match": "matching"}
 
 
 Retrieval = Annotated[
@@ -122,5 +126,8 @@ Retrieval = Annotated[
     Field(discriminator="search"),
 ]
 Method = Annotated[
-    Annotated[Retrieval, Tag("retrieval")] | Annotated[DescribedPatches, Tag("patches")], Discriminator(_family)
+    Annotated[Retrieval, Tag("retrieval")]
+    | Annotated[DescribedPatches, Tag("patches")]
+    | Annotated[MatchMethod, Tag("matching")],
+    Discriminator(_family),
 ]

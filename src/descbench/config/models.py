@@ -49,7 +49,7 @@ class Config(Strict):
         description="GPUs that share each training, by torchrun on one node (with `device: cpu`: processes).",
     )
     seed: Seed = Field(0, description="Seed of everything random that has no seed of its own.")
-    shard_size: Several = Field(5000, description="Images in a shard: the unit of parallel work.")
+    shard_size: Several = Field(5000, description="Images, or image pairs, in a shard: the unit of parallel work.")
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")
     mirrors: dict[Label, Label] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")
     keep_raw: bool = Field(True, description="Keep archives after unpacking.")

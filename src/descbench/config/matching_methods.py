@@ -1,0 +1,67 @@
+"""Blocks of section `methods` that say how the features of image pairs are matched, and how matches are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from descbench.config.base import FeaturesName, Problem, Several, Strict, left_out
+from descbench.config.method_base import USED_FEATURES, MethodBase
+
+
+class Matching(Strict):
+    """How two images are matched."""
+
+    n: Several | None = Field(None, description="Strongest features used per image; null = all.")
+    mutual: bool = Field(True, description="Whether each of two features must be the other's nearest.")
+    ratio: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Largest distance of the nearest over that of the second nearest (exclusive; with `mutual` of both "
+        "images); null = no ratio test.",
+    )
+    max_distance: float | None = Field(
+        None, gt=0, le=4, description="Largest distance of a match (inclusive); null = any."
+    )
+    distance: Literal["euclidean", "angle"] = Field(
+        "euclidean",
+        description="What the two are measured in: distance of descriptors of length 1, or the angle between them in "
+        "radians.",
+    )
+
+    def matching(self) -> dict[str, Any]:
+        """These keys as plain values, those of :class:`descbench.matching.matcher.MatchSettings`."""
+        return {key: getattr(self, key) for key in Matching.model_fields}
+
+
+class MatchMethod(MethodBase, Matching):
+    """Features of image pairs, matched by the nearest descriptors."""
+
+    family: ClassVar[str] = "matching"
+    stage: ClassVar[str] = "match_features"
+    model_config = left_out("features")
+
+    match: Literal["nearest"] = Field(description="What matches: nearest descriptors.")
+    features: FeaturesName = Field(description=USED_FEATURES)
+
+    @property
+    def all_features(self) -> tuple[str, ...]:
+        """The features that are matched."""
+        return (self.features,)
+
+    def unfit(self, scored_on: str, config: Any) -> str | None:
+        """Image pairs are needed."""
+        if config.datasets[scored_on].HAS_IMAGE_PAIRS:
+            return None
+        return f"{scored_on!r} has no image pairs, which are matched"
+
+    def fits(self, name: str, config: Any) -> Iterator[Problem]:
+        """Local features, as many as are extracted."""
+        features = config.features[self.features]
+        if features.IS_LOCAL is False:
+            yield ("features",), f"matching needs local features, {self.features!r} are global"
+        elif self.n is not None and (why := features.too_few(self.n)):
+            yield ("n",), why
