@@ -21,11 +21,11 @@ from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.datasets.own import with_contents
 from descbench.errors import ConfigError, DescbenchError
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network, digest_networks
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
-from descbench.models.checkpoints import checkpoint_digest
 from descbench.patch_commands import add_patch_commands
 from descbench.plan import Plan
 from descbench.retrieval.pairs import compute_pairs
@@ -197,16 +197,15 @@ class _Extraction:
         block = self.config.features[self.features]
         if not block.READS_IMAGES:
             raise ConfigError(f"features {self.features!r} are released ones: no network to describe {folder} with.")
-        used = block.extracted_by
-        checkpoint = None if used is None else made(Path(self.plan.paths.checkpoint(used)))
+        networks = {
+            model: Network(made(Path(self.plan.paths.checkpoint(model))), self.config.models[model])
+            for model in block.networks
+        }
         dataset = _kapture(folder)
         root, path = kapture_root(dataset), self.work / f"{name}.csv"
         manifest = with_contents(read_kapture(dataset), root, self.work / f"{name}.images.txt")
         write_manifest(manifest, path)
-        weights, digest = (
-            checkpoint_digest(checkpoint) if used else "",
-            self.plan.lineage.digest_features(self.features),
-        )
+        weights, digest = digest_networks(networks), self.plan.lineage.digest_features(self.features)
         shards = []
         for start in range(0, len(manifest), self.config.shard_size):
             stop = min(start + self.config.shard_size, len(manifest))
@@ -214,9 +213,8 @@ class _Extraction:
             if _fits(shards[-1], manifest.slice(start, stop), digest, weights):
                 continue
             shard = ShardSpec(manifest, str(path), "database", start, stop, digest)
-            model = self.config.models[used] if used else None
             running = {"device": self.config.device, "backend": self.config.backend, "kept": self.work / "kept"}
-            extract_features(shard, root, checkpoint, model, block, shards[-1], **running)
+            extract_features(shard, root, networks, block, shards[-1], **running)
         return path, shards
 
 

@@ -160,10 +160,11 @@ class Lineage:
         block = self.config.block("features", name)
         if not block.READS_IMAGES:
             return digest_of([IMPORT_FEATURES_VERSION, block.model_dump(mode="json")])
-        if block.extracted_by is None:
+        if not block.networks:
             return digest_of([EXTRACT_FEATURES_VERSION, decisive(block, SPEED)])
-        seed, blocks, own = self._made_by(block.extracted_by, block)
-        return digest_of([EXTRACT_FEATURES_VERSION, seed, self.config.backend, *blocks, *own])
+        made_by = [self._made_by(model, block) for model in block.networks]
+        parts = [part for seed, blocks, own in made_by for part in (seed, self.config.backend, *blocks, *own)]
+        return digest_of([EXTRACT_FEATURES_VERSION, *parts])
 
     def digest_descriptors(self, method: str) -> str:
         """Digest of all that decides the descriptors that a method is scored by: of its features, or of patches."""

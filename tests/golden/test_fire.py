@@ -20,6 +20,7 @@ from descbench.config.networks import FireModel
 from descbench.datasets.kapture import kapture_root, list_records, read_kapture
 from descbench.datasets.manifest import write_manifest
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network
 from descbench.features.images import to_tensor
 from descbench.features.shards import ShardSpec
 from descbench.losses.contrastive import contrastive_loss
@@ -354,7 +355,9 @@ def test_kapture_pairs(path, tmp_path):
             stop = min(start + 2, count)
             images = ShardSpec.read(manifests[role], "database", start, stop, features=digest)
             root = kapture_root(dataset)
-            extract_features(images, root, checkpoint, model, settings, shard, device="cpu", workers=0)
+            extract_features(
+                images, root, {settings.model: Network(checkpoint, model)}, settings, shard, device="cpu", workers=0
+            )
     indexes = [shard.with_suffix(".index.h5") for shard in shards["map"]]
     for shard, index in zip(shards["map"], indexes, strict=True):
         build_index(

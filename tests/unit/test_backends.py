@@ -16,6 +16,7 @@ from descbench.config.networks import FireModel, GemModel, HowModel, NetVladMode
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.lineage import Lineage
@@ -208,8 +209,7 @@ def test_extraction(tmp_path, checkpoints, name):
         extract_features(
             ShardSpec.read(tmp_path / "town.csv", "database", 0, 2, features="d" * 64),
             tmp_path / "images",
-            checkpoints("how"),
-            block("how"),
+            {"how": Network(checkpoints("how"), block("how"))},
             settings,
             tmp_path / f"{chosen}.h5",
             backend=chosen,

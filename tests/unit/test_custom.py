@@ -12,6 +12,7 @@ from descbench.custom_modules import find_module
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError, DataError
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.io.digests import sha256_file
@@ -87,7 +88,8 @@ def extract(folder, model, settings):
     write_manifest(Manifest(tuple(rows_of("database", ["0.png", "1.png"]))), folder / "m.csv")
     convert(folder, model)
     shard = ShardSpec.read(folder / "m.csv", "database", 0, 2, features="f" * 64)
-    extract_features(shard, folder, folder / "net.pt", model, settings, folder / "shard.h5", device="cpu", workers=0)
+    networks = {settings.model: Network(folder / "net.pt", model)}
+    extract_features(shard, folder, networks, settings, folder / "shard.h5", device="cpu", workers=0)
     with ShardReader(folder / "shard.h5") as reader:
         return reader.read()
 

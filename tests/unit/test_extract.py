@@ -14,6 +14,7 @@ from descbench.datasets.manifest import Manifest, ManifestRow, read_manifest, ro
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network
 from descbench.features.images import load_image, to_tensor
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
@@ -63,7 +64,8 @@ def town(tmp_path):
 def run(town, checkpoint, model=HOW, settings=LOCAL, name="s.h5", role="database", start=0, stop=3, **more):
     more = {"device": "cpu", "workers": 0} | more
     shard = ShardSpec.read(town / "town.csv", role, start, stop, features="d" * 64)
-    extract_features(shard, town / "images", checkpoint, model, settings, town / name, **more)
+    networks = {settings.model: Network(checkpoint, model)}
+    extract_features(shard, town / "images", networks, settings, town / name, **more)
     return town / name
 
 

@@ -1,17 +1,21 @@
 """Patches cut around keypoints, and what is described of them; real photographs where they are at hand."""
 
+from collections import namedtuple
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from descbench.config.features import PatchFeatures
+from descbench.config.keypoint_features import KeypointFeatures
+from descbench.errors import ConfigError
 from descbench.features.classical_patches import describe_rootsift
+from descbench.features.detectors import network_detector, opencv_detector
 from descbench.features.images import load_image
-from descbench.features.keypoints import Keypoints, cut_patches, detect_keypoints
-from descbench.features.patch_features import patch_extractor
+from descbench.features.keypoint_features import keypoint_extractor, point_describer
+from descbench.features.keypoints import Keypoints, cut_patches
 from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
 from descbench.retrieval.geometry import Frames, verify
 
@@ -22,16 +26,77 @@ def draw_image(side=200, seed=0):
     return np.clip(cv2.resize(rough, (side, side), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("detector", ["sift", "orb"])
+def detect(image, detector, most):
+    return opencv_detector(detector, most)(np.stack([image] * 3, axis=2))
+
+
+def has_akaze():
+    return hasattr(cv2, "AKAZE_create") or hasattr(getattr(cv2, "xfeatures2d", None), "AKAZE_create")
+
+
+@pytest.mark.skipif(has_akaze(), reason="this build of OpenCV has AKAZE")
+def test_a_detector_that_this_opencv_lacks():
+    with pytest.raises(ConfigError, match=r"akaze.*opencv-contrib-python-headless"):
+        opencv_detector("akaze", 10)
+
+
+@pytest.mark.parametrize("detector", ["sift", "orb", "akaze"])
 def test_strongest_keypoints_in_an_order_of_their_own(detector):
+    if detector == "akaze" and not has_akaze():
+        pytest.skip("this build of OpenCV has no AKAZE; requirements/base.txt names one that has")
     image = draw_image()
-    found = detect_keypoints(image, detector, 50)
-    assert len(found.points) == 50 if detector == "sift" else 20 < len(found.points) <= 50
+    found = detect(image, detector, 50)
+    assert 20 < len(found.points) <= 50 if detector == "orb" else len(found.points) == 50
     assert (np.diff(found.strengths) <= 0).all()
-    again = detect_keypoints(image, detector, 50)
-    assert all((a == b).all() for a, b in zip(vars(found).values(), vars(again).values(), strict=True))
-    fewer = detect_keypoints(image, detector, 10)
+    again = detect(image, detector, 50)
+    assert all((a == b).all() for a, b in zip(arrays(found), arrays(again), strict=True))
+    fewer = detect(image, detector, 10)
     assert 0 < len(fewer.points) <= 10
+    every = detect(image, detector, None)
+    assert len(every.points) > 50
+    if detector != "orb":  # which spreads as many as are asked for over its levels
+        assert all((a[:50] == b).all() for a, b in zip(arrays(every), arrays(found), strict=True))
+
+
+def arrays(keypoints):
+    return [keypoints.points, keypoints.sizes, keypoints.angles, keypoints.strengths]
+
+
+class Corners(torch.nn.Module):
+    """A network that finds the brightest pixels, of equal ones in no order of its own, and describes grey values."""
+
+    mean, std, dim, channels = (0.0,), (1.0,), 2, 1
+
+    def find_points(self, image, most):
+        rows, columns = torch.nonzero(image[0, 0] > 0.5, as_tuple=True)
+        points = torch.stack([columns, rows], 1).flip(0).float()
+        scores = image[0, 0][rows, columns].flip(0)
+        kept = torch.sort(scores, descending=True, stable=True).indices[:most]
+        points, scores = points[kept], scores[kept]
+        return FoundPoints(points, torch.full_like(scores, 8), scores, self.describe_points(image, points) + 1)
+
+    def describe_points(self, image, points):
+        x, y = points.long().T
+        return torch.stack([image[0, 0, y, x], points[:, 0]], 1)
+
+
+FoundPoints = namedtuple("FoundPoints", "points sizes scores descriptors")
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_network_finds_and_describes(described):
+    image = np.zeros((20, 30, 3), np.uint8)
+    for place, grey in (((3, 9), 200), ((5, 7), 250), ((5, 4), 200), ((9, 9), 100)):
+        image[place] = grey
+    cpu = torch.device("cpu")
+    found = network_detector(Corners(), 2, cpu, described=described)(image)
+    assert found.points.tolist() == [[7, 5], [4, 5]]
+    assert found.sizes.tolist() == [8, 8]
+    assert found.angles.tolist() == [0, 0]
+    descriptors = point_describer(Corners(), cpu).describe(image, found)
+    assert np.allclose(descriptors, np.array([[250 / 255, 7], [200 / 255, 4]]) + described)
+    every = network_detector(Corners(), None, cpu, described=described)(image)
+    assert every.points.tolist() == [[7, 5], [4, 5], [9, 3]]
 
 
 def test_a_patch_is_the_image_turned_and_scaled():
@@ -66,8 +131,8 @@ def test_sift_of_a_patch_is_nearly_that_of_the_image():
 
 
 def features_of(path, **settings):
-    block = PatchFeatures(kind="patches", describe="rootsift", **settings)
-    return patch_extractor(None, None, block).describe(load_image(path, block.image_size), str(path))
+    block = KeypointFeatures(kind="keypoints", describe="rootsift", **settings)
+    return keypoint_extractor({}, block).describe(load_image(path, block.image_size), str(path))
 
 
 def test_places_and_sizes_are_those_of_the_original(tmp_path):

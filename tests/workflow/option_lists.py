@@ -282,11 +282,12 @@ ELSEWHERE = {
         for key in keys
     },
     **{
-        f"PatchFeatures.{key}": "workflow/test_bags.py::test_keys_of_features_change_descriptors"
+        f"KeypointFeatures.{key}": "workflow/test_bags.py::test_keys_of_features_change_descriptors"
         for key in ("detector", "describe", "model", "region", "image_size", "max_features", "dtype")
     },
+    "KeypointFeatures.detector_model": "workflow/test_bags.py::test_keys_of_features_change_descriptors",
     **{
-        f"PatchFeatures.{key}": "workflow/test_bags.py::test_images_that_need_a_decision"
+        f"KeypointFeatures.{key}": "workflow/test_bags.py::test_images_that_need_a_decision"
         for key in ("on_bad_image", "truncated_images", "deep_images")
     },
     **{

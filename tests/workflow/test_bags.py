@@ -12,10 +12,14 @@ from descbench.features.store import ShardReader
 from descbench.retrieval.inliers import read_inliers
 from descbench.retrieval.ranking import read_ranking
 
-SIFT = {"kind": "patches", "describe": "rootsift", "max_features": 60, "image_size": 96}
+SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": 96}
 BOW = {"search": "bow", "features": "sift", "n": 50, "codebook": {"dataset": "toytown_sfm", "size": 32}}
 HAMMING = {**BOW, "search": "hamming", "bits": 32}
 TOWN = {
+    "models": {
+        "points": {"architecture": "superpoint", "weights": {"source": "random"}},
+        "other_points": {"architecture": "r2d2", "weights": {"source": "random"}},
+    },
     "features": {"sift": SIFT, "few": {**SIFT, "max_features": 50, "region": 9.0}},
     "methods": {
         "bow": BOW,
@@ -28,6 +32,8 @@ TOWN = {
         "hqe": {"search": "expand_hamming", "ranking": "he", "matches": 2},
     },
 }
+# What a key needs beside it.
+WITH = {"model": {"describe": "network"}, "detector_model": {"detector": "network"}}
 SHARD = "results/features/sift/alderford/database/00000.h5"
 
 
@@ -107,6 +113,8 @@ def test_keys_of_methods_change_rankings(searched, method, key, value, made, ane
         ("detector", "orb"),
         ("describe", "sift"),
         ("model", "patches"),
+        ("model", "points"),
+        ("detector_model", "points"),
         ("region", 8.0),
         ("image_size", 64),
         ("max_features", 20),
@@ -114,16 +122,53 @@ def test_keys_of_methods_change_rankings(searched, method, key, value, made, ane
     ],
 )
 def test_keys_of_features_change_descriptors(searched, key, value):
-    changed = searched.copy(f"features-{key}")
-    option = {key: value, "describe": "network"} if key == "model" else {key: value}
+    changed = searched.copy(f"features-{key}-{value}")
+    option = {**WITH.get(key, {}), key: value}
     overlay = merged(TOWN, {"features": {"sift": option}, "methods": {"bow": {"n": 20}}})
     assert "extract_features" in changed.make(SHARD, overlay=overlay, anew=["extract_features"])
     assert look.descriptors(changed.folder / SHARD) != look.descriptors(searched.folder / SHARD)
     with ShardReader(changed.folder / SHARD) as shard:
         block = shard.read()
         assert shard.info.kind == "local"
-        assert (shard.info.checkpoint == "") == (key != "model")
+        assert (shard.info.checkpoint == "") == (key not in WITH)
         assert len(block.orientations) == len(block.keypoints) == len(block.scales) == len(block.descriptors)
+
+
+def test_detector_and_describer_are_networks(searched):
+    """Two of them, and one of which both are asked."""
+
+    def extract(name, **option):
+        bench = searched.copy(f"networks-{name}")
+        sift = {"detector": "network", "describe": "network", **option}
+        overlay = merged(TOWN, {"features": {"sift": sift}, "models": {"other_points": {"mchan": 1}}})
+        bench.make(SHARD, overlay=overlay, anew=["extract_features"])
+        with ShardReader(bench.folder / SHARD) as shard:
+            return shard.info.checkpoint, shard.read()
+
+    same, alone = extract("same", model="points", detector_model="points")
+    two, both = extract("two", model="other_points", detector_model="points")
+    assert alone.descriptors.shape[1] == 256
+    assert both.descriptors.shape[1] == 128
+    assert (alone.keypoints == both.keypoints).all()
+    assert np.allclose(np.linalg.norm(alone.descriptors, axis=1), 1, atol=1e-5)
+    assert same != two
+
+
+def test_full_size_and_all_keypoints(searched):
+    """Images of the town have fewer pixels than 96, so that these are reduced by neither."""
+
+    def extract(image_size):
+        bench = searched.copy(f"whole-{image_size}")
+        overlay = merged(TOWN, {"features": {"sift": {"image_size": image_size, "max_features": None}}})
+        bench.make(SHARD, overlay=overlay, anew=["extract_features"])
+        with ShardReader(bench.folder / SHARD) as shard:
+            return shard.counts(), shard.read(n=60).descriptors
+
+    counts, whole = extract(None)
+    assert counts.max() > 60
+    assert whole.shape != extract(48)[1].shape
+    with ShardReader(searched.folder / SHARD) as shard:
+        assert (whole == shard.read().descriptors).all()
 
 
 def test_images_that_need_a_decision(base):
@@ -188,7 +233,11 @@ def test_pairs_and_shards_of_distractors(base):
         ({"methods": {"bow": {"codebook": {"features": "raw"}}}}, "learned with descriptors of 'sift'"),
         ({"features": {"sift": {"model": "patches"}}}, "has no `model`"),
         ({"features": {"sift": {"describe": "network"}}}, "needs `model`"),
-        ({"features": {"sift": {"describe": "network", "model": "gem"}}}, "describes images, no patches"),
+        ({"features": {"points": {"kind": "global"}}}, "describes points; use `kind: keypoints`"),
+        ({"features": {"sift": {"detector": "network"}}}, "needs `detector_model`"),
+        ({"features": {"sift": {"detector_model": "gem"}}}, "sift has no `detector_model`"),
+        ({"features": {"sift": {"detector": "network", "detector_model": "gem"}}}, "detects no keypoints"),
+        ({"features": {"sift": {"describe": "network", "model": "gem"}}}, "describes neither patches nor points"),
     ],
 )
 def test_what_does_not_fit_is_refused_while_planning(base, change, message, monkeypatch):

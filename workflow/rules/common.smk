@@ -97,10 +97,18 @@ def gpus(wildcards=None):
 
 
 def network_threads(most, get_image_size, processes=1):
-    """Threads for a network in each process, one for each 320 x 320 pixels: with less they wait for each other."""
-    return lambda wildcards: processes * max(
-        1, min(most, get_image_size(wildcards) ** 2 // 320**2)
-    )
+    """Threads for a network in each process, one for each 320 x 320 pixels: with less they wait for each other.
+
+    Images of no known size are large.
+    """
+
+    def get(wildcards):
+        size = get_image_size(wildcards)
+        return processes * (
+            most if size is None else max(1, min(most, size**2 // 320**2))
+        )
+
+    return get
 
 
 def learned_image_size(wildcards):
@@ -113,9 +121,8 @@ def learned_image_size(wildcards):
 
 
 def extracted_image_size(wildcards):
-    """Longer side in pixels of the images that features are extracted from."""
-    features = cfg.features[wildcards.features]
-    return max(getattr(features, "resize", None) or [features.image_size])
+    """Longer side in pixels of the images that features are extracted from; None where they keep their size."""
+    return cfg.features[wildcards.features].longer_side
 
 
 def growing(start_mb):
@@ -166,16 +173,18 @@ def get_describing_model(method):
     return block("models", models[0]) if models else None
 
 
-def get_extracting_checkpoint(wildcards):
-    """Checkpoint of the network behind features, where there is one."""
-    model = cfg.features[wildcards.features].extracted_by
-    return [] if model is None else plan.paths.checkpoint(model)
+def get_extracting_checkpoints(wildcards):
+    """Checkpoints of the networks behind features, in the order of their models."""
+    return [
+        plan.paths.checkpoint(model)
+        for model in cfg.features[wildcards.features].networks
+    ]
 
 
-def get_extracting_model(wildcards):
-    """Block of the network behind features; None where there is none."""
-    model = cfg.features[wildcards.features].extracted_by
-    return None if model is None else block("models", model)
+def get_extracting_models(wildcards):
+    """Blocks of the networks behind features, by name."""
+    models = cfg.features[wildcards.features].networks
+    return {model: block("models", model) for model in models}
 
 
 def get_shard(wildcards):

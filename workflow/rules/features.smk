@@ -3,7 +3,7 @@ rule extract_features:
     input:
         images=lambda wildcards: plan.image_inputs(wildcards.dataset),
         manifest=get_images_manifest,
-        checkpoint=get_extracting_checkpoint,
+        checkpoints=get_extracting_checkpoints,
     output:
         plan.paths.feature_shard("{features}", "{dataset}", "{role}", "{shard}"),
     log:
@@ -31,7 +31,7 @@ rule extract_features:
         records=plan.paths.image_records("{dataset}"),
         kept=plan.paths.kept_features("{features}", "{dataset}"),
         settings=lambda wildcards: block("features", wildcards.features),
-        model=get_extracting_model,
+        models=get_extracting_models,
         digest=lambda wildcards: plan.lineage.digest_features(wildcards.features),
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         backend=cfg.backend,

@@ -10,8 +10,9 @@ from descbench.config.networks import Model
 from descbench.datasets.manifest import read_manifest
 from descbench.datasets.own import list_with_contents
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
-from descbench.jobs import job, optional
+from descbench.jobs import job
 
 with job(snakemake):
     params = snakemake.params
@@ -20,6 +21,9 @@ with job(snakemake):
     else:
         folders = TypeAdapter(Dataset).validate_python(params.folders)
         listed, source = list_with_contents(folders, Path(params.records)), f"the folders below {params.image_root}"
+    models = {name: TypeAdapter(Model).validate_python(values) for name, values in params.models.items()}
+    checkpoints = map(Path, snakemake.input.checkpoints)
+    networks = {name: Network(path, models[name]) for name, path in zip(models, checkpoints, strict=True)}
     extract_features(
         ShardSpec(
             listed,
@@ -31,8 +35,7 @@ with job(snakemake):
             images=params.images,
         ),
         Path(params.image_root),
-        optional(snakemake.input.checkpoint),
-        None if params.model is None else TypeAdapter(Model).validate_python(params.model),
+        networks,
         TypeAdapter(Features).validate_python(params.settings),
         Path(snakemake.output[0]),
         kept=None if params.images is None else Path(params.kept),

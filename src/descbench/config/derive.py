@@ -157,7 +157,7 @@ class _Derived:
         """A block with what it leaves out: its model, and that model's kind and defaults."""
         used = given.get("model", name) if isinstance(given, Mapping) else None
         model = self.models.get(used) if isinstance(used, str) else None
-        if model is None or given.get("kind") in ("released", "patches"):
+        if model is None or given.get("kind") in ("released", "keypoints"):
             return given
         defaults = model.default_features()
         if given.get("resize") is not None:

@@ -92,8 +92,8 @@ class MethodBase(Block):
 
     def described_by(self, config: Any) -> tuple[str, ...]:
         """Models whose networks describe images or patches."""
-        models = (config.block("features", name).extracted_by for name in self.all_features)
-        return tuple(dict.fromkeys(model for model in models if model is not None))
+        models = (model for name in self.all_features for model in config.block("features", name).networks)
+        return tuple(dict.fromkeys(models))
 
     @property
     def learned_from(self) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ from descbench.config.base import (
     Problem,
     UserPath,
 )
-from descbench.config.features import fits_describer
+from descbench.config.keypoint_features import fits_describer
 from descbench.config.method_base import MethodBase
 
 

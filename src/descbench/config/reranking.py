@@ -63,7 +63,7 @@ class VerifyMethod(RerankMethod):
         if not config.methods[self.ranking].HAS_WORDS:
             yield ("ranking",), f"{self.ranking!r} does not rank by visual words, which correspondences are found by"
         elif not config.features[self.features].HAS_FRAMES:
-            yield ("ranking",), f"features {self.features!r} have no orientations; geometry needs `kind: patches`"
+            yield ("ranking",), f"features {self.features!r} have no orientations; geometry needs `kind: keypoints`"
 
 
 class ExpandMethod(RerankMethod):

@@ -1,4 +1,4 @@
-"""Describe a shard of images and store what that gives: by a network over whole images, or patch by patch."""
+"""Describe a shard of images and store what that gives: by a network over whole images, or keypoint by keypoint."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from descbench.config.features import GlobalFeatures, LocalFeatures, PatchFeatures
+from descbench.config.features import GlobalFeatures, KeypointFeatures, LocalFeatures
 from descbench.config.models import Backend
-from descbench.config.networks import Model
 from descbench.datasets.contents import content_of
 from descbench.datasets.manifest import Manifest, ManifestRow, missing_files
 from descbench.datasets.missing import what_to_do
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError, StaleFileError
-from descbench.features.extractor import Described, Extractor
+from descbench.features.extractor import Described, Extractor, Network, digest_networks
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.kept import KeptFeatures
-from descbench.features.patch_features import patch_extractor
+from descbench.features.keypoint_features import keypoint_extractor
 from descbench.features.shards import ShardSpec
 from descbench.features.store import Block, ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
-from descbench.models.checkpoints import checkpoint_digest, load_network
+from descbench.models.checkpoints import load_network
 from descbench.models.folding import prepare_for_inference
 from descbench.models.levels import ImageTooSmallError, LevelNetwork
 from descbench.models.local import LocalNetwork
 from descbench.progress import progress
 from descbench.signals import ignore_interrupts
 
-Settings = LocalFeatures | GlobalFeatures | PatchFeatures
+Settings = LocalFeatures | GlobalFeatures | KeypointFeatures
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ class _Images(Dataset):
 def extract_features(
     shard: ShardSpec,
     image_root: Path,
-    checkpoint: Path | None,
-    model: Model | None,
+    networks: Mapping[str, Network],
     settings: Settings,
     output: Path,
     *,
@@ -87,8 +85,7 @@ def extract_features(
     Args:
         shard: its images.
         image_root: folder that the manifest's paths are relative to.
-        checkpoint: checkpoint of ours; None for descriptors without a network.
-        model: block of the model, must be the checkpoint's; None without a network.
+        networks: those of the models that the block names, by name, in its order; empty for descriptors without.
         settings: features block.
         output: the file to write.
         kept: folder of features of the user's own images that are not made again (:mod:`descbench.features.kept`).
@@ -104,7 +101,7 @@ def extract_features(
     """
     images = shard.find_images()
     _check_files(images, image_root, settings, shard.source)
-    extractor = _EXTRACTORS[settings.kind](checkpoint, model, settings, device, backend)
+    extractor = _EXTRACTORS[settings.kind](networks, settings, device, backend)
     info = ShardInfo(
         kind=extractor.scope,
         features=shard.features,
@@ -194,34 +191,34 @@ def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: 
     writer.add(item.row.image_id, found.descriptors, *extras)
 
 
-def _network_extractor(checkpoint: Path, model: Model, settings: Settings, device: str, backend: Backend) -> Extractor:
+def _network_extractor(networks: Mapping[str, Network], settings: Settings, device: str, backend: Backend) -> Extractor:
     """A network over whole images."""
     chosen = pick_device(device, backend)
-    network = prepare_for_inference(load_network(checkpoint, model)).to(chosen)
+    network = prepare_for_inference(load_network(*networks[settings.model])).to(chosen)
     if settings.kind == "local" and not isinstance(network, LocalNetwork):
         raise ConfigError(f"model {settings.model!r} gives no local descriptors; set `kind: global` of its features.")
     return Extractor(
         scope=settings.kind,
         dim=network.dim,
-        checkpoint=checkpoint_digest(checkpoint),
+        checkpoint=digest_networks(networks),
         device=device_name(chosen),
         backend=use_backend(network, backend),
         describe=lambda image, path: _describe(image, path, network, settings, chosen),
     )
 
 
-def _patch_extractor(
-    checkpoint: Path | None, model: Model | None, settings: Settings, device: str, backend: Backend
+def _keypoint_extractor(
+    networks: Mapping[str, Network], settings: Settings, device: str, backend: Backend
 ) -> Extractor:
-    """Descriptors of patches; backends are for networks over whole images."""
-    return patch_extractor(checkpoint, model, settings, device=device)
+    """Descriptors of keypoints; backends are for networks over whole images."""
+    return keypoint_extractor(networks, settings, device=device)
 
 
 # By the kind of a features block.
 _EXTRACTORS: Mapping[str, Callable[..., Extractor]] = {
     "local": _network_extractor,
     "global": _network_extractor,
-    "patches": _patch_extractor,
+    "keypoints": _keypoint_extractor,
 }
 
 

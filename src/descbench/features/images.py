@@ -52,7 +52,7 @@ class LoadedImage:
 
 def load_image(
     path: str | os.PathLike[str],
-    image_size: int,
+    image_size: int | None,
     box: Box | None = None,
     *,
     resize: tuple[int, int] | None = None,
@@ -66,7 +66,7 @@ def load_image(
     Args:
         path: image file.
         image_size: longer side in pixels of the *whole* image after shrinking; a crop is shrunk by the
-            same factor.
+            same factor; None: never shrunk.
         box: x1, y1, x2, y2 in pixels. PIL rounds each (half to even); what lies outside the image is
             black.
         resize: height and width that the (cropped) image is brought to bilinearly, whatever its shape, instead of
@@ -83,17 +83,17 @@ def load_image(
     (sizes may differ by a pixel).
     """
     image, note = read_whole(path, deep_images, truncated_images == "read")
-    target: float = image_size
+    target: float | None = image_size
     corner = (0, 0)
     if box is not None:
         longest = max(image.size)
         corner = check_box(path, box, image.size)
         image = image.crop(tuple(box))
-        target = image_size * max(image.size) / longest
+        target = None if image_size is None else image_size * max(image.size) / longest
     before = image.size
     if resize is not None:
         image = image.resize(resize[::-1], Image.Resampling.BILINEAR)
-    else:  # below one pixel Pillow has nothing to keep the aspect ratio with
+    elif target is not None:  # below one pixel Pillow has nothing to keep the aspect ratio with
         image.thumbnail((max(target, 1.0), max(target, 1.0)), Image.Resampling.LANCZOS)
     ratio = (before[0] / image.width, before[1] / image.height)
     return LoadedImage(np.asarray(image), corner, ratio, note)

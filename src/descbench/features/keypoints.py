@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,12 +21,14 @@ class Keypoints:
         sizes: (n,) float64 diameter in pixels.
         angles: (n,) float64 radians from the x axis towards the y axis, which points down.
         strengths: (n,) float64, descending.
+        descriptors: (n, dim) float32, where what found them described them too.
     """
 
     points: np.ndarray
     sizes: np.ndarray
     angles: np.ndarray
     strengths: np.ndarray
+    descriptors: np.ndarray | None = None
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
@@ -36,22 +36,18 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
 
 
-def detect_keypoints(grey: np.ndarray, detector: str, most: int) -> Keypoints:
-    """The strongest keypoints of an image.
+def strongest(keypoints: Keypoints, most: int | None) -> Keypoints:
+    """The strongest keypoints, strongest first.
 
     Equal strengths are ordered by place, size and angle, so that the order is the same whatever the threads.
 
     Args:
-        grey: (H, W) uint8.
-        detector: one of :data:`DETECTORS`.
-        most: how many are kept.
+        keypoints: in any order.
+        most: how many are kept; None = all.
     """
-    found = DETECTORS[detector](most).detect(grey, None)
-    rows = np.array([(*k.pt, k.size, k.angle, k.response) for k in found], np.float64).reshape(-1, 5)
-    x, y, sizes, angles, strengths = rows.T
-    order = np.lexsort((angles, sizes, y, x, -strengths))[:most]
-    kept = rows[order]
-    return Keypoints(kept[:, :2], kept[:, 2], np.deg2rad(kept[:, 3]), kept[:, 4])
+    x, y = keypoints.points.T
+    order = np.lexsort((keypoints.angles, keypoints.sizes, y, x, -keypoints.strengths))[:most]
+    return Keypoints(*(None if values is None else values[order] for values in vars(keypoints).values()))
 
 
 def cut_patches(grey: np.ndarray, keypoints: Keypoints, region: float, side: int = SIDE) -> np.ndarray:
@@ -83,14 +79,3 @@ def cut_patches(grey: np.ndarray, keypoints: Keypoints, region: float, side: int
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         cv2.warpAffine(levels[level], across, (side, side), patch, flags, cv2.BORDER_REPLICATE)
     return patches
-
-
-def _sift(most: int) -> Any:
-    return cv2.SIFT_create()
-
-
-def _orb(most: int) -> Any:
-    return cv2.ORB_create(nfeatures=most)
-
-
-DETECTORS: dict[str, Callable[[int], Any]] = {"sift": _sift, "orb": _orb}

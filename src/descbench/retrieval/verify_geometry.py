@@ -137,7 +137,7 @@ def _frames(reader: ShardReader, position: int, n: int) -> Frames:
     block: Block = reader.read(position, position + 1, n)
     if block.keypoints is None or block.scales is None or block.orientations is None:
         if len(block.descriptors):
-            message = "features without place, size or orientation, which geometry needs; use `kind: patches`."
+            message = "features without place, size or orientation, which geometry needs; use `kind: keypoints`."
             raise DataError(f"{reader.path}: {message}")
         return Frames(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
     return Frames(block.keypoints, block.scales, block.orientations)

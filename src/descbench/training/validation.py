@@ -18,6 +18,7 @@ from descbench.config.training import Validation
 from descbench.datasets.manifest import read_manifest
 from descbench.errors import DataError
 from descbench.features.extract import extract_features
+from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import read_scores
@@ -93,7 +94,7 @@ class Validator(ABC):
         """Features of the (first) images of a role; returns ``output``."""
         shard = ShardSpec.read(images.manifest, role, 0, stop, features=_NO_NAME)
         machine = {"device": self.device, "workers": self.workers}
-        extract_features(shard, images.root, checkpoint, self.model, features, output, **machine)
+        extract_features(shard, images.root, {_NO_NAME: Network(checkpoint, self.model)}, features, output, **machine)
         return output
 
     def search(

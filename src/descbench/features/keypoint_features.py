@@ -1,0 +1,137 @@
+"""Features of images that are descriptors of keypoints.
+
+Definition: docs/protocols/oxford_bow.md, Keypoints and patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from descbench.config.keypoint_features import KeypointFeatures
+from descbench.device import device_name, pick_device
+from descbench.errors import DataError
+from descbench.features.classical_patches import library
+from descbench.features.describe_patches import Describer, classical_describer, in_blocks, network_describer
+from descbench.features.detectors import Detector, image_tensor, network_detector, opencv_detector
+from descbench.features.extractor import Described, Extractor, Network, digest_networks
+from descbench.features.images import LoadedImage
+from descbench.features.keypoints import Keypoints, cut_patches, to_grey
+from descbench.models.checkpoints import load_network
+from descbench.models.folding import prepare_for_inference
+from descbench.models.levels import ImageTooSmallError
+from descbench.models.points import PointNetwork
+
+
+class KeypointDescriber(NamedTuple):
+    """Something that describes keypoints of an image.
+
+    Attributes:
+        dim: dimensions of a descriptor.
+        device: where it runs, in words.
+        describe: (H, W, 3) uint8 pixels and keypoints -> (n, dim) float32.
+    """
+
+    dim: int
+    device: str
+    describe: Callable[[np.ndarray, Keypoints], np.ndarray]
+
+
+def keypoint_extractor(
+    networks: Mapping[str, Network], settings: KeypointFeatures, *, device: str = "auto"
+) -> Extractor:
+    """Keypoints of an image and their descriptors.
+
+    Args:
+        networks: those of the models that the block names, by name.
+        settings: features block.
+        device: of networks: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ConfigError: the device is absent.
+    """
+    detect, describer = build_detector(networks, settings, device), build_describer(networks, settings, device)
+    return Extractor(
+        scope="local",
+        dim=describer.dim,
+        checkpoint=digest_networks(networks),
+        device=describer.device,
+        backend=library(),
+        describe=lambda image, path: describe_keypoints(image, path, detect, describer),
+    )
+
+
+def build_detector(networks: Mapping[str, Network], settings: KeypointFeatures, device: str) -> Detector:
+    """What finds keypoints, as the block says."""
+    if settings.detector_model is None:
+        return opencv_detector(settings.detector, settings.max_features)
+    chosen = pick_device(device)
+    found = prepare_for_inference(load_network(*networks[settings.detector_model])).to(chosen)
+    # A network that describes what it finds is not asked again.
+    described = settings.model == settings.detector_model
+    return network_detector(found, settings.max_features, chosen, described=described)
+
+
+def build_describer(networks: Mapping[str, Network], settings: KeypointFeatures, device: str) -> KeypointDescriber:
+    """What describes keypoints, as the block says."""
+    if settings.model is None:
+        return patch_describer(classical_describer(settings.describe), settings.region)
+    checkpoint, model = networks[settings.model]
+    if model.DESCRIBES_PATCHES:
+        return patch_describer(network_describer(checkpoint, model, device=device), settings.region)
+    chosen = pick_device(device)
+    return point_describer(prepare_for_inference(load_network(checkpoint, model)).to(chosen), chosen)
+
+
+def patch_describer(describer: Describer, region: float) -> KeypointDescriber:
+    """Descriptors of patches that are cut around keypoints, so many times as wide as their sizes."""
+
+    def describe(pixels: np.ndarray, keypoints: Keypoints) -> np.ndarray:
+        patches = cut_patches(to_grey(pixels), keypoints, region)
+        none = np.zeros((0, describer.maker.dim), np.float32)
+        return np.concatenate([none, *in_blocks(describer, patches)])
+
+    return KeypointDescriber(describer.maker.dim, describer.maker.device, describe)
+
+
+def point_describer(network: PointNetwork, device: torch.device) -> KeypointDescriber:
+    """Descriptors of a network over the whole image, at the places of keypoints; those that it gave with them stay.
+
+    Args:
+        network: one that describes points.
+        device: where the network is.
+    """
+
+    def describe(pixels: np.ndarray, keypoints: Keypoints) -> np.ndarray:
+        if keypoints.descriptors is not None:
+            return keypoints.descriptors
+        points = torch.from_numpy(keypoints.points.astype(np.float32)).to(device)
+        found = network.describe_points(image_tensor(pixels, network, device), points)
+        return found.float().cpu().numpy()
+
+    return KeypointDescriber(network.dim, device_name(device), describe)
+
+
+def describe_keypoints(image: LoadedImage, path: str, detect: Detector, describer: KeypointDescriber) -> Described:
+    """Features of an image, strongest first; ``scales`` are sizes of keypoints in pixels of the original image.
+
+    Raises:
+        DataError: the image is too small for a network.
+    """
+    try:
+        found = detect(image.pixels)
+        descriptors = describer.describe(image.pixels, found)
+    except ImageTooSmallError as error:
+        raise DataError(f"{path}: too small for the network ({error}); leave this image out.") from error
+    # The middle of the original's first pixel is 0.5, 0.5, as for other features.
+    centres = image.to_original((found.points + 0.5).astype(np.float32))
+    return Described(
+        descriptors=descriptors,
+        keypoints=centres,
+        scales=(found.sizes * np.mean(image.ratio)).astype(np.float32),
+        strengths=found.strengths.astype(np.float32),
+        orientations=found.angles.astype(np.float32),
+    )
