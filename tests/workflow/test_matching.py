@@ -14,7 +14,7 @@ from descbench.errors import ConfigError
 from descbench.matching.matcher import distance_of
 from descbench.matching.matches import read_matches
 
-SIFT = {"kind": "patches", "describe": "rootsift", "max_features": 200, "image_size": 64}
+SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 200, "image_size": 64}
 TOWN = {
     "toytown": {"sequences": {"width": 96, "height": 72, "illumination": 1, "viewpoint": 1}},
     "features": {"sift": SIFT, "few": {**SIFT, "max_features": 30}},
