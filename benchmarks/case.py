@@ -31,6 +31,10 @@ class Sizes:
     pairs: int = 40_000
     matched: int = 1000
     crop_keypoints: int = 200
+    documents: int = 1_000_000
+    document_words: int = 50
+    verified: int = 1000
+    frames: int = 2500
 
 
 QUICK = Sizes(
@@ -54,6 +58,10 @@ QUICK = Sizes(
     pairs=50,
     matched=40,
     crop_keypoints=10,
+    documents=2000,
+    document_words=5,
+    verified=10,
+    frames=200,
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.asmk_cases import asmk_cases
+from benchmarks.bow_cases import bow_cases
 from benchmarks.case import Case, Sizes
 from benchmarks.extract_cases import extract_cases
 from benchmarks.loss_cases import loss_cases
@@ -24,3 +25,4 @@ def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     yield from extract_cases(sizes.image_side, folder)
     yield from patch_cases(sizes, folder)
     yield from loss_cases(sizes)
+    yield from bow_cases(sizes)

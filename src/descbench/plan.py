@@ -229,6 +229,12 @@ class Plan:
         codebook = self.config.block("methods", method).codebook
         return self.features(codebook.features, codebook.dataset, codebook.role, codebook.images)
 
+    def vocabulary_features(self, method: str) -> list[str]:
+        """Feature shards that COLMAP's visual words are learned from."""
+        block = self.config.block("methods", method)
+        learned = block.vocabulary
+        return self.features(block.features, learned.dataset, learned.role, learned.images)
+
     def codebook_n(self, method: str) -> int | None:
         """Strongest descriptors an image that a codebook is learned from; None (all) for a bag of descriptors."""
         block = self.config.block("methods", method)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from benchmarks.plain import bow as plain
 from retrieval_data import draw_images, make_codebook, write_shards
 
 from descbench.config.methods import BowMethod
@@ -158,6 +159,26 @@ def test_a_known_transform_is_found_among_outliers(stretch):
     again = verify(first, second, pairs, 12.0)
     assert (again.pairs == found.pairs).all()
     assert (again.transform == found.transform).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_inliers_are_as_plainly_computed(seed):
+    """Of images that share a scene, all, some or none; pairs are more than the transforms that are tried."""
+    random = np.random.default_rng(seed)
+    first, second = draw_frames(300, seed), draw_frames(300, seed + 50)
+    words, others = random.integers(0, 150, 300), random.integers(0, 150, 300)
+    shared = (0, 30, 300)[seed % 3]
+    others[:shared] = words[:shared]
+    second.points[:shared] = first.points[:shared] @ np.array([[0.8, 0.5], [-0.6, 0.9]]) + random.normal(
+        0, 3, (shared, 2)
+    )
+    asked = QueryWords(words[:, None])
+    pairs = asked.correspondences(others)
+    assert list(map(tuple, pairs.tolist())) == plain.correspondences(words.tolist(), others.tolist())
+    assert len(pairs) > 128
+    found = verify(first, second, pairs, 12.0).pairs
+    assert list(map(tuple, found.tolist())) == plain.inliers(first, second, list(map(tuple, pairs.tolist())), 12.0)
+    assert shared < 300 or len(found) > 10
 
 
 def test_random_places_are_not_verified():

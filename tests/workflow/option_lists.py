@@ -298,6 +298,8 @@ ELSEWHERE = {
             ("ExpandMethod", ("ranking", "images")),
             ("HammingMethod", ("features", "n", "bits", "seed", "threshold", "weighting", "burstiness")),
             ("HammingMethod", ("multiple_assignment", "top_k")),
+            ("VisualIndexMethod", ("features", "n", "vocabulary", "neighbours", "checks", "verified", "top_k")),
+            ("Vocabulary", ("dataset", "role", "images", "size", "iterations", "rounds", "seed")),
             ("HammingExpandMethod", ("ranking", "images", "strong", "matches", "growth", "seed")),
         )
         for key in keys

@@ -15,6 +15,7 @@ from descbench.retrieval.ranking import read_ranking
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": 96}
 BOW = {"search": "bow", "features": "sift", "n": 50, "codebook": {"dataset": "toytown_sfm", "size": 32}}
 HAMMING = {**BOW, "search": "hamming", "bits": 32}
+COLMAP = {"search": "visual_index", "features": "sift", "n": 50, "vocabulary": {"dataset": "toytown_sfm", "size": 32}}
 TOWN = {
     "models": {
         "points": {"architecture": "superpoint", "weights": {"source": "random"}},
@@ -30,6 +31,7 @@ TOWN = {
         "he": HAMMING,
         "he_other": {**HAMMING, "n": 20},
         "hqe": {"search": "expand_hamming", "ranking": "he", "matches": 2},
+        "vi": COLMAP,
     },
 }
 # What a key needs beside it.
@@ -41,9 +43,11 @@ SHARD = "results/features/sift/alderford/database/00000.h5"
 def searched(base):
     """A bench where everything was made once."""
     bench = base.copy("bow")
-    ran = bench.make(*(f"results/scores/{name}/alderford.json" for name in ("bow", "sv", "qe", "hqe")), overlay=TOWN)
+    ran = bench.make(
+        *(f"results/scores/{name}/alderford.json" for name in ("bow", "sv", "qe", "hqe", "vi")), overlay=TOWN
+    )
     assert ran.count("verify_geometry") == ran.count("expand_query") == ran.count("expand_hamming") == 1
-    assert {"build_hamming", "search_hamming"} <= set(ran)
+    assert {"build_hamming", "search_hamming", "build_vocabulary", "search_visual_index"} <= set(ran)
     assert {"assign_words", "build_bow", "collect_statistics", "search_bow", "merge_rankings"} <= set(ran)
     return bench
 
@@ -96,10 +100,23 @@ def test_scores_of_all_three(searched):
         ("hqe", "matches", 40, "hqe", "expand_hamming"),
         ("hqe", "growth", 0.0, "hqe", "expand_hamming"),
         ("hqe", "seed", 7, "hqe", "expand_hamming"),
+        ("vi", "features", "few", "vi", "extract_features"),
+        ("vi", "n", 20, "vi", "search_visual_index"),
+        ("vi", "neighbours", 1, "vi", "search_visual_index"),
+        ("vi", "checks", 1, "vi", "search_visual_index"),
+        ("vi", "verified", 8, "vi", "search_visual_index"),
+        ("vi", "top_k", 5, "vi", "search_visual_index"),
+        ("vi", "vocabulary", {"dataset": "alderford", "role": "database"}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"role": "val"}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"images": 4}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"size": 48}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"iterations": 1}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"rounds": 1}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"seed": 3}, "vi", "build_vocabulary"),
     ],
 )
 def test_keys_of_methods_change_rankings(searched, method, key, value, made, anew):
-    changed = searched.copy(f"method-{method}-{key}")
+    changed = searched.copy("-".join(["method", method, key, *(value if isinstance(value, dict) else ())]))
     overlay = merged(TOWN, {"methods": {method: {key: value}}})
     target = f"results/rankings/{made}/alderford.h5"
     before = look.ranks(searched.folder / target)
@@ -198,14 +215,15 @@ def test_images_that_need_a_decision(base):
 def test_pairs_and_shards_of_distractors(base):
     """Distractors come before the database and have negative ids, in verification too."""
     bench = base.copy("noise")
-    methods = {"bow": {"codebook": {"dataset": "alderford", "role": "database"}}}
+    learned = {"codebook": {"dataset": "alderford", "role": "database"}}
+    methods = {"bow": learned, "he": learned, "vi": {"vocabulary": learned["codebook"]}}
     overlay = merged(TOWN, {"methods": methods})
     overlay["datasets"] = {
         "noise": {"format": "image_list", "images": "noise", "list": "noise.txt", "counts": {"database": 4}},
         "both": {"format": "with_distractors", "base": "alderford", "distractors": "noise"},
     }
-    bench.make("results/scores/qe/both.json", overlay=overlay)
-    for method in ("bow", "sv", "qe"):
+    bench.make(*(f"results/scores/{name}/both.json" for name in ("qe", "hqe", "vi")), overlay=overlay)
+    for method in ("bow", "sv", "qe", "he", "hqe", "vi"):
         found = read_ranking(bench.folder / f"results/rankings/{method}/both.h5")
         assert sorted(found.image_ids[0].tolist()) == list(range(-4, 14))
 
@@ -226,6 +244,9 @@ def test_pairs_and_shards_of_distractors(base):
         ({"methods": {"hqe": {"strong": 33}}}, "more than the 32 bits"),
         ({"methods": {"he": {"threshold": 33}}}, "more than the 32 bits"),
         ({"methods": {"he": {"multiple_assignment": 33}}}, "more than the 32 words"),
+        ({"methods": {"vi": {"features": "own_local", "n": 9}}}, "no orientations, which COLMAP"),
+        ({"methods": {"vi": {"n": 61}}}, "raise `max_features`"),
+        ({"methods": {"vi": {"vocabulary": {"role": "map"}}}}, r"methods\.vi\.vocabulary"),
         ({"methods": {"bow": {"features": "own"}}}, "bow needs local features"),
         ({"methods": {"bow": {"features": "own_local", "n": 9}}}, "learned with|no orientations"),
         ({"methods": {"bow": {"n": 61}}}, "raise `max_features`"),

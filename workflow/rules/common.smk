@@ -28,6 +28,7 @@ from descbench.retrieval import (
     BUILD_BOW_VERSION,
     BUILD_HAMMING_VERSION,
     BUILD_INDEX_VERSION,
+    BUILD_VOCABULARY_VERSION,
     COLLECT_STATISTICS_VERSION,
     COMPUTE_PAIRS_VERSION,
     EXPAND_HAMMING_VERSION,
@@ -37,6 +38,7 @@ from descbench.retrieval import (
     SEARCH_FLAT_VERSION,
     SEARCH_HAMMING_VERSION,
     SEARCH_INDEX_VERSION,
+    SEARCH_VISUAL_INDEX_VERSION,
     TRAIN_CODEBOOK_VERSION,
     VERIFY_GEOMETRY_VERSION,
 )
@@ -213,6 +215,12 @@ def digest_queries(wildcards):
 def digest_learned(wildcards):
     """Those of the shards that a codebook is learned from."""
     learned = cfg.methods[wildcards.method].codebook
+    return digest_shards(learned.dataset, learned.role, learned.images)
+
+
+def digest_vocabulary(wildcards):
+    """Those of the shards that COLMAP's visual words are learned from."""
+    learned = cfg.methods[wildcards.method].vocabulary
     return digest_shards(learned.dataset, learned.role, learned.images)
 
 

@@ -19,6 +19,7 @@ from descbench.config.method_base import USED_FEATURES, Codebook, CodebookMethod
 from descbench.config.patch_methods import DescribedPatches
 from descbench.config.reranking import ExpandMethod, VerifyMethod
 from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
+from descbench.config.visual_index import VisualIndexMethod
 
 
 class AsmkMethod(CodebookMethod):
@@ -122,7 +123,14 @@ _FAMILIES = {"describe": "patches", "match": "matching"}
 
 
 Retrieval = Annotated[
-    AsmkMethod | FlatMethod | BowMethod | HammingMethod | VerifyMethod | ExpandMethod | HammingExpandMethod,
+    AsmkMethod
+    | FlatMethod
+    | BowMethod
+    | HammingMethod
+    | VisualIndexMethod
+    | VerifyMethod
+    | ExpandMethod
+    | HammingExpandMethod,
     Field(discriminator="search"),
 ]
 Method = Annotated[

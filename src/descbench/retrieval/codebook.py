@@ -16,7 +16,7 @@ import numpy as np
 
 from descbench.errors import DataError, StaleFileError
 from descbench.features.checks import check_finite
-from descbench.features.store import ShardReader
+from descbench.features.store import ShardInfo, ShardReader
 from descbench.io.digests import check_digest
 from descbench.io.hdf5 import Hdf5Reader, created, opened
 from descbench.neighbours.faiss_build import faiss
@@ -75,6 +75,47 @@ def draw_points(blocks: Iterator[np.ndarray], num_points: int, dim: int, rows: n
     return points
 
 
+@dataclass(frozen=True)
+class TrainingPoints:
+    """Descriptors that words are learned from.
+
+    Attributes:
+        points: (N, D) float32, at most 256 for each word, a random subset of all.
+        num_points: descriptors before the subsample.
+        info: of their shards.
+        source: what they are, in words.
+    """
+
+    points: np.ndarray
+    num_points: int
+    info: ShardInfo
+    source: str
+
+
+def read_points(
+    output: Path, shards: Sequence[Path], *, n: int | None, images: int | None, size: int, seed: int
+) -> TrainingPoints:
+    """Read the strongest descriptors of the first images; arguments as of :func:`train_codebook`.
+
+    Raises:
+        DataError: fewer descriptors than words (names ``output``), descriptors that are not finite, damaged shards.
+        StaleFileError: shards of different features or weights.
+    """
+    with ExitStack() as stack:
+        readers = [stack.enter_context(ShardReader(path)) for path in shards]
+        _check_same_origin(readers)
+        info, used = readers[0].info, _images_of_each(readers, images)
+        num_points = sum(int(reader.counts(n, 0, stop).sum()) for reader, stop in zip(readers, used, strict=True))
+        if num_points < size:
+            raise DataError(
+                f"{output}: {num_points} descriptors of {sum(used)} images are too few for a codebook of {size} words; "
+                "train on more images or more descriptors an image, or lower the codebook's size."
+            )
+        points = draw_points(_blocks(readers, used, n), num_points, readers[0].dim, subsample(num_points, size, seed))
+    each = "all" if n is None else f"at most {n}"
+    return TrainingPoints(points, num_points, info, f"{each} descriptors of each of {sum(used)} images")
+
+
 def train_codebook(
     shards: Sequence[Path],
     output: Path,
@@ -107,24 +148,12 @@ def train_codebook(
         DataError: fewer descriptors than words, descriptors that are not finite, damaged shards.
         StaleFileError: shards of different features or weights.
     """
-    with ExitStack() as stack:
-        readers = [stack.enter_context(ShardReader(path)) for path in shards]
-        _check_same_origin(readers)
-        info, used = readers[0].info, _images_of_each(readers, images)
-        num_points = sum(int(reader.counts(n, 0, stop).sum()) for reader, stop in zip(readers, used, strict=True))
-        if num_points < size:
-            raise DataError(
-                f"{output}: {num_points} descriptors of {sum(used)} images are too few for a codebook of {size} words; "
-                "train on more images or more descriptors an image, or lower the codebook's size."
-            )
-        blocks = _blocks(readers, used, n)
-        points = draw_points(blocks, num_points, readers[0].dim, subsample(num_points, size, seed))
-    _log.info("k-means: %d of %d descriptors, %d words", len(points), num_points, size)
+    read = read_points(output, shards, n=n, images=images, size=size, seed=seed)
+    points, info = read.points, read.info
+    _log.info("k-means: %d of %d descriptors, %d words", len(points), read.num_points, size)
     settings = {"iterations": iterations, "seed": seed, "device": device, "assignment": assignment}
     centroids = kmeans(points, size, **settings, threads=threads)
-    each = "all" if n is None else f"at most {n}"
-    source = f"{each} descriptors of each of {sum(used)} images"
-    made_of = (iterations, seed, num_points, info.features, info.checkpoint, source, faiss.__version__)
+    made_of = (iterations, seed, read.num_points, info.features, info.checkpoint, read.source, faiss.__version__)
     embedding = None if signatures is None else _embedding(output, points, centroids, signatures, threads)
     write_codebook(Codebook(centroids, *made_of, centroid_digest(centroids), embedding), output)
 

@@ -14,6 +14,8 @@ import numpy as np
 # Correspondences of one word beyond this are left out: repeated structure that says nothing of places.
 _MOST_OF_A_WORD = 16
 _HYPOTHESES = 128
+# Points that are mapped at a time, so that what is computed stays in the cache.
+_POINTS = 128
 _REFINEMENTS = 3
 # Largest change of scale, and largest stretch of an affine transform in one direction over the other.
 _MOST_SCALE = 10.0
@@ -89,26 +91,47 @@ def verify(first: Frames, second: Frames, pairs: np.ndarray, error: float) -> Ve
     if not len(pairs):
         return none
     a, b = pairs.T
-    x, y = _complex(first.points[a]), _complex(second.points[b])
-    factors = second.sizes[b] / first.sizes[a] * np.exp(1j * (second.angles[b] - first.angles[a]))
-    factors = factors[_spread(len(pairs))]
-    shifts = y[_spread(len(pairs))] - factors * x[_spread(len(pairs))]
-    off = factors[:, None] * x + shifts[:, None] - y
-    close = off.real**2 + off.imag**2 <= error**2
-    sensible = (np.abs(factors) < _MOST_SCALE) & (np.abs(factors) > 1 / _MOST_SCALE)
-    votes = close.sum(1) * sensible
+    x, y = first.points[a].astype(np.float64), second.points[b].astype(np.float64)
+    tried = _spread(len(pairs))
+    transforms, scales = _proposals(first, second, pairs[tried], x[tried], y[tried])
+    close = _explained(transforms, x, y, error)
+    votes = np.count_nonzero(close, axis=1) * ((scales < _MOST_SCALE) & (scales > 1 / _MOST_SCALE))
     best = int(np.argmax(votes))
     if not votes[best]:
         return none
-    factor, shift = factors[best], shifts[best]
-    transform = np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
-    points = first.points[a].astype(np.float64), second.points[b].astype(np.float64)
-    transform, close = _refined(transform, close[best], *points, error)
+    transform, close = _refined(transforms[best], close[best], x, y, error)
     return Verified(transform, _one_to_one(pairs[close]))
 
 
-def _complex(points: np.ndarray) -> np.ndarray:
-    return points[:, 0].astype(np.float64) + 1j * points[:, 1]
+def _proposals(
+    first: Frames, second: Frames, pairs: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Similarities (h, 2, 3) that map one feature of each pair, at ``x`` and ``y`` (h, 2), to the other; and scales."""
+    a, b = pairs.T
+    scales = second.sizes[b].astype(np.float64) / first.sizes[a]
+    turns = second.angles[b].astype(np.float64) - first.angles[a]
+    cos, sin = scales * np.cos(turns), scales * np.sin(turns)
+    transforms = np.empty((len(pairs), 2, 3))
+    transforms[:, 0, 0], transforms[:, 0, 1], transforms[:, 1, 0], transforms[:, 1, 1] = cos, -sin, sin, cos
+    transforms[:, 0, 2] = y[:, 0] - (cos * x[:, 0] - sin * x[:, 1])
+    transforms[:, 1, 2] = y[:, 1] - (sin * x[:, 0] + cos * x[:, 1])
+    return transforms, scales
+
+
+def _explained(transforms: np.ndarray, x: np.ndarray, y: np.ndarray, error: float) -> np.ndarray:
+    """(h, m) bool: which points ``x`` (m, 2) each transform (h, 2, 3) maps to within ``error`` of ``y``."""
+    close = np.empty((len(transforms), len(x)), bool)
+    for low in range(0, len(x), _POINTS):
+        part = slice(low, low + _POINTS)
+        places = np.vstack([x[part].T, np.ones(len(x[part]))])
+        across, down = transforms[:, 0] @ places, transforms[:, 1] @ places
+        across -= y[part, 0]
+        down -= y[part, 1]
+        across *= across
+        down *= down
+        across += down
+        np.less_equal(across, error**2, out=close[:, part])
+    return close
 
 
 def _spread(count: int) -> np.ndarray:
