@@ -350,4 +350,4 @@ class Plan:
         columns = [column for column in block.columns if column.on_demand == on_demand]
         cells = ((row, column.dataset) for row in block.rows for column in columns)
         shown = ((row, name) for row, name in cells if name not in row.leave_empty)
-        return list(dict.fromkeys((method, name) for row, name in shown for method in row.methods))
+        return list(dict.fromkeys((method, name) for row, name in shown for method in row.methods_on(name)))

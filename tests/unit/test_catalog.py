@@ -15,6 +15,7 @@ from descbench.config.datasets import DbStructDataset, WithDistractorsDataset
 from descbench.config.load import load_config, read_yaml
 from descbench.io.pickles import load_pickle
 from descbench.lineage import Lineage
+from descbench.plan import Plan
 
 HOME = Path(__file__).resolve().parents[2]
 CATALOG = HOME / "config" / "catalog"
@@ -33,6 +34,18 @@ ON_REQUEST = (
 )
 # Of this file of a git repository neither is known.
 WITHOUT_CHECKSUM = ("r2d2_WAF_N16.pt",)
+
+
+def test_words_of_table_6_are_of_the_other_city() -> None:
+    cells = Plan(CONFIG).table_cells("table6")
+    assert {dataset for _, dataset in cells} == {"oxford5k", "paris6k"}
+    for method, dataset in cells:
+        searching = CONFIG.methods[Lineage(CONFIG).methods_behind(method)[-1]]
+        learned = {name for _, name in searching.learned_from}
+        assert learned == {"oxford5k", "paris6k"} - {dataset}, method
+    labels = {row.label: row for row in CONFIG.tables["table6"].rows}
+    assert {name.split(", ")[1] for name in labels} >= {"BoW", "BoW + SV", "BoW + SV + QE", "HQE + MA"}
+    assert {len(row.reference_results) for row in labels.values()} == {0, 2}
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

@@ -296,6 +296,8 @@ FITS = [
     ("tables.table2.rows.0.label", True, "Input should be a valid string, not True (YAML reads yes, no, on, off"),
     ("tables.table2.rows.0.tolerance", True, "tables.table2.rows.0: `tolerance` is a number, not true"),
     ("tables.table2.rows.0.repeats", ["how_m"], "there is no 'how_m' in section `methods`"),
+    ("tables.table2.rows.0.elsewhere", {"brackwell": "how_m"}, "there is no 'how_m' in section `methods`"),
+    ("tables.table2.rows.0.elsewhere", {"streets_test": "how_r18_n200"}, "'streets_test' is no filled column"),
     ("tables.table2.rows.0.lable", "x", "tables.table2.rows.0.lable: unknown key (did you mean 'label'?)"),
     ("tables.table2.columns.0.label", "a\x00", "holds the control character"),
     ("tables.table2.columns.0.metric", "map_mediun", "have no 'map_mediun'; close names: map_medium"),

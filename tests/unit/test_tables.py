@@ -95,6 +95,24 @@ def test_there_is_no_row_of_chance_where_none_is_known(tmp_path):
     assert "chance (a random order)" not in (tmp_path / "report.html").read_text()
 
 
+def test_other_methods_fill_other_columns(tmp_path):
+    columns = [{"dataset": name, "metric": "map_medium", "label": name} for name in ("town", "city")]
+    known = {"metric": "map_medium", "paper": 50.0, "source": "a test"}
+    figures = [{"dataset": name, **known} for name in ("town", "city")]
+    row = {"label": "ours", "method": "m", "elsewhere": {"city": "n"}, "reference_results": figures}
+    table = make_table(rows=[row], columns=columns)
+    cells = {("m", "town"): 0.50, ("m", "city"): 0.9, ("n", "city"): 0.4}
+    scores = {
+        cell: write_told(tmp_path / f"{'-'.join(cell)}.json", {"map_medium": value}, cell=" on ".join(cell))
+        for cell, value in cells.items()
+    }
+    build_table("t", table, scores, {cell: str(cell) for cell in scores}, tmp_path / "t.csv", tmp_path / "t.md")
+    with open(tmp_path / "t.csv", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [(line["ours"], line["verdict"]) for line in lines] == [("50.0", "match"), ("40.0", "off")]
+    assert [line["provenance"] for line in lines] == ["('m', 'town')", "('n', 'city')"]
+
+
 def test_undefined_metric_is_an_empty_cell(tmp_path):
     lines, markdown = build(tmp_path, make_table(), {**METRICS, "map_hard": None})
     assert lines[1]["ours"] == ""

@@ -298,7 +298,7 @@ ELSEWHERE = {
             ("ExpandMethod", ("ranking", "images")),
             ("HammingMethod", ("features", "n", "bits", "seed", "threshold", "weighting", "burstiness")),
             ("HammingMethod", ("multiple_assignment", "top_k")),
-            ("VisualIndexMethod", ("features", "n", "vocabulary", "neighbours", "checks", "verified", "top_k")),
+            ("VisualIndexMethod", ("features", "n", "neighbours", "checks", "verified", "top_k")),
             ("Vocabulary", ("dataset", "role", "images", "size", "iterations", "rounds", "seed")),
             ("HammingExpandMethod", ("ranking", "images", "strong", "matches", "growth", "seed")),
         )
@@ -315,6 +315,7 @@ ELSEWHERE = {
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "FilesMethod.delimiter": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "PatchMethod.decimals": "workflow/test_patches.py::test_decimals_round_descriptors",
+    "TableRow.elsewhere": "unit/test_tables.py::test_other_methods_fill_other_columns",
     "TableRow.repeats": "workflow/test_patches.py::test_a_row_of_several_seeds",
     "TableRow.leave_empty": "workflow/test_patches.py::test_tables_are_whole",
     "Toytown.cities": "workflow/test_option_runs.py::test_another_folder_and_a_town_of_other_sizes",

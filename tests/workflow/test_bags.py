@@ -107,16 +107,17 @@ def test_scores_of_all_three(searched):
         ("vi", "verified", 8, "vi", "search_visual_index"),
         ("vi", "top_k", 5, "vi", "search_visual_index"),
         ("vi", "vocabulary", {"dataset": "alderford", "role": "database"}, "vi", "build_vocabulary"),
-        ("vi", "vocabulary", {"role": "val"}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"dataset": "alderford", "role": "query"}, "vi", "build_vocabulary"),
         ("vi", "vocabulary", {"images": 4}, "vi", "build_vocabulary"),
         ("vi", "vocabulary", {"size": 48}, "vi", "build_vocabulary"),
         ("vi", "vocabulary", {"iterations": 1}, "vi", "build_vocabulary"),
-        ("vi", "vocabulary", {"rounds": 1}, "vi", "build_vocabulary"),
+        ("vi", "vocabulary", {"rounds": 12}, "vi", "build_vocabulary"),
         ("vi", "vocabulary", {"seed": 3}, "vi", "build_vocabulary"),
     ],
 )
 def test_keys_of_methods_change_rankings(searched, method, key, value, made, anew):
-    changed = searched.copy("-".join(["method", method, key, *(value if isinstance(value, dict) else ())]))
+    told = [f"{name}-{part}" for name, part in value.items()] if isinstance(value, dict) else []
+    changed = searched.copy("-".join(["method", method, key, *told]))
     overlay = merged(TOWN, {"methods": {method: {key: value}}})
     target = f"results/rankings/{made}/alderford.h5"
     before = look.ranks(searched.folder / target)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Block, Label, MethodName, Name, Names, Problem, ScoredName, Strict, Text
+from descbench.config.base import Block, DatasetName, Label, MethodName, Name, Names, Problem, ScoredName, Strict, Text
 from descbench.config.checks import no_metric
 
 
@@ -38,6 +38,9 @@ class TableRow(Strict):
         description="Methods like `method` that were trained with other seeds: cells are means over all of them, with "
         "their standard deviation.",
     )
+    elsewhere: dict[DatasetName, MethodName] = Field(
+        {}, description="Datasets whose cells another method fills, such as the same one with words of another city."
+    )
     reference: Name | None = Field(
         None, description="Result whose published figures stand beside ours (column `result` of references.csv)."
     )
@@ -54,8 +57,12 @@ class TableRow(Strict):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The method and its repeats."""
-        return (self.method, *self.repeats)
+        """The method and its repeats, and the methods of other datasets."""
+        return (self.method, *self.repeats, *self.elsewhere.values())
+
+    def methods_on(self, dataset: str) -> tuple[str, ...]:
+        """The methods whose scores on a dataset its cells show: one, or the method and its repeats."""
+        return (self.elsewhere[dataset],) if dataset in self.elsewhere else (self.method, *self.repeats)
 
 
 class Column(Strict):
@@ -112,12 +119,16 @@ class Table(Block):
     def _cells_fit(self, row: TableRow, config: Any) -> Iterator[Problem]:
         """The method is for what the columns show."""
         shown = {column.dataset for column in self.columns}
+        own, filled = (row.method, *row.repeats), shown - set(row.leave_empty)
         paths = (("method",), *(("repeats", number) for number in range(len(row.repeats))))
-        for path, name in zip(paths, row.methods, strict=True):
-            for why in _unfit(name, sorted(shown - set(row.leave_empty)), config):
+        for path, name in zip(paths, own, strict=True):
+            for why in _unfit(name, sorted(filled - row.elsewhere.keys()), config):
                 yield path, why
-            if row.methods.count(name) > 1:
+            if own.count(name) > 1:
                 yield path, f"{name!r} stands twice in this row"
+        for dataset, name in row.elsewhere.items():
+            for why in _unfit(name, [dataset], config) if dataset in filled else [f"{dataset!r} is no filled column"]:
+                yield ("elsewhere", dataset), why
         for number, name in enumerate(row.leave_empty):
             if name not in shown:
                 yield ("leave_empty", number), f"{name!r} is in no column of this table"

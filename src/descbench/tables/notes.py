@@ -31,7 +31,7 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
 def _repeated(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.repeats:
-            trainings = f"{len(row.methods)} trainings that differ in their seed"
+            trainings = f"{1 + len(row.repeats)} trainings that differ in their seed"
             yield f"{row.label}: mean \u00b1 standard deviation of {trainings}."
 
 

@@ -173,7 +173,9 @@ def _line(
         row=row.label,
         dataset=column.dataset,
         metric=column.metric,
-        **_measured(scores, column.metric, [f"{method} on {column.dataset}" for method in row.methods]),
+        **_measured(
+            scores, column.metric, [f"{method} on {column.dataset}" for method in row.methods_on(column.dataset)]
+        ),
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
@@ -185,7 +187,7 @@ def _line(
 
 def _of(files: Mapping[Cell, T], row: TableRow, column: Column, *, absent: bool = False) -> list[T]:
     """Files of all methods of a row; none where a cell stays empty and, with ``absent``, where one is not there."""
-    cells = [(method, column.dataset) for method in row.methods]
+    cells = [(method, column.dataset) for method in row.methods_on(column.dataset)]
     if absent or column.on_demand or column.dataset in row.leave_empty:
         cells = cells if all(cell in files for cell in cells) else []
     return [files[cell] for cell in cells]
