@@ -85,10 +85,12 @@ class Plan:
         Raises:
             ConfigError: the dataset has no labels.
         """
-        metrics = self.lineage.base_block(dataset).metrics()
-        if not metrics.names:
+        block = self.lineage.base_block(dataset)
+        metrics = block.metrics()
+        if not metrics.names or block.FAMILY != "retrieval":
+            why = metrics.why if not metrics.names else f"it scores methods of family {block.FAMILY}"
             raise ConfigError(
-                f"dataset {dataset!r}: rankings of it cannot be scored, {metrics.why}. Ask for "
+                f"dataset {dataset!r}: rankings of it cannot be scored, {why}. Ask for "
                 f"{self.paths.ranking('<method>', dataset)} instead of its scores."
             )
         return self.paths.ground_truth(self.lineage.base_dataset(dataset))

@@ -309,6 +309,14 @@ ELSEWHERE = {
         for owner, keys in (("Matching", ("n", "mutual", "ratio", "max_distance")), ("MatchMethod", ("features",)))
         for key in keys
     },
+    **{
+        f"MatchMethod.{key}": "workflow/test_matching.py::test_keys_of_scoring_change_scores_and_nothing_else"
+        for key in ("pixels", "estimator", "threshold", "corners")
+    },
+    **{
+        f"HPatchesSequencesDataset.{key}": "workflow/test_matching.py::test_sequences_of_vgg_and_those_that_lack_files"
+        for key in ("layout", "incomplete")
+    },
     "Matching.distance": "workflow/test_matching.py::test_what_distances_are_measured_in",
     "RerankMethod.features": "workflow/test_bags.py::test_features_are_those_of_the_ranking",
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",

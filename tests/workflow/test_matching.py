@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import numpy as np
+import shutil
+
 import pytest
 import yaml
-from in_process import Bench, merged
+from in_process import Bench, RefusedError, merged
 
 from descbench.config.load import load_config_files
 from descbench.datasets.image_pairs import read_image_pairs
 from descbench.datasets.manifest import read_manifest
 from descbench.errors import ConfigError
+from descbench.io.jsonfiles import read_json
 from descbench.matching.matcher import distance_of
 from descbench.matching.matches import read_matches
+from descbench.metrics.scores import read_scores
 
-SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 200, "image_size": 64}
+SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 200, "image_size": 48}
 TOWN = {
-    "toytown": {"sequences": {"width": 96, "height": 72, "illumination": 1, "viewpoint": 1}},
     "features": {"sift": SIFT, "few": {**SIFT, "max_features": 30}},
     "methods": {"sift": {"match": "nearest"}},
 }
+COLUMN = {"dataset": "facades", "metric": "mma@3", "label": "MMA@3"}
+TABLE = {"title": "Matches", "synthetic": True, "columns": [COLUMN], "rows": [{"label": "SIFT", "method": "sift"}]}
+SCORES, PAIRS = "results/scores/sift/facades.json", "results/manifests/facades.pairs.csv"
 MATCHES = "results/matches/sift/facades/00000.h5"
 
 
@@ -62,7 +67,7 @@ def test_keys_of_methods_change_matches(matched, key, value, anew):
 
 
 def test_what_distances_are_measured_in(matched):
-    limit = float(np.median(distance_of(read_matches(matched.folder / MATCHES).scores.astype(float), "euclidean")))
+    limit = float(distance_of(read_matches(matched.folder / MATCHES).scores.astype(float), "euclidean").max())
     seen = []
     for distance in ("euclidean", "angle"):
         bench = matched.copy(f"distance-{distance}")
@@ -83,9 +88,79 @@ def test_shards_of_pairs(matched):
     assert [match for target in targets for match in indices(bench, target)] == indices(matched)
 
 
+@pytest.fixture(scope="module")
+def scored(matched) -> Bench:
+    """A bench where the matches were scored once."""
+    bench = matched.copy("match-scores")
+    assert bench.make(SCORES, overlay=TOWN) == ["score_matches"]
+    return bench
+
+
+def test_scores_of_all_pairs(scored):
+    found = read_scores(scored.folder / SCORES, "sift on facades")
+    assert found.num_queries == 10
+    assert found.metrics["mma@3_i"].value > 0.4
+    curve = [found.metrics[f"mma@{t}"].value for t in range(1, 11)]
+    assert curve == sorted(curve)
+    assert found.facts["pairs"][0] == "i_facades00 1-2"
+    record = read_json(scored.folder / "results/provenance/sift/facades.json")
+    assert set(record["configuration"]["methods"]) == {"sift"}
+    assert set(record["configuration"]["datasets"]) == {"facades"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pixels", "resized"),
+        ("estimator", "usac_magsac"),
+        ("estimator", "poselib"),
+        ("threshold", 0.2),
+        ("corners", "swapped"),
+    ],
+)
+def test_keys_of_scoring_change_scores_and_nothing_else(scored, key, value):
+    bench = scored.copy(f"scoring-{key}-{value}")
+    ran = bench.make(SCORES, overlay=merged(TOWN, {"methods": {"sift": {key: value}}}), anew=["score_matches"])
+    assert ran == ["score_matches"]
+    before, after = (read_scores(place.folder / SCORES) for place in (scored, bench))
+    assert after.facts[key] == value != before.facts[key]
+    assert after.facts["corner_errors"] != before.facts["corner_errors"]
+    if key == "pixels":  # three quarters of the size: 48 of 64 pixels
+        assert after.metrics["mma@1"].value > before.metrics["mma@1"].value
+
+
+def test_sequences_of_vgg_and_those_that_lack_files(matched):
+    """The drawn sequences by other names; of one, image 3 and the homography to image 5 are gone."""
+    bench = matched.copy("vgg")
+    for path in (bench.folder / "data/datasets/toytown/sequences").glob("*/*"):
+        place = bench.folder / "data/datasets/vgg" / path.parent.name.removeprefix("v_").removeprefix("i_")
+        place.mkdir(parents=True, exist_ok=True)
+        name = f"img{path.name}" if path.suffix else f"H1to{path.name[-1]}p"
+        shutil.copy(path, place / name)
+    overlay = merged(
+        TOWN, {"datasets": {"facades": {"images": "vgg", "layout": "vgg", "generator": None, "exclude": ["facades00"]}}}
+    )
+    with pytest.raises(RefusedError, match="holds no sequences"):
+        bench.make(PAIRS, overlay=overlay, anew=["build_manifest"])
+    overlay["datasets"]["facades"]["exclude"] = []
+    bench.make(SCORES, overlay=overlay, anew=["build_manifest"])
+    assert read_scores(bench.folder / SCORES).num_queries == 5
+    for name in ("img3.ppm", "H1to5p"):
+        (bench.folder / "data/datasets/vgg/facades00" / name).unlink()
+    with pytest.raises(RefusedError, match=r"has no img3\.ppm or .*, H1to5p"):
+        bench.make(PAIRS, overlay=overlay, anew=["build_manifest"])
+    overlay["datasets"]["facades"]["incomplete"] = "take"
+    bench.make(SCORES, overlay=overlay, anew=["build_manifest"])
+    found = read_scores(bench.folder / SCORES)
+    assert found.facts["pairs"] == [f"facades00 img1-img{k}" for k in (2, 4, 6)]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"tables": {"t": {**TABLE, "rows": [{"label": "x", "method": "own"}]}}}, "scores methods of family matching"),
+        ({"tables": {"t": {**TABLE, "columns": [{**COLUMN, "dataset": "alderford"}]}}}, "family retrieval"),
+        ({"tables": {"t": {**TABLE, "columns": [{**COLUMN, "metric": "mma@11"}]}}}, "mma@11"),
         ({"methods": {"sift": {"features": "own"}}}, "needs local features"),
         ({"methods": {"sift": {"n": 201}}}, "raise `max_features`"),
         ({"methods": {"sift": {"ratio": 1.5}}}, "ratio"),

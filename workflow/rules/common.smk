@@ -19,7 +19,11 @@ from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
 from descbench.matching import MATCH_FEATURES_VERSION
-from descbench.metrics import SCORE_PATCHES_VERSION, SCORE_RANKING_VERSION
+from descbench.metrics import (
+    SCORE_MATCHES_VERSION,
+    SCORE_PATCHES_VERSION,
+    SCORE_RANKING_VERSION,
+)
 from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
 from descbench.planning import Planner, refusing
@@ -161,6 +165,11 @@ def describing(method):
 def get_matching(method):
     """How a method matches features, by the keys of the library's settings."""
     return cfg.methods[method].matching()
+
+
+def get_matched_size(method):
+    """Longer side in pixels of the images that matched features are of; None for full size."""
+    return getattr(cfg.features[cfg.methods[method].features], "image_size", None)
 
 
 def get_part(patch_set, part):

@@ -85,3 +85,53 @@ rule score_patches:
         "Score {wildcards.method} on {wildcards.patch_set}"
     script:
         "../scripts/score_patches.py"
+
+
+rule score_matches:
+    input:
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
+        pairs=plan.paths.image_pairs("{dataset}"),
+        manifest=plan.paths.manifest("{dataset}"),
+        matches=lambda wildcards: plan.matches(wildcards.method, wildcards.dataset),
+        features=lambda wildcards: plan.matched_features(
+            wildcards.method, wildcards.dataset
+        ),
+    output:
+        scores=plan.paths.scores("{method}", "{dataset}"),
+        provenance=plan.paths.provenance("{method}", "{dataset}"),
+    log:
+        "logs/score_matches/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/score_matches/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", family="matching")),
+        dataset=any_of(cfg.names("datasets", FAMILY="matching")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(60),
+    params:
+        code=SCORE_MATCHES_VERSION,
+        method=lambda wildcards: block("methods", wildcards.method),
+        settings=lambda wildcards: get_matching(wildcards.method),
+        digest=lambda wildcards: plan.lineage.digest_matching(wildcards.method),
+        features=lambda wildcards: plan.lineage.digest_features(
+            cfg.methods[wildcards.method].features
+        ),
+        image_size=lambda wildcards: get_matched_size(wildcards.method),
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
+        blocks=lambda wildcards: plan.lineage.blocks_behind(
+            wildcards.method, wildcards.dataset
+        ),
+        sources=lambda wildcards: plan.source_records(
+            wildcards.method, wildcards.dataset
+        ),
+        own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
+            wildcards.method
+        ),
+    message:
+        "Score {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../scripts/score_matches.py"

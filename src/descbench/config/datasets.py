@@ -49,6 +49,18 @@ REVISITED = Metrics(_precisions(("_easy", "_medium", "_hard")), "the revisited p
 CLASSIC = Metrics(_precisions(("",)), "the classic protocol")
 
 
+def _homography_metrics() -> Iterator[str]:
+    """Metrics of image pairs with known homographies (docs/protocols/hpatches_sequences.md, Summaries)."""
+    for threshold in range(1, 11):
+        yield from (f"mma@{threshold}{suffix}" for suffix in ("", "_v", "_i", "_micro"))
+    names = [f"homography@{threshold}" for threshold in (1, 3, 5, 10)]
+    names += [f"homography_640x480@{threshold}" for threshold in (1, 3, 5)]
+    yield from (f"{name}{suffix}" for name in (*names, "matching_score_640x480") for suffix in ("", "_v", "_i"))
+
+
+HOMOGRAPHIES = Metrics(tuple(_homography_metrics()), "matching of image pairs")
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return " and ".join(names) or "none"
 
@@ -57,6 +69,8 @@ class DatasetBase(Block):
     """What all datasets share."""
 
     ROLES: ClassVar[tuple[Role, ...]] = ("database", "query")
+    # Of the methods that are scored on it.
+    FAMILY: ClassVar[str] = "retrieval"
     # One bag of descriptors in place of images: it is never cut into shards.
     IS_BAG: ClassVar[bool] = False
     # Positions in metres decide what is right.
@@ -287,20 +301,33 @@ class KaptureDataset(DatasetBase):
 
 
 class HPatchesSequencesDataset(DatasetBase):
-    """HPatches sequences, which give image pairs: a folder for each, with 1.ppm to 6.ppm and H_1_2 to H_1_6.
+    """HPatches sequences, which give image pairs: a folder for each, with six images and five homographies.
 
     The manifest lists the folder, so `sources` must name the source of the images too.
     """
 
     ROLES = ("database",)
     HAS_IMAGE_PAIRS = True
+    FAMILY = "matching"
     format: Literal["hpatches_sequences"]
     images: Below = Field(description="Folder of the sequences below <data_dir>/datasets.")
     exclude: Names = Field((), description="Sequences that are left out; each must be there.")
+    layout: Literal["hpatches", "vgg"] = Field(
+        "hpatches",
+        description="Names of files: 1.ppm and H_1_2, or those of VGG's affine sequences, img1.png (or another suffix) "
+        "and H1to2p, whose folders have any name.",
+    )
+    incomplete: Literal["refuse", "take"] = Field(
+        "refuse", description="Sequences that lack files: refused, or taken with the pairs that are whole."
+    )
 
-    def pairs_of(self, images: int) -> int:
+    def metrics(self) -> Metrics:
+        """Matching accuracy and homography accuracy."""
+        return HOMOGRAPHIES
+
+    def pairs_of(self, images: int) -> int | None:
         """Five of the six images of a sequence."""
-        return images // 6 * 5
+        return images // 6 * 5 if self.incomplete == "refuse" else None
 
 
 class DescriptorBagDataset(DatasetBase):

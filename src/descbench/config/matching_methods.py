@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from descbench.config.base import FeaturesName, Problem, Several, Strict, left_out
+from descbench.config.base import SCORING, FeaturesName, Problem, Several, Strict, left_out
 from descbench.config.method_base import USED_FEATURES, MethodBase
 
 
@@ -46,17 +46,26 @@ class MatchMethod(MethodBase, Matching):
 
     match: Literal["nearest"] = Field(description="What matches: nearest descriptors.")
     features: FeaturesName = Field(description=USED_FEATURES)
+    pixels: Annotated[Literal["original", "resized"], SCORING] = Field(
+        "original",
+        description="Pixels that errors are measured in: of the original images, or of the resized ones of features.",
+    )
+    estimator: Annotated[Literal["ransac", "usac_magsac", "poselib"], SCORING] = Field(
+        "ransac", description="What estimates homographies: RANSAC or USAC_MAGSAC of OpenCV, or PoseLib."
+    )
+    threshold: Annotated[float, SCORING] = Field(
+        3.0, gt=0, le=1000, description="Pixels that an inlier of the estimator may be off its place."
+    )
+    corners: Annotated[Literal["second", "first", "swapped"], SCORING] = Field(
+        "second",
+        description="Corners whose displacement is the error of a homography: of the second image (HNDesc), of the "
+        "first, or of the second with height and width in each other's place.",
+    )
 
     @property
     def all_features(self) -> tuple[str, ...]:
         """The features that are matched."""
         return (self.features,)
-
-    def unfit(self, scored_on: str, config: Any) -> str | None:
-        """Image pairs are needed."""
-        if config.datasets[scored_on].HAS_IMAGE_PAIRS:
-            return None
-        return f"{scored_on!r} has no image pairs, which are matched"
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Local features, as many as are extracted."""

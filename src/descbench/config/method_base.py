@@ -117,7 +117,11 @@ class MethodBase(Block):
 
     def unfit(self, scored_on: str, config: Any) -> str | None:
         """Why it cannot be scored on a dataset or patch set of its section, if it cannot."""
-        return None
+        block = config.block(self.SCORED_ON, scored_on)
+        family = config.block(self.SCORED_ON, block.base_of(scored_on)).FAMILY
+        if family == self.family:
+            return None
+        return f"{scored_on!r} scores methods of family {family}, and this one is of family {self.family}"
 
 
 class RetrievalMethod(MethodBase):

@@ -32,6 +32,8 @@ class PatchMethodBase(MethodBase):
 
     def unfit(self, scored_on: str, config: Any) -> str | None:
         """A normalisation needs something to be learned on."""
+        if (why := super().unfit(scored_on, config)) is not None:
+            return why
         if self.normalisation == "none" or config.patch_sets[scored_on].learns_from_split():
             return None
         return f"{scored_on!r} has no training sequences, which normalisation {self.normalisation} is learned on"

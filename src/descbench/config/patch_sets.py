@@ -45,10 +45,12 @@ class PatchSetBase(Block):
     """What all patch sets share.
 
     Attributes:
+        FAMILY: of the methods that are scored on it.
         LISTS_PAIRS: whether the set lists test pairs of its own.
         DRAWN: folder in which the generator draws patch sets of this format.
     """
 
+    FAMILY: ClassVar[str] = "patches"
     LISTS_PAIRS: ClassVar[bool] = False
     DRAWN: ClassVar[str]
 
@@ -79,6 +81,10 @@ class PatchSetBase(Block):
     def image_sources(self) -> tuple[str, ...]:
         """Patches and lists come together."""
         return ()
+
+    def base_of(self, name: str) -> str:
+        """Itself."""
+        return name
 
     def searched_as(self, name: str) -> tuple[str, ...]:
         """Itself."""

@@ -99,6 +99,25 @@ def load_image(
     return LoadedImage(np.asarray(image), corner, ratio, note)
 
 
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of an image in pixels, from its head alone.
+
+    Raises:
+        DataError: the file is absent, no image, or too large to be one.
+    """
+    try:
+        register_formats()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as opened:
+                _check_size(path, opened.size)
+                return opened.size
+    except DataError:
+        raise
+    except Exception as error:  # as in _read
+        raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again.") from error
+
+
 def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32: divided by 255, mean subtracted, divided by std."""
     values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div(255)

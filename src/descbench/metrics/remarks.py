@@ -43,9 +43,22 @@ def _poses(dataset: str, scores: Scores) -> str:
     )
 
 
+def _homographies(dataset: str, scores: Scores) -> str:
+    facts = scores.facts
+    matching, resized = facts["matching"], facts["pixels"] == "resized"
+    tests = [f"{name.replace('_', ' ')} {matching[name]}" for name in ("ratio", "max_distance") if matching.get(name)]
+    size = f"images of at most {facts['image_size']} pixels" if resized else "the original images"
+    return (
+        f"{dataset}: {scores.num_queries} pairs of {facts['sequences']} sequences; mutual: "
+        f"{str(matching.get('mutual', True)).lower()}, {', '.join(tests) or 'no ratio test'}; errors in pixels of "
+        f"{size}; homographies by {facts['estimator']} at {facts['threshold']:g} pixels, corners: {facts['corners']}."
+    )
+
+
 _RULES: Mapping[str, Callable[[str, Scores], str | None]] = {
     **{name: protocol.rule for name, protocol in PROTOCOLS.items()},
     "fpr95": _fpr95,
     "hpatches": _hpatches,
+    "homographies": _homographies,
     "poses": _poses,
 }

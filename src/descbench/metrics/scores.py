@@ -38,6 +38,7 @@ class Unit:
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "retrieval": ("revisited", "classic", "places"),
     "patches": ("fpr95", "hpatches"),
+    "matching": ("homographies",),
     "localisation": ("poses",),
 }
 # What a protocol records besides its metrics.
@@ -51,6 +52,25 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "exclude_same_time",
         "num_ranked",
         "first_hit",
+    ),
+    "homographies": (
+        "queries",
+        "pairs",
+        "sequences",
+        "features",
+        "matches",
+        "matches_v",
+        "matches_i",
+        "without_matches",
+        "corner_errors",
+        "without_homography",
+        "pixels",
+        "image_size",
+        "matching",
+        "estimator",
+        "threshold",
+        "corners",
+        "opencv",
     ),
     "fpr95": ("queries", "not_paired", "parts", "positives", "negatives"),
     "hpatches": (
