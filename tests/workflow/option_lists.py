@@ -285,7 +285,11 @@ ELSEWHERE = {
         f"KeypointFeatures.{key}": "workflow/test_bags.py::test_keys_of_features_change_descriptors"
         for key in ("detector", "describe", "model", "region", "image_size", "max_features", "dtype")
     },
-    "KeypointFeatures.detector_model": "workflow/test_bags.py::test_keys_of_features_change_descriptors",
+    **{
+        f"KeypointFeatures.{key}": "workflow/test_bags.py::test_keys_of_features_change_descriptors"
+        for key in ("detector_model", "shape_model", "orientation_model")
+    },
+    "KeypointFeatures.threshold": "workflow/test_bags.py::test_a_threshold_leaves_out_weak_keypoints",
     **{
         f"KeypointFeatures.{key}": "workflow/test_bags.py::test_images_that_need_a_decision"
         for key in ("on_bad_image", "truncated_images", "deep_images")

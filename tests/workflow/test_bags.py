@@ -19,6 +19,10 @@ COLMAP = {"search": "visual_index", "features": "sift", "n": 50, "vocabulary": {
 TOWN = {
     "models": {
         "points": {"architecture": "superpoint", "weights": {"source": "random"}},
+        **{
+            name: {"architecture": architecture, "weights": {"source": "random"}}
+            for name, architecture in (("keynet", "keynet"), ("shape", "affnet"), ("turn", "orinet"))
+        },
         "other_points": {"architecture": "r2d2", "weights": {"source": "random"}},
     },
     "features": {"sift": SIFT, "few": {**SIFT, "max_features": 50, "region": 9.0}},
@@ -35,7 +39,12 @@ TOWN = {
     },
 }
 # What a key needs beside it.
-WITH = {"model": {"describe": "network"}, "detector_model": {"detector": "network"}}
+WITH = {
+    "model": {"describe": "network"},
+    "detector_model": {"detector": "network"},
+    "shape_model": {},
+    "orientation_model": {},
+}
 SHARD = "results/features/sift/alderford/database/00000.h5"
 
 
@@ -129,10 +138,14 @@ def test_keys_of_methods_change_rankings(searched, method, key, value, made, ane
     ("key", "value"),
     [
         ("detector", "orb"),
+        ("detector", "hessian"),
         ("describe", "sift"),
         ("model", "patches"),
         ("model", "points"),
         ("detector_model", "points"),
+        ("detector_model", "keynet"),
+        ("shape_model", "shape"),
+        ("orientation_model", "turn"),
         ("region", 8.0),
         ("image_size", 64),
         ("max_features", 20),
@@ -170,6 +183,19 @@ def test_detector_and_describer_are_networks(searched):
     assert (alone.keypoints == both.keypoints).all()
     assert np.allclose(np.linalg.norm(alone.descriptors, axis=1), 1, atol=1e-5)
     assert same != two
+
+
+def test_a_threshold_leaves_out_weak_keypoints(searched):
+    def strengths(threshold):
+        bench = searched.copy(f"threshold-{threshold}")
+        option = {"detector": "hessian", "max_features": None, "threshold": threshold}
+        overlay = merged(TOWN, {"features": {"sift": option}})
+        bench.make(SHARD, overlay=overlay, anew=["extract_features"])
+        with ShardReader(bench.folder / SHARD) as shard:
+            return shard.read().strengths
+
+    every = strengths(None)
+    assert len(strengths(10.0)) == (every > 10).sum() < len(every)
 
 
 def test_full_size_and_all_keypoints(searched):
@@ -256,6 +282,14 @@ def test_pairs_and_shards_of_distractors(base):
         ({"features": {"sift": {"model": "patches"}}}, "has no `model`"),
         ({"features": {"sift": {"describe": "network"}}}, "needs `model`"),
         ({"features": {"points": {"kind": "global"}}}, "describes points; use `kind: keypoints`"),
+        ({"features": {"sift": {"threshold": 5.33}}}, "sift has no `threshold`"),
+        ({"features": {"sift": {"shape_model": "turn"}}}, "orinet. estimates no affine shape"),
+        ({"features": {"sift": {"orientation_model": "shape"}}}, "affnet. estimates no orientation"),
+        (
+            {"features": {"sift": {"describe": "network", "model": "points", "shape_model": "shape"}}},
+            "describes points, no patches",
+        ),
+        ({"features": {"keynet": {"kind": "local"}}}, "keynet. describes nothing"),
         ({"features": {"sift": {"detector": "network"}}}, "needs `detector_model`"),
         ({"features": {"sift": {"detector_model": "gem"}}}, "sift has no `detector_model`"),
         ({"features": {"sift": {"detector": "network", "detector_model": "gem"}}}, "detects no keypoints"),

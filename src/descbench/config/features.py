@@ -57,7 +57,7 @@ class LocalFeatures(ExtractedFeatures):
         """The network has local features."""
         yield from super().fits(name, config)
         model = config.models[self.model]
-        if not model.HAS_LOCAL_FEATURES and not model.DESCRIBES_PATCHES:
+        if not model.HAS_LOCAL_FEATURES and not model.NO_IMAGES:
             yield ("kind",), f"model {self.model!r} ({model.architecture}) has no local features"
 
     def too_few(self, n: int) -> str | None:

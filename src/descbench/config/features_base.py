@@ -78,11 +78,8 @@ class ExtractedFeatures(FeaturesBase):
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The network describes images."""
         model = config.models[self.model]
-        if model.DESCRIBES_PATCHES:
-            why = f"model {self.model!r} ({model.architecture}) describes cut-out patches of patch sets, no images"
-            yield ("model",), why
-        elif model.DESCRIBES_POINTS:
-            yield ("model",), f"model {self.model!r} ({model.architecture}) describes points; use `kind: keypoints`"
+        if model.NO_IMAGES:
+            yield ("model",), f"model {self.model!r} ({model.architecture}) {model.NO_IMAGES}"
 
 
 def more_than_extracted(n: int, most: int) -> str | None:

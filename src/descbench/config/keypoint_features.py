@@ -25,10 +25,23 @@ class KeypointFeatures(ExtractedFeatures):
     HAS_FRAMES = True
 
     kind: Literal["keypoints"]
-    detector: Literal["sift", "orb", "akaze", "network"] = Field(
-        "sift", description="What finds keypoints: a detector of OpenCV, or a network."
+    detector: Literal["sift", "orb", "akaze", "hessian", "network"] = Field(
+        "sift", description="What finds keypoints: a detector of OpenCV, kornia's Hessian, or a network."
     )
     detector_model: ModelName | None = Field(None, description="Model of `detector: network`, which finds keypoints.")
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1e6,
+        description="Least strength of keypoints of `detector: hessian`, in grey values of 0 to 255 (HesAff's scale: "
+        "5.33); null = none.",
+    )
+    shape_model: ModelName | None = Field(
+        None, description="Model that gives patches their affine shape (AffNet); null = squares."
+    )
+    orientation_model: ModelName | None = Field(
+        None, description="Model that turns patches (OriNet); null = the detector's orientation, upright without one."
+    )
     describe: Literal["network", "pixels", "sift", "rootsift"] = Field(
         description="What describes keypoints: a network, the pixels around them, or SIFT and RootSIFT of OpenCV."
     )
@@ -51,8 +64,9 @@ class KeypointFeatures(ExtractedFeatures):
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The one that describes first, then the one that detects."""
-        return tuple(dict.fromkeys(name for name in (self.model, self.detector_model) if name is not None))
+        """The one that describes first, then those that detect, shape and turn."""
+        names = (self.model, self.detector_model, self.shape_model, self.orientation_model)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
     def described_as(self) -> str | None:
         """Their network, or rule."""
@@ -62,6 +76,7 @@ class KeypointFeatures(ExtractedFeatures):
         """Networks that detect and describe, where they are asked for and nowhere else."""
         yield from fits_describer(self, config, points=True)
         yield from self._fits_detector(config)
+        yield from self._fits_frames(config)
 
     def _fits_detector(self, config: Any) -> Iterator[Problem]:
         path = ("detector_model",)
@@ -71,6 +86,19 @@ class KeypointFeatures(ExtractedFeatures):
         elif self.detector_model is not None and not config.models[self.detector_model].DETECTS_KEYPOINTS:
             architecture = config.models[self.detector_model].architecture
             yield path, f"{self.detector_model!r} ({architecture}) detects no keypoints"
+
+    def _fits_frames(self, config: Any) -> Iterator[Problem]:
+        if self.threshold is not None and self.detector != "hessian":
+            yield ("threshold",), f"detector: {self.detector} has no `threshold`"
+        for key, answer, what in (
+            ("shape_model", "ESTIMATES_SHAPE", "estimates no affine shape"),
+            ("orientation_model", "ESTIMATES_ORIENTATION", "estimates no orientation"),
+        ):
+            name = getattr(self, key)
+            if name is not None and not getattr(config.models[name], answer):
+                yield (key,), f"{name!r} ({config.models[name].architecture}) {what}"
+        if self.shape_model is not None and self.model is not None and config.models[self.model].DESCRIBES_POINTS:
+            yield ("shape_model",), f"{self.model!r} describes points, no patches that would have a shape"
 
     def too_few(self, n: int) -> str | None:
         """No more than are extracted."""

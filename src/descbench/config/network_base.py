@@ -16,7 +16,10 @@ class ModelBase(Block):
         HAS_BACKBONE_WEIGHTS: whether weights of its backbone alone, learned on ImageNet, are a start.
         DESCRIBES_PATCHES: whether it describes cut-out patches of a patch set, and no whole images.
         DESCRIBES_POINTS: whether it describes given points of an image.
-        DETECTS_KEYPOINTS: whether it finds keypoints of an image, and describes them.
+        DETECTS_KEYPOINTS: whether it finds keypoints of an image.
+        ESTIMATES_SHAPE: whether it finds the affine shape of the patch around a keypoint.
+        ESTIMATES_ORIENTATION: whether it finds the orientation of such a patch.
+        NO_IMAGES: what it does instead of describing whole images; empty where it describes them.
     """
 
     HAS_LOCAL_FEATURES: ClassVar[bool] = True
@@ -24,6 +27,9 @@ class ModelBase(Block):
     DESCRIBES_PATCHES: ClassVar[bool] = False
     DESCRIBES_POINTS: ClassVar[bool] = False
     DETECTS_KEYPOINTS: ClassVar[bool] = False
+    ESTIMATES_SHAPE: ClassVar[bool] = False
+    ESTIMATES_ORIENTATION: ClassVar[bool] = False
+    NO_IMAGES: ClassVar[str] = ""
 
     @property
     def own_code(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from descbench.config.base import Label, Several
+from descbench.config.keypoint_networks import KeypointModels
 from descbench.config.network_base import ModelBase
 from descbench.config.point_networks import PointModels
 from descbench.config.weights import CustomWeights, Weights
@@ -162,6 +163,7 @@ class PatchModel(ModelBase):
     HAS_LOCAL_FEATURES = False
     HAS_BACKBONE_WEIGHTS = False
     DESCRIBES_PATCHES = True
+    NO_IMAGES = "describes cut-out patches of patch sets, no images"
 
     def default_features(self) -> dict[str, Any]:
         """A kind, for a features block to be refused with the reason why."""
@@ -222,6 +224,14 @@ class CustomModel(ModelBase):
 
 
 Model = Annotated[
-    HowModel | FireModel | GemModel | NetVladModel | HardNetModel | TFeatModel | PointModels | CustomModel,
+    HowModel
+    | FireModel
+    | GemModel
+    | NetVladModel
+    | HardNetModel
+    | TFeatModel
+    | PointModels
+    | KeypointModels
+    | CustomModel,
     Field(discriminator="architecture"),
 ]

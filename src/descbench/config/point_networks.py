@@ -20,6 +20,7 @@ class PointModel(ModelBase):
     HAS_LOCAL_FEATURES = False
     HAS_BACKBONE_WEIGHTS = False
     DESCRIBES_POINTS = True
+    NO_IMAGES = "describes points; use `kind: keypoints`"
 
     def default_features(self) -> dict[str, Any]:
         """A kind, for a features block to be refused with the reason why."""

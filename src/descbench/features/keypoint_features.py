@@ -14,6 +14,7 @@ import torch
 from descbench.config.keypoint_features import KeypointFeatures
 from descbench.device import device_name, pick_device
 from descbench.errors import DataError
+from descbench.features.affine_frames import hessian_detector, with_frames
 from descbench.features.classical_patches import library
 from descbench.features.describe_patches import Describer, classical_describer, in_blocks, network_describer
 from descbench.features.detectors import Detector, image_tensor, network_detector, opencv_detector
@@ -65,10 +66,24 @@ def keypoint_extractor(
 
 
 def build_detector(networks: Mapping[str, Network], settings: KeypointFeatures, device: str) -> Detector:
-    """What finds keypoints, as the block says."""
+    """What finds keypoints and frames their patches, as the block says."""
+    chosen = pick_device(device)
+    detect = _bare_detector(networks, settings, chosen)
+    shape, orientation = (
+        None if name is None else prepare_for_inference(load_network(*networks[name])).to(chosen)
+        for name in (settings.shape_model, settings.orientation_model)
+    )
+    if shape is None and orientation is None:
+        return detect
+    return with_frames(detect, shape, orientation, settings.region, chosen)
+
+
+def _bare_detector(networks: Mapping[str, Network], settings: KeypointFeatures, chosen: torch.device) -> Detector:
+    """What finds keypoints."""
+    if settings.detector == "hessian":
+        return hessian_detector(settings.threshold, settings.max_features, settings.region, chosen)
     if settings.detector_model is None:
         return opencv_detector(settings.detector, settings.max_features)
-    chosen = pick_device(device)
     found = prepare_for_inference(load_network(*networks[settings.detector_model])).to(chosen)
     # A network that describes what it finds is not asked again.
     described = settings.model == settings.detector_model

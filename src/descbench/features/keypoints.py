@@ -22,6 +22,8 @@ class Keypoints:
         angles: (n,) float64 radians from the x axis towards the y axis, which points down.
         strengths: (n,) float64, descending.
         descriptors: (n, dim) float32, where what found them described them too.
+        shapes: (n, 2, 2) float64 of determinant 1 where patches are no squares: what a patch's axes, of the length that
+            the size says, are mapped by, turned by the angle already.
     """
 
     points: np.ndarray
@@ -29,6 +31,14 @@ class Keypoints:
     angles: np.ndarray
     strengths: np.ndarray
     descriptors: np.ndarray | None = None
+    shapes: np.ndarray | None = None
+
+    def axes(self) -> np.ndarray:
+        """(n, 2, 2) float64: what patches are turned, and where they have a shape, stretched by."""
+        if self.shapes is not None:
+            return self.shapes
+        cosines, sines = np.cos(self.angles), np.sin(self.angles)
+        return np.stack([np.stack([cosines, -sines], 1), np.stack([sines, cosines], 1)], 1)
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
@@ -54,7 +64,8 @@ def cut_patches(grey: np.ndarray, keypoints: Keypoints, region: float, side: int
     """Upright patches around keypoints: each is turned so that its keypoint's angle is 0.
 
     A patch that is larger than ``side`` is taken from a level of an image pyramid (a Gaussian filter and every second
-    pixel) where its pixels lie less than two apart; beyond the edge the last pixel is repeated.
+    pixel) where its pixels lie less than two apart, along its longer axis where it has a shape; beyond the edge the
+    last pixel is repeated.
 
     Args:
         grey: (H, W) uint8.
@@ -67,14 +78,15 @@ def cut_patches(grey: np.ndarray, keypoints: Keypoints, region: float, side: int
     """
     patches = np.empty((len(keypoints.points), side, side), np.uint8)
     levels, middle = [grey], (side - 1) / 2
-    steps = keypoints.sizes * (region / side)
-    for patch, (x, y), angle, step in zip(patches, keypoints.points, keypoints.angles, steps, strict=True):
+    axes = keypoints.axes() * (keypoints.sizes * (region / side))[:, None, None]
+    steps = np.linalg.norm(axes, 2, (1, 2))
+    for patch, (x, y), step, turned in zip(patches, keypoints.points, steps, axes, strict=True):
         level = max(0, math.floor(math.log2(step)))
         while len(levels) <= level and min(levels[-1].shape) > 1:
             levels.append(cv2.pyrDown(levels[-1]))
         level = min(level, len(levels) - 1)
-        cosine, sine = step / 2**level * math.cos(angle), step / 2**level * math.sin(angle)
-        across = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0]])
+        across = np.zeros((2, 3))
+        across[:, :2] = turned / 2**level
         across[:, 2] = np.array((x, y)) / 2**level - across[:, :2] @ (middle, middle)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         cv2.warpAffine(levels[level], across, (side, side), patch, flags, cv2.BORDER_REPLICATE)

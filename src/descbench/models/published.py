@@ -12,7 +12,10 @@ import torch
 from descbench.config.networks import FireModel, HowModel
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
+from descbench.models.state_dicts import first_state_dict
 from descbench.models.torch_files import load_torch_file
+
+_COUNTED, _COUNTER = ".running_var", ".num_batches_tracked"
 
 Values = Mapping[str, Any]
 
@@ -89,3 +92,11 @@ def read_described(
             f"{tuple(wanted.values())}; correct the model block."
         )
     return Published(weights, content, mean, std)
+
+
+def read_uncounted(weights: Path) -> Published:
+    """A file of a state dict, with a counter of batches, at 0, for each BatchNorm that has none, as of old PyTorch."""
+    state = first_state_dict(load_torch_file(weights), weights)
+    names = [key.removesuffix(_COUNTED) for key in state if isinstance(key, str) and key.endswith(_COUNTED)]
+    counters = {f"{name}{_COUNTER}": torch.tensor(0) for name in names}
+    return Published(weights, {"state_dict": {**counters, **state}})
