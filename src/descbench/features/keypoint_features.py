@@ -6,6 +6,7 @@ Definition: docs/protocols/oxford_bow.md, Keypoints and patches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
@@ -60,9 +61,15 @@ def keypoint_extractor(
         dim=describer.dim,
         checkpoint=digest_networks(networks),
         device=describer.device,
-        backend=library(),
+        backend=_libraries(settings),
         describe=lambda image, path: describe_keypoints(image, path, detect, describer),
     )
+
+
+def _libraries(settings: KeypointFeatures) -> str:
+    """What keypoints and patches rest on."""
+    by_kornia = settings.detector == "hessian" or settings.shape_model or settings.orientation_model
+    return f"{library()}, kornia {version('kornia')}" if by_kornia else library()
 
 
 def build_detector(networks: Mapping[str, Network], settings: KeypointFeatures, device: str) -> Detector:

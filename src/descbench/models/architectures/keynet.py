@@ -22,7 +22,7 @@ build_empty = build
 
 
 def initialise(network: KeyNet) -> None:
-    """Draw a network with PyTorch's initial weights, but positive ones in the last layer: others may respond nowhere."""
+    """Draw a network with PyTorch's initial weights, but positive ones in the last layer, so that it responds."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
