@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from descbench.config.base import ENDING, SCORING, SPEED, decisive
+from descbench.config.base import CHECK, ENDING, NOTE, SCORING, SPEED, decisive
 from descbench.config.models import Config
 from descbench.config.sources import Source
 from descbench.config.training import Training
@@ -21,6 +21,7 @@ from descbench.features import (
 from descbench.io.digests import digest_of, sha256_file
 from descbench.io.own_copies import digest_copy
 from descbench.matching import MATCH_FEATURES_VERSION
+from descbench.metrics import COUNT_MATCHES_VERSION
 
 
 class Lineage:
@@ -182,6 +183,14 @@ class Lineage:
     def digest_matching(self, method: str) -> str:
         """Digest of how features are matched, and not of what the matches are scored by."""
         return digest_of([MATCH_FEATURES_VERSION, decisive(self.config.block("methods", method), SPEED, SCORING)])
+
+    def digest_counts(self, name: str) -> str:
+        """Digest of all that decides what is counted again: images, networks, and how many keypoints they keep."""
+        block = self.config.block("remeasured", name)
+        images = decisive(self.config.block("datasets", block.dataset), SPEED, NOTE, CHECK)
+        networks = [self._made_by(model, self.config.block("models", model)) for model in block.counts]
+        counted = [block.sequence, block.max_features, block.images, images]
+        return digest_of([COUNT_MATCHES_VERSION, self.config.backend, counted, *networks])
 
     def _made_by(self, model: str, block: Any) -> tuple[int | None, list[dict[str, Any]], list[str]]:
         """Seed of what a network makes for a block, the blocks behind it, and digests of the user's own files."""

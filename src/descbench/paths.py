@@ -157,6 +157,14 @@ class Paths:
         """Table in the paper's own shape."""
         return f"{self.results}/{table}.md"
 
+    def counts(self, name: str) -> str:
+        """Features and matches of a sequence, counted again, JSON."""
+        return f"{self.results}/remeasured/{name}.json"
+
+    def remeasured(self) -> str:
+        """Published counts beside ours, CSV."""
+        return f"{self.results}/remeasured.csv"
+
     def report(self) -> str:
         """Page that gathers all tables."""
         return f"{self.results}/report.html"

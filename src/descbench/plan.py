@@ -324,6 +324,28 @@ class Plan:
 
     # --- tables ---
 
+    def counted_images(self, name: str) -> list[str]:
+        """Images of the sequence whose features are counted again, the first one first."""
+        block = self.config.block("remeasured", name)
+        folder = f"{self.paths.datasets()}/{self.config.block('datasets', block.dataset).images}/{block.sequence}"
+        return [f"{folder}/{number}.ppm" for number in range(1, block.images + 1)]
+
+    def remeasured(self, name: str) -> dict[str, Any]:
+        """What the table of counts needs to know of a block: itself, where it was read, and licences of weights."""
+        block = self.config.block("remeasured", name)
+        return {
+            "block": block.model_dump(mode="json"),
+            "settings": self.lineage.digest_counts(name),
+            "source": self.config.references[block.reference],
+            "licences": {model: self._licences(model) for model in block.counts},
+        }
+
+    def _licences(self, model: str) -> str:
+        """Licences of the published files that a model's weights rest on."""
+        blocks = [self.config.block("models", name).weights for name in self.lineage.ancestry(model)]
+        sources = [self.config.block("sources", name) for weights in blocks for name in weights.named_sources]
+        return "; ".join(dict.fromkeys(source.licence for source in sources if source.licence))
+
     def usual_tables(self) -> list[str]:
         """Tables that belong to `all` and to the report."""
         return [name for name, table in self.config.tables.items() if not table.on_demand]

@@ -103,6 +103,9 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert any(f"{dataset.queries}/".startswith(f"{f}/") for f in folders)
         assert file.lower() == f"{name}.mat"
         return
+    if dataset.HAS_IMAGE_PAIRS:  # the archive has a folder of its own
+        assert [f"{folder}/hpatches-sequences-release" for folder in folders] == [dataset.images]
+        return
     assert folders <= {getattr(dataset, "images", None)}
     for key in ("ground_truth", "database", "list"):
         if (path := getattr(dataset, key, None)) is not None:
@@ -170,7 +173,8 @@ def test_published_figures_name_their_source_and_are_percentages() -> None:
 def test_every_published_figure_is_shown_and_every_source_is_named() -> None:
     with open(CATALOG / "references.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["source"] for row in rows} == set(CONFIG.references)
+    counted = {block.reference for block in CONFIG.remeasured.values()}
+    assert {row["source"] for row in rows} | counted == set(CONFIG.references)
     assert len(set(CONFIG.references.values())) == len(CONFIG.references)
     assert {row["result"] for row in rows} == {r.reference for t in CONFIG.tables.values() for r in t.rows} - {None}
 

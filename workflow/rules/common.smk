@@ -47,6 +47,7 @@ from descbench.retrieval import (
     VERIFY_GEOMETRY_VERSION,
 )
 from descbench.tables import (
+    BUILD_REMEASURED_VERSION,
     BUILD_REPORT_VERSION,
     BUILD_TABLE_VERSION,
     SHOW_PATCHES_VERSION,
@@ -302,6 +303,7 @@ wildcard_constraints:
     features=any_of(cfg.names("features")),
     method=any_of(cfg.names("methods")),
     table=any_of(cfg.names("tables")),
+    remeasured=any_of(cfg.names("remeasured")),
     role=any_of(ROLES),
     shard=r"\d{5}",
 

@@ -225,6 +225,7 @@ ModelName = Annotated[Name, Section(("models",))]
 TrainingName = Annotated[Name, Section(("training",))]
 FeaturesName = Annotated[Name, Section(("features",))]
 PatchSetName = Annotated[Name, Section(("patch_sets",))]
+ReferenceName = Annotated[Name, Section(("references",))]
 # What methods are scored on: images, or patches.
 ScoredName = Annotated[Name, Section(("datasets", "patch_sets"))]
 MethodName = Annotated[Name, Section(("methods",))]

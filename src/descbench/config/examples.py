@@ -19,6 +19,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "images": "pictures/ims",
             "database": "pictures/lists.pkl",
         },
+        "my_sequences": {"format": "hpatches_sequences", "images": "my_sequences"},
     },
     "patch_sets": {
         "brown": {"format": "phototour", "folder": "brown", "parts": ["liberty", "notredame", "yosemite"]},
@@ -41,6 +42,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "weights": {"source": "train", "start": "how_r18_start", "training": "brief"},
         },
         "netvlad_random": {"architecture": "netvlad", "weights": {"source": "random"}},
+        "r2d2": {"architecture": "r2d2", "weights": {"source": "official", "file": "network.pth"}},
     },
     "training": {"brief": {"recipe": "how", "dataset": "pictures", "learning_rate": 5.0e-6, "epochs": 10}},
     "features": {"how_r18_mine": {"image_size": 512}},
@@ -61,6 +63,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 {"label": "HOW, trained here", "method": "how_r18_mine_n500", "reference": "theirs"},
                 {"label": "NetVLAD, untrained", "method": "netvlad_random"},
             ],
+        }
+    },
+    "remeasured": {
+        "r2d2_mine": {
+            "dataset": "my_sequences",
+            "sequence": "v_mine",
+            "counts": {"r2d2": {"features": [5000, 4801], "matches": [1203]}},
+            "reference": "book",
         }
     },
     "references": {"book": "Table 2 of the book"},

@@ -18,6 +18,7 @@ from descbench.config.features import Features
 from descbench.config.methods import Method
 from descbench.config.networks import Model
 from descbench.config.patch_sets import PatchSet
+from descbench.config.remeasured import MatchCounts
 from descbench.config.sources import Source
 from descbench.config.tables import Table
 from descbench.config.toytown import Toytown
@@ -75,6 +76,11 @@ class Config(Strict):
         {}, description="What is searched how, by name: a row of a table.", examples=[EXAMPLES["methods"]]
     )
     tables: dict[Name, Table] = Field({}, description="Tables by name.", examples=[EXAMPLES["tables"]])
+    remeasured: dict[Name, MatchCounts] = Field(
+        {},
+        description="Published counts that results/remeasured.csv compares with ours, by name.",
+        examples=[EXAMPLES["remeasured"]],
+    )
     references: dict[Name, Label] = Field(
         {},
         description="Where published figures were read, by the key that column `source` of references.csv names.",

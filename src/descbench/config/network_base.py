@@ -20,6 +20,7 @@ class ModelBase(Block):
         ESTIMATES_SHAPE: whether it finds the affine shape of the patch around a keypoint.
         ESTIMATES_ORIENTATION: whether it finds the orientation of such a patch.
         NO_IMAGES: what it does instead of describing whole images; empty where it describes them.
+        LEVELS: keys that only say which levels of an image pyramid are looked at.
     """
 
     HAS_LOCAL_FEATURES: ClassVar[bool] = True
@@ -30,6 +31,7 @@ class ModelBase(Block):
     ESTIMATES_SHAPE: ClassVar[bool] = False
     ESTIMATES_ORIENTATION: ClassVar[bool] = False
     NO_IMAGES: ClassVar[str] = ""
+    LEVELS: ClassVar[tuple[str, ...]] = ()
 
     @property
     def own_code(self) -> str | None:

@@ -66,6 +66,7 @@ class R2D2Model(PointModel):
     """R2D2: keypoints of an image pyramid, with 128 numbers of each read at its own level."""
 
     DETECTS_KEYPOINTS = True
+    LEVELS = ("min_size", "max_size", "min_scale", "max_scale")
 
     architecture: Literal["r2d2"]
     mchan: int = Field(4, ge=1, le=64, description="Layers have 8, 16 and 32 times so many channels (N16: 4, N8: 6).")

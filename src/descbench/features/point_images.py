@@ -10,10 +10,12 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from descbench.features.deep import DeepImages
-from descbench.features.images import Box, LoadedImage, check_box, read_whole, reading_switches
+from descbench.features.images import Box, LoadedImage, check_box, read_whole, reading_switches, to_tensor
+from descbench.models.points import PointNetwork
 
 # Weights of red, green and blue in OpenCV's readers of images, which round otherwise than its conversion of colours.
 _WEIGHTS, _BITS = (4899, 9617, 1868), 14
@@ -60,6 +62,14 @@ def load_point_image(
     ratio = tuple(enlarged[axis] * cropped[axis] / colours.size[axis] for axis in (0, 1))
     offset = tuple(enlarged[axis] * corner[axis] for axis in (0, 1))
     return LoadedImage(np.asarray(colours), offset, ratio, note, np.asarray(grey))
+
+
+def to_point_tensor(image: LoadedImage, network: PointNetwork) -> torch.Tensor:
+    """What a network of points takes of an image: (1, channels, H, W) float32, grey or colours, normalised."""
+    pixels = image.pixels
+    if network.channels == 1:
+        pixels = (to_read_grey(pixels) if image.grey is None else image.grey)[..., None]
+    return to_tensor(pixels, network.mean, network.std)[None]
 
 
 def to_read_grey(pixels: np.ndarray) -> np.ndarray:

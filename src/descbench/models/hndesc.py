@@ -111,7 +111,7 @@ def dilated_trunk(layers: tuple[tuple[int, int, int, bool, bool], ...]) -> nn.Se
     for side, after, dilation, normalised, rectified in layers:
         made.append(nn.Conv2d(before, after, side, padding=(side - 1) * dilation // 2, dilation=dilation))
         made += [nn.BatchNorm2d(after, affine=False)] if normalised else []
-        made += [nn.ReLU()] if rectified else []
+        made += [nn.ReLU(inplace=True)] if rectified else []
         before = after
     return nn.Sequential(*made)
 

@@ -5,7 +5,7 @@ Keys of the state dict are those of the published checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -87,37 +87,42 @@ class R2D2(PointNetwork):
         self.clf, self.sal = nn.Conv2d(DIM, 2, 1), nn.Conv2d(DIM, 1, 1)
 
     def level(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Descriptors (1, 128, H, W) of unit length, reliability and repeatability (1, H, W) of (1, 3, H, W)."""
+        """Descriptors (1, 128, H, W), not normalised, reliability and repeatability (1, H, W) of (1, 3, H, W)."""
         found = self.ops(image)
         squares = found.square()
         reliability = F.softmax(self.clf(squares), 1)[:, 1]
         repeatability = F.softplus(self.sal(squares))[:, 0]
-        return F.normalize(found, dim=1), reliability, repeatability / (1 + repeatability)
+        return found, reliability, repeatability / (1 + repeatability)
 
     def find_points(self, image: torch.Tensor, most: int | None = None) -> FoundPoints:
         """The best points of all levels, best first; of equal scores those of larger levels first, then by rows."""
-        parts = [self._of_level(level, scale, image.shape[-2:]) for scale, level in self._levels(image)]
-        if not parts:
-            none = image.new_zeros(0)
-            return FoundPoints(none.reshape(0, 2), none, none, image.new_zeros(0, DIM))
-        points, sizes, scores, descriptors = (torch.cat(values) for values in zip(*parts, strict=True))
-        kept = best_first(scores, most)
-        return FoundPoints(points[kept], sizes[kept], scores[kept], descriptors[kept])
+        return self.find_together(image, [self], most)[0]
+
+    def find_together(
+        self, image: torch.Tensor, networks: Sequence[R2D2], most: int | None = None
+    ) -> list[FoundPoints]:
+        """As :meth:`find_points` of each of several networks; a level that several look at is looked at once.
+
+        Raises:
+            ValueError: their pyramids have different factors, and so share no levels.
+        """
+        pyramids = [network.pyramid for network in networks]
+        if len({pyramid.factor for pyramid in pyramids}) > 1:
+            raise ValueError("pyramids of different factors share no levels")
+        size = tuple(image.shape[-2:])
+        seen = [{scale for scale, *_, seen in pyramid.sizes(*size) if seen} for pyramid in pyramids]
+        parts: dict[float, tuple[torch.Tensor, ...]] = {}
+        for scale, level in _levels(image, pyramids):
+            if any(scale in scales for scales in seen):
+                parts[scale] = self._of_level(level, scale, size)
+        return [_best([parts[scale] for scale in parts if scale in scales], most, image) for scales in seen]
 
     def describe_points(self, image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Descriptors (n, 128) of unit length at points of an image (1, 3, H, W), at its own size, as HNDesc does."""
-        return sample_descriptors(self.run_level(image)[0], points, tuple(image.shape[-2:]))
+        dense = F.normalize(self.run_level(image)[0], dim=1)
+        return sample_descriptors(dense, points, tuple(image.shape[-2:]))
 
-    def _levels(self, image: torch.Tensor) -> Iterator[tuple[float, torch.Tensor]]:
-        """Scale and image of the levels that are looked at; each is reduced from the one before."""
-        level = image
-        for scale, height, width, seen in self.pyramid.sizes(*image.shape[-2:]):
-            if (height, width) != tuple(level.shape[-2:]):
-                level = F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
-            if seen:
-                yield scale, level
-
-    def _of_level(self, level: torch.Tensor, scale: float, size: torch.Size) -> tuple[torch.Tensor, ...]:
+    def _of_level(self, level: torch.Tensor, scale: float, size: tuple[int, int]) -> tuple[torch.Tensor, ...]:
         """Points in pixels of the image, their sizes, scores and descriptors, of one level by rows."""
         dense, reliability, repeatability = self.run_level(level)
         highest = F.max_pool2d(repeatability, 3, stride=1, padding=1)
@@ -126,4 +131,25 @@ class R2D2(PointNetwork):
         (height, width), (full_height, full_width) = level.shape[-2:], size
         points = torch.stack((columns * full_width / width, rows * full_height / height), 1)
         scores = reliability[0, rows, columns] * repeatability[0, rows, columns]
-        return points, torch.full_like(scores, _PATCH / scale), scores, dense[0, :, rows, columns].t()
+        descriptors = F.normalize(dense[0, :, rows, columns].t(), dim=1)
+        return points, torch.full_like(scores, _PATCH / scale), scores, descriptors
+
+
+def _levels(image: torch.Tensor, pyramids: Sequence[Pyramid]) -> Iterator[tuple[float, torch.Tensor]]:
+    """Scale and image of all levels down to the smallest of any pyramid; each is reduced from the one before."""
+    level = image
+    deepest = max((list(pyramid.sizes(*image.shape[-2:])) for pyramid in pyramids), key=len)
+    for scale, height, width, _ in deepest:
+        if (height, width) != tuple(level.shape[-2:]):
+            level = F.interpolate(level, (height, width), mode="bilinear", align_corners=False)
+        yield scale, level
+
+
+def _best(parts: Sequence[tuple[torch.Tensor, ...]], most: int | None, image: torch.Tensor) -> FoundPoints:
+    """The best points of some levels of an image, largest level first."""
+    if not parts:
+        none = image.new_zeros(0)
+        return FoundPoints(none.reshape(0, 2), none, none, image.new_zeros(0, DIM))
+    points, sizes, scores, descriptors = (torch.cat(values) for values in zip(*parts, strict=True))
+    kept = best_first(scores, most)
+    return FoundPoints(points[kept], sizes[kept], scores[kept], descriptors[kept])
