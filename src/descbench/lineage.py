@@ -88,14 +88,19 @@ class Lineage:
             found += [("patch_sets", name) for name, _ in training.patch_parts]
         return found
 
+    def features_learned_from(self, model: str) -> tuple[str, ...]:
+        """Names of the features whose keypoints a model was trained with."""
+        training = self.config.block("models", model).weights.trained_by
+        return self.config.block("training", training).learned_features if training else ()
+
     def models_from(self, *sources: str) -> list[str]:
         """Names of the models whose weights have one of these values of ``source``."""
         return [name for name, model in self.config.models.items() if model.weights.source in sources]
 
-    def models_trained_on(self, section: str) -> list[str]:
-        """Names of the models that are trained on blocks of that section."""
-        trained = self.models_from("train")
-        return [name for name in trained if any(place[0] == section for place in self.learned_from(name))]
+    def models_trained_by(self, stage: str) -> list[str]:
+        """Names of the models that are trained by that stage."""
+        trainings = {name: self.training_block(name) for name in self.models_from("train")}
+        return [name for name, training in trainings.items() if training.stage == stage]
 
     # --- results ---
 
@@ -113,7 +118,16 @@ class Lineage:
         """The models that describe images or patches for a method, and those that their weights started from."""
         blocks = [self.config.block("methods", name) for name in self.methods_behind(method)]
         described_by = [model for block in blocks for model in block.described_by(self.config)]
-        return list(dict.fromkeys(model for name in described_by for model in self.ancestry(name)))
+        return self._with_teachers([model for name in described_by for model in self.ancestry(name)])
+
+    def _with_teachers(self, models: list[str]) -> list[str]:
+        """Models, each once, with those whose features they learned from, and what these started from."""
+        found = list(dict.fromkeys(models))
+        for model in found:  # grows meanwhile
+            features = [self.config.block("features", name) for name in self.features_learned_from(model)]
+            taught = [name for block in features if block.extracted_by for name in self.ancestry(block.extracted_by)]
+            found += [name for name in dict.fromkeys(taught) if name not in found]
+        return found
 
     def data_behind(self, method: str, dataset: str) -> list[tuple[str, str]]:
         """Section and name of all datasets and patch sets that a method is scored on there, and learns from itself."""
@@ -141,6 +155,7 @@ class Lineage:
         weights = [self.config.block("models", model).weights for model in models]
         wanted = [("methods", name) for name in self.methods_behind(method)]
         wanted += [("features", name) for name in self.features_behind(method)]
+        wanted += [("features", name) for model in models for name in self.features_learned_from(model)]
         wanted += [("models", model) for model in models]
         wanted += [("training", w.trained_by) for w in weights if w.trained_by]
         wanted += self.data_behind(method, dataset)

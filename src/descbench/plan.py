@@ -204,6 +204,12 @@ class Plan:
         """Datasets that a model is trained on, and then validated."""
         return [name for section, name in self.lineage.learned_from(model) if section == "datasets"]
 
+    def training_keypoints(self, model: str, role: str) -> list[str]:
+        """Shards of the features of a role whose keypoints a model is trained with; none for the dataset's own."""
+        training = self.lineage.training_block(model)
+        named = training.learned_features if role in training.roles else ()
+        return [shard for name in named for shard in self.features(name, training.dataset, role)]
+
     def start_checkpoint(self, model: str) -> str:
         """Checkpoint that a whitened, clustered or trained model starts from."""
         return self.paths.checkpoint(self.config.block("models", model).weights.starts_from)

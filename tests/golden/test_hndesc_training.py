@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+import rounding
 import standin
 import torch
 import torch.nn.functional as F
 from goldens import golden_files
 
+from descbench.config.crop_training import HNDescTraining
 from descbench.features.images import to_tensor
 from descbench.losses.average_precision import ap_loss, average_precision, bin_lines, in_pair_triplet_loss
+from descbench.models.hndesc import HNDescCaps, HNDescR2D2
 from descbench.training import colours, homographies
+from descbench.training.crops import CropBatch
+from descbench.training.hndesc import SAMPLINGS, HNDescRecipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 ROUNDING = 1e-6
@@ -157,3 +163,97 @@ def test_colours(path):
         assert np.abs(found.astype(int) - golden[name]).max() <= 1, name
     normal = to_tensor(image, MEAN, STD).permute(1, 2, 0)
     np.testing.assert_allclose(normal, golden["normalize"], atol=2e-6)
+
+
+# --- a step of Adam ----------------------------------------------------------------------------
+
+
+def batch_of(golden: Any) -> CropBatch:
+    """The crops of a file, which says how they are made of drawn images, and their keypoints."""
+    height, width = golden["hw"].tolist()
+    drawn = [
+        torch.stack([to_tensor(standin.image(seed, height, width), MEAN, STD) for seed in golden[name].tolist()])
+        for name in ("src_seeds", "mix_seeds")
+    ]
+    second = 0.7 * drawn[0] + 0.3 * drawn[1]
+    rows = zip(golden["kpts_src"], golden["kpts_trg"], golden["mask"], strict=True)
+    points = [(torch.from_numpy(one[kept]), torch.from_numpy(other[kept])) for one, other, kept in rows]
+    return CropBatch(drawn[0], second, points)
+
+
+def recipe_of(backbone: str) -> HNDescRecipe:
+    settings = HNDescTraining(recipe="hndesc", dataset="drawn")
+    network = {"caps": HNDescCaps, "r2d2": HNDescR2D2}[backbone]()
+    standin.fill_(network.state_dict())
+    return HNDescRecipe(network.train(), SAMPLINGS[backbone], None, settings, torch.device("cpu"))
+
+
+def take_step(backbone: str, batch: CropBatch, twin: int | None = None) -> tuple[HNDescRecipe, float]:
+    """A recipe after a step, and the loss before it. Twins are off by rounding."""
+    recipe = recipe_of(backbone)
+    if twin is not None:
+        rounding.disturb(recipe.network, twin)
+    with rounding.doubtful_relus(opened=twin is None):
+        loss = recipe.loss(batch)
+        loss.backward()
+    recipe.optimiser.step()
+    recipe.scheduler.step()
+    return recipe, loss.item()
+
+
+def summed(tensor: torch.Tensor | None) -> np.ndarray | None:
+    """Norm and sum, as files keep them."""
+    return None if tensor is None else np.array([tensor.double().norm().item(), tensor.double().sum().item()])
+
+
+@pytest.mark.parametrize("path", cases("train_step_inputs*.npz"))
+@pytest.mark.parametrize("backbone", ["caps", "r2d2"])
+def test_a_step(path, backbone):
+    """Loss, gradients and weights after a step, with running statistics that have moved twice."""
+    batch, name = batch_of(np.load(path)), path.stem.replace("_inputs", "")
+    golden = json.loads(path.with_name(f"{name}.json").read_text())[backbone]
+    recipe, loss = take_step(backbone, batch)
+    twins = [take_step(backbone, batch, number) for number in range(3)]
+    moved = max(abs(other - loss) for _, other in twins)
+    assert loss == pytest.approx(golden["loss"], abs=1e-4 + 2 * moved)
+    assert loss == pytest.approx(1 - golden["ap"], abs=1e-4 + 2 * moved)
+    parameters = dict(recipe.network.named_parameters())
+    others = [dict(twin.network.named_parameters()) for twin, _ in twins]
+    assert parameters.keys() == golden["grad_norm_sum"].keys()
+    for key, expected in golden["grad_norm_sum"].items():
+        found = summed(parameters[key].grad)
+        assert (found is None) == (expected is None), key
+        if expected is None:
+            continue
+        apart = np.max([np.abs(summed(other[key].grad) - found) for other in others], 0)
+        # A sum is of numbers whose norm is the scale of what rounding does to it.
+        scale = expected[0] * np.array([1, np.sqrt(parameters[key].numel())])
+        assert (np.abs(found - expected) <= 1e-3 * scale + 1e-5 + 2 * apart).all(), key
+    compare_states(recipe, [twin for twin, _ in twins], golden["state_after_step_norm_sum"])
+
+
+def compare_states(recipe: HNDescRecipe, twins: list[HNDescRecipe], golden: dict[str, list[float]]) -> None:
+    """A first step of Adam is as long as the learning rate, of either sign where the gradient is rounding alone."""
+    state, rate = recipe.network.state_dict(), recipe.settings.learning_rate
+    others = [twin.network.state_dict() for twin in twins]
+    assert state.keys() == golden.keys()
+    for key, expected in golden.items():
+        found, size = summed(state[key]), np.sqrt(state[key].numel())
+        apart = np.max([np.abs(summed(other[key]) - found) for other in others], 0)
+        steps = rate * np.array([size, 0.0]) if key.endswith(("weight", "bias")) else 0.0
+        tolerance = 1e-4 * expected[0] * np.array([1, size]) + 1e-5 + 2 * apart + 0.01 * steps
+        assert (np.abs(found - expected) <= tolerance).all(), key
+
+
+@pytest.mark.parametrize("path", cases("train_step_inputs*.npz"))
+def test_descriptors_of_keypoints_in_training(path):
+    """How the maps are read, by backbone: bilinearly, or at the nearest pixel."""
+    golden = np.load(path)
+    batch, size = batch_of(golden), tuple(golden["hw"].tolist())
+    for backbone, suffix in (("caps", ""), ("r2d2", "_r2d2")):
+        recipe = recipe_of(backbone)
+        with torch.no_grad():
+            maps = [recipe.network(crops) for crops in (batch.first, batch.second)]
+        for dense, side, name in zip(maps, range(2), ("anc", "pos"), strict=True):
+            rows = [SAMPLINGS[backbone](dense[i : i + 1], both[side], size) for i, both in enumerate(batch.points)]
+            np.testing.assert_allclose(torch.cat(rows), golden[f"{name}{suffix}"], atol=1e-4)

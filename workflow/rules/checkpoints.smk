@@ -97,7 +97,7 @@ rule train_checkpoint:
     benchmark:
         "logs/benchmarks/train_checkpoint/{model}.tsv"
     wildcard_constraints:
-        model=any_of(plan.lineage.models_trained_on("datasets")),
+        model=any_of(plan.lineage.models_trained_by("train_checkpoint")),
     # The longest chains begin first, and what they wait for.
     priority: 2
     conda:
@@ -143,7 +143,7 @@ rule train_on_patches:
     benchmark:
         "logs/benchmarks/train_on_patches/{model}.tsv"
     wildcard_constraints:
-        model=any_of(plan.lineage.models_trained_on("patch_sets")),
+        model=any_of(plan.lineage.models_trained_by("train_on_patches")),
     priority: 2
     conda:
         ENVIRONMENT
@@ -165,3 +165,57 @@ rule train_on_patches:
         "Train {wildcards.model}"
     script:
         "../scripts/train_on_patches.py"
+
+
+rule train_on_crops:
+    input:
+        start=lambda wildcards: plan.start_checkpoint(wildcards.model),
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.training_datasets(wildcards.model)[0]
+        ),
+        labels=lambda wildcards: plan.paths.ground_truth(
+            plan.training_datasets(wildcards.model)[0]
+        ),
+        images=lambda wildcards: plan.image_inputs(
+            plan.training_datasets(wildcards.model)[0]
+        ),
+        keypoints=lambda wildcards: plan.training_keypoints(wildcards.model, "train"),
+        validation_keypoints=lambda wildcards: plan.training_keypoints(
+            wildcards.model, "val"
+        ),
+    output:
+        checkpoint=plan.paths.checkpoint("{model}"),
+        history=plan.paths.training_history("{model}"),
+        checksum=checksum_path(plan.paths.training_history("{model}")),
+    log:
+        "logs/train_on_crops/{model}.log",
+    benchmark:
+        "logs/benchmarks/train_on_crops/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(plan.lineage.models_trained_by("train_on_crops")),
+    priority: 2
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        device=cfg.device,
+        gpu=gpus(),
+        # A resource and no parameter: the number of processes that load images is no reason to train again.
+        workers=lambda wildcards: plan.lineage.training_block(wildcards.model).workers,
+        mem_mb=growing(16000),
+        runtime=growing_minutes(2880),
+    params:
+        code=TRAIN_CHECKPOINT_VERSION,
+        model=lambda wildcards: block("models", wildcards.model),
+        training=lambda wildcards: block(
+            "training", cfg.models[wildcards.model].weights.training
+        ),
+        root=lambda wildcards: plan.image_root(
+            plan.training_datasets(wildcards.model)[0]
+        ),
+        folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
+        seed=cfg.seed,
+    message:
+        "Train {wildcards.model}"
+    script:
+        "../scripts/train_on_crops.py"

@@ -330,6 +330,21 @@ class HPatchesSequencesDataset(DatasetBase):
         return images // 6 * 5 if self.incomplete == "refuse" else None
 
 
+class MegaDepthDataset(DatasetBase):
+    """Single images to train on, as prepared for HNDesc: `train` and `test` folders of .jpg, searched in depth.
+
+    The manifest lists the folders, so `sources` must name the source of the images too.
+    """
+
+    ROLES = ("train", "val")
+    format: Literal["megadepth"]
+    images: Below = Field(description="Folder with `train`, and `test` for the validation, below <data_dir>/datasets.")
+    stylised: Below | None = Field(None, description="The same of stylised copies, which images of `train` may lack.")
+    keypoints: Below | None = Field(
+        None, description="Folder of pickles of keypoints, named as the images are within `train` and `test`."
+    )
+
+
 class DescriptorBagDataset(DatasetBase):
     """Descriptors without images (the released SfM-120k subset): serves a codebook, nothing else."""
 
@@ -394,6 +409,7 @@ Dataset = Annotated[
     | UtmNamesDataset
     | KaptureDataset
     | HPatchesSequencesDataset
+    | MegaDepthDataset
     | DescriptorBagDataset
     | WithDistractorsDataset,
     Field(discriminator="format"),

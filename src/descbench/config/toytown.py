@@ -80,6 +80,16 @@ class Strips(Strict):
         return {"a": (test, train), "illum": (kinds[0], ()), "view": (kinds[1], ()), "full": (names, ())}
 
 
+class Singles(Strict):
+    """Drawn single images to train on, with stylised copies and keypoints, in the layout of HNDesc's MegaDepth."""
+
+    width: int = Field(320, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(240, ge=48, le=4096, description="Image height in pixels.")
+    train: int = Field(60, ge=1, le=100_000, description="Training images, each with a stylised copy.")
+    val: int = Field(12, ge=1, le=100_000, description="Validation images, of other facades.")
+    keypoints: int = Field(400, ge=1, le=100_000, description="Keypoints of an image at most.")
+
+
 class Toytown(Strict):
     """The drawn town."""
 
@@ -96,3 +106,4 @@ class Toytown(Strict):
     sequences: Sequences | None = Field(None, description="Sequences for image matching; null: none are drawn.")
     phototour: PhotoTour | None = Field(None, description="Patches of points; null: none are cut.")
     strips: Strips | None = Field(None, description="Strips of patches of sequences; null: none are cut.")
+    singles: Singles | None = Field(None, description="Single images to train on; null: none are drawn.")

@@ -11,7 +11,6 @@ from descbench.config.base import (
     ENDING,
     HOW_SCALES,
     SPEED,
-    Block,
     Count,
     DatasetName,
     ImageSize,
@@ -27,7 +26,9 @@ from descbench.config.base import (
     close_names,
 )
 from descbench.config.checks import no_metric, no_role
+from descbench.config.crop_training import HNDescTraining
 from descbench.config.search import IndexSettings, QuerySettings
+from descbench.config.training_base import TrainingBase
 
 
 class Validation(Strict):
@@ -52,28 +53,6 @@ class Validation(Strict):
                     f"multiple_assignment {part.multiple_assignment} is more than the {self.codebook_size} words"
                 )
         return self
-
-
-class TrainingBase(Block):
-    """What all trainings answer."""
-
-    @model_validator(mode="after")
-    def _some_epoch_is_validated(self) -> TrainingBase:
-        if self.validation is not None and self.validation.every > self.epochs:
-            raise ValueError(
-                f"validation.every {self.validation.every} is more than the {self.epochs} epochs: none is validated"
-            )
-        return self
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """Datasets that it learns from, that of the validation included."""
-        return ()
-
-    @property
-    def patch_parts(self) -> tuple[tuple[str, str], ...]:
-        """Patch sets, each with a part, that it learns from, those of the validation included."""
-        return ()
 
 
 class ImageTraining(TrainingBase):
@@ -243,6 +222,8 @@ class PatchValidation(Strict):
 class HardNetTraining(TrainingBase):
     """HardNet: pairs of patches, each with the hardest negative of the batch. Defaults are the published networks'."""
 
+    stage = "train_on_patches"
+
     recipe: Literal["hardnet"]
     patches: PatchParts = Field(description="Patch sets, and the parts that are trained on; several are joined.")
     sampling: Literal["min", "average", "random", "random_global", "l2net", "classical"] = Field(
@@ -317,4 +298,6 @@ def _no_parts(config: Any, patches: PatchParts, path: tuple[Any, ...]) -> Iterat
                 yield (*path, name, number), f"patch set {name!r} has no part {part!r}; {close_names(part, known)}"
 
 
-Training = Annotated[HowTraining | FireTraining | NetVladTraining | HardNetTraining, Field(discriminator="recipe")]
+Training = Annotated[
+    HowTraining | FireTraining | NetVladTraining | HardNetTraining | HNDescTraining, Field(discriminator="recipe")
+]

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.datasets import Dataset, DescriptorBagDataset
+from descbench.datasets.crop_labels import CropLabels, write_crop_labels
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.hpatches_sequences import read_hpatches_pairs, read_hpatches_sequences
 from descbench.datasets.image_list import read_image_list
 from descbench.datasets.image_pairs import ImagePair, check_image_pairs, write_image_pairs
 from descbench.datasets.manifest import Manifest, check_counts, read_manifest, rows_of, write_manifest
+from descbench.datasets.megadepth import read_megadepth
 from descbench.datasets.own import is_own, label_own, list_own, listing_digest, own_root, with_contents
 from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.photographs import LeftOut, shown
@@ -23,7 +25,7 @@ from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
 from descbench.errors import DataError, StaleFileError
 from descbench.io.jsonfiles import write_checked_json
 
-Labels = GroundTruth | PlaceLabels | TrainingPairs | None
+Labels = GroundTruth | PlaceLabels | TrainingPairs | CropLabels | None
 # Readers of the image pairs of a dataset, by its format.
 PAIR_READERS: dict[str, Callable[[Any, Path], Iterator[ImagePair]]] = {"hpatches_sequences": read_hpatches_pairs}
 
@@ -130,11 +132,18 @@ def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
         )
 
 
+def _report_crops(name: str, labels: CropLabels, manifest: Manifest) -> None:
+    """Say how many images have no stylised copy: that is no error."""
+    copies = sum(item.stylised is not None for item in labels.items)
+    logging.info("%s: %d of %d images have a stylised copy", name, copies, len(labels.items))
+
+
 # How labels are checked and written, by their type.
 _LABELS: dict[type, tuple[Callable[..., None], Callable[..., None]]] = {
     GroundTruth: (_check_truth, write_ground_truth),
     PlaceLabels: (_report_places, write_places),
     TrainingPairs: (_nothing_to_check, write_pairs),
+    CropLabels: (_report_crops, write_crop_labels),
     type(None): (_nothing_to_check, write_ground_truth),
 }
 
@@ -175,5 +184,6 @@ READERS: dict[str, Callable[[Any, Path], tuple[Manifest, Labels]]] = {
     "image_list": read_image_list,
     "dbstruct": read_dbstruct,
     "hpatches_sequences": read_hpatches_sequences,
+    "megadepth": read_megadepth,
     "descriptor_bag": _read_bag,
 }

@@ -104,8 +104,9 @@ def draw_pair(
     side: int,
     random: np.random.Generator,
     fallback: Fallback = "unrelated",
+    most: int = MOST_POINTS,
 ) -> CropPair:
-    """Two crops that overlap, with the first :data:`MOST_POINTS` keypoints that both show.
+    """Two crops that overlap, with the first keypoints that both show.
 
     Args:
         image: (H, W, 3) uint8, whose keypoints are known.
@@ -115,22 +116,23 @@ def draw_pair(
         random: what is drawn from.
         fallback: what a pair is where ten attempts gave none. ``unrelated``: two crops that have nothing to do with
             each other, with random points that are said to be the same, as in the original; ``same_crop``: one twice.
+        most: keypoints of a pair.
     """
     size = (image.shape[1], image.shape[0])
     for _ in range(_ATTEMPTS):
         first = _draw_first(size, side, random)
         other = _draw_second(first, side, random)
-        pair = _overlapping(image, second, keypoints, side, (first, other))
+        pair = _overlapping(image, second, keypoints, side, (first, other), most)
         if pair is not None:
             return pair
     crops = [crop_image(image, _draw_first(size, side, random).matrix, side) for _ in range(2)]
-    points = random.integers(0, side, (MOST_POINTS, 2)).astype(np.float32)
+    points = random.integers(0, side, (most, 2)).astype(np.float32)
     chosen = {"unrelated": (crops[0], crops[1]), "same_crop": (crops[0], crops[0])}[fallback]
     return CropPair(chosen, (points, points), found=False)
 
 
 def _overlapping(
-    image: np.ndarray, second: np.ndarray, keypoints: np.ndarray, side: int, warps: tuple[Warp, Warp]
+    image: np.ndarray, second: np.ndarray, keypoints: np.ndarray, side: int, warps: tuple[Warp, Warp], most: int
 ) -> CropPair | None:
     """The pair of two warps, or None where it is none to learn from."""
     crop = crop_image(image, warps[0].matrix, side)
@@ -142,9 +144,9 @@ def _overlapping(
     targets = map_points(to_second, points)
     kept = inside(targets, side)
     if not kept.any():
-        points = points[:MOST_POINTS]
+        points = points[:most]
         return CropPair((crop, crop), (points, points))
-    points, targets = points[kept][:MOST_POINTS], targets[kept][:MOST_POINTS]
+    points, targets = points[kept][:most], targets[kept][:most]
     return CropPair((crop, crop_image(second, warps[1].matrix, side)), (points, targets.astype(np.float32)))
 
 

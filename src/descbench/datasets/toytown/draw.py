@@ -27,6 +27,7 @@ from descbench.datasets.toytown.sequences import (
     take_sequence_image,
     write_sequences,
 )
+from descbench.datasets.toytown.singles import Single, SingleImage, plan_singles, take_single, write_singles
 from descbench.datasets.toytown.streets import SPLITS, Standpoint, count_buildings, plan_streets, take_street_view
 from descbench.datasets.toytown.strips import take_strips, write_strips
 from descbench.datasets.toytown.town import Town, build_town
@@ -59,8 +60,8 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
 
     ``test/<city>/`` holds each city in the revisited-Oxford layout, ``train/retrieval-SfM-120k/`` the
     training images in that of SfM-120k. Where the settings have them, ``streets/`` holds the streets in the layout
-    of Pittsburgh, ``sequences/`` sequences in that of HPatches, ``phototour/`` patches in that of Brown PhotoTour, and
-    ``strips/`` patches in that of HPatches.
+    of Pittsburgh, ``sequences/`` sequences in that of HPatches, ``phototour/`` patches in that of Brown PhotoTour,
+    ``strips/`` patches in that of HPatches, and ``singles/`` single images in that of HNDesc's training.
     The same settings give the same bytes, whatever ``processes``.
 
     Args:
@@ -85,6 +86,7 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     files += _draw_sequences(settings, out_dir / "sequences", processes)
     files += _draw_phototour(settings, out_dir / "phototour", processes)
     files += _draw_strips(settings, out_dir / "strips", processes)
+    files += _draw_singles(settings, out_dir / "singles", processes)
     write_json(marker, {"files": len(files), "sha256": _digest(files, out_dir), **settings.model_dump(mode="json")})
 
 
@@ -128,6 +130,14 @@ def _draw_strips(settings: Toytown, folder: Path, processes: int) -> list[Path]:
     names = settings.strips.sequences()
     taken = dict(zip(names, _take_all(_take_strips, names, settings, processes), strict=True))
     return write_strips(folder, taken, settings.strips)
+
+
+def _draw_singles(settings: Toytown, folder: Path, processes: int) -> list[Path]:
+    """All single images, none where the settings have none. Returns the files."""
+    if settings.singles is None:
+        return []
+    images = plan_singles(settings.singles)
+    return write_singles(folder, dict(zip(images, _take_all(_take_single, images, settings, processes), strict=True)))
 
 
 def _city_shots(settings: Toytown, name: str) -> tuple[list[_Shot], list[_Shot]]:
@@ -196,6 +206,10 @@ def _take_points(shot: BuildingShot, settings: Toytown) -> list[np.ndarray]:
 
 def _take_strips(sequence: str, settings: Toytown) -> np.ndarray:
     return take_strips(sequence, settings.strips, settings.seed)
+
+
+def _take_single(image: SingleImage, settings: Toytown) -> Single:
+    return take_single(image, settings.singles, settings.seed)
 
 
 def _take(shot: _Shot, settings: Toytown) -> View:

@@ -63,9 +63,15 @@ def plan_sequences(settings: Sequences) -> list[SequenceImage]:
 
 def take_sequence_image(image: SequenceImage, settings: ImageSize, seed: int) -> np.ndarray:
     """The image: (H, W, 3) uint8."""
-    mesh, atlas = _wall(seed, image.sequence)
     rng = rng_for(seed, image.sequence, "light", image.number)
-    dusk = image.sequence.startswith("i_") and image.number == IMAGES
+    return photograph_wall(image, settings, seed, rng, dusk=image.sequence.startswith("i_") and image.number == IMAGES)
+
+
+def photograph_wall(
+    image: SequenceImage, settings: ImageSize, seed: int, rng: np.random.Generator, *, dusk: bool
+) -> np.ndarray:
+    """What the camera of an image sees in a light that ``rng`` draws, by day or after sunset: (H, W, 3) uint8."""
+    mesh, atlas = _wall(seed, image.sequence)
     camera = camera_of(image, settings, seed)
     picture = render(mesh, atlas, camera.scaled(SUPERSAMPLE), draw_light(rng, dusk), rng)
     return develop(picture, camera.width, camera.height, dusk, rng)
