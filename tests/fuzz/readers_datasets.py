@@ -17,6 +17,7 @@ from scipy.io import savemat
 from descbench.config.datasets import DbStructDataset, ImageListDataset, KaptureDataset, RevisitopDataset
 from descbench.config.published import read_published
 from descbench.config.yaml_files import read_yaml
+from descbench.datasets.crop_labels import read_keypoints
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.image_list import read_image_list
 from descbench.datasets.kapture import read_kapture
@@ -102,6 +103,11 @@ def read_figures(path: Path) -> None:
     read_published([path])
 
 
+def keypoint_seeds() -> list[bytes]:
+    rows = np.array([[1.5, 2, 1], [30, 4, 1]])
+    return [pickle.dumps(rows, protocol=protocol) for protocol in (2, 4)]
+
+
 def text(*lines: str) -> list[bytes]:
     return ["\n".join((*lines, "")).encode()]
 
@@ -129,6 +135,7 @@ register(
     lambda: text("a.jpg", "b/c.jpg"),
     mutations=(damage_lines,),
 )
+register("training keypoints", read_keypoints, keypoint_seeds, mutations=(random_opcodes,))
 register("images", lambda path: load_image(path, 20), image_seeds)
 register("published figures", read_figures, lambda: text(*_FIGURES), file="input.csv", mutations=(damage_lines,))
 register("configuration", read_yaml, lambda: _CONFIG, file="input.yaml", mutations=(damage_lines,))

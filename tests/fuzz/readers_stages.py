@@ -12,6 +12,7 @@ from pathlib import Path
 from mutations import damage_json, damage_lines
 from registry import register
 
+from descbench.datasets.crop_labels import CropLabels, Extras, read_crop_labels, write_crop_labels
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
@@ -124,6 +125,8 @@ def _ranking(folder: Path) -> Path:
 
 LABELS = GroundTruth("revisited", ({"easy": (0,), "hard": (1,), "junk": ()},))
 PLACES = PlaceLabels(25.0, ((0,), ()), ((0,), ()))
+CROPPED = Manifest(tuple(rows_of("train", ["a.jpg", "b.jpg"])))
+CROP_LABELS = CropLabels((Extras("s.jpg", "k.pkl"), Extras(None, None)))
 METRICS = {"recall@1": Metric(0.5, 0.1, 0.9, "wilson"), "map": Metric(None, None, None, "bootstrap")}
 SCORES = Scores(
     "retrieval", "places", 2, METRICS, {"recall@1": [0.0, 1.0], "map": [None, None]}, dict.fromkeys(FACTS["places"], 3)
@@ -148,6 +151,12 @@ register(
     "training pairs",
     checked(read_pairs),
     json_seed(lambda path: write_pairs(TrainingPairs((0, 2), (1, 3)), path)),
+    mutations=(damage_json,),
+)
+register(
+    "training images",
+    checked(lambda path: read_crop_labels(path, CROPPED)),
+    json_seed(lambda path: write_crop_labels(CROP_LABELS, path)),
     mutations=(damage_json,),
 )
 register("scores", checked(read_scores), json_seed(lambda path: write_scores(SCORES, path)), mutations=(damage_json,))

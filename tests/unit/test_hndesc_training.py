@@ -20,7 +20,7 @@ from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.models.checkpoints import load_network
 from descbench.training.crops import CropImages, read_crop_images
-from descbench.training.hndesc import HNDescRecipe, sample_pixels
+from descbench.training.hndesc import SAMPLINGS, HNDescRecipe
 from descbench.training.train_crops import CropTrainingFiles, train_on_crops
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -197,7 +197,7 @@ def test_it_learns(through, tmp_path):
 
 
 def test_passes_show_every_image_once(through):
-    recipe = HNDescRecipe(load_network(through.start, MODEL), sample_pixels, images_of(through), SETTINGS, None)
+    recipe = HNDescRecipe(load_network(through.start, MODEL), SAMPLINGS["r2d2"], images_of(through), SETTINGS, None)
     shown = torch.cat([recipe.plan(epoch, 0).tensors["images"] for epoch in (1, 2, 3)])
     assert shown.shape == (6, 3)
     passes = shown.reshape(3, 6).tolist()  # two batches of seven images
@@ -223,14 +223,6 @@ def test_copies_are_taken_as_often_as_they_should_be(through):
     assert all(np.array_equal(one.crops[0], other.crops[0]) for one, other in pairs)
     others = sum(not np.array_equal(one.crops[1], other.crops[1]) for one, other in pairs)
     assert 15 < others < 45
-
-
-def test_the_nearest_pixel_is_that_of_even_numbers():
-    dense = torch.randn(1, 4, 5, 6)
-    points = torch.tensor([[0.5, 1.5], [2.5, 2.4], [5.0, 4.0]])
-    found = sample_pixels(dense, points, (5, 6))
-    expected = torch.stack([dense[0, :, 2, 0], dense[0, :, 2, 2], dense[0, :, 4, 5]])
-    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=1))
 
 
 # --- keypoints of features ---------------------------------------------------------------------

@@ -238,6 +238,28 @@ ELSEWHERE = {
         for key in keys
     },
     "HNDescModel.backbone": "unit/test_point_networks.py::test_the_backbone",
+    **{
+        f"HNDescTraining.{key}": "unit/test_hndesc_training.py::test_an_option_changes_the_weights"
+        for key in (
+            *("crop", "points", "stylised", "colours", "fallback", "loss", "negatives", "hardest", "bins", "euclidean"),
+            *("epochs", "steps", "batch", "learning_rate", "decay_every", "decay", "seed"),
+        )
+    },
+    "HNDescTraining.dataset": "unit/test_hndesc_training.py::test_other_images_are_other_weights",
+    "HNDescTraining.keypoints": "workflow/test_crops.py::test_keypoints_that_the_workflow_finds",
+    "HNDescTraining.margin": "unit/test_hndesc_training.py::test_the_margin_is_of_the_triplets",
+    "HNDescTraining.patience": "unit/test_hndesc_training.py::test_patience_ends_a_training",
+    "HNDescTraining.workers": "unit/test_hndesc_training.py::test_processes_that_load_change_nothing",
+    "CropValidation.every": "unit/test_hndesc_training.py::test_epochs_that_are_validated",
+    "CropValidation.images": "unit/test_hndesc_training.py::test_epochs_that_are_validated",
+    **{
+        f"MegaDepthDataset.{key}": "workflow/test_crops.py::test_folders_of_a_dataset"
+        for key in ("images", "stylised", "keypoints")
+    },
+    **{
+        f"Singles.{key}": "workflow/test_crops.py::test_a_town_with_other_single_images"
+        for key in ("width", "height", "train", "val", "keypoints")
+    },
     "HardNetModel.dropout": "unit/test_hardnet_training.py::test_the_setting_of_the_paper",
     "HardNetTraining.sampling": "unit/test_hardnet_training.py::test_samplings_and_losses",
     "HardNetTraining.keep": "unit/test_hardnet_training.py::test_history_and_the_last_epoch",

@@ -96,15 +96,3 @@ class HNDescTraining(TrainingBase):
             yield ("keypoints",), f"{self.dataset!r} has no `keypoints` of its own; name features that find them"
         elif self.keypoints is not None and config.features[self.keypoints].IS_LOCAL is not True:
             yield ("keypoints",), f"features {self.keypoints!r} have no keypoints"
-        elif self.keypoints is not None and name in _trainings_behind(config, self.keypoints):
-            yield ("keypoints",), f"features {self.keypoints!r} are of a network that this training makes"
-
-
-def _trainings_behind(config: Any, features: str) -> list[str]:
-    """Trainings of the network that features come from, and of those that its weights started from."""
-    found, model = [], config.features[features].extracted_by
-    while model is not None and len(found) < len(config.models):
-        weights = config.models[model].weights
-        found.append(weights.trained_by)
-        model = weights.starts_from
-    return found

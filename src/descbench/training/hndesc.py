@@ -11,12 +11,11 @@ from statistics import fmean
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from descbench.config.crop_training import HNDescTraining
 from descbench.errors import DataError
 from descbench.losses.average_precision import ap_loss, in_pair_triplet_loss
-from descbench.models.hndesc import DenseNetwork
+from descbench.models.hndesc import DenseNetwork, read_nearest
 from descbench.models.points import sample_descriptors
 from descbench.training.crops import CropBatch, CropImages
 from descbench.training.distributed import local_slice
@@ -150,14 +149,13 @@ def crop_loss(network: DenseNetwork, sample: Sampling, batch: CropBatch, setting
         raise DataError(f"{len(counts)} pairs of crops teach nothing: {error}; raise `batch` or `crop`.") from error
 
 
-def sample_pixels(dense: torch.Tensor, points: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Descriptors (n, C) of unit length at the nearest pixels of a map (1, C, H, W) that is as large as the image."""
-    columns, rows = points.round().long().unbind(1)
-    return F.normalize(dense[0][:, rows, columns].t(), dim=1)
+def _read_nearest(dense: torch.Tensor, points: torch.Tensor, _size: tuple[int, int]) -> torch.Tensor:
+    """A map that has a cell for every pixel says its size itself."""
+    return read_nearest(dense, points)
 
 
 # How descriptors are read in training, by backbone (docs/protocols/hndesc.md, Optimisation).
-SAMPLINGS: dict[str, Sampling] = {"caps": sample_descriptors, "r2d2": sample_pixels}
+SAMPLINGS: dict[str, Sampling] = {"caps": sample_descriptors, "r2d2": _read_nearest}
 
 
 def _average_precision(
