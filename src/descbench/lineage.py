@@ -88,7 +88,7 @@ class Lineage:
             found += [("patch_sets", name) for name, _ in training.patch_parts]
         return found
 
-    def features_learned_from(self, model: str) -> tuple[str, ...]:
+    def _features_learned_from(self, model: str) -> tuple[str, ...]:
         """Names of the features whose keypoints a model was trained with."""
         training = self.config.block("models", model).weights.trained_by
         return self.config.block("training", training).learned_features if training else ()
@@ -124,8 +124,8 @@ class Lineage:
         """Models, each once, with those whose features they learned from, and what these started from."""
         found = list(dict.fromkeys(models))
         for model in found:  # grows meanwhile
-            features = [self.config.block("features", name) for name in self.features_learned_from(model)]
-            taught = [name for block in features if block.extracted_by for name in self.ancestry(block.extracted_by)]
+            features = [self.config.block("features", name) for name in self._features_learned_from(model)]
+            taught = [name for block in features for network in block.networks for name in self.ancestry(network)]
             found += [name for name in dict.fromkeys(taught) if name not in found]
         return found
 
@@ -155,7 +155,7 @@ class Lineage:
         weights = [self.config.block("models", model).weights for model in models]
         wanted = [("methods", name) for name in self.methods_behind(method)]
         wanted += [("features", name) for name in self.features_behind(method)]
-        wanted += [("features", name) for model in models for name in self.features_learned_from(model)]
+        wanted += [("features", name) for model in models for name in self._features_learned_from(model)]
         wanted += [("models", model) for model in models]
         wanted += [("training", w.trained_by) for w in weights if w.trained_by]
         wanted += self.data_behind(method, dataset)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from resolved import STORED, resolved
 
-from descbench.config.datasets import DbStructDataset, WithDistractorsDataset
+from descbench.config.datasets import DbStructDataset, MegaDepthDataset, WithDistractorsDataset
 from descbench.config.load import load_config, read_yaml
 from descbench.io.pickles import load_pickle
 from descbench.lineage import Lineage
@@ -31,6 +31,7 @@ ON_REQUEST = (
     "vgg16_netvlad_checkpoint.pth.tar",
     "hndesc_caps_MP_st.pth",
     "hndesc_r2d2_MP_st.pth",
+    "hndesc_train_data",
 )
 # Of this file of a git repository neither is known.
 WITHOUT_CHECKSUM = ("r2d2_WAF_N16.pt",)
@@ -103,8 +104,17 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert any(f"{dataset.queries}/".startswith(f"{f}/") for f in folders)
         assert file.lower() == f"{name}.mat"
         return
+<<<<<<< HEAD
     if dataset.HAS_IMAGE_PAIRS:  # the archive has a folder of its own
         assert [f"{folder}/hpatches-sequences-release" for folder in folders] == [dataset.images]
+=======
+    if isinstance(dataset, MegaDepthDataset):
+        (folder,) = folders
+        places = (dataset.images, dataset.stylised, dataset.keypoints)
+        assert all(path.startswith(f"{folder}/") for path in places)
+        # The manifest lists the folders.
+        assert dataset.sources == dataset.image_sources
+>>>>>>> c399400 (Training of HNDesc: tests of the catalogue and of provenance)
         return
     assert folders <= {getattr(dataset, "images", None)}
     for key in ("ground_truth", "database", "list"):

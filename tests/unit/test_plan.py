@@ -36,7 +36,6 @@ ASKED = {
     "learned_from": ("how_r18_trained",),
     "models_from": ("train",),
     "models_trained_by": ("train_checkpoint",),
-    "features_learned_from": ("how_r18_trained",),
     "models_behind": ("how_r18_n1000",),
     "methods_behind": ("how_r18_n1000",),
     "features_behind": ("how_r18_n1000",),

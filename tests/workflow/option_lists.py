@@ -239,19 +239,19 @@ ELSEWHERE = {
     },
     "HNDescModel.backbone": "unit/test_point_networks.py::test_the_backbone",
     **{
-        f"HNDescTraining.{key}": "unit/test_hndesc_training.py::test_an_option_changes_the_weights"
+        f"HNDescTraining.{key}": "unit/test_crop_training.py::test_an_option_changes_the_weights"
         for key in (
             *("crop", "points", "stylised", "colours", "fallback", "loss", "negatives", "hardest", "bins", "euclidean"),
             *("epochs", "steps", "batch", "learning_rate", "decay_every", "decay", "seed"),
         )
     },
-    "HNDescTraining.dataset": "unit/test_hndesc_training.py::test_other_images_are_other_weights",
+    "HNDescTraining.dataset": "unit/test_crop_training.py::test_other_images_are_other_weights",
     "HNDescTraining.keypoints": "workflow/test_crops.py::test_keypoints_that_the_workflow_finds",
-    "HNDescTraining.margin": "unit/test_hndesc_training.py::test_the_margin_is_of_the_triplets",
-    "HNDescTraining.patience": "unit/test_hndesc_training.py::test_patience_ends_a_training",
-    "HNDescTraining.workers": "unit/test_hndesc_training.py::test_processes_that_load_change_nothing",
-    "CropValidation.every": "unit/test_hndesc_training.py::test_epochs_that_are_validated",
-    "CropValidation.images": "unit/test_hndesc_training.py::test_epochs_that_are_validated",
+    "HNDescTraining.margin": "unit/test_crop_training.py::test_the_margin_is_of_the_triplets",
+    "HNDescTraining.patience": "unit/test_crop_training.py::test_patience_ends_a_training",
+    "HNDescTraining.workers": "unit/test_crop_training.py::test_processes_that_load_change_nothing",
+    "CropValidation.every": "unit/test_crop_training.py::test_epochs_that_are_validated",
+    "CropValidation.images": "unit/test_crop_training.py::test_epochs_that_are_validated",
     **{
         f"MegaDepthDataset.{key}": "workflow/test_crops.py::test_folders_of_a_dataset"
         for key in ("images", "stylised", "keypoints")

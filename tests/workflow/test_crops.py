@@ -12,6 +12,7 @@ from descbench.config.load import load_config_files
 from descbench.datasets.crop_labels import read_crop_labels, read_keypoints
 from descbench.datasets.manifest import read_manifest
 from descbench.errors import ConfigError
+from descbench.lineage import Lineage
 
 HNDESC = {"architecture": "hndesc", "backbone": "r2d2"}
 FOLDERS = {
@@ -27,7 +28,7 @@ TOWN = {
         "hndesc_start": {**HNDESC, "weights": {"source": "random"}},
         "hndesc_trained": {**HNDESC, "weights": {"source": "train", "start": "hndesc_start", "training": "crops"}},
     },
-    "features": {"corners": {"kind": "patches", "describe": "pixels", "detector": "orb", "image_size": 112}},
+    "features": {"corners": {"kind": "keypoints", "describe": "pixels", "detector": "orb", "image_size": 112}},
     "training": {
         "crops": {
             "recipe": "hndesc",
@@ -153,3 +154,23 @@ def _load(bench, overlay):
     path = bench.folder.parent / "refused.yaml"
     path.write_text(json.dumps(merged(bench.config, overlay)))
     load_config_files(path, home=bench.project)
+
+
+def test_what_found_the_keypoints_is_behind_a_result(base, monkeypatch):
+    """The network whose keypoints a training learns from, and its features, stand in the provenance."""
+    monkeypatch.chdir(base.folder)
+    change = {
+        "training": {"crops": {"keypoints": "corners"}},
+        "features": {
+            "corners": {"describe": "network", "model": "patches"},
+            "points": {"kind": "keypoints", "describe": "network", "model": "hndesc_trained"},
+        },
+        "methods": {"points": {"match": "nearest", "features": "points"}},
+    }
+    path = base.folder.parent / "behind.yaml"
+    path.write_text(json.dumps(merged(base.config, merged(TOWN, change))))
+    lineage = Lineage(load_config_files(path, home=base.project))
+    assert lineage.models_behind("points") == ["hndesc_trained", "hndesc_start", "patches"]
+    blocks = lineage.blocks_behind("points", "facades")
+    assert {"points", "corners"} <= blocks["features"].keys()
+    assert {"facades", "singles"} <= blocks["datasets"].keys()
