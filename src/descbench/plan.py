@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from descbench.config.datasets import DatasetBase
+from descbench.config.dataset_base import DatasetBase
 from descbench.config.models import Config
 from descbench.config.patch_sets import PatchSetBase
 from descbench.errors import ConfigError

@@ -104,17 +104,15 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert any(f"{dataset.queries}/".startswith(f"{f}/") for f in folders)
         assert file.lower() == f"{name}.mat"
         return
-<<<<<<< HEAD
     if dataset.HAS_IMAGE_PAIRS:  # the archive has a folder of its own
         assert [f"{folder}/hpatches-sequences-release" for folder in folders] == [dataset.images]
-=======
+        return
     if isinstance(dataset, MegaDepthDataset):
         (folder,) = folders
         places = (dataset.images, dataset.stylised, dataset.keypoints)
         assert all(path.startswith(f"{folder}/") for path in places)
         # The manifest lists the folders.
         assert dataset.sources == dataset.image_sources
->>>>>>> c399400 (Training of HNDesc: tests of the catalogue and of provenance)
         return
     assert folders <= {getattr(dataset, "images", None)}
     for key in ("ground_truth", "database", "list"):
