@@ -1,5 +1,7 @@
 """Bags of words, their verification and expansion, through the workflow's own rules on a tiny town."""
 
+import re
+
 import numpy as np
 import option_looks as look
 import pytest
@@ -9,7 +11,8 @@ from PIL import Image
 from descbench.config.load import load_config_files
 from descbench.errors import ConfigError
 from descbench.features.store import ShardReader
-from descbench.retrieval.inliers import read_inliers
+from descbench.retrieval.geometry import Verified
+from descbench.retrieval.inliers import read_inliers, write_inliers
 from descbench.retrieval.ranking import read_ranking
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": 96}
@@ -319,3 +322,32 @@ def test_features_are_those_of_the_ranking(base, monkeypatch):
         path.write_text(yaml.safe_dump(merged(base.config, merged(TOWN, {"methods": {name: {"features": "few"}}}))))
         with pytest.raises(ConfigError, match="ranks by features 'sift'"):
             load_config_files(path, home=base.project)
+
+
+def test_the_page_of_a_verified_ranking(searched):
+    """Labels, inliers and lines follow from the files; nothing is fetched from elsewhere."""
+    bench = searched.copy("page")
+    target = "results/pages/sv/alderford.html"
+    assert bench.make(target, overlay=TOWN).count("show_inliers") == 1
+    text = look.text(bench.folder / target)
+    assert "<script" not in text
+    assert set(re.findall(r'(?:src|href)="([a-z]+:[a-z]+/[a-z]+)', text)) == {"data:image/jpeg"}
+    inliers = read_inliers(bench.folder / "results/inliers/sv/alderford.h5", "sv on alderford")
+    ranked = ranking(bench, "sv")
+    cells = zip(inliers.query_ids.tolist(), inliers.image_ids.tolist(), strict=True)
+    counts = dict(zip(cells, np.diff(inliers.offsets), strict=True))
+    for query in range(3):
+        section = text.partition(f'<section id="query-{query}">')[2].partition("</section>")[0]
+        shown = [counts.get((query, image), 0) for image in ranked.image_ids[query, :6].tolist()]
+        assert [int(count) for count in re.findall(r"(\d+) inliers<br", section)] == shown
+        drawn = [min(int(count), 60) for count in shown if count][:3]
+        drawings = section.split("<svg ")[1:]
+        assert [drawing.count("<line ") for drawing in drawings] == drawn
+    assert text.count("<svg ") > 0
+    (bench.folder / "results/inliers/sv/alderford.h5").unlink()
+    with ShardReader(bench.folder / SHARD) as shard:
+        found = Verified(np.eye(2, 3), np.array([[0, shard.counts().max()]]))
+    damaged = bench.folder / "results/inliers/sv/alderford.h5"
+    write_inliers([(0, ranked.image_ids[0, 0], found)], "sv on alderford", damaged)
+    with pytest.raises(RefusedError, match=r"inliers of features that .* lacks"):
+        bench.make(target, overlay=TOWN, anew=["show_inliers"])

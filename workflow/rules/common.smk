@@ -50,6 +50,7 @@ from descbench.tables import (
     BUILD_REMEASURED_VERSION,
     BUILD_REPORT_VERSION,
     BUILD_TABLE_VERSION,
+    SHOW_INLIERS_VERSION,
     SHOW_PATCHES_VERSION,
     SHOW_PLACES_VERSION,
 )
@@ -80,6 +81,12 @@ ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu
 def has_places(dataset):
     """Whether positions in metres decide what is right in a dataset."""
     return cfg.datasets[plan.lineage.base_dataset(dataset)].HAS_PLACES
+
+
+def has_labels(dataset):
+    """Whether lists of database images say what is right in a dataset."""
+    block = plan.lineage.base_block(dataset)
+    return bool(block.metrics().names) and not block.HAS_PLACES
 
 
 def any_of(names):

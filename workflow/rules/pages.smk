@@ -73,3 +73,51 @@ rule show_patches:
         "Show pairs that {wildcards.method} confuses on {wildcards.patch_set}"
     script:
         "../scripts/show_patches.py"
+
+
+rule show_inliers:
+    input:
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
+        ranking=plan.paths.ranking("{method}", "{dataset}"),
+        inliers=plan.paths.inliers("{method}", "{dataset}"),
+        scores=plan.paths.scores("{method}", "{dataset}"),
+        queries=lambda wildcards: plan.query_features(
+            wildcards.method, wildcards.dataset
+        ),
+        database=lambda wildcards: plan.searched_features(
+            wildcards.method, wildcards.dataset
+        ),
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.lineage.base_dataset(wildcards.dataset)
+        ),
+        ground_truth=lambda wildcards: plan.labels(wildcards.dataset),
+    output:
+        report(
+            plan.paths.page("{method}", "{dataset}"),
+            caption="../report/inliers.rst",
+            category="Spatial verification",
+            labels={"method": "{method}", "dataset": "{dataset}"},
+        ),
+    log:
+        "logs/show_inliers/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/show_inliers/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", HAS_INLIERS=True)),
+        dataset=any_of(filter(has_labels, cfg.names("datasets"))),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(20),
+    params:
+        code=SHOW_INLIERS_VERSION,
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
+        features=lambda wildcards: block(
+            "features", cfg.methods[wildcards.method].features
+        ),
+    message:
+        "Show what {wildcards.method} verified on {wildcards.dataset}"
+    script:
+        "../scripts/show_inliers.py"

@@ -138,7 +138,9 @@ class _Images:
         self._database.write_image(image, True)
         self._database.write_keypoints(self._count, keypoints)
         stored = np.ascontiguousarray(descriptors, np.float32).view(np.uint8).reshape(len(descriptors), 4 * DIMENSIONS)
-        self._database.write_descriptors(self._count, pycolmap.FeatureDescriptors(type=FLOATS, data=stored))
+        self._database.write_descriptors(
+            self._count, pycolmap.FeatureDescriptors(type=getattr(pycolmap.FeatureExtractorType, FLOATS), data=stored)
+        )
         if not len(descriptors):
             self.empty.add(self._count)
         return self._count

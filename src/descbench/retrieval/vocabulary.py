@@ -9,14 +9,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 
 from descbench.errors import DataError
 from descbench.io.hdf5 import created, opened
-from descbench.localization.colmap import refusing_errors
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.codebook import read_points
 
@@ -24,8 +23,8 @@ _KIND = "vocabulary of COLMAP"
 # COLMAP's index is compiled for descriptors of so many dimensions, and signatures of so many bits.
 DIMENSIONS = 128
 _BITS = 64
-# The kind of descriptors that COLMAP keeps as floats.
-FLOATS = pycolmap.FeatureExtractorType.ALIKED_N16ROT
+# The kind of descriptors that COLMAP keeps as floats, one of its FeatureExtractorType.
+FLOATS = "ALIKED_N16ROT"
 # Words that k-means compares a descriptor with, COLMAP's own default.
 _CHECKS = 256
 
@@ -75,17 +74,27 @@ def build_vocabulary(
     if read.points.shape[1] != DIMENSIONS:
         message = f"COLMAP's index is for descriptors of {DIMENSIONS} dimensions, these have {read.points.shape[1]}"
         raise DataError(f"{output}: {message}; use other features.")
+    # Imported here, because pycolmap takes over signals of a process, and who reads a vocabulary need not have it.
+    import pycolmap
+
+    from descbench.localization.colmap import refusing_errors
+
     options = pycolmap.VisualIndex.BuildOptions(
         num_visual_words=size, num_iterations=iterations, num_rounds=rounds, num_checks=_CHECKS, num_threads=1
     )
     with refusing_errors(str(output)), tempfile.TemporaryDirectory(prefix="vocabulary-") as folder:
         pycolmap.set_random_seed(seed)
+        kind = getattr(pycolmap.FeatureExtractorType, FLOATS)
         index = pycolmap.VisualIndex.create(DIMENSIONS, _BITS)
-        index.build(options, pycolmap.FeatureDescriptorsFloat(type=FLOATS, data=read.points))
+        index.build(options, pycolmap.FeatureDescriptorsFloat(type=kind, data=read.points))
         index.write(Path(folder, "words.bin"))
         content = np.fromfile(Path(folder, "words.bin"), np.uint8)
-    info = VocabularyInfo(read.info.features, read.info.checkpoint, pycolmap.__version__)
-    with created(output, _KIND, FORMAT_VERSION, asdict(info)) as file:
+    write_vocabulary(VocabularyInfo(read.info.features, read.info.checkpoint, version("pycolmap")), content, output)
+
+
+def write_vocabulary(info: VocabularyInfo, content: np.ndarray, path: Path) -> None:
+    """Write what was learned: COLMAP's file (B,) uint8."""
+    with created(path, _KIND, FORMAT_VERSION, asdict(info)) as file:
         file.put("content", content)
 
 
@@ -98,6 +107,6 @@ def read_vocabulary(path: Path) -> tuple[VocabularyInfo, np.ndarray]:
     with opened(path, _KIND, FORMAT_VERSION) as file:
         info = VocabularyInfo(**{name: file.text(name) for name in VocabularyInfo.__dataclass_fields__})
         content = file.array("content", np.uint8)
-        if info.colmap_version != pycolmap.__version__:
-            raise ValueError(f"made by pycolmap {info.colmap_version}, this is {pycolmap.__version__}")
+        if info.colmap_version != version("pycolmap"):
+            raise ValueError(f"made by pycolmap {info.colmap_version}, this is {version('pycolmap')}")
     return info, content
