@@ -12,7 +12,7 @@ import pytest
 import torch
 from drawn_patches import draw_patches
 
-from descbench.config.networks import HardNetModel, HowModel, Model, TFeatModel
+from descbench.config.networks import HardNetModel, HowModel, HyNetModel, Model, SosNetModel, TFeatModel
 from descbench.errors import ConfigError
 from descbench.features.describe_patches import network_describer
 from descbench.features.patch_pixels import resize_patches
@@ -24,6 +24,8 @@ MODELS = {
     "hardnet": HardNetModel.model_validate({"architecture": "hardnet", **RANDOM}),
     "ps": HardNetModel.model_validate({"architecture": "hardnet", "variant": "ps", **RANDOM}),
     "tfeat": TFeatModel.model_validate({"architecture": "tfeat", **RANDOM}),
+    "sosnet": SosNetModel.model_validate({"architecture": "sosnet", **RANDOM}),
+    "hynet": HyNetModel.model_validate({"architecture": "hynet", **RANDOM}),
     "hardtfeat": TFeatModel.model_validate({"architecture": "tfeat", "variant": "hardtfeat", **RANDOM}),
 }
 PROGRAM = """

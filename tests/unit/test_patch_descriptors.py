@@ -12,9 +12,10 @@ import pytest
 import torch
 from drawn_patches import MODEL, draw_patches, write_part
 from PIL import ExifTags, Image
+from pydantic import TypeAdapter
 
 from descbench.config.load import load_config
-from descbench.config.networks import GemModel, HardNetModel, TFeatModel
+from descbench.config.networks import GemModel, HardNetModel, Model, TFeatModel
 from descbench.datasets.patch_sets import read_patches
 from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.classical_patches import CLASSICAL, describe_pixels
@@ -31,6 +32,7 @@ from descbench.features.patch_pixels import grey_of_colours, resize_patches
 from descbench.features.strips import extract_strip, read_patch_strip
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
 from descbench.models.hardnet import HardNet, HardNetPS, draw_weights
+from descbench.models.kornia_features import kornia_features
 
 TFEAT = {"architecture": "tfeat", "weights": {"source": "official", "file": "x"}}
 
@@ -116,6 +118,27 @@ def test_descriptors_that_are_no_numbers_are_not_written(part, network, tmp_path
     with pytest.raises(DataError, match=r"patch 9 of drawn/one: its hardnet descriptor is not finite"):
         describe_patches(part, replace(network, describe=broken), tmp_path / "out.h5", block=10)
     assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize(("architecture", "name"), [("sosnet", "SOSNet"), ("hynet", "HyNet")])
+def test_networks_of_kornia_describe_as_theirs(tmp_path, architecture, name):
+    """From a file with their keys to descriptors of patches, with folded layers."""
+    torch.manual_seed(1)
+    theirs = getattr(kornia_features(), name)(pretrained=False).train()
+    pixels = torch.from_numpy(resize_patches(draw_patches(3), 32)).float()[:, None] / 255
+    theirs(pixels)  # so that the statistics of their layers are not those of a new network
+    state = {key: value for key, value in theirs.eval().state_dict().items() if not key.endswith("_tracked")}
+    torch.save(state, tmp_path / "theirs.pth")
+    weights = {"source": "official", "file": "theirs.pth"}
+    model = TypeAdapter(Model).validate_python({"architecture": architecture, "weights": weights})
+    convert_checkpoint(model, tmp_path / "theirs.pth", tmp_path / "ours.pt")
+    found = network_describer(tmp_path / "ours.pt", model, device="cpu").describe(draw_patches(3))
+    with torch.inference_mode():
+        np.testing.assert_allclose(found, theirs(pixels).numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert np.abs(found - found[0]).max(1)[1:].min() > 1e-3
+    with pytest.raises(ValueError, match="patches of shape"):
+        load_network(tmp_path / "ours.pt", model)(torch.zeros(2, 1, 30, 32))
 
 
 def test_another_number_of_descriptors_is_refused(part, network, tmp_path):
@@ -229,9 +252,8 @@ def test_real_hardnet_descriptors(real_data):
 
 
 def test_kornia_gives_the_same(tmp_path):
-    """Another implementation, where it is installed."""
-    feature = pytest.importorskip("kornia.feature")
-    theirs = feature.HardNet(pretrained=False).eval()
+    """Another implementation."""
+    theirs = kornia_features().HardNet(pretrained=False).eval()
     ours = drawn_network().eval()
     theirs.load_state_dict(ours.state_dict())
     pixels = torch.from_numpy(resize_patches(draw_patches(3), 32)).float()[:, None] / 255

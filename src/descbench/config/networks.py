@@ -197,6 +197,20 @@ class TFeatModel(PatchModel):
     weights: Weights = Field(description="Where the weights come from.")
 
 
+class SosNetModel(PatchModel):
+    """SOSNet: 128 numbers of a patch of 32 x 32 pixels."""
+
+    architecture: Literal["sosnet"]
+    weights: Weights = Field(description="Where the weights come from.")
+
+
+class HyNetModel(PatchModel):
+    """HyNet: 128 numbers of a patch of 32 x 32 pixels."""
+
+    architecture: Literal["hynet"]
+    weights: Weights = Field(description="Where the weights come from.")
+
+
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -230,6 +244,8 @@ Model = Annotated[
     | NetVladModel
     | HardNetModel
     | TFeatModel
+    | SosNetModel
+    | HyNetModel
     | PointModels
     | KeypointModels
     | CustomModel,
