@@ -20,6 +20,7 @@ from descbench.features import (
 )
 from descbench.io.digests import digest_of, sha256_file
 from descbench.io.own_copies import digest_copy
+from descbench.localization import MATCH_IMAGES_VERSION
 from descbench.matching import MATCH_FEATURES_VERSION
 from descbench.metrics import COUNT_MATCHES_VERSION
 
@@ -206,6 +207,11 @@ class Lineage:
         networks = [self._made_by(model, self.config.block("models", model)) for model in block.counts]
         counted = [block.sequence, block.max_features, block.images, images]
         return digest_of([COUNT_MATCHES_VERSION, self.config.backend, counted, *networks])
+
+    def digest_map_matching(self, method: str) -> str:
+        """Digest of how a method that localises matches images."""
+        block = self.config.block("methods", method)
+        return digest_of([MATCH_IMAGES_VERSION, decisive(block.match, SPEED, SCORING)])
 
     def _made_by(self, model: str, block: Any) -> tuple[int | None, list[dict[str, Any]], list[str]]:
         """Seed of what a network makes for a block, the blocks behind it, and digests of the user's own files."""

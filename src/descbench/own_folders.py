@@ -13,7 +13,18 @@ from descbench.lineage import Lineage
 from descbench.paths import Paths
 
 # What of the block of a dataset decides which images its folders hold.
-_DECISIVE = {"format", "database", "queries", "ground_truth", "folder", "on_bad_file"}
+_DECISIVE = {
+    "format",
+    "database",
+    "queries",
+    "ground_truth",
+    "folder",
+    "on_bad_file",
+    "model",
+    "images",
+    "query_list",
+    "map",
+}
 
 
 @dataclass(frozen=True)

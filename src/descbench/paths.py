@@ -135,6 +135,28 @@ class Paths:
         """Matches of one shard of a dataset's image pairs."""
         return f"{self.results}/matches/{method}/{dataset}/{shard}.h5"
 
+    # --- localisation ---
+
+    def image_matches(self, method: str, dataset: str, role: str) -> str:
+        """Matches of the map images of a dataset with each other, or of its queries with them."""
+        return f"{self.results}/matches/{method}/{dataset}.{role}.h5"
+
+    def map_pairs(self, method: str, dataset: str) -> str:
+        """Pairs of images of a dataset that are matched, CSV."""
+        return f"{self.results}/pairs/{method}/{dataset}.csv"
+
+    def reconstruction(self, method: str, dataset: str) -> str:
+        """Folder of a map of points, a COLMAP model."""
+        return f"{self.results}/reconstructions/{method}/{dataset}"
+
+    def reconstruction_record(self, method: str, dataset: str) -> str:
+        """What a map of points holds and was made of, JSON."""
+        return f"{self.reconstruction(method, dataset)}.json"
+
+    def poses(self, method: str, dataset: str) -> str:
+        """Poses of a dataset's queries in the benchmark's format."""
+        return f"{self.results}/poses/{method}/{dataset}.txt"
+
     # --- scores and tables ---
 
     def scores(self, method: str, dataset: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+from descbench.config.base import Role
 from descbench.config.dataset_base import DatasetBase
 from descbench.config.models import Config
 from descbench.config.patch_sets import PatchSetBase
@@ -102,6 +103,10 @@ class Plan:
     def query_role(self, dataset: str) -> str:
         """Role whose features the queries have: where all database images query, these are described once."""
         return "database" if self.asks_itself(dataset) else "query"
+
+    def searched_role(self, dataset: str) -> Role:
+        """Role of the images that a ranking is of: the database, or the map of a dataset to localise in."""
+        return self.config.block("datasets", dataset).searched_role()
 
     def count(self, dataset: str, role: str) -> int | None:
         """Number of images of a role, or None where only the official list can tell."""
@@ -261,7 +266,7 @@ class Plan:
     def database_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the database."""
         features, base = self.config.block("methods", method).features, self.lineage.base_dataset(dataset)
-        return self.features(features, base, "database")
+        return self.features(features, base, self.searched_role(base))
 
     def searching_method(self, method: str) -> str:
         """The method whose search the ranking of a method rests on: itself, or the last that it starts from."""
@@ -281,7 +286,7 @@ class Plan:
         """Feature shards of all that a search visits, distractors first."""
         features = self.config.block("methods", method).features
         places = self._searched_shards(dataset)
-        return [self.paths.feature_shard(features, name, "database", shard) for name, shard in places]
+        return [self.paths.feature_shard(features, name, self.searched_role(name), shard) for name, shard in places]
 
     def _words(self, method: str, dataset: str, role: str, shard: str) -> str:
         return self.paths.words_shard(self.searching_method(method), dataset, role, shard)
@@ -293,7 +298,18 @@ class Plan:
     def _searched_shards(self, dataset: str) -> list[tuple[str, str]]:
         """Dataset and name of each shard that a search visits, distractors first."""
         searched = self.lineage.searched_datasets(dataset)
-        return [(name, shard.name) for name in searched for shard in self.shards(name, "database")]
+        return [(name, shard.name) for name in searched for shard in self.shards(name, self.searched_role(name))]
+
+    # --- localisation ---
+
+    def local_features(self, method: str, dataset: str, role: str) -> list[str]:
+        """Feature shards of a role of a dataset, of the features that a method matches."""
+        return self.features(self.config.block("methods", method).features, dataset, role)
+
+    def pairing_ranking(self, method: str, dataset: str) -> list[str]:
+        """Ranking that pairs queries with the map, where a method has one."""
+        ranking = self.config.block("methods", method).ranking
+        return [] if ranking is None else [self.paths.ranking(ranking, dataset)]
 
     # --- matches ---
 

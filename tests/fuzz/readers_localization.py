@@ -12,8 +12,8 @@ from registry import register
 from descbench.datasets.cameras import Camera, Pose
 from descbench.datasets.colmap_model import read_colmap_model
 from descbench.datasets.nvm import read_intrinsics, read_nvm_poses
+from descbench.datasets.pose_files import read_poses
 from descbench.datasets.pose_labels import PoseLabels, read_pose_labels, write_pose_labels
-from descbench.localization.pose_files import read_poses
 
 FOLDER = {
     "cameras.txt": "1 SIMPLE_RADIAL 64 48 50 32 24 0.1\n",

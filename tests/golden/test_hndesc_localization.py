@@ -11,8 +11,8 @@ from goldens import golden_files
 from descbench.datasets.cameras import Pose
 from descbench.datasets.colmap_model import ModelImage, read_colmap_model
 from descbench.datasets.nvm import read_intrinsics, read_nvm_poses
+from descbench.datasets.pose_files import pose_names, read_poses, write_poses
 from descbench.localization.colmap import number_of, write_database, write_empty_model
-from descbench.localization.pose_files import pose_names, read_poses, write_poses
 from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
 
 CASES = golden_files("hndesc", "aachen_io*.json")

@@ -38,7 +38,9 @@ def test_binary_goes_before_text(tmp_path: Path) -> None:
     (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ4d", 1, 7, 1, 640, 480, 600, 600, 320, 240))
     image = struct.pack("<I7dI", 3, 1, 0, 0, 0, 1, 2, 3, 7) + b"x.jpg\0" + struct.pack("<QddQ", 1, 1.5, 2.5, 2**64 - 1)
     (tmp_path / "images.bin").write_bytes(struct.pack("<Q", 1) + image)
-    model = read_colmap_model(tmp_path)
+    (tmp_path / "points3D.bin").write_bytes(struct.pack("<Q", 0))
+    assert read_colmap_model(tmp_path).images[0].points == ()
+    model = read_colmap_model(tmp_path, with_points=True)
     assert [(i.name, i.pose.translation, i.points) for i in model.images] == [
         ("x.jpg", (1.0, 2.0, 3.0), ((1.5, 2.5, -1),))
     ]

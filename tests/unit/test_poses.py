@@ -9,23 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from descbench.config.posed_datasets import AachenDataset
+from descbench.config.tables import Table
 from descbench.datasets.cameras import Camera, Pose
 from descbench.datasets.manifest import Manifest, rows_of
+from descbench.datasets.pose_files import pose_names, read_poses, write_poses
 from descbench.datasets.pose_labels import PoseLabels, check_pose_labels, read_pose_labels, write_pose_labels
 from descbench.errors import DataError, StaleFileError
 from descbench.io.jsonfiles import write_checked_json
-from descbench.localization.pose_files import (
-    PoseRecord,
-    pose_names,
-    read_estimated,
-    read_poses,
-    record_path,
-    write_poses,
-    write_record,
-)
+from descbench.io.records import record_path
+from descbench.localization.estimated_poses import PoseRecord, read_estimated, write_record
 from descbench.metrics.compare import compare_scores
-from descbench.metrics.poses import metric_names, pose_errors, position_error, rotation_error, score_errors
+from descbench.metrics.poses import pose_errors, position_error, rotation_error, score_errors
 from descbench.metrics.scores import Metric, Scores, read_scores, write_scores
+from descbench.tables.table import build_table
 
 HERE = Pose((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 CAMERA = Camera("SIMPLE_PINHOLE", 64, 48, (50.0, 32.0, 24.0))
@@ -88,7 +85,8 @@ def test_conditions_have_metrics_of_their_own() -> None:
     assert metrics["within_0.25m_2deg_day"].value == 1.0
     assert metrics["within_0.25m_2deg_night"].value == 0.0
     assert per_query["within_0.25m_2deg_day"] == [1.0, None]
-    assert tuple(metrics) == metric_names(("day", "night"))
+    block = AachenDataset(format="aachen", images="i", model="m", queries=("q.txt",), conditions=("day", "night"))
+    assert tuple(metrics) == block.metrics().names
 
 
 def scores_of(positions: list[float]) -> Scores:
@@ -215,3 +213,27 @@ def test_other_labels_are_no_poses(tmp_path: Path) -> None:
     write_checked_json(tmp_path / "l.json", {"protocol": "revisited"})
     with pytest.raises(DataError, match="holds no poses"):
         read_pose_labels(tmp_path / "l.json")
+
+
+def shown(tmp_path: Path, scores: Scores) -> str:
+    """The Markdown of a table with one cell."""
+    write_scores(scores, tmp_path / "s.json")
+    columns = ({"dataset": "d", "metric": "median_position", "label": "median"},)
+    table = Table(title="T", columns=columns, rows=({"label": "row", "method": "m"},))
+    files = tmp_path / "t.csv", tmp_path / "t.md"
+    build_table("t", table, {("m", "d"): tmp_path / "s.json"}, {("m", "d"): "p.json"}, *files)
+    return files[1].read_text()
+
+
+def test_tables_show_centimetres(tmp_path: Path) -> None:
+    text = shown(tmp_path, scores_of([0.1, 0.12, 7.0]))
+    assert "| row | 12.0 [" in text
+    assert "3 of 3 queries were localised" in text
+
+
+def test_cells_without_figures_of_the_server_show_what_to_upload(tmp_path: Path) -> None:
+    scores = scores_of([0.1])
+    facts = {**scores.facts, "scored_by": "nobody yet", "poses": "abcdef" * 10 + "0123"}
+    text = shown(tmp_path, replace(scores, metrics={}, per_query={}, facts=facts))
+    assert "| row | poses abcdefabcdef |" in text
+    assert facts["poses"] in text

@@ -352,6 +352,37 @@ ELSEWHERE = {
         for key in ("layout", "incomplete")
     },
     "Matching.distance": "workflow/test_matching.py::test_what_distances_are_measured_in",
+    **{
+        f"LocaliseMethod.{key}": f"workflow/test_localisation.py::{test}"
+        for test, keys in {
+            "test_keys_of_methods_change_results": (
+                *("features", "keypoint_origin", "verify_error", "min_pair_inliers", "reprojection_error"),
+                *("min_angle", "max_error"),
+            ),
+            "test_queries_of_few_inliers_are_not_localised": ("min_inliers",),
+            "test_ransac_expects_a_share_of_inliers": ("min_inlier_ratio",),
+            "test_pairs_are_listed_near_or_ranked": ("pairs", "map_pairs", "map_neighbours"),
+            "test_ranking_pairs_queries_with_the_map": ("ranking", "top_k"),
+        }.items()
+        for key in keys
+    },
+    **{f"ServerFigures.{key}": "workflow/test_localisation.py::test_poses_of_a_server" for key in ("poses", "shares")},
+    **{
+        f"{owner}.{key}": f"workflow/test_localisation.py::{test}"
+        for test, owner, keys in (
+            ("test_queries_are_localised", "AachenDataset", ("images", "queries")),
+            ("test_both_layouts_of_the_map_are_the_same", "AachenDataset", ("model", "nvm", "intrinsics")),
+            ("test_conditions_and_pairs_may_be_absent", "AachenDataset", ("conditions", "pairs")),
+            ("test_poses_of_a_server", "AachenDataset", ("poses",)),
+            ("test_a_model_of_the_users_own", "ColmapDataset", ("model", "images", "query_list")),
+            ("test_kapture_folders_of_the_users_own", "KaptureMapDataset", ("map", "queries")),
+        )
+        for key in keys
+    },
+    **{
+        f"Relocalisation.{key}": "unit/test_toytown_relocalisation.py::test_sizes_are_those_of_the_settings"
+        for key in ("width", "height", "map", "day", "dusk")
+    },
     "RerankMethod.features": "workflow/test_bags.py::test_features_are_those_of_the_ranking",
     "PatchSetBase.counts": "unit/test_patch_sets.py::test_patches_are_counted",
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",

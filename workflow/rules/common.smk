@@ -18,10 +18,18 @@ from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
 from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
+from descbench.io.records import record_path
+from descbench.localization import (
+    LOCALISE_QUERIES_VERSION,
+    MATCH_IMAGES_VERSION,
+    RECONSTRUCT_VERSION,
+    SELECT_PAIRS_VERSION,
+)
 from descbench.matching import MATCH_FEATURES_VERSION
 from descbench.metrics import (
     SCORE_MATCHES_VERSION,
     SCORE_PATCHES_VERSION,
+    SCORE_POSES_VERSION,
     SCORE_RANKING_VERSION,
 )
 from descbench.models import CONVERT_CHECKPOINT_VERSION
@@ -209,6 +217,17 @@ def get_extracting_models(wildcards):
 def get_shard(wildcards):
     """The images that a feature shard covers."""
     return plan.shard(wildcards.dataset, wildcards.role, wildcards.shard)
+
+
+def keys_of(method, *names):
+    """Some keys of a method's block, by name."""
+    return {name: getattr(cfg.methods[method], name) for name in names}
+
+
+def get_server(wildcards):
+    """Figures of the benchmark's server for a file of poses; None: there are none."""
+    found = cfg.methods[wildcards.method].server.get(wildcards.dataset)
+    return None if found is None else found.model_dump(mode="json")
 
 
 def digest_images(dataset, role, shard):

@@ -45,7 +45,7 @@ rule search_flat:
         database=lambda wildcards: plan.paths.feature_shard(
             cfg.methods[wildcards.method].features,
             wildcards.searched,
-            "database",
+            plan.searched_role(wildcards.searched),
             wildcards.shard,
         ),
     output:
@@ -69,7 +69,9 @@ rule search_flat:
         ),
         images=digest_queries,
         searched=lambda wildcards: digest_images(
-            wildcards.searched, "database", wildcards.shard
+            wildcards.searched,
+            plan.searched_role(wildcards.searched),
+            wildcards.shard,
         ),
         measure=lambda wildcards: cfg.methods[wildcards.method].search,
         top_k=get_top_k,

@@ -8,7 +8,13 @@ from typing import Any
 from descbench.config.base import Metrics, Problem, close_names
 
 # Sections of `toytown` that may be null, and what they are of.
-_DRAWN_UNLESS_NULL = {"streets": "streets", "sequences": "sequences", "phototour": "patches", "strips": "strips"}
+_DRAWN_UNLESS_NULL = {
+    "streets": "streets",
+    "sequences": "sequences",
+    "phototour": "patches",
+    "strips": "strips",
+    "relocalisation": "images to localise in",
+}
 
 
 def no_images(config: Any, dataset: str, role: str) -> Problem | None:

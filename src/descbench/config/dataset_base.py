@@ -66,6 +66,10 @@ class DatasetBase(Block):
         """Roles that the images of this dataset have; those of another block for ``with_distractors``."""
         return self.ROLES
 
+    def searched_role(self) -> Role:
+        """Role of the images that rankings are of."""
+        return "database"
+
     def metrics(self) -> Metrics:
         """Keys that scores on this dataset have."""
         return Metrics()

@@ -18,6 +18,7 @@ from descbench.config.base import (
 )
 from descbench.config.checks import no_images
 from descbench.config.dataset_base import DatasetBase
+from descbench.config.posed_datasets import AachenDataset, ColmapDataset, KaptureMapDataset
 
 # Depths of recall@N, and those of the mean precision.
 RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
@@ -319,6 +320,9 @@ Dataset = Annotated[
     | DbStructDataset
     | UtmNamesDataset
     | KaptureDataset
+    | AachenDataset
+    | ColmapDataset
+    | KaptureMapDataset
     | HPatchesSequencesDataset
     | MegaDepthDataset
     | DescriptorBagDataset

@@ -104,7 +104,7 @@ class _Derived:
         block = dict(block)
         if "describe" in block:
             return {"model": name, **block} if block["describe"] == "network" and name in self.models else block
-        if "ranking" in block:
+        if "ranking" in block and "localise" not in block:
             found = self._ranked_features(block["ranking"], methods)
             return block if found is None else {"features": found, **block}
         if name in self.features or name in self.models:

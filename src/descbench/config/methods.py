@@ -14,6 +14,7 @@ from descbench.config.base import (
     left_out,
 )
 from descbench.config.hamming_methods import HammingExpandMethod, HammingMethod
+from descbench.config.localisation_methods import LocaliseMethod
 from descbench.config.matching_methods import MatchMethod
 from descbench.config.method_base import USED_FEATURES, Codebook, CodebookMethod, RetrievalMethod
 from descbench.config.patch_methods import DescribedPatches
@@ -119,7 +120,7 @@ def _family(block: Any) -> str:
     return next((family for key, family in _FAMILIES.items() if key in keys), "retrieval")
 
 
-_FAMILIES = {"describe": "patches", "match": "matching"}
+_FAMILIES = {"localise": "localisation", "describe": "patches", "match": "matching"}
 
 
 Retrieval = Annotated[
@@ -136,6 +137,7 @@ Retrieval = Annotated[
 Method = Annotated[
     Annotated[Retrieval, Tag("retrieval")]
     | Annotated[DescribedPatches, Tag("patches")]
-    | Annotated[MatchMethod, Tag("matching")],
+    | Annotated[MatchMethod, Tag("matching")]
+    | Annotated[LocaliseMethod, Tag("localisation")],
     Discriminator(_family),
 ]

@@ -90,6 +90,16 @@ class Singles(Strict):
     keypoints: int = Field(400, ge=1, le=100_000, description="Keypoints of an image at most.")
 
 
+class Relocalisation(Strict):
+    """A drawn square in the layout of Aachen Day-Night: a map with true poses, and queries by day and after sunset."""
+
+    width: int = Field(320, ge=64, le=4096, description="Image width in pixels.")
+    height: int = Field(240, ge=64, le=4096, description="Image height in pixels.")
+    map: int = Field(12, ge=4, le=1000, description="Images of the map.")
+    day: int = Field(8, ge=1, le=1000, description="Queries by day.")
+    dusk: int = Field(4, ge=1, le=1000, description="Queries after sunset.")
+
+
 class Toytown(Strict):
     """The drawn town."""
 
@@ -105,5 +115,8 @@ class Toytown(Strict):
     streets: Streets | None = Field(None, description="Streets for place recognition; null: none are drawn.")
     sequences: Sequences | None = Field(None, description="Sequences for image matching; null: none are drawn.")
     phototour: PhotoTour | None = Field(None, description="Patches of points; null: none are cut.")
+    relocalisation: Relocalisation | None = Field(
+        None, description="A square for camera localisation; null: none is drawn."
+    )
     strips: Strips | None = Field(None, description="Strips of patches of sequences; null: none are cut.")
     singles: Singles | None = Field(None, description="Single images to train on; null: none are drawn.")

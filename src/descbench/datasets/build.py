@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.datasets import Dataset, DescriptorBagDataset
+from descbench.datasets.aachen import read_aachen
 from descbench.datasets.crop_labels import CropLabels, write_crop_labels
 from descbench.datasets.dbstruct import read_dbstruct
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
@@ -20,12 +21,13 @@ from descbench.datasets.own import is_own, label_own, list_own, listing_digest, 
 from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.photographs import LeftOut, shown
 from descbench.datasets.places import PlaceLabels, write_places
+from descbench.datasets.pose_labels import PoseLabels, check_pose_labels, write_pose_labels
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
 from descbench.errors import DataError, StaleFileError
 from descbench.io.jsonfiles import write_checked_json
 
-Labels = GroundTruth | PlaceLabels | TrainingPairs | CropLabels | None
+Labels = GroundTruth | PlaceLabels | TrainingPairs | CropLabels | PoseLabels | None
 # Readers of the image pairs of a dataset, by its format.
 PAIR_READERS: dict[str, Callable[[Any, Path], Iterator[ImagePair]]] = {"hpatches_sequences": read_hpatches_pairs}
 
@@ -144,6 +146,7 @@ _LABELS: dict[type, tuple[Callable[..., None], Callable[..., None]]] = {
     PlaceLabels: (_report_places, write_places),
     TrainingPairs: (_nothing_to_check, write_pairs),
     CropLabels: (_report_crops, write_crop_labels),
+    PoseLabels: (check_pose_labels, write_pose_labels),
     type(None): (_nothing_to_check, write_ground_truth),
 }
 
@@ -185,5 +188,6 @@ READERS: dict[str, Callable[[Any, Path], tuple[Manifest, Labels]]] = {
     "dbstruct": read_dbstruct,
     "hpatches_sequences": read_hpatches_sequences,
     "megadepth": read_megadepth,
+    "aachen": read_aachen,
     "descriptor_bag": _read_bag,
 }

@@ -63,7 +63,7 @@ def read_colmap_model(folder: Path, *, with_points: bool = False) -> ColmapModel
 
     Args:
         folder: of the model.
-        with_points: whether the 3-D points and what sees them are read and compared.
+        with_points: whether the 3-D points and what sees them are read and compared; else images have no points.
 
     Raises:
         DataError: a file is absent or damaged, a camera model is unknown, a quaternion is no rotation, an image has no
@@ -73,7 +73,7 @@ def read_colmap_model(folder: Path, *, with_points: bool = False) -> ColmapModel
     suffix, kinds = (".bin", _BINARY) if binary else (".txt", _TEXT)
     cameras = dict(_distinct(kinds[0](folder / f"cameras{suffix}"), folder / f"cameras{suffix}", "camera"))
     path = folder / f"images{suffix}"
-    images = tuple(_check_images(kinds[1](path), cameras, path))
+    images = tuple(_check_images(kinds[1](path, with_points), cameras, path))
     points: dict[int, ModelPoint] = {}
     if with_points:
         path = folder / f"points3D{suffix}"
@@ -152,7 +152,7 @@ def _camera_row(words: list[str]) -> tuple[int, Camera]:
     return _whole(words[0]), parse_camera(words[1:])
 
 
-def _text_images(path: Path) -> Iterator[ModelImage]:
+def _text_images(path: Path, with_points: bool) -> Iterator[ModelImage]:
     """Each image has two lines, of which the second may be empty."""
     lines = enumerate(_lines(path), start=1)
     for number, line in lines:
@@ -160,7 +160,7 @@ def _text_images(path: Path) -> Iterator[ModelImage]:
             continue
         second = next(lines, (number + 1, ""))[1]
         try:
-            yield _image_row(line.strip(), second.split(), path)
+            yield _image_row(line.strip(), second.split() if with_points else [], path)
         except (ValueError, OverflowError) as error:
             raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
 
@@ -217,11 +217,12 @@ class _Bytes:
         self._at += size
         return found
 
-    def take_all(self, layout: str, count: int) -> list[tuple[Any, ...]]:
-        """So many times a layout."""
+    def take_all(self, layout: str, count: int, *, kept: bool = True) -> list[tuple[Any, ...]]:
+        """So many times a layout; passed over where they are not ``kept``."""
         size = struct.calcsize(f"<{layout}") * count
         self._need(size)
-        found = list(struct.iter_unpack(f"<{layout}", self._content[self._at : self._at + size]))
+        content = self._content[self._at : self._at + size] if kept else b""
+        found = list(struct.iter_unpack(f"<{layout}", content))
         self._at += size
         return found
 
@@ -270,12 +271,12 @@ def _binary_cameras(path: Path) -> Iterator[tuple[int, Camera]]:
     file.end()
 
 
-def _binary_images(path: Path) -> Iterator[ModelImage]:
+def _binary_images(path: Path, with_points: bool) -> Iterator[ModelImage]:
     file = _Bytes(path)
     for _ in range(file.count(73)):
         number, *values, camera = file.take("I7dI")
         name = safe_relative(file.name(), path)
-        found = file.take_all("ddQ", file.count(24))
+        found = file.take_all("ddQ", file.count(24), kept=with_points)
         points = tuple((x, y, -1 if p == _NO_POINT else p) for x, y, p in found)
         if not all(abs(x) + abs(y) < float("inf") for x, y, _ in points):
             raise DataError(f"{path}: image {shorten(name)} has points at NaN or infinity.")

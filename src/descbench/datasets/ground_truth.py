@@ -25,6 +25,10 @@ class GroundTruth:
     protocol: str
     queries: tuple[dict[str, tuple[int, ...]], ...]
 
+    def plain(self) -> list[Any]:
+        """Content as plain values, for digests."""
+        return [self.protocol, list(self.queries)]
+
     def check(self, queries: Sequence[str], database: Sequence[str], source: str) -> None:
         """Refuse labels that do not fit the manifest, or contradict each other.
 

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from descbench.config.datasets import KaptureDataset
+from descbench.datasets.cameras import Camera, Pose, parse_camera, parse_number
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError
@@ -21,7 +22,12 @@ _NEWEST = (1, 1)
 
 def kapture_root(dataset: KaptureDataset) -> Path:
     """Folder that the manifest's paths are relative to."""
-    return dataset.folder / "sensors" / "records_data"
+    return records_data(dataset.folder)
+
+
+def records_data(folder: Path) -> Path:
+    """Folder of the images of a kapture folder."""
+    return folder / "sensors" / "records_data"
 
 
 def list_records(dataset: KaptureDataset) -> list[str]:
@@ -34,7 +40,12 @@ def list_records(dataset: KaptureDataset) -> list[str]:
     Raises:
         DataError: a table is absent, malformed or of a newer format, or there is no image in it.
     """
-    sensors, records = (dataset.folder / "sensors" / name for name in ("sensors.txt", "records_camera.txt"))
+    return [image for _, _, image in _records(dataset.folder)]
+
+
+def _records(folder: Path) -> list[tuple[int, str, str]]:
+    """Timestamp, device and image path of all camera records, as :func:`list_records` orders them."""
+    sensors, records = (folder / "sensors" / name for name in ("sensors.txt", "records_camera.txt"))
     cameras = _cameras(sensors)
     found: dict[int, dict[str, str]] = {}
     for number, row in _rows(records):
@@ -48,7 +59,7 @@ def list_records(dataset: KaptureDataset) -> list[str]:
             ) from None
         if row[1] in cameras:
             found.setdefault(timestamp, {})[row[1]] = safe_relative(row[2], records)
-    images = [image for devices in found.values() for image in devices.values()]
+    images = [(time, device, image) for time, devices in found.items() for device, image in devices.items()]
     if not images:
         raise DataError(f"{records}: no image of a camera that {sensors.name} names.")
     return images
@@ -57,6 +68,51 @@ def list_records(dataset: KaptureDataset) -> list[str]:
 def read_kapture(dataset: KaptureDataset) -> Manifest:
     """All camera records as database images."""
     return Manifest(tuple(rows_of("database", list_records(dataset))))
+
+
+def read_posed_records(folder: Path) -> list[tuple[str, Camera, Pose | None]]:
+    """Image path, intrinsics and pose of all camera records, in their order; no pose where none is known.
+
+    Raises:
+        DataError: as :func:`list_records`; or a camera whose intrinsics are unknown, a trajectory that is malformed, or
+            rigs, whose poses are not read.
+    """
+    cameras, poses = _intrinsics(folder / "sensors" / "sensors.txt"), _trajectories(folder)
+    return [(image, cameras[device], poses.get((time, device))) for time, device, image in _records(folder)]
+
+
+def _intrinsics(path: Path) -> dict[str, Camera]:
+    """Cameras by id of their sensor."""
+    found = {}
+    for number, row in _rows(path):
+        if len(row) > 2 and row[2] == "camera":
+            try:
+                found[row[0]] = parse_camera(row[3:])
+            except (ValueError, OverflowError) as error:
+                raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
+    return found
+
+
+def _trajectories(folder: Path) -> dict[tuple[int, str], Pose]:
+    """Poses by timestamp and device, world to device; rows with empty fields are unknown."""
+    path, rigs = (folder / "sensors" / f"{name}.txt" for name in ("trajectories", "rigs"))
+    if rigs.is_file() and _rows(rigs):
+        raise DataError(f"{rigs}: poses of rigs are not read; write trajectories of the cameras themselves.")
+    found: dict[tuple[int, str], Pose] = {}
+    for number, row in _rows(path) if path.is_file() else ():
+        try:
+            if len(row) != 9:
+                raise ValueError("a trajectory is timestamp, device_id, qw, qx, qy, qz, tx, ty, tz")
+            if "" in row[2:]:
+                continue
+            values = tuple(map(parse_number, row[2:]))
+            pose = Pose(values[:4], values[4:])
+            if not pose.is_unit:
+                raise ValueError("a quaternion that is not of length 1, which is no rotation")
+            found[int(row[0]), row[1]] = pose
+        except ValueError as error:
+            raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
+    return found
 
 
 def _cameras(path: Path) -> set[str]:

@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from descbench.config.datasets import Dataset, FolderDataset, KaptureDataset, UtmNamesDataset
+from descbench.config.posed_datasets import ColmapDataset, KaptureMapDataset
 from descbench.datasets.contents import contents_of
 from descbench.datasets.folder import folder_root, list_folder, read_folder
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.datasets.manifest import Manifest
+from descbench.datasets.own_maps import colmap_root, kapture_map_root, read_colmap_map, read_kapture_map
 from descbench.datasets.photographs import LeftOut
 from descbench.datasets.places import PlaceLabels
+from descbench.datasets.pose_labels import PoseLabels
 from descbench.datasets.positions import label_places, positions_of
 from descbench.datasets.utm_names import list_utm_names, read_utm_names, utm_root
 from descbench.io.digests import digest_of
 
-OwnDataset = FolderDataset | KaptureDataset | UtmNamesDataset
+OwnDataset = FolderDataset | KaptureDataset | UtmNamesDataset | ColmapDataset | KaptureMapDataset
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class OwnImages:
     """
 
     manifest: Manifest
-    labels: GroundTruth | None = None
+    labels: GroundTruth | PoseLabels | None = None
     left_out: tuple[LeftOut, ...] = ()
     asks_itself: bool = False
 
@@ -61,7 +64,7 @@ def list_own(dataset: OwnDataset) -> OwnImages:
     return _FORMATS[dataset.format].list(dataset)
 
 
-def label_own(dataset: OwnDataset, own: OwnImages) -> GroundTruth | PlaceLabels | None:
+def label_own(dataset: OwnDataset, own: OwnImages) -> GroundTruth | PlaceLabels | PoseLabels | None:
     """Labels of a dataset: those of its ground truth, or of the positions in its names."""
     return _FORMATS[dataset.format].label(dataset, own)
 
@@ -87,13 +90,15 @@ class _Format:
 
     root: Callable[[Any], Path]
     list: Callable[[Any], OwnImages]
-    label: Callable[[Any, OwnImages], GroundTruth | PlaceLabels | None] = lambda dataset, own: own.labels
+    label: Callable[[Any, OwnImages], GroundTruth | PlaceLabels | PoseLabels | None] = lambda dataset, own: own.labels
 
 
 _FORMATS: Mapping[str, _Format] = {
     "folder": _Format(folder_root, _list_folder),
     "kapture": _Format(kapture_root, lambda dataset: OwnImages(read_kapture(dataset))),
     "utm_names": _Format(utm_root, _list_utm_names, _label_utm_names),
+    "colmap": _Format(colmap_root, lambda dataset: OwnImages(*read_colmap_map(dataset))),
+    "kapture_map": _Format(kapture_map_root, lambda dataset: OwnImages(*read_kapture_map(dataset))),
 }
 
 
@@ -116,5 +121,5 @@ def list_with_contents(dataset: OwnDataset, records: Path) -> Manifest:
 
 def listing_digest(manifest: Manifest, own: OwnImages) -> str:
     """Digest of all that a dataset of the user's holds: images with their content, labels, and what is left out."""
-    labels = None if own.labels is None else [own.labels.protocol, list(own.labels.queries)]
+    labels = None if own.labels is None else own.labels.plain()
     return digest_of([manifest.digest(), labels, [[item.path, item.reason] for item in own.left_out]])

@@ -41,6 +41,10 @@ class PoseLabels:
     map_pairs: tuple[Ids, ...] = ()
     query_pairs: tuple[Ids, ...] = ()
 
+    def plain(self) -> list[Any]:
+        """Content as plain values, for digests."""
+        return ["poses", {key: _plain(item) for key, item in vars(self).items()}]
+
 
 def check_pose_labels(name: str, labels: PoseLabels, manifest: Manifest) -> None:
     """Refuse labels that do not fit the images of their dataset, ``name``; DataError."""
@@ -69,8 +73,8 @@ def _check_ids(name: str, pairs: Sequence[Ids], first: int, second: int) -> None
 
 def write_pose_labels(labels: PoseLabels, path: str | os.PathLike[str]) -> None:
     """Write labels as JSON, atomically."""
-    value = {key: _plain(item) for key, item in vars(labels).items()}
-    write_checked_json(path, {"protocol": "poses", **value}, indent=None)
+    protocol, value = labels.plain()
+    write_checked_json(path, {"protocol": protocol, **value}, indent=None)
 
 
 def read_pose_labels(path: str | os.PathLike[str]) -> PoseLabels:

@@ -10,21 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from descbench.config.posed_datasets import MEDIANS, THRESHOLDS, WITHIN
 from descbench.datasets.cameras import Pose
 from descbench.metrics.intervals import draw_rows, middle
 from descbench.metrics.scores import Metric, Value, proportion
 
-# Largest errors in metres and degrees, both inclusive.
-THRESHOLDS = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
-MEDIANS = ("median_position", "median_rotation")
-
-
-def within_name(metres: float, degrees: float) -> str:
-    """Name of the metric of a threshold, such as ``within_0.25m_2deg``."""
-    return f"within_{metres:g}m_{degrees:g}deg"
-
-
-WITHIN = tuple(within_name(*threshold) for threshold in THRESHOLDS)
+# What scores a file of poses (fact ``scored_by``).
+TRUE_POSES, NOBODY, SERVER = "true poses", "nobody yet", "the benchmark's server"
 
 
 def position_error(estimated: Pose, true: Pose) -> float:
@@ -64,21 +56,15 @@ def score_errors(
     groups |= {f"_{name}": names == name for name in dict.fromkeys(conditions)}
     metrics, per_query = {}, {}
     for suffix, chosen in groups.items():
-        for metres, degrees in THRESHOLDS:
+        for (metres, degrees), within_name in zip(THRESHOLDS, WITHIN, strict=True):
             within = np.where(chosen, (positions <= metres) & (rotations <= degrees), np.nan)
-            name = within_name(metres, degrees) + suffix
+            name = within_name + suffix
             per_query[name] = _listed(within)
             metrics[name] = proportion(per_query[name])
         for name, errors, unit in zip(MEDIANS, (positions, rotations), ("metre", "degree"), strict=True):
             per_query[name + suffix] = _listed(np.where(chosen, errors, np.nan))
             metrics[name + suffix] = _median(errors[chosen], unit)
     return metrics, per_query
-
-
-def metric_names(conditions: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of all metrics of :func:`score_errors`."""
-    suffixes = ("", *(f"_{name}" for name in dict.fromkeys(conditions)))
-    return tuple(name + suffix for suffix in suffixes for name in (*WITHIN, *MEDIANS))
 
 
 def _median(errors: np.ndarray, unit: str) -> Metric:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from descbench.metrics.poses import NOBODY, TRUE_POSES
 from descbench.metrics.protocols import PROTOCOLS
 from descbench.metrics.scores import Scores
 
@@ -15,6 +16,8 @@ def rule_of(dataset: str, scores: Scores) -> str | None:
 
 def why_missing(metric: str, scores: Scores) -> str | None:
     """Why scores lack a metric of their protocol; None: they do not."""
+    if scores.facts.get("scored_by") == NOBODY:
+        return "the true poses are on the benchmark's server"
     ranked = PROTOCOLS.get(scores.protocol)
     return None if ranked is None else ranked.beyond(metric, scores)
 
@@ -32,7 +35,7 @@ def _hpatches(dataset: str, scores: Scores) -> str:
 
 def _poses(dataset: str, scores: Scores) -> str:
     facts = scores.facts
-    if facts["scored_by"] != "true poses":
+    if facts["scored_by"] != TRUE_POSES:
         return (
             f"{dataset}: its true poses are on the benchmark's server. SHA-256 of the file of poses: {facts['poses']}; "
             f"{facts['localised']} of {scores.num_queries} queries are in it; scored by: {facts['scored_by']}."

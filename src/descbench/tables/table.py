@@ -13,6 +13,7 @@ import pandas as pd
 from descbench.config.tables import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.metrics.poses import NOBODY
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, read_scores
 from descbench.tables.notes import Cell, table_notes
@@ -45,7 +46,7 @@ class Line:
 
     ``low`` and ``high`` are the 95 % interval of ours (docs/protocols/intervals.md). A row of several seeds has their
     mean, ``spread`` is their standard deviation, and ``low`` and ``high`` are the mean less and plus it.
-    ``source`` says where the published figures were read.
+    ``source`` says where the published figures were read, and ``pending`` which file of poses waits for its server.
     """
 
     table: str
@@ -63,6 +64,7 @@ class Line:
     source: str | None
     other_engine: bool = False
     spread: float | None = None
+    pending: str | None = None
 
     @property
     def reference(self) -> float | None:
@@ -182,7 +184,14 @@ def _line(
         provenance="; ".join(provenance) or None,
         source=figure.source if figure else None,
         other_engine=table.other_engine,
+        pending=_pending(scores),
     )
+
+
+def _pending(paths: Sequence[Path]) -> str | None:
+    """SHA-256 of a file of poses that waits for the figures of a benchmark's server; None: nothing waits."""
+    facts = [read_scores(path).facts for path in paths]
+    return next((found["poses"] for found in facts if found.get("scored_by") == NOBODY), None)
 
 
 def _of(files: Mapping[Cell, T], row: TableRow, column: Column, *, absent: bool = False) -> list[T]:
@@ -202,7 +211,7 @@ def _measured(paths: Sequence[Path], name: str, cells: Sequence[str]) -> dict[st
     """``ours``, its interval, ``chance`` and ``spread``, two decimals as the originals print them; None without any."""
     known = [_metric(path, name, cell) for path, cell in zip(paths, cells, strict=False)]
     metrics = [metric for metric in known if metric is not None]
-    if not metrics or len(metrics) < len(known):
+    if not metrics or len(metrics) < len(known) or (len(metrics) > 1 and any(m.value is None for m in metrics)):
         return dict.fromkeys(("ours", "low", "high", "chance", "spread"))
     first = metrics[0]
     values = {"ours": first.value, "low": first.low, "high": first.high, "chance": first.chance, "spread": None}
@@ -231,6 +240,8 @@ def _write_csv(lines: Sequence[Line], columns: Sequence[str], path: Path) -> Non
 
 def _text(line: Line) -> str:
     """Ours with its interval, and the reference in brackets."""
+    if line.ours is None and line.pending is not None:
+        return f"poses {line.pending[:12]}"
     if line.ours is None:
         return "-" if line.reference is None else f"- ({line.reference:.1f})"
     if line.spread is not None:

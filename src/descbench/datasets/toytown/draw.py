@@ -16,9 +16,10 @@ from typing import TypeVar
 import numpy as np
 
 from descbench.config.toytown import Toytown
-from descbench.datasets.toytown import phototour
+from descbench.datasets.toytown import phototour, relocalisation
 from descbench.datasets.toytown.layouts import write_city, write_sfm, write_streets
 from descbench.datasets.toytown.phototour import BuildingShot, plan_phototour, take_points, write_phototour
+from descbench.datasets.toytown.relocalisation import Place, plan_relocalisation, write_relocalisation
 from descbench.datasets.toytown.render import Atlas
 from descbench.datasets.toytown.seeds import rng_for
 from descbench.datasets.toytown.sequences import (
@@ -61,7 +62,8 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     ``test/<city>/`` holds each city in the revisited-Oxford layout, ``train/retrieval-SfM-120k/`` the
     training images in that of SfM-120k. Where the settings have them, ``streets/`` holds the streets in the layout
     of Pittsburgh, ``sequences/`` sequences in that of HPatches, ``phototour/`` patches in that of Brown PhotoTour,
-    ``strips/`` patches in that of HPatches, and ``singles/`` single images in that of HNDesc's training.
+    ``strips/`` patches in that of HPatches, ``singles/`` single images in that of HNDesc's training, and
+    ``relocalisation/`` a square in the layouts of Aachen Day-Night.
     The same settings give the same bytes, whatever ``processes``.
 
     Args:
@@ -87,6 +89,7 @@ def draw_toytown(settings: Toytown, out_dir: Path, marker: Path, *, processes: i
     files += _draw_phototour(settings, out_dir / "phototour", processes)
     files += _draw_strips(settings, out_dir / "strips", processes)
     files += _draw_singles(settings, out_dir / "singles", processes)
+    files += _draw_relocalisation(settings, out_dir / "relocalisation", processes)
     write_json(marker, {"files": len(files), "sha256": _digest(files, out_dir), **settings.model_dump(mode="json")})
 
 
@@ -138,6 +141,16 @@ def _draw_singles(settings: Toytown, folder: Path, processes: int) -> list[Path]
         return []
     images = plan_singles(settings.singles)
     return write_singles(folder, dict(zip(images, _take_all(_take_single, images, settings, processes), strict=True)))
+
+
+def _draw_relocalisation(settings: Toytown, folder: Path, processes: int) -> list[Path]:
+    """The square, none where the settings have none. Returns the files."""
+    if settings.relocalisation is None:
+        return []
+    maps, queries = plan_relocalisation(settings.relocalisation, settings.seed)
+    places = [*maps, *queries]
+    taken = dict(zip(places, _take_all(_take_place, places, settings, processes), strict=True))
+    return write_relocalisation(folder, maps, queries, taken, settings.relocalisation, settings.seed)
 
 
 def _city_shots(settings: Toytown, name: str) -> tuple[list[_Shot], list[_Shot]]:
@@ -202,6 +215,11 @@ def _take_points(shot: BuildingShot, settings: Toytown) -> list[np.ndarray]:
     town, atlas = _town(settings.seed, name, phototour.count_buildings(settings.phototour))
     rng = rng_for(settings.seed, name, shot.subject)
     return take_points(town, atlas, town.buildings[shot.subject - 1], settings.phototour, rng)
+
+
+def _take_place(place: Place, settings: Toytown) -> np.ndarray:
+    town, atlas = _town(settings.seed, "relocalisation", relocalisation.BUILDINGS)
+    return relocalisation.take_photograph(place, town, atlas, settings.relocalisation, settings.seed)
 
 
 def _take_strips(sequence: str, settings: Toytown) -> np.ndarray:

@@ -1,0 +1,118 @@
+"""Real photographs with true cameras: SIFT localises them; poses of the other convention are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from descbench.config.features import Features
+from descbench.config.posed_datasets import ColmapDataset
+from descbench.datasets.build import build_manifest
+from descbench.datasets.manifest import read_manifest
+from descbench.datasets.pose_labels import read_pose_labels, write_pose_labels
+from descbench.errors import DataError
+from descbench.features.extract import extract_features
+from descbench.features.shards import ShardSpec
+from descbench.localization.colmap import from_rigid, to_rigid
+from descbench.localization.localise_queries import MapFiles, localise_queries
+from descbench.localization.locate import LocationSettings
+from descbench.localization.match_images import match_images
+from descbench.localization.reconstruct import reconstruct
+from descbench.localization.select_pairs import select_pairs
+from descbench.localization.triangulate import TriangulationSettings
+from descbench.matching.matcher import MatchSettings
+from descbench.metrics.score_poses import score_poses
+from descbench.metrics.scores import read_scores
+
+SIFT = {"kind": "keypoints", "describe": "rootsift", "image_size": 1536, "max_features": 2500}
+SCENES = ("fountain-P11", "Herz-Jesus-P8")
+# Medians in metres and degrees that a right localisation stays below (README of the folder), and the largest errors.
+LIMITS = {"fountain-P11": (0.010, 0.05), "Herz-Jesus-P8": (0.020, 0.05)}
+
+
+@pytest.fixture(scope="module", params=SCENES)
+def scene(request: pytest.FixtureRequest, real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything up to the matches: even images are the map, odd ones ask."""
+    source = real_data / "strecha" / request.param
+    if not source.is_dir():
+        pytest.skip(f"no {source}")
+    folder = tmp_path_factory.mktemp(request.param)
+    dataset = ColmapDataset(format="colmap", model=source / "colmap", images=source / "images")
+    build_manifest(request.param, dataset, folder, folder / "m.csv", folder / "gt.json", folder / "left.json")
+    settings = TypeAdapter(Features).validate_python(SIFT)
+    for role in ("map", "query"):
+        shard = ShardSpec(read_manifest(folder / "m.csv"), "m.csv", role, 0, None, "sift")
+        extract_features(shard, source / "images", {}, settings, folder / f"{role}.h5", device="cpu")
+    select_pairs(folder / "gt.json", folder / "pairs.csv")
+    for role in ("map", "query"):
+        shards = [folder / f"{role}.h5"], [folder / "map.h5"]
+        match_images(*shards, folder / "pairs.csv", folder / f"{role}-m.h5", MatchSettings(ratio=0.8), role=role)
+    return folder
+
+
+def localise(scene: Path, labels: Path, out: Path, origin: str = "corner") -> None:
+    files = MapFiles(out / "model", out / "model.json")
+    reconstruct(
+        scene / "m.csv",
+        labels,
+        [scene / "map.h5"],
+        scene / "map-m.h5",
+        files.folder,
+        files.record,
+        TriangulationSettings(),
+        origin=origin,
+    )
+    localise_queries(
+        scene / "m.csv",
+        labels,
+        [scene / "query.h5"],
+        scene / "query-m.h5",
+        files,
+        out / "poses.txt",
+        LocationSettings(),
+        origin=origin,
+    )
+    score_poses(out / "poses.txt", labels, scene / "m.csv", out / "scores.json")
+
+
+def test_sift_localises_real_photographs(scene: Path, tmp_path: Path) -> None:
+    localise(scene, scene / "gt.json", tmp_path)
+    metrics = read_scores(tmp_path / "scores.json").metrics
+    limits = next(limits for name, limits in LIMITS.items() if name in scene.name)
+    assert metrics["median_position"].value < limits[0]
+    assert metrics["median_rotation"].value < limits[1]
+    assert metrics["within_0.25m_2deg"].value == 1.0
+
+
+def test_half_a_pixel_costs_accuracy_not_success(scene: Path, tmp_path: Path) -> None:
+    localise(scene, scene / "gt.json", tmp_path, origin="centre")
+    assert read_scores(tmp_path / "scores.json").metrics["within_0.25m_2deg"].value == 1.0
+
+
+def test_the_other_convention_is_refused(scene: Path, tmp_path: Path) -> None:
+    labels = read_pose_labels(scene / "gt.json")
+    inverse = tuple(from_rigid(to_rigid(pose).inverse()) for pose in labels.map_poses)
+    write_pose_labels(replace(labels, map_poses=inverse), tmp_path / "gt.json")
+    with pytest.raises(DataError, match="camera to world"):
+        localise(scene, tmp_path / "gt.json", tmp_path)
+
+
+def test_model_and_poses_say_the_same(scene: Path, real_data: Path) -> None:
+    """COLMAP's text model has the poses of poses.json, and principal points half a pixel further."""
+    import json
+
+    name = next(name for name in SCENES if name in scene.name)
+    true = json.loads((real_data / "strecha" / name / "poses.json").read_text())["images"]
+    labels, manifest = read_pose_labels(scene / "gt.json"), read_manifest(scene / "m.csv")
+    for role, cameras, poses in (
+        ("map", labels.map_cameras, labels.map_poses),
+        ("query", labels.query_cameras, labels.query_poses),
+    ):
+        for row, camera, pose in zip(manifest.of_role(role).rows, cameras, poses, strict=True):
+            np.testing.assert_allclose(pose.centre, np.ravel(true[row.path]["C"]), atol=1e-6)
+            K = np.array(true[row.path]["K"])
+            np.testing.assert_allclose(camera.params, (K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5), atol=1e-9)

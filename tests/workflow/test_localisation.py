@@ -1,0 +1,319 @@
+"""Localisation through the workflow's own rules on a tiny square: poses, their scores, and what each key changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from in_process import Bench, RefusedError, merged
+
+from descbench.config.load import load_config_files
+from descbench.datasets.manifest import read_manifest
+from descbench.datasets.pose_labels import read_pose_labels
+from descbench.errors import ConfigError
+from descbench.io.digests import sha256_file
+from descbench.localization.estimated_poses import read_estimated
+from descbench.localization.select_pairs import read_pairs
+from descbench.matching.matches import read_matches
+from descbench.metrics.scores import read_scores
+
+SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 600, "image_size": 320}
+FOLDER = "toytown/relocalisation"
+SQUARE = {
+    "format": "aachen",
+    "generator": "toytown",
+    "images": f"{FOLDER}/images_upright",
+    "model": f"{FOLDER}/3D-models/model",
+    "queries": [f"{FOLDER}/queries/{name}_time_queries_with_intrinsics.txt" for name in ("day", "dusk")],
+    "conditions": ["day", "dusk"],
+    "pairs": f"{FOLDER}/image_pairs.txt",
+    "poses": f"{FOLDER}/queries/poses.txt",
+}
+TOWN = {
+    "toytown": {"relocalisation": {"map": 10, "day": 3, "dusk": 1}},
+    "datasets": {"square": SQUARE},
+    "features": {"sift": SIFT, "few": {**SIFT, "max_features": 300}},
+    "methods": {"sift": {"localise": "pnp", "match": {"ratio": 0.85}}},
+}
+POSES, SCORES = "results/poses/sift/square.txt", "results/scores/sift/square.json"
+MAP, QUERY = "results/matches/sift/square.map.h5", "results/matches/sift/square.query.h5"
+RECORD, PAIRS = "results/reconstructions/sift/square.json", "results/pairs/sift/square.csv"
+
+
+def changing(**keys) -> dict:
+    return merged(TOWN, {"methods": {"sift": keys}})
+
+
+@pytest.fixture(scope="module")
+def square(base) -> Bench:
+    """A bench where the drawn square was localised in once."""
+    bench = base.copy("localisation")
+    ran = bench.make(SCORES, overlay=TOWN, anew=["draw_toytown"])
+    assert [ran.count(rule) for rule in ("select_pairs", "match_images", "reconstruct", "localise_queries")] == [
+        1,
+        2,
+        1,
+        1,
+    ]
+    return bench
+
+
+def record(bench: Bench) -> dict:
+    return json.loads((bench.folder / RECORD).read_text())
+
+
+def poses(bench: Bench):
+    return read_estimated(bench.folder / POSES, "sift on square")
+
+
+def test_queries_are_localised(square):
+    scores = read_scores(square.folder / SCORES, "sift on square")
+    assert scores.metrics["within_5m_10deg_day"].value >= 2 / 3
+    assert scores.metrics["median_position_day"].value < 0.5
+    names = ["day/q000.jpg", "day/q001.jpg", "day/q002.jpg", "dusk/q000.jpg"]
+    assert [name.split("query/")[1] for name in scores.facts["names"]] == names
+    assert scores.facts["scored_by"] == "true poses"
+    assert (square.folder / "results/provenance/sift/square.json").is_file()
+    assert record(square)["points"] > 50
+
+
+def test_same_bytes_again(square):
+    again = square.copy("localisation-again")
+    again.make(SCORES, overlay=TOWN, anew=["match_images"])
+    for target in (POSES, SCORES, RECORD, MAP, QUERY):
+        assert sha256_file(again.folder / target) == sha256_file(square.folder / target)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "target"),
+    [
+        ("match", {"ratio": 0.7}, MAP),
+        ("features", "few", MAP),
+        ("keypoint_origin", "centre", RECORD),
+        ("verify_error", 0.3, RECORD),
+        ("min_pair_inliers", 40, RECORD),
+        ("reprojection_error", 0.3, RECORD),
+        ("min_angle", 8.0, RECORD),
+        ("max_error", 0.5, POSES),
+    ],
+)
+def test_keys_of_methods_change_results(square, key, value, target):
+    changed = square.copy(f"localise-{key}")
+    rule = {MAP: "match_images", RECORD: "reconstruct", POSES: "localise_queries"}[target]
+    changed.make(SCORES, overlay=changing(**{key: value}), anew=[rule])
+    assert sha256_file(changed.folder / target) != sha256_file(square.folder / target)
+    before, after = record(square), record(changed)
+    if key in ("verify_error", "min_pair_inliers", "reprojection_error", "min_angle"):
+        assert after["observations"] < before["observations"]
+    if key == "keypoint_origin":
+        assert abs(after["points"] - before["points"]) < 0.2 * before["points"]
+    if key == "max_error":
+        assert sum(poses(changed)[1].inliers) < sum(poses(square)[1].inliers)
+
+
+def test_queries_of_few_inliers_are_not_localised(square):
+    inliers = poses(square)[1].inliers
+    changed = square.copy("localise-few-inliers")
+    changed.make(SCORES, overlay=changing(min_inliers=max(inliers)), anew=["localise_queries"])
+    found, beside = poses(changed)
+    assert beside.inliers == [n if n == max(inliers) else 0 for n in inliers]
+    assert 0 < len(found) < len(poses(square)[0])
+    assert read_scores(changed.folder / SCORES).facts["localised"] == len(found)
+
+
+def test_ransac_expects_a_share_of_inliers(square):
+    """The share only says how long RANSAC tries; with one it stops at once."""
+    changed = square.copy("localise-ratio")
+    changed.make(POSES, overlay=changing(min_inlier_ratio=1.0), anew=["localise_queries"])
+    assert poses(changed)[1].correspondences == poses(square)[1].correspondences
+    assert poses(changed)[0] != poses(square)[0]
+
+
+def test_pairs_are_listed_near_or_ranked(square):
+    of_map, of_queries = (read_pairs(square.folder / PAIRS, role) for role in ("map", "query"))
+    assert (len(of_map), len(of_queries)) == (45, 40)
+    listed = square.copy("localise-listed")
+    listed.make(PAIRS, overlay=changing(pairs="listed", map_pairs="listed"), anew=["select_pairs"])
+    assert set(read_pairs(listed.folder / PAIRS, "map")) <= set(of_map)
+    near = square.copy("localise-near")
+    near.make(PAIRS, overlay=changing(map_pairs="nearest", map_neighbours=1), anew=["select_pairs"])
+    assert 5 <= len(read_pairs(near.folder / PAIRS, "map")) <= 9
+
+
+def test_ranking_pairs_queries_with_the_map(square):
+    ranked = square.copy("localise-ranked")
+    overlay = merged(
+        changing(pairs="ranked", ranking="globally", top_k=2),
+        {"methods": {"globally": {"search": "inner_product", "features": "own"}}},
+    )
+    ran = ranked.make(SCORES, overlay=overlay, anew=["select_pairs"])
+    assert ran.count("search_flat") == 1
+    pairs = read_pairs(ranked.folder / PAIRS, "query")
+    assert np.bincount([query for query, _ in pairs]).tolist() == [2, 2, 2, 2]
+    assert read_matches(ranked.folder / QUERY).pairs.tolist() == [list(pair) for pair in pairs]
+
+
+def test_both_layouts_of_the_map_are_the_same(square):
+    other = square.copy("localise-nvm")
+    files = {"nvm": f"{FOLDER}/3D-models/toytown.nvm", "intrinsics": f"{FOLDER}/3D-models/database_intrinsics.txt"}
+    other.make(
+        SCORES, overlay=merged(TOWN, {"datasets": {"square": {"model": None, **files}}}), anew=["build_manifest"]
+    )
+    one, two = (read_pose_labels(b.folder / "results/manifests/square.gt.json") for b in (square, other))
+    assert one.map_cameras == two.map_cameras
+    for ours, theirs in zip(one.map_poses, two.map_poses, strict=True):
+        np.testing.assert_allclose(ours.centre, theirs.centre, atol=1e-9)
+    median = "median_position"
+    assert read_scores(other.folder / SCORES).metrics[median].value == pytest.approx(
+        read_scores(square.folder / SCORES).metrics[median].value, abs=0.05
+    )
+
+
+def test_conditions_and_pairs_may_be_absent(square):
+    """Without conditions there are no scores of them, without pairs none can be listed."""
+    other = square.copy("localise-plain")
+    overlay = merged(TOWN, {"datasets": {"square": {"conditions": [], "pairs": None}}})
+    other.make(SCORES, overlay=overlay, anew=["build_manifest"])
+    assert not any(name.endswith("_day") for name in read_scores(other.folder / SCORES).metrics)
+
+
+def test_poses_of_a_server(square):
+    """Without true poses scores wait for the server's figures, which are for one file of poses."""
+    away = square.copy("localise-server")
+    hidden = merged(TOWN, {"datasets": {"square": {"poses": None}}})
+    away.make(SCORES, overlay=hidden, anew=["build_manifest"])
+    scores = read_scores(away.folder / SCORES)
+    assert (scores.metrics, scores.facts["scored_by"]) == ({}, "nobody yet")
+    assert scores.facts["poses"] == sha256_file(away.folder / POSES)
+    figures = {"poses": scores.facts["poses"], "shares": {"day": [66.7, 100.0, 100.0]}}
+    stated = merged(hidden, {"methods": {"sift": {"server": {"square": figures}}}})
+    assert away.make(SCORES, overlay=stated, anew=["score_poses"]) == ["score_poses"]
+    scores = read_scores(away.folder / SCORES)
+    assert scores.metrics["within_0.25m_2deg_day"].value == pytest.approx(0.667)
+    assert scores.facts["scored_by"] == "the benchmark's server"
+    figures["poses"] = "0" * 64
+    with pytest.raises(RefusedError, match="upload this file"):
+        away.make(
+            SCORES, overlay=merged(hidden, {"methods": {"sift": {"server": {"square": figures}}}}), anew=["score_poses"]
+        )
+    known = merged(TOWN, {"methods": {"sift": {"server": {"square": figures}}}})
+    with pytest.raises(RefusedError, match="remove `server`"):
+        square.copy("localise-known").make(SCORES, overlay=known, anew=["score_poses"])
+
+
+def test_damage_is_noticed(square):
+    hurt = square.copy("localise-damage")
+    path = hurt.folder / "results/reconstructions/sift/square/points3D.bin"
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    content[40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RefusedError, match=r"points3D\.bin"):
+        hurt.make(POSES, overlay=TOWN, anew=["localise_queries"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": {"sift": {"features": "own"}}}, "needs local features"),
+        ({"methods": {"sift": {"match": {"n": 601}}}}, "raise `max_features`"),
+        ({"methods": {"sift": {"pairs": "ranked"}}}, "belong together"),
+        ({"methods": {"sift": {"ranking": "own_asmk", "pairs": "ranked"}}}, "does not search by"),
+        ({"datasets": {"square": {"model": None}}}, "needs `model`"),
+        ({"toytown": {"relocalisation": None}}, "are drawn"),
+        ({"methods": {"sift": {"localise": "magic"}}}, "pnp"),
+    ],
+)
+def test_what_does_not_fit_is_refused_while_planning(base, change, message, monkeypatch):
+    monkeypatch.chdir(base.folder)
+    path = base.folder.parent / "refused-localisation.yaml"
+    path.write_text(yaml.safe_dump(merged(merged(base.config, TOWN), change)))
+    with pytest.raises(ConfigError, match=message):
+        load_config_files(path, home=base.project)
+
+
+@pytest.mark.parametrize(
+    ("row", "dataset", "message"),
+    [("sift", "alderford", "of family retrieval"), ("own", "square", "of family localisation")],
+)
+def test_tables_of_other_families_are_refused(base, row, dataset, message, monkeypatch):
+    monkeypatch.chdir(base.folder)
+    metric = "map_medium" if dataset == "alderford" else "within_5m_10deg"
+    table = {"title": "T", "synthetic": True, "columns": [{"dataset": dataset, "metric": metric, "label": "x"}]}
+    table["rows"] = [{"label": row, "method": row}]
+    path = base.folder.parent / "refused-table.yaml"
+    path.write_text(yaml.safe_dump(merged(merged(base.config, TOWN), {"tables": {"t": table}})))
+    with pytest.raises(ConfigError, match=message):
+        load_config_files(path, home=base.project)
+
+
+def test_listed_pairs_must_be_there(base, monkeypatch):
+    monkeypatch.chdir(base.folder)
+    column = {"dataset": "square", "metric": "within_5m_10deg", "label": "x"}
+    table = {"title": "T", "synthetic": True, "columns": [column], "rows": [{"label": "a", "method": "sift"}]}
+    config = merged(changing(pairs="listed"), {"datasets": {"square": {"pairs": None}}, "tables": {"t": table}})
+    path = base.folder.parent / "refused-pairs.yaml"
+    path.write_text(yaml.safe_dump(merged(base.config, config)))
+    with pytest.raises(ConfigError, match="lists no pairs"):
+        load_config_files(path, home=base.project)
+
+
+def own_model(bench: Bench) -> dict:
+    """The drawn square as a model of the user's own."""
+    folder = bench.folder / "data/datasets" / FOLDER
+    return {"format": "colmap", "model": str(folder / "3D-models/model"), "images": str(folder / "images_upright")}
+
+
+def test_a_model_of_the_users_own(square):
+    """Every second image asks, or those of a list; a new list makes what follows from it anew."""
+    bench = square.copy("localise-own")
+    own = merged(TOWN, {"datasets": {"mine": own_model(bench)}})
+    scores = "results/scores/sift/mine.json"
+    bench.make(scores, overlay=own)
+    assert read_scores(bench.folder / scores).facts["names"] == [f"000{number}.jpg" for number in (1, 3, 5, 7, 9)]
+    names = bench.folder / "queries.txt"
+    names.write_text("db/0004.jpg\n")
+    listed = merged(own, {"datasets": {"mine": {"query_list": str(names)}}})
+    bench.make(scores, overlay=listed, anew=["build_manifest", "extract_features"])
+    assert read_scores(bench.folder / scores).facts["names"] == ["0004.jpg"]
+    rows = read_manifest(bench.folder / "results/manifests/mine.csv")
+    assert len(rows.of_role("map")) == 9
+
+
+def write_kapture(bench: Bench, folder: Path, images: list[int]) -> Path:
+    """Some map images of the square as a kapture folder."""
+    labels = read_pose_labels(bench.folder / "results/manifests/square.gt.json")
+    rows = read_manifest(bench.folder / "results/manifests/square.csv").of_role("map").rows
+    (folder / "sensors/records_data").mkdir(parents=True)
+    tables = {name: ["# kapture format: 1.1"] for name in ("sensors", "records_camera", "trajectories")}
+    for i in images:
+        camera, pose = labels.map_cameras[i], labels.map_poses[i]
+        name = Path(rows[i].path).name
+        source = bench.folder / "data/datasets" / rows[i].path
+        (folder / "sensors/records_data" / name).write_bytes(source.read_bytes())
+        params = ", ".join(map(repr, camera.params))
+        tables["sensors"].append(f"cam{i}, , camera, {camera.model}, {camera.width}, {camera.height}, {params}")
+        tables["records_camera"].append(f"{i}, cam{i}, {name}")
+        tables["trajectories"].append(f"{i}, cam{i}, {', '.join(map(repr, (*pose.rotation, *pose.translation)))}")
+    for name, lines in tables.items():
+        (folder / "sensors" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_kapture_folders_of_the_users_own(square):
+    bench = square.copy("localise-kapture")
+    mapped = write_kapture(bench, bench.folder / "kapture/mapping", [2, 3, 5, 6])
+    asked = write_kapture(bench, bench.folder / "kapture/query", [4, 7])
+    both = {"format": "kapture_map", "map": str(mapped), "queries": str(asked)}
+    own = {"two": both, "one": {**both, "queries": None}}
+    overlay = merged(TOWN, {"datasets": own})
+    bench.make("results/scores/sift/two.json", "results/manifests/one.csv", overlay=overlay)
+    scores = read_scores(bench.folder / "results/scores/sift/two.json")
+    assert scores.facts["names"] == ["0004.jpg", "0007.jpg"]
+    queries = read_manifest(bench.folder / "results/manifests/one.csv").of_role("query").rows
+    assert [row.path for row in queries] == ["0003.jpg", "0006.jpg"]
+    rows = read_manifest(bench.folder / "results/manifests/two.csv").rows
+    assert rows[0].path == "mapping/sensors/records_data/0002.jpg"

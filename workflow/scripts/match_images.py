@@ -1,0 +1,22 @@
+"""Rule match_images: which features of the two images of each listed pair correspond."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.localization.match_images import match_images
+from descbench.matching.matcher import MatchSettings
+
+with job(snakemake):
+    params, files, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
+    match_images(
+        [Path(path) for path in files.features],
+        [Path(path) for path in files.map_features],
+        Path(files.pairs),
+        Path(snakemake.output[0]),
+        MatchSettings(**params.settings),
+        role=wildcards.role,
+        made_by=params.features,
+        configuration=params.digest,
+        cell=f"{wildcards.method} on {wildcards.dataset}",
+        threads=snakemake.threads,
+    )
