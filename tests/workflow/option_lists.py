@@ -237,6 +237,7 @@ ELSEWHERE = {
         )
         for key in keys
     },
+    "KeypointFeatures.reading": "workflow/test_any_detector.py::test_images_are_read_as_asked",
     "HNDescModel.backbone": "unit/test_point_networks.py::test_the_backbone",
     **{
         f"HNDescTraining.{key}": "unit/test_crop_training.py::test_an_option_changes_the_weights"

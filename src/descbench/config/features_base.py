@@ -67,6 +67,11 @@ class ExtractedFeatures(FeaturesBase):
         """Pixels of the longer side of the largest images that are looked at; None: as large as they come."""
         return self.image_size
 
+    @property
+    def read_as(self) -> str:
+        """Whose way of reading and reducing images it is."""
+        return "toolbox"
+
     def released_for(self, datasets: Collection[str]) -> list[str]:
         """Sources that hold features of these datasets: none."""
         return []

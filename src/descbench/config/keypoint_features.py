@@ -54,6 +54,11 @@ class KeypointFeatures(ExtractedFeatures):
     image_size: ImageSize | None = Field(
         1024, description="Longer side in pixels that images are reduced to; null = their full size."
     )
+    reading: Literal["toolbox", "hndesc"] = Field(
+        "toolbox",
+        description="Whose way of reading and reducing images: the retrieval toolbox's (Lanczos), or HNDesc's (colours "
+        "bicubically, grey as OpenCV reads it bilinearly, a crop before it is reduced).",
+    )
     max_features: Several | None = Field(
         2500, description="Strongest keypoints kept per image, of which methods read a prefix; null = all."
     )
@@ -67,6 +72,11 @@ class KeypointFeatures(ExtractedFeatures):
         """The one that describes first, then those that detect, shape and turn."""
         names = (self.model, self.detector_model, self.shape_model, self.orientation_model)
         return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    @property
+    def read_as(self) -> str:
+        """``reading``."""
+        return self.reading
 
     def described_as(self) -> str | None:
         """Their network, or rule."""

@@ -28,8 +28,8 @@ def hessian_detector(threshold: float | None, most: int | None, region: float, d
     """
     features = kornia_features()
 
-    def detect(pixels: np.ndarray) -> Keypoints:
-        image = _grey_tensor(pixels, device)
+    def detect(pixels: np.ndarray, grey: np.ndarray | None = None) -> Keypoints:
+        image = _grey_tensor(to_grey(pixels, grey), device)
         wanted = most or image.numel() // _NEIGHBOURS
         with torch.inference_mode():
             frames, responses = features.ScaleSpaceDetector(wanted, region)(image)
@@ -60,11 +60,11 @@ def with_frames(
     if orientation is not None:
         modules.append(features.LAFOrienter(32, angle_detector=orientation))
 
-    def detect_and_shape(pixels: np.ndarray) -> Keypoints:
-        found = detect(pixels)
+    def detect_and_shape(pixels: np.ndarray, grey: np.ndarray | None = None) -> Keypoints:
+        found = detect(pixels, grey)
         if not len(found.points):
             return found
-        image = _grey_tensor(pixels, device)
+        image = _grey_tensor(to_grey(pixels, grey), device)
         frames = torch.from_numpy(_frames(found, region)).float()[None].to(device)
         with torch.inference_mode():
             for module in modules:
@@ -82,6 +82,6 @@ def _frames(keypoints: Keypoints, region: float) -> np.ndarray:
     return np.concatenate([axes, keypoints.points[:, :, None]], 2)
 
 
-def _grey_tensor(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
-    """(1, 1, H, W) float32 in 0..1."""
-    return torch.from_numpy(to_grey(pixels))[None, None].to(device).float() / 255
+def _grey_tensor(grey: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(1, 1, H, W) float32 in 0..1 of (H, W) uint8."""
+    return torch.from_numpy(grey)[None, None].to(device).float() / 255

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,8 +14,14 @@ from descbench.features.images import to_tensor
 from descbench.features.keypoints import Keypoints, strongest, to_grey
 from descbench.models.points import PointNetwork
 
-# (H, W, 3) uint8 pixels -> the strongest keypoints.
-Detector = Callable[[np.ndarray], Keypoints]
+
+class Detector(Protocol):
+    """Finds the strongest keypoints in (H, W, 3) uint8 pixels; (H, W) uint8 grey ones, where the image has its own."""
+
+    def __call__(self, pixels: np.ndarray, grey: np.ndarray | None = None) -> Keypoints:
+        """The keypoints, strongest first."""
+
+
 # OpenCV's ORB wants a number; no image has as many corners.
 _ALL_OF_ORB = 2**20
 
@@ -32,8 +38,8 @@ def opencv_detector(name: str, most: int | None) -> Detector:
     """
     detector = OPENCV[name](most)
 
-    def detect(pixels: np.ndarray) -> Keypoints:
-        found = detector.detect(to_grey(pixels), None)
+    def detect(pixels: np.ndarray, grey: np.ndarray | None = None) -> Keypoints:
+        found = detector.detect(to_grey(pixels, grey), None)
         rows = np.array([(*k.pt, k.size, k.angle, k.response) for k in found], np.float64).reshape(-1, 5)
         return strongest(Keypoints(rows[:, :2], rows[:, 2], np.deg2rad(rows[:, 3]), rows[:, 4]), most)
 
@@ -50,8 +56,8 @@ def network_detector(network: PointNetwork, most: int | None, device: torch.devi
         described: whether the descriptors that it gives with them are wanted.
     """
 
-    def detect(pixels: np.ndarray) -> Keypoints:
-        found = network.find_points(image_tensor(pixels, network, device), most)
+    def detect(pixels: np.ndarray, grey: np.ndarray | None = None) -> Keypoints:
+        found = network.find_points(image_tensor(pixels, network, device, grey), most)
         points, sizes, scores = (values.double().cpu().numpy() for values in (found.points, found.sizes, found.scores))
         wanted = described and found.descriptors is not None
         descriptors = found.descriptors.float().cpu().numpy() if wanted else None
@@ -60,10 +66,12 @@ def network_detector(network: PointNetwork, most: int | None, device: torch.devi
     return detect
 
 
-def image_tensor(pixels: np.ndarray, network: PointNetwork, device: torch.device) -> torch.Tensor:
+def image_tensor(
+    pixels: np.ndarray, network: PointNetwork, device: torch.device, grey: np.ndarray | None = None
+) -> torch.Tensor:
     """(1, C, H, W) float32 of (H, W, 3) uint8 as a network wants it: grey or in colours, and normalised."""
     if network.channels == 1:
-        pixels = to_grey(pixels)[:, :, None]
+        pixels = to_grey(pixels, grey)[:, :, None]
     return to_tensor(pixels, network.mean, network.std)[None].to(device)
 
 

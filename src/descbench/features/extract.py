@@ -22,6 +22,7 @@ from descbench.features.extractor import Described, Extractor, Network, digest_n
 from descbench.features.images import LoadedImage, load_image, to_tensor
 from descbench.features.kept import KeptFeatures
 from descbench.features.keypoint_features import keypoint_extractor
+from descbench.features.point_images import load_point_image
 from descbench.features.shards import ShardSpec
 from descbench.features.store import Block, ShardInfo, ShardWriter
 from descbench.models.backends import use_backend
@@ -45,11 +46,16 @@ class _Item:
     changed: bool = False
 
 
+# By whose way images are read.
+_LOADERS = {"toolbox": load_image, "hndesc": load_point_image}
+
+
 class _Images(Dataset):
     """Loads the images of a shard; a broken one comes through as a reason, for the caller to judge."""
 
     def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings) -> None:
         self._rows, self._root, self._image_size = rows, root, settings.image_size
+        self._load = _LOADERS[settings.read_as]
         self._reading = {"deep_images": settings.deep_images, "truncated_images": settings.truncated_images}
         if settings.kind == "global":
             self._reading["resize"] = settings.resize
@@ -61,7 +67,7 @@ class _Images(Dataset):
         row = self._rows[index]
         path = self._root / row.path
         try:
-            image, error = load_image(path, self._image_size, row.box, **self._reading), ""
+            image, error = self._load(path, self._image_size, row.box, **self._reading), ""
         except DataError as refusal:
             image, error = None, str(refusal)
         changed = row.content is not None and content_of(path) != row.content

@@ -34,12 +34,13 @@ class KeypointDescriber(NamedTuple):
     Attributes:
         dim: dimensions of a descriptor.
         device: where it runs, in words.
-        describe: (H, W, 3) uint8 pixels and keypoints -> (n, dim) float32.
+        describe: (H, W, 3) uint8 pixels, keypoints, and (H, W) uint8 grey pixels of the image's own or None ->
+            (n, dim) float32.
     """
 
     dim: int
     device: str
-    describe: Callable[[np.ndarray, Keypoints], np.ndarray]
+    describe: Callable[[np.ndarray, Keypoints, np.ndarray | None], np.ndarray]
 
 
 def keypoint_extractor(
@@ -111,8 +112,8 @@ def build_describer(networks: Mapping[str, Network], settings: KeypointFeatures,
 def patch_describer(describer: Describer, region: float) -> KeypointDescriber:
     """Descriptors of patches that are cut around keypoints, so many times as wide as their sizes."""
 
-    def describe(pixels: np.ndarray, keypoints: Keypoints) -> np.ndarray:
-        patches = cut_patches(to_grey(pixels), keypoints, region)
+    def describe(pixels: np.ndarray, keypoints: Keypoints, grey: np.ndarray | None = None) -> np.ndarray:
+        patches = cut_patches(to_grey(pixels, grey), keypoints, region)
         none = np.zeros((0, describer.maker.dim), np.float32)
         return np.concatenate([none, *in_blocks(describer, patches)])
 
@@ -127,11 +128,11 @@ def point_describer(network: PointNetwork, device: torch.device) -> KeypointDesc
         device: where the network is.
     """
 
-    def describe(pixels: np.ndarray, keypoints: Keypoints) -> np.ndarray:
+    def describe(pixels: np.ndarray, keypoints: Keypoints, grey: np.ndarray | None = None) -> np.ndarray:
         if keypoints.descriptors is not None:
             return keypoints.descriptors
         points = torch.from_numpy(keypoints.points.astype(np.float32)).to(device)
-        found = network.describe_points(image_tensor(pixels, network, device), points)
+        found = network.describe_points(image_tensor(pixels, network, device, grey), points)
         return found.float().cpu().numpy()
 
     return KeypointDescriber(network.dim, device_name(device), describe)
@@ -144,8 +145,8 @@ def describe_keypoints(image: LoadedImage, path: str, detect: Detector, describe
         DataError: the image is too small for a network.
     """
     try:
-        found = detect(image.pixels)
-        descriptors = describer.describe(image.pixels, found)
+        found = detect(image.pixels, image.grey)
+        descriptors = describer.describe(image.pixels, found, image.grey)
     except ImageTooSmallError as error:
         raise DataError(f"{path}: too small for the network ({error}); leave this image out.") from error
     # The middle of the original's first pixel is 0.5, 0.5, as for other features.

@@ -41,9 +41,9 @@ class Keypoints:
         return np.stack([np.stack([cosines, -sines], 1), np.stack([sines, cosines], 1)], 1)
 
 
-def to_grey(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 of (H, W, 3) uint8 in the order red, green, blue."""
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+def to_grey(pixels: np.ndarray, grey: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) uint8 of (H, W, 3) uint8 in the order red, green, blue; ``grey`` itself where the image has its own."""
+    return grey if grey is not None else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
 
 
 def strongest(keypoints: Keypoints, most: int | None) -> Keypoints:
