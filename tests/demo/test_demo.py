@@ -18,7 +18,7 @@ from descbench.metrics.intervals import compare_paired
 from descbench.metrics.scores import Scores, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("table1", "table2", "table3", "table4", "table5", "table6")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7")
 # The untrained row that each trained one starts from; of patches, what a trained network must be clearly better than.
 PAIRS = {
     "netvlad_alexnet_trained": "netvlad_alexnet",
@@ -116,3 +116,14 @@ def test_tables_are_whole_and_stand_in_the_report(config, name):
         assert f"<td>{value:.1f} <" in section
     assert (lines["low"] <= lines["ours"]).all()
     assert (lines["ours"] <= lines["high"]).all()
+
+
+def test_sift_matches_the_drawn_sequences(config):
+    """Far above chance, which is a match in ten thousands of pixels; changes of light are easier than other views."""
+    for row in config.tables["table7"].rows:
+        found = read(config, row.method, "facades").metrics
+        assert found["mma@3"].low > 0.3
+        assert found["mma@3_i"].value > found["mma@3_v"].value
+        curve = [found[f"mma@{t}"].value for t in range(1, 11)]
+        assert curve == sorted(curve)
+        assert found["homography@3"].low > 0.5
