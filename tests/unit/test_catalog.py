@@ -182,7 +182,9 @@ def test_every_published_figure_is_shown_and_every_source_is_named() -> None:
     with open(CATALOG / "references.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     counted = {block.reference for block in CONFIG.remeasured.values()}
-    assert {row["source"] for row in rows} | counted == set(CONFIG.references)
+    with open(CATALOG / "published_mma.csv", newline="") as stream:
+        others = {row["source"] for row in csv.DictReader(stream)}
+    assert {row["source"] for row in rows} | counted | others == set(CONFIG.references)
     assert len(set(CONFIG.references.values())) == len(CONFIG.references)
     assert {row["result"] for row in rows} == {r.reference for t in CONFIG.tables.values() for r in t.rows} - {None}
 
@@ -227,3 +229,34 @@ def test_all_networks_of_netvlad_are_searched_alike() -> None:
         assert features.resize == ((480, 640) if name.startswith("patch_") else None)
         whitening = config.models[features.model].whitening
         assert method.dim is None or method.dim < whitening
+
+
+def test_published_curves_are_whole() -> None:
+    """35 runs at 1 to 10 pixels on both kinds of sequences and on all, which lie between the two and rise."""
+    with open(CATALOG / "published_mma.csv", newline="") as stream:
+        figures = {(row["result"], row["metric"]): float(row["value"]) for row in csv.DictReader(stream)}
+    results = {result for result, _ in figures}
+    assert len(results) == 35
+    assert len(figures) == 35 * 10 * 3
+    for result in results:
+        curves = {kind: [figures[result, f"mma@{t}_{kind}"] for t in range(1, 11)] for kind in ("v", "i", "micro")}
+        assert all(curve == sorted(curve) for curve in curves.values())
+        for v, i, micro in zip(*curves.values(), strict=True):
+            assert abs(micro - (280 * v + 260 * i) / 540) < 2e-3
+
+
+def test_the_eight_large_sequences_are_left_out_by_name() -> None:
+    eight = [
+        "i_contruction",
+        "i_crownnight",
+        "i_dc",
+        "i_pencils",
+        "i_whitebuilding",
+        "v_artisans",
+        "v_astronautis",
+        "v_talent",
+    ]
+    assert sorted(DATASETS["hpatches_sequences"].exclude) == eight
+    assert DATASETS["hpatches_sequences_116"].exclude == ()
+    assert DATASETS["hpatches_sequences"].counts == {"database": 108 * 6}
+    assert DATASETS["hpatches_sequences_116"].counts == {"database": 116 * 6}
