@@ -158,7 +158,8 @@ def test_keys_of_methods_change_rankings(searched, method, key, value, made, ane
 def test_keys_of_features_change_descriptors(searched, key, value):
     changed = searched.copy(f"features-{key}-{value}")
     option = {**WITH.get(key, {}), key: value}
-    overlay = merged(TOWN, {"features": {"sift": option}, "methods": {"bow": {"n": 20}}})
+    fewer = {name: {"n": 20} for name in ("bow", "he", "vi")}
+    overlay = merged(TOWN, {"features": {"sift": option}, "methods": fewer})
     assert "extract_features" in changed.make(SHARD, overlay=overlay, anew=["extract_features"])
     assert look.descriptors(changed.folder / SHARD) != look.descriptors(searched.folder / SHARD)
     with ShardReader(changed.folder / SHARD) as shard:
