@@ -18,7 +18,7 @@ from descbench.metrics.intervals import compare_paired
 from descbench.metrics.scores import Scores, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "table9")
 # The untrained row that each trained one starts from; of patches, what a trained network must be clearly better than.
 PAIRS = {
     "netvlad_alexnet_trained": "netvlad_alexnet",
@@ -92,6 +92,13 @@ def test_verification_improves_bags_of_words_beyond_the_noise(config):
         both = (read(config, name, column.dataset).per_query[column.metric] for name in ("town_bow", "town_sv"))
         found = compare_paired(*both)
         assert found.low > 0, (column.metric, found)
+
+
+@pytest.mark.parametrize("method", ["square_sift", "square_orb"])
+def test_most_day_queries_are_localised(config, method):
+    metrics = read(config, method, "square").metrics
+    assert metrics["within_5m_10deg_day"].value >= 0.5
+    assert metrics["median_position_day"].value < 1.0
 
 
 @pytest.mark.parametrize(("method", "other"), [(m, other) for m, others in PATCHES.items() for other in others])
