@@ -249,4 +249,6 @@ def test_verified_images_come_first_and_find_more(tmp_path):
     assert sorted(expanded.image_ids[0, :2].tolist()) == [0, 1]
     assert expanded.image_ids[0, 2:].tolist() == [2, 3, 4]
     assert expanded.scores[0, 2] > 0 == plain.scores[0, 2]
+    expand_query(after, file, *words_of, indexes, statistics, tmp_path / "few.h5", tmp_path, min_inliers=9, **kept)
+    assert read_ranking(tmp_path / "few.h5").scores[0, 2] == 0
     assert read_words(assigned[query[0]]).words[:, 0].tolist() == words.tolist()

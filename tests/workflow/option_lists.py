@@ -330,7 +330,7 @@ ELSEWHERE = {
         for owner, keys in (
             ("BowMethod", ("features", "n", "multiple_assignment", "top_k")),
             ("VerifyMethod", ("ranking", "first", "error", "min_inliers")),
-            ("ExpandMethod", ("ranking", "images")),
+            ("ExpandMethod", ("ranking", "images", "min_inliers")),
             ("HammingMethod", ("features", "n", "bits", "seed", "threshold", "weighting", "burstiness")),
             ("HammingMethod", ("multiple_assignment", "top_k")),
             ("VisualIndexMethod", ("features", "n", "neighbours", "checks", "verified", "top_k")),

@@ -97,6 +97,7 @@ def test_scores_of_all_three(searched):
         ("sv", "min_inliers", 12, "sv", "verify_geometry"),
         ("qe", "ranking", "sv_other", "qe", "expand_query"),
         ("qe", "images", 1, "qe", "expand_query"),
+        ("qe", "min_inliers", 12, "qe", "expand_query"),
         ("he", "n", 10, "he", "assign_words"),
         ("he", "features", "few", "he", "extract_features"),
         ("he", "bits", 64, "he", "train_codebook"),

@@ -20,6 +20,7 @@ with job(snakemake):
             output,
             Path(work),
             images=settings["images"],
+            min_inliers=settings["min_inliers"],
             top_k=snakemake.params.top_k,
             num_queries=len(read_manifest(files.manifest).of_role("query")),
             based_on=f"{settings['ranking']} on {snakemake.wildcards.dataset}",

@@ -75,6 +75,13 @@ class ExpandMethod(RerankMethod):
     search: Literal["expand"]
     ranking: MethodName = Field(description="Method that verified images: one of search verify.")
     images: Several = Field(50, description="Most verified images that are averaged with the query.")
+    min_inliers: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Fewest inliers of an image that is averaged; what is verified with less keeps its place in the "
+        "ranking that is expanded, and is not averaged.",
+    )
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """A ranking that was verified."""

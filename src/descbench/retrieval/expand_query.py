@@ -30,6 +30,7 @@ def expand_query(
     work: Path,
     *,
     images: int,
+    min_inliers: int = 0,
     top_k: int | None,
     num_queries: int,
     based_on: str | None = None,
@@ -45,6 +46,7 @@ def expand_query(
         output: the ranking to write.
         work: folder for partial rankings.
         images: most verified images of a query that are averaged.
+        min_inliers: fewest inliers of these.
         top_k: length of the ranking; None = all images.
         num_queries: of the dataset.
         based_on: method and dataset that ``inliers`` must be of.
@@ -56,7 +58,8 @@ def expand_query(
     """
     before, verified = read_part_info(ranking), read_inliers(inliers, based_on)
     _, idf, _ = open_searcher(indexes[0], statistics)
-    wanted = {int(query): verified.images_of(query)[:images].tolist() for query in np.unique(verified.query_ids)}
+    asked = np.unique(verified.query_ids)
+    wanted = {int(query): verified.images_of(query, min_inliers)[:images].tolist() for query in asked}
     bags = _read_bags(database_words, before.first_image, {i for ids in wanted.values() for i in ids}, idf)
     queries: dict[int, Bag | None] = {}
     for path in query_words:
@@ -73,7 +76,7 @@ def expand_query(
         lambda index: _searched(index, statistics),
         output,
         work,
-        made_from={"expanded": images} | ({"cell": cell} if cell else {}),
+        made_from={"expanded": images, "expanded_from_inliers": min_inliers} | ({"cell": cell} if cell else {}),
         top_k=top_k,
         num_queries=num_queries,
     )

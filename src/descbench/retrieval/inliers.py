@@ -31,9 +31,9 @@ class Inliers:
     pairs: np.ndarray
     transforms: np.ndarray
 
-    def images_of(self, query: int) -> np.ndarray:
-        """Verified images of a query, best first."""
-        return self.image_ids[self.query_ids == query]
+    def images_of(self, query: int, least: int = 0) -> np.ndarray:
+        """Verified images of a query with at least so many inliers, best first."""
+        return self.image_ids[(self.query_ids == query) & (np.diff(self.offsets) >= least)]
 
 
 def write_inliers(found: Sequence[tuple[int, int, Verified]], cell: str | None, path: Path) -> None:
