@@ -58,6 +58,7 @@ GOALS: dict[str, float] = {
     "extract_how_torch": 1.15,
     "extract_netvlad": 1.7,
     "extract_netvlad_torch": 1.15,
+    "extract_r2d2": 1.5,
     "extract_hardnet": 2.5,
     "hpatches_retrieval": 50,
     "hpatches_verification": 35,

@@ -12,6 +12,7 @@ from benchmarks.extract_cases import extract_cases
 from benchmarks.loss_cases import loss_cases
 from benchmarks.nearest_cases import nearest_cases
 from benchmarks.patch_cases import patch_cases
+from benchmarks.point_cases import point_cases
 from benchmarks.store_cases import store_cases
 from benchmarks.town import Town
 
@@ -23,6 +24,7 @@ def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     yield from nearest_cases(town, sizes, folder)
     yield from store_cases(sizes.stored_images, sizes.descriptors, folder)
     yield from extract_cases(sizes.image_side, folder)
+    yield from point_cases(sizes.image_side, folder)
     yield from patch_cases(sizes, folder)
     yield from loss_cases(sizes)
     yield from bow_cases(sizes)

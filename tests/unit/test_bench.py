@@ -39,6 +39,7 @@ ROWS = [
     "extract_netvlad",
     "extract_netvlad_torch",
     "train_step_how",
+    "extract_r2d2",
     "extract_hardnet",
     "hpatches_retrieval",
     "hpatches_verification",

@@ -71,6 +71,7 @@ def network_of(settings):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_published_counts_are_measured_again(real_data, tmp_path):
     """R2D2's features and mutual nearest neighbours: every number of the authors that can be counted here."""
     backend = "onnxruntime" if importlib.util.find_spec("onnxruntime") else "torch"
