@@ -12,6 +12,8 @@ from pydantic import TypeAdapter
 from descbench.config.features import Features
 from descbench.config.posed_datasets import ColmapDataset
 from descbench.datasets.build import build_manifest
+from descbench.datasets.colmap_model import read_colmap_model
+from descbench.datasets.kapture import read_posed_records
 from descbench.datasets.manifest import read_manifest
 from descbench.datasets.pose_labels import read_pose_labels, write_pose_labels
 from descbench.errors import DataError
@@ -116,3 +118,18 @@ def test_model_and_poses_say_the_same(scene: Path, real_data: Path) -> None:
             np.testing.assert_allclose(pose.centre, np.ravel(true[row.path]["C"]), atol=1e-6)
             K = np.array(true[row.path]["K"])
             np.testing.assert_allclose(camera.params, (K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5), atol=1e-9)
+
+
+def test_kapture_and_colmap_say_the_same(real_data: Path) -> None:
+    """One facade in both formats: the same poses of the same images, and the same points."""
+    folder = real_data / "kapture_maupertuis"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    model = read_colmap_model(folder / "colmap/reconstruction", with_points=True)
+    kapture = {name: (camera, pose) for name, camera, pose in read_posed_records(folder / "kapture")}
+    assert kapture.keys() == {image.name for image in model.images}
+    for image in model.images:
+        assert kapture[image.name] == (model.cameras[image.camera_id], image.pose)
+    lines = (folder / "kapture/reconstruction/points3d.txt").read_text().splitlines()
+    rows = [tuple(map(float, line.split(",")[:3])) for line in lines if not line.startswith("#")]
+    assert sorted(rows) == sorted(point.xyz for point in model.points.values())
