@@ -109,7 +109,7 @@ def initialise(network):
 }
 NETWORK_EDITS = {
     f"{PACKAGE}/config/networks.py": (
-        ("    HowModel | FireModel |", "    MeanColourModel | HowModel | FireModel |"),
+        ("    HowModel\n", "    MeanColourModel\n    | HowModel\n"),
         (
             "Model = Annotated[",
             '''class MeanColourModel(ModelBase):
@@ -185,7 +185,7 @@ rule search_city_block:
 }
 SEARCH_EDITS = {
     f"{PACKAGE}/config/methods.py": (
-        ("Retrieval = Annotated[AsmkMethod |", "Retrieval = Annotated[CityBlockMethod | AsmkMethod |"),
+        ("    AsmkMethod\n", "    CityBlockMethod\n    | AsmkMethod\n"),
         (
             "Retrieval = Annotated[",
             '''class CityBlockMethod(FlatMethod):
