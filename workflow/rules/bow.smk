@@ -3,11 +3,6 @@ BAGS = cfg.names("methods", stage="search_bow")
 SIGNED = cfg.names("methods", stage="search_hamming")
 
 
-def get_searching(wildcards):
-    """Block of the method whose search a ranking rests on."""
-    return cfg.methods[plan.searching_method(wildcards.method)]
-
-
 rule assign_words:
     input:
         features=lambda wildcards: plan.paths.feature_shard(

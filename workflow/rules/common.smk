@@ -219,6 +219,11 @@ def get_shard(wildcards):
     return plan.shard(wildcards.dataset, wildcards.role, wildcards.shard)
 
 
+def get_searching(wildcards):
+    """Block of the method whose search a ranking rests on."""
+    return cfg.methods[plan.searching_method(wildcards.method)]
+
+
 def keys_of(method, *names):
     """Some keys of a method's block, by name."""
     return {name: getattr(cfg.methods[method], name) for name in names}
