@@ -14,6 +14,7 @@ from resolved import STORED, resolved
 from descbench.config.datasets import DbStructDataset, MegaDepthDataset, WithDistractorsDataset
 from descbench.config.load import load_config, read_yaml
 from descbench.io.pickles import load_pickle
+from descbench.config.posed_datasets import WITHIN, AachenDataset, ColmapDataset
 from descbench.lineage import Lineage
 from descbench.plan import Plan
 
@@ -32,6 +33,7 @@ ON_REQUEST = (
     "hndesc_caps_MP_st.pth",
     "hndesc_r2d2_MP_st.pth",
     "hndesc_train_data",
+    "aachen_v11_hndesc",
 )
 # Of this file of a git repository neither is known.
 WITHOUT_CHECKSUM = ("r2d2_WAF_N16.pt",)
@@ -113,6 +115,18 @@ def test_datasets_use_what_exists(name: str) -> None:
         assert all(path.startswith(f"{folder}/") for path in places)
         # The manifest lists the folders.
         assert dataset.sources == dataset.image_sources
+        return
+    if isinstance(dataset, ColmapDataset):  # put there by the user, not fetched
+        assert not folders
+        assert str(dataset.images).startswith("data/")
+        return
+    if isinstance(dataset, AachenDataset):
+        (folder,) = folders
+        listed = (dataset.model, dataset.nvm, dataset.intrinsics, *dataset.queries, dataset.pairs)
+        places = [dataset.images, *(path for path in listed if path is not None)]
+        assert all(path.startswith(f"{folder}/") for path in places)
+        lists = {SOURCES[s].unpack.to for s in dataset.sources}
+        assert all(any(path.startswith(f"{to}/") for to in lists) for path in places)
         return
     assert folders <= {getattr(dataset, "images", None)}
     for key in ("ground_truth", "database", "list"):
@@ -260,3 +274,47 @@ def test_the_eight_large_sequences_are_left_out_by_name() -> None:
     assert DATASETS["hpatches_sequences_116"].exclude == ()
     assert DATASETS["hpatches_sequences"].counts == {"database": 108 * 6}
     assert DATASETS["hpatches_sequences_116"].counts == {"database": 116 * 6}
+
+
+def test_table_9_has_the_settings_of_the_original() -> None:
+    """docs/table9.md: lists of HNDesc, at most 4096 keypoints of 1024 pixels, no ratio test, limits of its COLMAP."""
+    table = CONFIG.tables["table9"]
+    assert table.on_demand
+    assert {column.dataset for column in table.columns} == {"aachen_v11_hndesc"}
+    assert [column.metric for column in table.columns] == [f"{name}_{c}" for c in ("day", "night") for name in WITHIN]
+    # None was published.
+    assert not any(row.reference_results for row in table.rows)
+    for row in table.rows:
+        method = CONFIG.methods[row.method]
+        features = CONFIG.features[method.features]
+        assert (features.max_features, features.image_size, features.reading) == (4096, 1024, "hndesc")
+        assert (method.pairs, method.map_pairs, method.keypoint_origin) == ("listed", "listed", "centre")
+        assert method.match.mutual
+        assert (method.match.ratio, method.match.max_distance) == (None, None)
+        assert (method.verify_error, method.min_pair_inliers) == (4.0, 15)
+        assert (method.reprojection_error, method.max_error) == (12.0, 20.0)
+        assert (method.min_inliers, method.min_inlier_ratio) == (4, 0.05)
+    superpoint = CONFIG.models["superpoint"]
+    assert (superpoint.nms_radius, superpoint.keypoint_threshold) == (3, 0.005)
+
+
+def test_table_9_ranked_differs_in_pairs_only() -> None:
+    rows, others = CONFIG.tables["table9"].rows, CONFIG.tables["table9_ranked"].rows
+    pairs = {"pairs", "map_pairs", "ranking"}
+    assert [row.label for row in rows] == [row.label for row in others]
+    for row, other in zip(rows, others, strict=True):
+        one, two = CONFIG.methods[row.method], CONFIG.methods[other.method]
+        assert one.model_dump(exclude=pairs) == two.model_dump(exclude=pairs)
+        assert (two.pairs, two.map_pairs, two.top_k, two.map_neighbours) == ("ranked", "nearest", 20, 20)
+
+
+def test_scenes_have_every_detector_with_several_descriptors() -> None:
+    table = CONFIG.tables["table9_scenes"]
+    assert table.on_demand
+    assert {column.dataset for column in table.columns} == {"fountain_p11", "herz_jesus_p8"}
+    used = [CONFIG.features[CONFIG.methods[row.method].features] for row in table.rows]
+    found = {(block.detector_model or block.detector, block.described_as()) for block in used}
+    assert len(found) == len(table.rows)
+    for detector in ("sift", "r2d2_wasf", "superpoint"):
+        assert {"hndesc_caps", "hndesc_r2d2", "r2d2_wasf"} <= {what for name, what in found if name == detector}
+    assert {CONFIG.datasets[name].query_list for name in ("fountain_p11", "herz_jesus_p8")} == {None}
