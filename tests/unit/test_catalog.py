@@ -13,8 +13,8 @@ from resolved import STORED, resolved
 
 from descbench.config.datasets import DbStructDataset, MegaDepthDataset, WithDistractorsDataset
 from descbench.config.load import load_config, read_yaml
-from descbench.io.pickles import load_pickle
 from descbench.config.posed_datasets import WITHIN, AachenDataset, ColmapDataset
+from descbench.io.pickles import load_pickle
 from descbench.lineage import Lineage
 from descbench.plan import Plan
 

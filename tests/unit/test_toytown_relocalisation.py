@@ -11,6 +11,8 @@ from PIL import Image
 from descbench.config.posed_datasets import AachenDataset
 from descbench.config.toytown import Relocalisation, Toytown
 from descbench.datasets.aachen import read_aachen
+from descbench.datasets.build import build_manifest
+from descbench.datasets.manifest import read_manifest
 from descbench.datasets.toytown.draw import _draw_relocalisation
 from descbench.datasets.toytown.relocalisation import camera_at, plan_relocalisation
 from descbench.errors import DataError
@@ -64,6 +66,17 @@ def test_both_layouts_say_the_same(folder: Path) -> None:
     assert one.map_cameras == two.map_cameras
     for ours, theirs in zip(one.map_poses, two.map_poses, strict=True):
         np.testing.assert_allclose(ours.translation, theirs.translation, atol=1e-9)
+
+
+def test_more_map_images_than_unverified_counts_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Shards of the map are cut by the counts: images beyond them would be left out; too few are only a warning."""
+    files = (tmp_path / "m.csv", tmp_path / "gt.json")
+    block = AachenDataset(**KEYS, counts={"map": 4, "query": 3}, counts_verified=False)
+    with pytest.raises(DataError, match=r"set datasets\.square\.counts\.map to 5"):
+        build_manifest("square", block, folder, *files)
+    block = AachenDataset(**KEYS, counts={"map": 6, "query": 4}, counts_verified=False)
+    build_manifest("square", block, folder, *files)
+    assert len(read_manifest(files[0])) == 8
 
 
 def test_pairs_come_once(folder: Path) -> None:

@@ -158,7 +158,7 @@ def _check_counts(name: str, dataset: Dataset, manifest: Manifest) -> None:
         if dataset.counts_verified:
             raise
         # Shards of what is searched as a whole are cut by the counts: images beyond them would silently be left out.
-        for role in ("query", "database"):
+        for role in ("query", "database", "map"):
             found = len(manifest.of_role(role))
             if found > dataset.counts.get(role, found):
                 raise DataError(
