@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -127,6 +128,35 @@ def test_keys_of_scoring_change_scores_and_nothing_else(scored, key, value):
     assert after.facts["corner_errors"] != before.facts["corner_errors"]
     if key == "pixels":  # three quarters of the size: 48 of 64 pixels
         assert after.metrics["mma@1"].value > before.metrics["mma@1"].value
+
+
+def test_the_page_of_matches(scored):
+    """Pairs by their accuracy, with what the scores say of them; drawn images have no published curves beside them."""
+    bench = scored.copy("match-page")
+    target = "results/pages/sift/facades.html"
+    assert bench.make(target, overlay=TOWN) == ["show_matches"]
+    page = (bench.folder / target).read_text()
+    found = read_scores(bench.folder / SCORES)
+    values, errors = found.per_query["mma@3_micro"], found.facts["corner_errors"]
+    shown = [int(number) for number in re.findall(r'<section id="pair-(\d+)">', page)]
+    assert len(set(shown)) == len(shown) == 9
+    assert [values[number] for number in shown[:3]] == sorted(values)[:3]
+    assert [values[number] for number in shown[6:]] == sorted(values)[:-4:-1]
+    for number in shown:
+        section = page.partition(f'<section id="pair-{number}">')[2].partition("</section>")[0]
+        assert f"<h3>{found.facts['pairs'][number]}</h3>" in section
+        assert f"MMA@3 {100 * values[number]:.1f} %" in section
+        assert errors[number] is None or f"corner error {errors[number]:.2f} px" in section
+        counts = [int(count) for count in re.findall(r"px: (\d+)</li>", section)]
+        assert sum(counts[:2]) == round(values[number] * sum(counts))
+        assert section.count('stroke-opacity="0.8"') == min(sum(counts), 150)
+    assert "<script" not in page
+    assert set(re.findall(r'(?:src|href)="([a-z]+:[a-z]+/[a-z]+)', page)) == {"data:image/jpeg"}
+    assert "threshold (pixels)" in page
+    assert "published runs" not in page
+    overlay = merged(TOWN, {"methods": {"sift": {"ratio": 0.7}}})
+    assert bench.make(target, overlay=overlay, anew=["match_features"])[-1] == "show_matches"
+    assert (bench.folder / target).read_text() != page
 
 
 def test_sequences_of_vgg_and_those_that_lack_files(matched):

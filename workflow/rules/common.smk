@@ -7,6 +7,7 @@ from pathlib import Path
 
 from descbench.config.base import CHECK, NOTE, ROLES, SCORING, SPEED, decisive
 from descbench.config.load import load_config
+from descbench.config.published import figures_on
 from descbench.datasets import (
     BUILD_MANIFEST_VERSION,
     BUILD_PAIRS_VERSION,
@@ -59,6 +60,7 @@ from descbench.tables import (
     BUILD_REPORT_VERSION,
     BUILD_TABLE_VERSION,
     SHOW_INLIERS_VERSION,
+    SHOW_MATCHES_VERSION,
     SHOW_PATCHES_VERSION,
     SHOW_PLACES_VERSION,
 )

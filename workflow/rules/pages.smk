@@ -121,3 +121,50 @@ rule show_inliers:
         "Show what {wildcards.method} verified on {wildcards.dataset}"
     script:
         "../scripts/show_inliers.py"
+
+
+rule show_matches:
+    input:
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
+        pairs=plan.paths.image_pairs("{dataset}"),
+        manifest=plan.paths.manifest("{dataset}"),
+        matches=lambda wildcards: plan.matches(wildcards.method, wildcards.dataset),
+        features=lambda wildcards: plan.matched_features(
+            wildcards.method, wildcards.dataset
+        ),
+        scores=plan.paths.scores("{method}", "{dataset}"),
+    output:
+        report(
+            plan.paths.page("{method}", "{dataset}"),
+            caption="../report/matches.rst",
+            category="Matches",
+            labels={"method": "{method}", "dataset": "{dataset}"},
+        ),
+    log:
+        "logs/show_matches/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/show_matches/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", family="matching")),
+        dataset=any_of(cfg.names("datasets", FAMILY="matching")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing_minutes(20),
+    params:
+        code=SHOW_MATCHES_VERSION,
+        digest=lambda wildcards: plan.lineage.digest_matching(wildcards.method),
+        made_by=lambda wildcards: plan.lineage.digest_features(
+            cfg.methods[wildcards.method].features
+        ),
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
+        figures=lambda wildcards: figures_on(cfg, wildcards.dataset, home),
+        features=lambda wildcards: block(
+            "features", cfg.methods[wildcards.method].features
+        ),
+    message:
+        "Show matches of {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../scripts/show_matches.py"

@@ -16,7 +16,7 @@ from descbench.config.explain import explain, is_index
 from descbench.config.models import Config
 from descbench.config.published import SUFFIX as FIGURES_SUFFIX
 from descbench.config.published import check_figures, check_rows, read_published, with_figures
-from descbench.config.yaml_files import read_yaml
+from descbench.config.yaml_files import at_home, read_yaml
 from descbench.errors import ConfigError, refusal
 
 Layer = tuple[str, Mapping[str, Any]]
@@ -70,7 +70,7 @@ def _catalog(values: Mapping[str, Any], layers: Sequence[Layer], home: Path) -> 
         wanted = "must be a list of files, such as [config/catalog/datasets.yaml]; [] for none"
         raise _refusal([(("catalog",), f"{wanted}, not {named!r:.80}")], layers)
     paths = [Path(path).expanduser() if str(path).startswith("~/") else Path(path) for path in named]
-    return [home / path if not path.exists() and (home / path).exists() else path for path in paths]
+    return [at_home(path, home) for path in paths]
 
 
 def _not_finite(content: Any, path: tuple[Any, ...] = ()) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -16,7 +16,7 @@ from descbench.config.base import Label, Name, Problem, Strict, close_names
 from descbench.config.checks import scored_metrics
 from descbench.config.models import Config
 from descbench.config.tables import ReferenceResult, Table, TableRow
-from descbench.config.yaml_files import read_text
+from descbench.config.yaml_files import at_home, read_text
 from descbench.errors import refusal
 
 SUFFIX = ".csv"
@@ -118,6 +118,25 @@ def _add(where: str, cells: Sequence[str], figures: list[tuple[str, PublishedFig
     except ValidationError as error:
         for detail in error.errors():
             problems.append(f"{where}: {detail['loc'][0]}: {detail['msg']}, not {detail['input']!s:.80}")
+
+
+def figures_on(config: Config, dataset: str, home: str | Path = ".") -> list[dict[str, Any]]:
+    """All published figures of a dataset as plain values, with the source in words; of drawn images there are none.
+
+    Args:
+        config: the configuration.
+        dataset: one of it.
+        home: folder in which a file is looked for that is not in the working directory.
+
+    Raises:
+        ConfigError: a file that cannot be read.
+    """
+    if config.datasets[dataset].generator is not None:
+        return []
+    paths = [at_home(path, Path(home)) for path in config.catalog if path.suffix.lower() == SUFFIX]
+    found = [figure for _, figure in read_published(paths).figures if figure.dataset == dataset]
+    keys = {"result", "metric", "kind", "value"}
+    return [figure.model_dump(include=keys) | {"source": config.references[figure.source]} for figure in found]
 
 
 def check_figures(config: Config, published: Published) -> Iterator[str]:

@@ -59,6 +59,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def at_home(path: Path, home: Path) -> Path:
+    """A file of the catalogue: in the working directory or, where it is not, in a folder that may have it."""
+    return home / path if not path.exists() and (home / path).exists() else path
+
+
 def read_text(path: Path) -> str:
     """The text of a configuration file, of bounded size.
 

@@ -124,11 +124,9 @@ def score_matches(files: MatchedFiles, scoring: MatchScoring, output: Path, *, f
 
 def score_pair(pair: MatchedPair, scoring: MatchScoring, fixed: ImageFeatures | None = None) -> PairScore:
     """Score one pair; arguments as of :func:`score_matches`."""
+    first, second, true = _scaled(pair, scoring)
     scales = [scoring.scale(size) for size in pair.sizes]
-    first, second = (points * np.float32(scale) for points, scale in zip(pair.points, scales, strict=True))
     width_and_height = [(round(size[0] * by), round(size[1] * by)) for size, by in zip(pair.sizes, scales, strict=True)]
-    units = ((1.0, 1.0), (1.0, 1.0))
-    true = scaled_homography(pair.homography, units, ((scales[0],) * 2, (scales[1],) * 2))
     estimated = estimate_homography(first, second, scoring.homography)
     score = PairScore(
         pair.name,
@@ -139,6 +137,19 @@ def score_pair(pair: MatchedPair, scoring: MatchScoring, fixed: ImageFeatures | 
         corner_error(estimated.matrix, true, image_corners(*width_and_height, scoring.corners)),
     )
     return score if fixed is None else replace(score, **_at_fixed_size(pair, fixed))
+
+
+def pair_errors(pair: MatchedPair, scoring: MatchScoring) -> np.ndarray:
+    """(M,) float64 errors of the matches of a pair, in the pixels that are scored."""
+    return match_errors(*_scaled(pair, scoring))
+
+
+def _scaled(pair: MatchedPair, scoring: MatchScoring) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places of matches in both images, and the true homography, in the pixels that errors are measured in."""
+    scales = [scoring.scale(size) for size in pair.sizes]
+    first, second = (points * np.float32(scale) for points, scale in zip(pair.points, scales, strict=True))
+    units = ((1.0, 1.0), (1.0, 1.0))
+    return first, second, scaled_homography(pair.homography, units, ((scales[0],) * 2, (scales[1],) * 2))
 
 
 def _at_fixed_size(pair: MatchedPair, fixed: ImageFeatures) -> dict[str, float]:

@@ -1,0 +1,187 @@
+"""A page of matched image pairs to look at: curves of the matching accuracy, and lines by the error of each match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from markupsafe import Markup
+
+from descbench.errors import DataError, StaleFileError
+from descbench.features.images import LoadedImage, load_image
+from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matched_pairs
+from descbench.metrics.mma import THRESHOLDS, matching_accuracy
+from descbench.metrics.score_matches import MatchScoring, pair_errors
+from descbench.metrics.scores import Scores, read_scores
+from descbench.tables.inliers_page import choose_queries
+from descbench.tables.match_drawing import Stroke, draw_matches
+from descbench.tables.mma_curves import matching_curves
+from descbench.tables.pages import write_page
+
+_METRIC = "mma@3_micro"
+_PICTURE = 480
+_DRAWN = 150
+_ROUNDING = 1e-9
+_HEADINGS = ("The worst pairs", "Median pairs", "The best pairs")
+
+
+@dataclass(frozen=True)
+class ErrorBin:
+    """Matches whose error is at most ``last`` pixels, and above that of the bin before; None: any."""
+
+    label: str
+    last: float | None
+    stroke: Stroke
+
+
+# Inliers are drawn through, outliers dashed: colours alone would not tell them to everybody.
+BINS = (
+    ErrorBin("inlier, at most 1 px", 1.0, Stroke("#00d5ff")),
+    ErrorBin("inlier, 1 to 3 px", 3.0, Stroke("#7dff5c")),
+    ErrorBin("outlier, 3 to 10 px", 10.0, Stroke("#ffb000", "5 3")),
+    ErrorBin("outlier, more than 10 px", None, Stroke("#ff4d6d", "2 3")),
+)
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """A pair on the page.
+
+    Attributes:
+        number: of the pair in the list, from 0.
+        name: sequence and images.
+        facts: number of matches, accuracy and error of the corners, in words.
+        drawing: both images with lines; None where an image cannot be read.
+        counts: matches of each bin.
+        reason: why there is no drawing.
+    """
+
+    number: int
+    name: str
+    facts: str
+    drawing: Markup | None
+    counts: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShownGroup:
+    """Pairs under one heading."""
+
+    heading: str
+    pairs: tuple[ShownPair, ...]
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """How images are read: below ``root``, with ``truncated_images`` and ``deep_images`` of the features."""
+
+    root: Path
+    reading: Mapping[str, Any]
+    on_bad_image: str
+
+    def both(self, pair: MatchedPair) -> tuple[LoadedImage, LoadedImage] | str:
+        """Both images of a pair, or why there are none."""
+        try:
+            first, second = (load_image(self.root / p, _PICTURE, **self.reading) for p in (pair.first, pair.second))
+        except DataError as error:
+            if self.on_bad_image == "stop":
+                raise
+            return str(error)
+        return first, second
+
+
+def show_matches(
+    files: MatchedFiles,
+    scores: Path,
+    output: Path,
+    *,
+    method: str,
+    dataset: str,
+    figures: Sequence[Mapping[str, Any]] = (),
+    each: int = 3,
+    reading: Mapping[str, Any] | None = None,
+    on_bad_image: Literal["stop", "skip"] = "stop",
+) -> None:
+    """Write a page that needs no other file: curves of MMA, then the worst, the median and the best pairs by MMA@3.
+
+    Args:
+        files: matches and what they were made from.
+        scores: of the same matches.
+        output: the page (HTML).
+        method, dataset: names for the heading.
+        figures: published ones of the dataset (:func:`descbench.tables.mma_curves.matching_curves`).
+        each: pairs of each of the three kinds.
+        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
+
+    Raises:
+        StaleFileError: files of another method or dataset, or scores of other matches.
+        DataError: a damaged file, or an image that cannot be read.
+    """
+    title = f"{method} on {dataset}"
+    found = read_scores(scores, title)
+    if found.labels != files.digest() or _METRIC not in found.metrics:
+        raise StaleFileError(f"{scores}: scores of other image pairs than those of {files.pairs}; delete and rerun.")
+    chosen = choose_queries(np.array(found.per_query[_METRIC], np.float64), each)
+    wanted = {number for numbers in chosen.values() for number in numbers}
+    pictures = _Pictures(files.image_root, reading or {}, on_bad_image)
+    shown = {
+        number: _shown(number, pair, found, pictures, scores)
+        for number, pair in enumerate(read_matched_pairs(files))
+        if number in wanted
+    }
+    groups = [
+        ShownGroup(heading, tuple(shown[number] for number in numbers))
+        for heading, numbers in zip(_HEADINGS, chosen.values(), strict=True)
+        if numbers
+    ]
+    curves = matching_curves(found, figures)
+    write_page(output, "matches.html.jinja", title=title, rule=_rule(found), curves=curves, groups=groups, bins=BINS)
+
+
+def _rule(scores: Scores) -> str:
+    pixels = "original" if scores.facts["pixels"] == "original" else "reduced"
+    return (
+        f"{scores.num_queries} image pairs. The error of a match is the distance, in pixels of the {pixels} images, "
+        "between its place in the second image and where the true homography takes its place in the first; MMA@3 is "
+        f"the share of matches with an error of at most 3 pixels. Of more than {_DRAWN} matches so many lines are "
+        "drawn, at even steps of their errors."
+    )
+
+
+def _shown(number: int, pair: MatchedPair, scores: Scores, pictures: _Pictures, path: Path) -> ShownPair:
+    """A pair, whose errors must be those that were scored."""
+    scoring = MatchScoring(scores.facts["pixels"], scores.facts["image_size"])
+    errors = pair_errors(pair, scoring)
+    accuracy = matching_accuracy(errors)[THRESHOLDS.index(3)]
+    if abs(accuracy - scores.per_query[_METRIC][number]) > _ROUNDING or scores.facts["pairs"][number] != pair.name:
+        raise StaleFileError(f"{path}: scores of other matches of {pair.name} than are there; delete and rerun.")
+    corner = scores.facts["corner_errors"][number]
+    outcome = "no homography was found" if corner is None else f"corner error {corner:.2f} px"
+    facts = f"{len(errors)} matches, MMA@3 {100 * accuracy:.1f} %, {outcome}"
+    bins = bin_errors(errors)
+    counts = tuple(int((bins == place).sum()) for place in range(len(BINS)))
+    both = pictures.both(pair)
+    if isinstance(both, str):
+        return ShownPair(number, pair.name, facts, None, counts, both)
+    # The worst first, so that those at even steps are of all errors and inliers lie on top.
+    order = np.argsort(-errors, kind="stable")
+    lines = np.column_stack([_places(*found) for found in zip(pair.points, both, strict=True)])[order]
+    strokes = [BINS[place].stroke for place in bins[order].tolist()]
+    drawing = draw_matches(both[0].pixels, both[1].pixels, lines, f"{pair.name}: {facts}", most=_DRAWN, strokes=strokes)
+    return ShownPair(number, pair.name, facts, drawing, counts, "")
+
+
+def bin_errors(errors: np.ndarray) -> np.ndarray:
+    """Position in ``BINS`` of each error in pixels (M,), which may be infinite: (M,) int64."""
+    limits = [found.last for found in BINS if found.last is not None]
+    return np.searchsorted(limits, errors, side="left")
+
+
+def _places(points: np.ndarray, picture: LoadedImage) -> np.ndarray:
+    """(M, 2) places in a picture, whose corner is (0, 0), of points whose first pixel has its centre there."""
+    return (np.asarray(points, np.float64) + 0.5) / np.array(picture.ratio)
