@@ -24,6 +24,7 @@ from descbench.features.extract import extract_features
 from descbench.features.extractor import Network, digest_networks
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
+from descbench.interop_commands import add_interop_commands
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.scores import read_scores
 from descbench.patch_commands import add_patch_commands
@@ -66,6 +67,9 @@ examples:
       writes the descriptors of a strip of patches as text
   descbench export hardnet_liberty hardnet.onnx
       writes a network of patches for use elsewhere
+  descbench export-features hloc sift mine features.h5
+      writes features that Snakemake made for hloc; import-features, export-matches, import-matches and
+      convert-pairs are alike, for kapture too (docs/interop.md)
 
 `descbench COMMAND --help` explains each option.
 """
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     pairs.add_argument("--work", type=Path, help="folder to keep features in, for the next call; default: none is kept")
     pairs.set_defaults(run=_pairs)
     add_patch_commands(commands)
+    add_interop_commands(commands)
     return parser
 
 
