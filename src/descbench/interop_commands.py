@@ -19,9 +19,9 @@ from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.interop.exchange import (
     RoleImages,
+    below,
     import_exchanged,
     import_matches,
-    names_of,
     stored_features,
     stored_matches,
     was_imported,
@@ -87,6 +87,13 @@ def add_interop_commands(commands: Any) -> None:
         command.add_argument(
             "--kind", help="name of the features in a kapture folder; default: that of the features block"
         )
+        command.add_argument(
+            "--below",
+            default="",
+            metavar="FOLDER",
+            help="folder that names of images are relative to, itself below the folder of datasets, such as "
+            "aachen/images_upright; default: the folder of datasets, or the user's own of images",
+        )
         command.add_argument("--configfile", type=Path, nargs="+", default=[], help="overlays of config/config.yaml")
     convert = commands.add_parser(
         "convert-pairs",
@@ -128,9 +135,18 @@ class _Dataset:
                 raise ConfigError(f"dataset {self.name!r} has no images of role {role!r}; it has {', '.join(there)}.")
         return getattr(self.options, "role", None) or there
 
+    def paths(self, role: str) -> list[str]:
+        """Paths of the images of a role in the manifest, by id."""
+        return [row.path for row in self.manifest.of_role(role).rows]
+
+    def names(self, role: str) -> list[str]:
+        """Their names in the other pipeline, by id."""
+        return [below(self.options.below, path) for path in self.paths(role)]
+
     def images(self, features: str, role: str) -> RoleImages:
+        """Images of a role with their feature shards, which must be there."""
         shards = [self.made(Path(path)) for path in self.plan.features(features, self.name, role)]
-        return RoleImages(names_of(self.manifest, role), shards, self.plan.lineage.digest_features(features))
+        return RoleImages(self.names(role), self.paths(role), shards, self.plan.lineage.digest_features(features))
 
 
 def _known(known: Any, what: str, name: str) -> None:
@@ -154,7 +170,7 @@ def _export_features(options: argparse.Namespace) -> None:
 def _import_features(options: argparse.Namespace) -> None:
     data = _Dataset(options)
     _known(data.config.features, "features block", options.features)
-    names = {role: names_of(data.manifest, role) for role in data.roles()}
+    names = {role: data.names(role) for role in data.roles()}
     targets = {role: list(map(Path, data.plan.features(options.features, data.name, role))) for role in names}
     _refuse_existing([path for paths in targets.values() for path in paths], options.replace)
     wanted = list(dict.fromkeys(chain.from_iterable(names.values())))
@@ -162,12 +178,13 @@ def _import_features(options: argparse.Namespace) -> None:
         "hloc": lambda: read_hloc_features(options.place, wanted),
         "kapture": lambda: read_kapture_features(options.place, options.kind or options.features, wanted),
     }[options.format]()
+    by_path = {path: features[name] for role in names for path, name in zip(data.paths(role), names[role], strict=True)}
     digest = data.plan.lineage.digest_features(options.features)
     source = f"hloc, sha256 {sha256_file(options.place)}" if options.format == "hloc" else "kapture"
     for role, paths in targets.items():
         for shard, path in zip(data.plan.shards(data.name, role), paths, strict=True):
             spec = ShardSpec(data.manifest, str(data.manifest_path), role, shard.start, shard.stop, digest)
-            import_exchanged(features, spec, path, source)
+            import_exchanged(by_path, spec, path, source)
     print(f"{options.features} of {options.dataset}: features of {len(wanted)} images from {options.place}.")
 
 
@@ -209,7 +226,7 @@ def _export_matches(options: argparse.Namespace) -> None:
     found = []
     for path, _, first, second in _parts(data, options.method):
         matches = read_matches(data.made(path), cell=cell, configuration=digest)
-        found.append(stored_matches(matches, names_of(data.manifest, first), names_of(data.manifest, second)))
+        found.append(stored_matches(matches, data.names(first), data.names(second)))
     pairs = chain.from_iterable(found)
     if options.format == "hloc":
         count = write_hloc_matches(pairs, options.place)

@@ -1,4 +1,4 @@
-"""Files of hloc and kapture: what is written is read again, what others wrote is understood, what is wrong is refused."""
+"""Files of hloc and kapture: what is written is read again, what others wrote is understood or refused."""
 
 from __future__ import annotations
 

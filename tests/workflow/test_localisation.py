@@ -10,6 +10,7 @@ import pytest
 import yaml
 from in_process import Bench, RefusedError, merged
 
+from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.datasets.manifest import read_manifest
 from descbench.datasets.pose_labels import read_pose_labels
@@ -85,6 +86,21 @@ def test_same_bytes_again(square):
     again.make(SCORES, overlay=TOWN, anew=["match_images"])
     for target in (POSES, SCORES, RECORD, MAP, QUERY):
         assert sha256_file(again.folder / target) == sha256_file(square.folder / target)
+
+
+def test_matches_of_hloc_take_the_place_of_ours(square, monkeypatch):
+    """Features and matches go to hloc's files and come back: the workflow goes on with them."""
+    swapped = square.copy("localisation-hloc")
+    monkeypatch.chdir(swapped.folder)
+    files = ["--below", f"{FOLDER}/images_upright", "--configfile", "bench.yaml", "overlay.yaml"]
+    for command in ("export", "import"):
+        replace = ["--replace"] if command == "import" else []
+        assert main([f"{command}-features", "hloc", "sift", "square", "f.h5", *replace, *files]) == 0
+        given = ["--features-file", "f.h5"] if command == "import" else []
+        assert main([f"{command}-matches", "hloc", "sift", "square", "m.h5", *replace, *given, *files]) == 0
+    ran = swapped.make(SCORES, overlay=TOWN)
+    assert ran[:2] == ["reconstruct", "localise_queries"]
+    assert sha256_file(swapped.folder / POSES) == sha256_file(square.folder / POSES)
 
 
 @pytest.mark.parametrize(

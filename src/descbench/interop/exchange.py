@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.datasets.manifest import Manifest
 from descbench.errors import DataError
 from descbench.features.image_features import ImageFeatures
 from descbench.features.images import read_size
@@ -30,12 +29,14 @@ class RoleImages:
     """Images of one role of a dataset and their features.
 
     Attributes:
-        names: by id.
+        names: by id, as the other pipeline has them.
+        paths: by id, as the manifest has them.
         shards: feature shards of them.
         made_by: digest of the features block; None: any.
     """
 
     names: Sequence[str]
+    paths: Sequence[str]
     shards: Sequence[Path]
     made_by: str | None = None
 
@@ -52,10 +53,10 @@ def stored_features(images: RoleImages, root: Path | None) -> Iterator[tuple[str
         StaleFileError: they were made by another configuration.
     """
     with ImageFeatures(images.shards, images.made_by) as found:
-        for image_id, name in enumerate(images.names):
+        for image_id, (name, path) in enumerate(zip(images.names, images.paths, strict=True)):
             if image_id in found.skipped:
                 continue
-            size = None if root is None else read_size(root / name)
+            size = None if root is None else read_size(root / path)
             yield name, _exchanged(name, found.of(image_id), size)
 
 
@@ -70,7 +71,7 @@ def import_exchanged(features: Mapping[str, ExchangedFeatures], shard: ShardSpec
     """Write a feature shard of features of another pipeline, strongest first.
 
     Args:
-        features: by name of the image.
+        features: by path of the image in the manifest.
         shard: its images.
         output: the file to write.
         source: what the features were read from, which the shard keeps.
@@ -193,6 +194,17 @@ def _in_store(
     return PairMatches(moved.indices.astype(np.int32), moved.scores.astype(np.float32), counts)
 
 
-def names_of(manifest: Manifest, role: str) -> list[str]:
-    """Names of the images of a role by id."""
-    return [row.path for row in manifest.of_role(role).rows]
+def below(folder: str, name: str) -> str:
+    """Name of an image below a folder of the manifest's root; an empty folder is that root.
+
+    Raises:
+        DataError: it lies elsewhere.
+    """
+    prefix = folder.strip("/") + "/"
+    if prefix == "/":
+        return name
+    if not name.startswith(prefix):
+        raise DataError(
+            f"image {shorten(name)!r} does not lie below {folder!r}; name a folder that all images lie below."
+        )
+    return name.removeprefix(prefix)
