@@ -218,7 +218,9 @@ def _matching(options: argparse.Namespace) -> tuple[_Dataset, str, str]:
     block = data.config.methods[options.method]
     if block.stage not in _STAGES or block.family != data.config.block("datasets", data.name).FAMILY:
         raise ConfigError(f"method {options.method!r} does not match features of images of {data.name!r}.")
-    return data, data.plan.lineage.digest_matching(options.method), f"{options.method} on {data.name}"
+    lineage = data.plan.lineage
+    digest_of_stage = {"match_features": lineage.digest_matching, "localise_queries": lineage.digest_map_matching}
+    return data, digest_of_stage[block.stage](options.method), f"{options.method} on {data.name}"
 
 
 def _export_matches(options: argparse.Namespace) -> None:

@@ -88,7 +88,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     for role in ("map", "query"):
         features = [[Path(path) for path in plan.features("sift", "square", part)] for part in (role, "map")]
         output = Path(plan.paths.image_matches("poses", "square", role))
-        named = {"configuration": plan.lineage.digest_matching("poses"), "cell": "poses on square"}
+        named = {"configuration": plan.lineage.digest_map_matching("poses"), "cell": "poses on square"}
         match_images(*features, pairs, output, SETTINGS, role=role, **named)
     return plan
 
