@@ -27,7 +27,7 @@ from descbench.interop.exchange import (
     was_imported,
 )
 from descbench.interop.exchanged import ExchangedFeatures, ExchangedMatches
-from descbench.interop.hloc_features import read_hloc_features, write_hloc_features
+from descbench.interop.hloc_features import each_hloc_image, read_hloc_features, write_hloc_features
 from descbench.interop.hloc_matches import read_hloc_matches, write_hloc_matches
 from descbench.interop.kapture_features import (
     read_kapture_features,
@@ -173,19 +173,24 @@ def _import_features(options: argparse.Namespace) -> None:
     names = {role: data.names(role) for role in data.roles()}
     targets = {role: list(map(Path, data.plan.features(options.features, data.name, role))) for role in names}
     _refuse_existing([path for paths in targets.values() for path in paths], options.replace)
-    wanted = list(dict.fromkeys(chain.from_iterable(names.values())))
-    features: dict[str, ExchangedFeatures] = {
-        "hloc": lambda: read_hloc_features(options.place, wanted),
-        "kapture": lambda: read_kapture_features(options.place, options.kind or options.features, wanted),
-    }[options.format]()
-    by_path = {path: features[name] for role in names for path, name in zip(data.paths(role), names[role], strict=True)}
+    read: Callable[[list[str]], dict[str, ExchangedFeatures]] = {
+        "hloc": lambda wanted: read_hloc_features(options.place, wanted),
+        "kapture": lambda wanted: read_kapture_features(options.place, options.kind or options.features, wanted),
+    }[options.format]
     digest = data.plan.lineage.digest_features(options.features)
     source = f"hloc, sha256 {sha256_file(options.place)}" if options.format == "hloc" else "kapture"
     for role, paths in targets.items():
         for shard, path in zip(data.plan.shards(data.name, role), paths, strict=True):
             spec = ShardSpec(data.manifest, str(data.manifest_path), role, shard.start, shard.stop, digest)
+            here = slice(shard.start, shard.stop)
+            found = read(names[role][here])
+            by_path = {
+                image: found[name] for image, name in zip(data.paths(role)[here], names[role][here], strict=True)
+            }
             import_exchanged(by_path, spec, path, source)
-    print(f"{options.features} of {options.dataset}: features of {len(wanted)} images from {options.place}.")
+    print(
+        f"{options.features} of {options.dataset}: features of {sum(map(len, names.values()))} images from {options.place}."
+    )
 
 
 def _refuse_existing(paths: list[Path], replace: bool) -> None:
@@ -283,8 +288,9 @@ def _orders(options: argparse.Namespace, images: tuple[RoleImages, RoleImages]) 
             "the features were imported from a feature file of hloc, where they stand in another order: give that file "
             "as --features-file."
         )
-    features = read_hloc_features(given, dict.fromkeys([*images[0].names, *images[1].names]))
-    return lambda name: features[name].order()
+    wanted = dict.fromkeys([*images[0].names, *images[1].names])
+    orders = {name: found.order() for name, found in each_hloc_image(given, wanted)}
+    return lambda name: orders[name]
 
 
 def _convert_pairs(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ Features of ours have ``scales`` (pixels) and ``oris`` (radians) beside them, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,12 @@ def write_hloc_features(features: Iterable[tuple[str, ExchangedFeatures]], path:
 
 
 def read_hloc_features(path: Path, names: Iterable[str] | None = None) -> dict[str, ExchangedFeatures]:
-    """Features of images by name; float16 becomes float32.
+    """Features of images by name, as :func:`each_hloc_image` reads them."""
+    return dict(each_hloc_image(path, names))
+
+
+def each_hloc_image(path: Path, names: Iterable[str] | None = None) -> Iterator[tuple[str, ExchangedFeatures]]:
+    """Name and features of one image after the other; float16 becomes float32.
 
     Args:
         path: the file.
@@ -77,7 +82,8 @@ def read_hloc_features(path: Path, names: Iterable[str] | None = None) -> dict[s
                 f"{path}: lacks {len(missing)} of {len(wanted)} images ({', '.join(map(shorten, missing[:5]))}); have "
                 "hloc extract them under these names, which are relative to its folder of images."
             )
-        return {name: _read_image(groups, name) for name in wanted}
+        for name in wanted:
+            yield name, _read_image(groups, name)
 
 
 def _read_image(groups: HlocGroups, name: str) -> ExchangedFeatures:

@@ -33,8 +33,7 @@ class HlocGroups:
     def __init__(self, file: h5py.File) -> None:
         if file.id.get_create_plist().get_version()[0] < 2:
             raise ValueError(
-                "it is of an older format without checksums of its metadata; "
-                "rewrite it by `h5repack --low=v110 --high=v110 OLD NEW`"
+                "it is of an older format without checksums of its metadata; rewrite it by `h5repack --latest OLD NEW`"
             )
         self._file = file
         self._groups: dict[str, set[str]] = {}
