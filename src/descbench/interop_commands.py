@@ -113,10 +113,23 @@ def _common(command: Any, name: str, what: str, doing: str) -> None:
     command.add_argument("place", type=Path, help=f"file of hloc, or kapture folder, {doing}")
 
 
+def _check_place(options: argparse.Namespace) -> None:
+    """Refuse a folder where hloc has a file, and a file where kapture has a folder.
+
+    Raises:
+        ConfigError: so it is, or what should be read is absent.
+    """
+    wanted = {"hloc": "a file", "kapture": "a folder"}[options.format]
+    there = {"hloc": options.place.is_file, "kapture": options.place.is_dir}[options.format]()
+    if (options.place.exists() or options.run in (_import_features, _import_matches)) and not there:
+        raise ConfigError(f"{options.place}: {options.format} has {wanted} for this, and that is none.")
+
+
 class _Dataset:
     """A dataset of the configuration whose manifest is there."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        _check_place(options)
         self.options = options
         self.config: Config = read_configuration(options.configfile)
         _known(self.config.datasets, "dataset", options.dataset)
@@ -188,9 +201,8 @@ def _import_features(options: argparse.Namespace) -> None:
                 image: found[name] for image, name in zip(data.paths(role)[here], names[role][here], strict=True)
             }
             import_exchanged(by_path, spec, path, source)
-    print(
-        f"{options.features} of {options.dataset}: features of {sum(map(len, names.values()))} images from {options.place}."
-    )
+    count = sum(map(len, names.values()))
+    print(f"{options.features} of {options.dataset}: features of {count} images from {options.place}.")
 
 
 def _refuse_existing(paths: list[Path], replace: bool) -> None:

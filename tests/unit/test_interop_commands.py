@@ -207,7 +207,13 @@ def test_what_is_refused(plan: Plan, capsys: pytest.CaptureFixture) -> None:
     refused(capsys, "there is no method 'orb'", "export-matches", "hloc", "orb", "walls", "m.h5")
     refused(capsys, "does not match features", "export-matches", "hloc", "flat", "walls", "m.h5")
     refused(capsys, "does not match features", "export-matches", "hloc", "sift", "square", "m.h5")
-    refused(capsys, "no such matches file", "import-matches", "hloc", "sift", "walls", "m.h5", "--replace")
+    for command, name in (("import-features", "sift"), ("import-matches", "sift")):
+        refused(capsys, "m.h5: hloc has a file for this", command, "hloc", name, "walls", "m.h5", "--replace")
+        refused(capsys, "room: kapture has a folder", command, "kapture", name, "walls", "room", "--replace")
+    refused(capsys, "data: hloc has a file for this", "export-features", "hloc", "sift", "walls", "data")
+    refused(
+        capsys, "config.yaml: kapture has a folder", "export-features", "kapture", "sift", "walls", "config/config.yaml"
+    )
     assert main(["export-matches", "hloc", "sift", "walls", "m.h5"]) == 0
     with h5py.File("m.h5", "a", libver="latest") as file:
         file["walls-v_a-1.png/walls-v_a-2.png/matches0"][0] = 29
