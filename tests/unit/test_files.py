@@ -195,7 +195,7 @@ def test_rows_that_are_no_ranking_are_refused(tmp_path, ids, scores, message):
         ({"low": None}, "map has an interval of None"),
         ({"chance": 1.5}, "map has the value 1.5, not a fraction"),
         ({"value": 0.6}, "map is 0.6, not the mean of its values of queries"),
-        ({"value": None}, "map is None of 3 queries that count"),
+        ({"value": None}, "map is None of the queries that count"),
         ({"unit": "metres"}, "map is in an unknown unit metres"),
         ({"value": "a lot"}, "not a scores file .*metrics.map.value"),
         ({"direction": "left"}, "not a scores file .*metrics.map.direction"),

@@ -300,7 +300,7 @@ def test_how_sets_are_scored_and_counted_makes_no_descriptors(patches):
     for changes in ({"split": "view"}, {"pairs": 100}, {"queries": 5}, {"tasks": "lists"}):
         overlay = {"patch_sets": {"walls": changes}}
         planned = patches.planned("results/walls.csv", config="patches.yaml", overlay=overlay)
-        assert planned == {"score_patches": 2, "build_table": 1}, changes
+        assert planned == {"score_patches": 3, "build_table": 1}, changes
     overlay = {"patch_sets": {"brown": {"counts": {"quay": 7}}}}
     planned = patches.planned("results/brown.csv", config="patches.yaml", overlay=overlay)
     assert planned == {"score_patches": 3, "build_table": 1}
@@ -428,7 +428,7 @@ REFUSED = {
             "models": {"gem": {"architecture": "gem", "backbone": "resnet50", "weights": {"source": "random"}}},
             "methods": {"x": {"describe": "network", "model": "gem"}},
         },
-        "describes images, no patches",
+        "'gem' (gem) describes no patches",
     ),
     "patches by images": (
         {"features": {"f": {"kind": "global", "model": "untrained"}}},

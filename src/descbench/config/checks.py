@@ -13,6 +13,7 @@ _DRAWN_UNLESS_NULL = {
     "sequences": "sequences",
     "phototour": "patches",
     "strips": "strips",
+    "singles": "single images",
     "relocalisation": "images to localise in",
 }
 
