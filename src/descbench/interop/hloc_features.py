@@ -15,7 +15,7 @@ import numpy as np
 from descbench.datasets.labels import safe_relative
 from descbench.errors import DataError
 from descbench.interop.exchanged import ExchangedFeatures, same_or_none
-from descbench.interop.hloc_files import HlocGroups, created_hloc, opened_hloc, put
+from descbench.io.hloc_files import HlocGroups, created_hloc, opened_hloc, put
 from descbench.io.kinds import shorten
 
 WHAT = "feature file"

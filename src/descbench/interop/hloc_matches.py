@@ -13,7 +13,7 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.interop.exchanged import ExchangedMatches
-from descbench.interop.hloc_files import HlocGroups, created_hloc, opened_hloc, put
+from descbench.io.hloc_files import HlocGroups, created_hloc, opened_hloc, put
 from descbench.io.kinds import shorten
 
 WHAT = "matches file"
