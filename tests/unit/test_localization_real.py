@@ -41,7 +41,7 @@ def scene(request: pytest.FixtureRequest, real_data: Path, tmp_path_factory: pyt
     """A folder with everything up to the matches: even images are the map, odd ones ask."""
     source = real_data / "strecha" / request.param
     if not source.is_dir():
-        pytest.skip(f"no {source}")
+        pytest.skip(f"no {source}: not shipped, see docs/contributing.md")
     folder = tmp_path_factory.mktemp(request.param)
     dataset = ColmapDataset(format="colmap", model=source / "colmap", images=source / "images")
     build_manifest(request.param, dataset, folder, folder / "m.csv", folder / "gt.json", folder / "left.json")
@@ -124,7 +124,7 @@ def test_kapture_and_colmap_say_the_same(real_data: Path) -> None:
     """One facade in both formats: the same poses of the same images, and the same points."""
     folder = real_data / "kapture_maupertuis"
     if not folder.is_dir():
-        pytest.skip(f"no {folder}")
+        pytest.skip(f"no {folder}: not shipped, see docs/contributing.md")
     model = read_colmap_model(folder / "colmap/reconstruction", with_points=True)
     kapture = {name: (camera, pose) for name, camera, pose in read_posed_records(folder / "kapture")}
     assert kapture.keys() == {image.name for image in model.images}

@@ -85,7 +85,7 @@ def scored(sequence: RealSequence, work: Path, features: KeypointFeatures = FEAT
 def test_sift_on_real_sequences(real_data, tmp_path):
     sequences = find_real_sequences(real_data)
     if not sequences:
-        pytest.skip(f"no image sequences in {real_data}")
+        pytest.skip(f"no image sequences in {real_data}: not shipped, see docs/contributing.md")
     for sequence in sequences:
         work = tmp_path / sequence.name
         work.mkdir()
