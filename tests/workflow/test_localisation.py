@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,19 @@ def test_queries_are_localised(square):
     assert scores.facts["scored_by"] == "true poses"
     assert (square.folder / "results/provenance/sift/square.json").is_file()
     assert record(square)["points"] > 50
+
+
+def test_the_page_of_poses(square):
+    """The map from above with what the scores say; where a server has the true poses, estimated cameras alone."""
+    bench = square.copy("localisation-page")
+    target = "results/pages/sift/square.html"
+    assert bench.make(target, overlay=TOWN) == ["show_poses"]
+    page, scores = (bench.folder / target).read_text(), read_scores(bench.folder / SCORES)
+    assert {"map: 10", "true: 4"} <= set(re.findall(r">((?:map|true): \d+)<", page))
+    for name, metres in zip(scores.facts["names"], scores.per_query["median_position"], strict=True):
+        assert f"<tr><th>{name}</th>" in page
+        assert metres is None or f"<td>{metres:.3f}</td>" in page
+    assert f"<td>{scores.metrics['median_position_day'].value:.3f} m</td>" in page
 
 
 def test_same_bytes_again(square):
@@ -204,6 +218,9 @@ def test_poses_of_a_server(square):
     scores = read_scores(away.folder / SCORES)
     assert (scores.metrics, scores.facts["scored_by"]) == ({}, "nobody yet")
     assert scores.facts["poses"] == sha256_file(away.folder / POSES)
+    page = "results/pages/sift/square.html"
+    assert away.make(page, overlay=hidden) == ["show_poses"]
+    assert "only estimated cameras are drawn" in (away.folder / page).read_text()
     figures = {"poses": scores.facts["poses"], "shares": {"day": [66.7, 100.0, 100.0]}}
     stated = merged(hidden, {"methods": {"sift": {"server": {"square": figures}}}})
     assert away.make(SCORES, overlay=stated, anew=["score_poses"]) == ["score_poses"]

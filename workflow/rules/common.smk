@@ -63,6 +63,7 @@ from descbench.tables import (
     SHOW_MATCHES_VERSION,
     SHOW_PATCHES_VERSION,
     SHOW_PLACES_VERSION,
+    SHOW_POSES_VERSION,
 )
 from descbench.training import (
     CLUSTER_DESCRIPTORS_VERSION,

@@ -168,3 +168,38 @@ rule show_matches:
         "Show matches of {wildcards.method} on {wildcards.dataset}"
     script:
         "../scripts/show_matches.py"
+
+
+rule show_poses:
+    input:
+        poses=plan.paths.poses("{method}", "{dataset}"),
+        record=record_path(plan.paths.poses("{method}", "{dataset}")),
+        scores=plan.paths.scores("{method}", "{dataset}"),
+        labels=plan.paths.ground_truth("{dataset}"),
+        manifest=plan.paths.manifest("{dataset}"),
+    output:
+        report(
+            plan.paths.page("{method}", "{dataset}"),
+            caption="../report/poses.rst",
+            category="Poses",
+            labels={"method": "{method}", "dataset": "{dataset}"},
+        ),
+    log:
+        "logs/show_poses/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/show_poses/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", family="localisation")),
+        dataset=any_of(cfg.names("datasets", FAMILY="localisation")),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing_minutes(20),
+    params:
+        code=SHOW_POSES_VERSION,
+    message:
+        "Show poses of {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../scripts/show_poses.py"
