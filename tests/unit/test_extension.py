@@ -205,8 +205,8 @@ Retrieval = Annotated[''',
         ('"euclidean": _FLAT,', '"euclidean": _FLAT,\n    "city_block": _Way(_FLAT.prepare, _search_city_block),'),
         (
             "@dataclass(frozen=True)\nclass _Way:",
-            """def _search_city_block(method, queries, database, shard, part, *, top_k, threads):
-    search_city_block(queries, shard, part, top_k)
+            """def _search_city_block(method, asked, shard, part):
+    search_city_block(asked.queries, shard, part, asked.top_k)
 
 
 @dataclass(frozen=True)

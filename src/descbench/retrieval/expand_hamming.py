@@ -6,15 +6,14 @@ geometry: an image is reliable if enough features of the query have a strong mat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from descbench.errors import DataError
 from descbench.retrieval.hamming import Signed, distances
-from descbench.retrieval.parts import search_again
+from descbench.retrieval.parts import read_images, search_again
 from descbench.retrieval.ranking import read_part_info, read_ranking
 from descbench.retrieval.search_hamming import Matching, open_hamming, read_signed
 
@@ -81,7 +80,8 @@ def expand_hamming(
         int(query): [int(image) for image in ids[seen][: expansion.images]]
         for query, ids, seen in zip(known.query_ids, known.image_ids, found, strict=True)
     }
-    images = _read_images(database_words, before.first_image, {i for ids in asked.values() for i in ids})
+    wanted = {image for ids in asked.values() for image in ids}
+    images = read_images(database_words, before.first_image, wanted, read_signed, lambda known, at: known.signed(at, 1))
     queries: dict[int, Signed | None] = {}
     bits = 0
     for path in query_words:
@@ -153,16 +153,3 @@ def expand(query: Signed, reliable: Sequence[Signed], bits: int, growth: float, 
     majority = np.where(twice == total, drawn, twice > total)
     majority[:, bits:] = False
     return Signed(kept, np.packbits(majority, axis=1))
-
-
-def _read_images(words: Sequence[Path], first: int, wanted: set[int]) -> Mapping[int, Signed]:
-    """Some images, each by its nearest words."""
-    images: dict[int, Signed] = {}
-    for path in words:
-        known = read_signed(path)
-        for image in sorted(i for i in wanted if first <= i < first + len(known.image_ids)):
-            images[image] = known.signed(image - first, 1)
-        first += len(known.image_ids)
-    if missing := wanted - images.keys():
-        raise DataError(f"ranked images {sorted(missing)[:5]} are in none of the words shards; delete them and rerun.")
-    return images

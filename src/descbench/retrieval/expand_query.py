@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.errors import DataError
-from descbench.retrieval.bow import Bag, count_words, mean_bag, weighted
+from descbench.retrieval.bow import Bag, mean_bag
 from descbench.retrieval.inliers import read_inliers
-from descbench.retrieval.parts import search_again
+from descbench.retrieval.parts import read_images, search_again
 from descbench.retrieval.ranking import read_part_info
-from descbench.retrieval.search_bow import open_searcher
+from descbench.retrieval.search_bow import bag_of, open_searcher
 from descbench.retrieval.words import read_words
 
 
@@ -60,12 +59,16 @@ def expand_query(
     _, idf, _ = open_searcher(indexes[0], statistics)
     asked = np.unique(verified.query_ids)
     wanted = {int(query): verified.images_of(query, min_inliers)[:images].tolist() for query in asked}
-    bags = _read_bags(database_words, before.first_image, {i for ids in wanted.values() for i in ids}, idf)
+    shown = {image for images in wanted.values() for image in images}
+    # Of an image the nearest words only, whatever the assignments of queries.
+    bags = read_images(
+        database_words, before.first_image, shown, read_words, lambda known, at: bag_of(known.of(at)[:, 0], idf)
+    )
     queries: dict[int, Bag | None] = {}
     for path in query_words:
         known = read_words(path)
         for position, query in enumerate(known.image_ids.tolist()):
-            own = weighted(count_words(known.of(position)), idf)
+            own = bag_of(known.of(position), idf)
             mean = mean_bag([own, *(bags[image] for image in wanted.get(query, ()))])
             queries[query] = None if query in known.unreadable else mean
     search_again(
@@ -85,18 +88,3 @@ def expand_query(
 def _searched(index: Path, statistics: Path):
     info, _, searcher = open_searcher(index, statistics)
     return info, searcher.search
-
-
-def _read_bags(words: Sequence[Path], first: int, wanted: set[int], idf: np.ndarray) -> dict[int, Bag]:
-    """Bags of some images, of length 1, each image by its nearest words."""
-    bags: dict[int, Bag] = {}
-    for path in words:
-        known = read_words(path)
-        for image in sorted(i for i in wanted if first <= i < first + len(known.image_ids)):
-            bags[image] = weighted(count_words(known.of(image - first)[:, 0]), idf)
-        first += len(known.image_ids)
-    if missing := wanted - bags.keys():
-        raise DataError(
-            f"verified images {sorted(missing)[:5]} are in none of the words shards; delete them and rerun."
-        )
-    return bags

@@ -47,6 +47,62 @@ def index_info(path: Path, known: Words, dim: int) -> IndexInfo:
     )
 
 
+def read_queries(
+    paths: Sequence[Path], info: IndexInfo, read: Callable[[Path], Words], taken: Callable[[Words, int], Query]
+) -> tuple[dict[int, Query | None], dict[str, Any]]:
+    """Queries of shards of words, by id, and what a ranking of them is made from.
+
+    Args:
+        paths: words of the queries, in order.
+        info: of the index that is searched.
+        read: reads a shard of words.
+        taken: gives the query at a position of a shard.
+
+    Raises:
+        StaleFileError: words that do not belong to the index.
+        DataError: a damaged file.
+    """
+    queries: dict[int, Query | None] = {}
+    assignments = 1
+    for path in paths:
+        known = read(path)
+        check_words(path, known, info)
+        assignments = known.words.shape[1]
+        for position, query in enumerate(known.image_ids.tolist()):
+            queries[query] = None if query in known.unreadable else taken(known, position)
+    made_from = {"codebook": info.codebook, "features": info.features, "checkpoint": info.checkpoint, "n": info.n}
+    return queries, made_from | {"multiple_assignment": assignments}
+
+
+def read_images(
+    paths: Sequence[Path],
+    first: int,
+    wanted: set[int],
+    read: Callable[[Path], Words],
+    taken: Callable[[Words, int], Query],
+) -> dict[int, Query]:
+    """Some images of the shards of words that were searched.
+
+    Args:
+        paths: words of all images, in order.
+        first: id of the first of them.
+        wanted: ids.
+        read, taken: as in :func:`read_queries`.
+
+    Raises:
+        DataError: a damaged file, or an image that no shard holds.
+    """
+    images: dict[int, Query] = {}
+    for path in paths:
+        known = read(path)
+        for image in sorted(i for i in wanted if first <= i < first + len(known.image_ids)):
+            images[image] = taken(known, image - first)
+        first += len(known.image_ids)
+    if missing := wanted - images.keys():
+        raise DataError(f"ranked images {sorted(missing)[:5]} are in none of the words shards; delete them and rerun.")
+    return images
+
+
 def write_part(
     output: Path,
     index: Path,

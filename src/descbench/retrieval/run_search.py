@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from descbench.config.methods import AsmkMethod, BowMethod, FlatMethod, HammingMethod, Method
@@ -33,6 +34,16 @@ class Database:
     shards: Sequence[Path]
     codebook: Path | None = None
     statistics: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A search: feature shards of the queries, what they are looked for in, images kept of each (None: all)."""
+
+    queries: Sequence[Path]
+    database: Database
+    top_k: int | None
+    threads: int | None
 
 
 def run_search(
@@ -81,10 +92,10 @@ def rank_queries(
     threads: int | None = None,
 ) -> None:
     """Search every shard and merge; arguments as of :func:`run_search`."""
-    parts = []
+    asked, parts = _Asked(queries, database, top_k, threads), []
     for number, shard in enumerate(database.shards):
         parts.append(work / f"part-{number:05d}.h5")
-        _WAYS[method.search].search(method, queries, database, shard, parts[-1], top_k=top_k, threads=threads)
+        _WAYS[method.search].search(method, asked, shard, parts[-1])
     merge_rankings(parts, ranking, top_k=top_k, num_queries=num_queries)
 
 
@@ -98,48 +109,22 @@ def _index(method: AsmkMethod, shards: Sequence[Path], work: Path, codebook: Pat
     return Database(indexes, codebook, work / "statistics.h5")
 
 
-def _search_index(
-    method: AsmkMethod,
-    queries: Sequence[Path],
-    database: Database,
-    shard: Path,
-    part: Path,
-    *,
-    top_k: int | None,
-    threads: int | None,
-) -> None:
-    settings = {**method.query.model_dump(), "n": method.n, "top_k": top_k, "threads": threads}
-    search_index(queries, database.codebook, shard, part, statistics=database.statistics, **settings)
+def _search_index(method: AsmkMethod, asked: _Asked, shard: Path, part: Path) -> None:
+    database = asked.database
+    settings = {**method.query.model_dump(), "n": method.n, "top_k": asked.top_k, "threads": asked.threads}
+    search_index(asked.queries, database.codebook, shard, part, statistics=database.statistics, **settings)
 
 
-def _count(method: BowMethod, shards: Sequence[Path], work: Path, codebook: Path | None) -> Database:
-    return _indexed(method, shards, work, codebook, build_bow)
+def _search_bow(method: BowMethod, asked: _Asked, shard: Path, part: Path) -> None:
+    search_bow(_query_words(method, asked, part), shard, asked.database.statistics, part, top_k=asked.top_k)
 
 
-def _search_bow(
-    method: BowMethod,
-    queries: Sequence[Path],
-    database: Database,
-    shard: Path,
-    part: Path,
-    *,
-    top_k: int | None,
-    threads: int | None,
-) -> None:
-    words = _query_words(method, queries, database, part, threads)
-    search_bow(words, shard, database.statistics, part, top_k=top_k)
-
-
-def _sign(method: HammingMethod, shards: Sequence[Path], work: Path, codebook: Path | None) -> Database:
-    return _indexed(method, shards, work, codebook, build_hamming)
-
-
-def _indexed(
+def _index_words(
+    build: Callable[[Path, Path], None],
     method: BowMethod | HammingMethod,
     shards: Sequence[Path],
     work: Path,
     codebook: Path | None,
-    build: Callable[[Path, Path], None],
 ) -> Database:
     """Index shards of the words of feature shards."""
     indexes = [work / f"index-{shard.stem}.h5" for shard in shards]
@@ -151,41 +136,22 @@ def _indexed(
     return Database(indexes, codebook, work / "statistics.h5")
 
 
-def _search_hamming(
-    method: HammingMethod,
-    queries: Sequence[Path],
-    database: Database,
-    shard: Path,
-    part: Path,
-    *,
-    top_k: int | None,
-    threads: int | None,
-) -> None:
-    words = _query_words(method, queries, database, part, threads)
-    search_hamming(words, shard, database.statistics, part, matching=Matching(**method.matching), top_k=top_k)
+def _search_hamming(method: HammingMethod, asked: _Asked, shard: Path, part: Path) -> None:
+    settings = {"matching": Matching(**method.matching), "top_k": asked.top_k}
+    search_hamming(_query_words(method, asked, part), shard, asked.database.statistics, part, **settings)
 
 
-def _query_words(
-    method: BowMethod | HammingMethod, queries: Sequence[Path], database: Database, part: Path, threads: int | None
-) -> list[Path]:
-    words = [part.with_name(f"{part.stem}-words-{number:05d}.h5") for number in range(len(queries))]
-    settings = {"n": method.n, "multiple_assignment": method.multiple_assignment, "threads": threads}
-    for query, path in zip(queries, words, strict=True):
-        assign_words(query, database.codebook, path, **settings)
+def _query_words(method: BowMethod | HammingMethod, asked: _Asked, part: Path) -> list[Path]:
+    words = [part.with_name(f"{part.stem}-words-{number:05d}.h5") for number in range(len(asked.queries))]
+    settings = {"n": method.n, "multiple_assignment": method.multiple_assignment, "threads": asked.threads}
+    for query, path in zip(asked.queries, words, strict=True):
+        assign_words(query, asked.database.codebook, path, **settings)
     return words
 
 
-def _search_flat(
-    method: FlatMethod,
-    queries: Sequence[Path],
-    database: Database,
-    shard: Path,
-    part: Path,
-    *,
-    top_k: int | None,
-    threads: int | None,
-) -> None:
-    search_flat(queries, [shard], part, measure=method.search, top_k=top_k, dim=method.dim, threads=threads)
+def _search_flat(method: FlatMethod, asked: _Asked, shard: Path, part: Path) -> None:
+    settings = {"measure": method.search, "top_k": asked.top_k, "dim": method.dim, "threads": asked.threads}
+    search_flat(asked.queries, [shard], part, **settings)
 
 
 @dataclass(frozen=True)
@@ -200,8 +166,8 @@ _FLAT = _Way(lambda method, shards, work, codebook: Database(shards), _search_fl
 # By the `search` key of a method.
 _WAYS: Mapping[str, _Way] = {
     "asmk": _Way(_index, _search_index),
-    "bow": _Way(_count, _search_bow),
-    "hamming": _Way(_sign, _search_hamming),
+    "bow": _Way(partial(_index_words, build_bow), _search_bow),
+    "hamming": _Way(partial(_index_words, build_hamming), _search_hamming),
     "inner_product": _FLAT,
     "euclidean": _FLAT,
 }

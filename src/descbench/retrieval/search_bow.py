@@ -14,7 +14,7 @@ import numpy as np
 from descbench.errors import DataError
 from descbench.retrieval.bow import Bag, BowSearcher, count_images, count_words, weighted
 from descbench.retrieval.index import IndexInfo, read_index, write_index
-from descbench.retrieval.parts import check_words, index_info, write_part
+from descbench.retrieval.parts import index_info, read_queries, write_part
 from descbench.retrieval.statistics import read_idf
 from descbench.retrieval.words import Words, read_words
 
@@ -54,6 +54,11 @@ def open_searcher(index: Path, statistics: Path) -> tuple[IndexInfo, np.ndarray,
         raise DataError(f"{index}: damaged index shard ({error}); delete it and run again.") from error
 
 
+def bag_of(words: np.ndarray, idf: np.ndarray) -> Bag:
+    """Bag of length 1 of the words (n, A) of an image."""
+    return weighted(count_words(words), idf)
+
+
 def search_bow(
     query_words: Sequence[Path],
     index: Path,
@@ -82,16 +87,7 @@ def search_bow(
         DataError: a damaged file.
     """
     info, idf, searcher = open_searcher(index, statistics)
-    bags: dict[int, Bag | None] = {}
-    assignments = 1
-    for path in query_words:
-        known = read_words(path)
-        check_words(path, known, info)
-        assignments = known.words.shape[1]
-        for position, query in enumerate(known.image_ids.tolist()):
-            bag = weighted(count_words(known.of(position)), idf)
-            bags[query] = None if query in known.unreadable else bag
-    made_from = {"codebook": info.codebook, "features": info.features, "checkpoint": info.checkpoint, "n": info.n}
-    made_from |= {"multiple_assignment": assignments} | ({"cell": cell} if cell else {})
+    bags, made_from = read_queries(query_words, info, read_words, lambda known, at: bag_of(known.of(at), idf))
+    made_from |= {"cell": cell} if cell else {}
     settings = {"first": info.first_image - num_distractors, "made_from": made_from, "top_k": top_k}
     write_part(output, index, info, bags, searcher.search, **settings)

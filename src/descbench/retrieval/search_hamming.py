@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from descbench.errors import DataError
-from descbench.retrieval.hamming import HammingSearcher, Signed, Weighting, sort_by_word, weights_of
+from descbench.retrieval.hamming import HammingSearcher, Weighting, sort_by_word, weights_of
 from descbench.retrieval.index import IndexInfo, read_index, write_index
-from descbench.retrieval.parts import check_words, index_info, write_part
+from descbench.retrieval.parts import index_info, read_queries, write_part
 from descbench.retrieval.statistics import read_idf
 from descbench.retrieval.words import Words, read_words
 
@@ -112,15 +112,7 @@ def search_hamming(
         DataError: a damaged file.
     """
     info, searcher = open_hamming(index, statistics, matching)
-    queries: dict[int, Signed | None] = {}
-    assignments = 1
-    for path in query_words:
-        known = read_signed(path)
-        check_words(path, known, info)
-        assignments = known.words.shape[1]
-        for position, query in enumerate(known.image_ids.tolist()):
-            queries[query] = None if query in known.unreadable else known.signed(position)
-    made_from = {"codebook": info.codebook, "features": info.features, "checkpoint": info.checkpoint, "n": info.n}
-    made_from |= {"multiple_assignment": assignments, **asdict(matching)} | ({"cell": cell} if cell else {})
+    queries, made_from = read_queries(query_words, info, read_signed, Words.signed)
+    made_from |= asdict(matching) | ({"cell": cell} if cell else {})
     settings = {"first": info.first_image - num_distractors, "made_from": made_from, "top_k": top_k}
     write_part(output, index, info, queries, searcher.search, **settings)
