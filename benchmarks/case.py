@@ -35,6 +35,8 @@ class Sizes:
     document_words: int = 50
     verified: int = 1000
     frames: int = 2500
+    sequences: int = 2
+    keypoints: int = 2000
 
 
 QUICK = Sizes(
@@ -62,6 +64,8 @@ QUICK = Sizes(
     document_words=5,
     verified=10,
     frames=200,
+    sequences=1,
+    keypoints=60,
 )
 
 

@@ -10,6 +10,7 @@ from benchmarks.bow_cases import bow_cases
 from benchmarks.case import Case, Sizes
 from benchmarks.extract_cases import extract_cases
 from benchmarks.loss_cases import loss_cases
+from benchmarks.mma_cases import mma_case
 from benchmarks.nearest_cases import nearest_cases
 from benchmarks.patch_cases import patch_cases
 from benchmarks.point_cases import point_cases
@@ -28,3 +29,4 @@ def all_cases(sizes: Sizes, folder: Path) -> Iterator[Case]:
     yield from patch_cases(sizes, folder)
     yield from loss_cases(sizes)
     yield from bow_cases(sizes)
+    yield mma_case(sizes, folder)

@@ -24,7 +24,7 @@ from benchmarks.plain import how as plain_how
 from benchmarks.plain import netvlad as plain_netvlad
 from descbench.config.base import HOW_SCALES
 from descbench.config.models import Backend
-from descbench.config.networks import FireModel, HowModel, NetVladModel
+from descbench.config.networks import FireModel, HowModel, Model, NetVladModel
 from descbench.features.images import to_tensor
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import convert_checkpoint, load_network
@@ -71,13 +71,13 @@ def netvlad_cases(side: int, folder: Path) -> Iterator[Case]:
     image = draw_images(side, 3 * side // 4)[0]
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     plain = plain_netvlad.PlainNetVlad(state, NETVLAD.backbone)
-    networks = _networks(checkpoint, NETVLAD)
+    networks = networks_by_backend(checkpoint, NETVLAD)
 
     @torch.inference_mode()
     def ours(name: str) -> torch.Tensor:
         return networks[name].describe(image)
 
-    fastest = min(networks, key=lambda name: _seconds(lambda: ours(name)))
+    fastest = min(networks, key=lambda name: seconds_of(lambda: ours(name)))
     for row_name, name in (("extract_netvlad", fastest), ("extract_netvlad_torch", "torch")):
         yield Case(
             row_name,
@@ -94,8 +94,8 @@ def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torc
         way, plain = plain_fire, plain_fire.PlainFire(state, model.backbone, model.skip_layer, model.iterations)
     else:
         way, plain = plain_how, plain_how.PlainHow(state, model.backbone, model.skip_layer)
-    networks = _networks(checkpoint, model)
-    fastest = min(networks, key=lambda name: _seconds(lambda: _ours(networks[name], images)))
+    networks = networks_by_backend(checkpoint, model)
+    fastest = min(networks, key=lambda name: seconds_of(lambda: _ours(networks[name], images)))
     row = f"extract_{model.architecture}"
     for row_name, name in ((row, fastest), (f"{row}_torch", "torch")):
         yield Case(
@@ -162,7 +162,7 @@ def draw_images(side: int, short: int | None = None) -> list[torch.Tensor]:
     return images
 
 
-def _networks(checkpoint: Path, model: HowModel | FireModel | NetVladModel) -> dict[str, LevelNetwork]:
+def networks_by_backend(checkpoint: Path, model: Model) -> dict[str, LevelNetwork]:
     """The network as extraction runs it, by each backend that is installed."""
     installed = [name for name in _OPTIONAL if importlib.util.find_spec("onnx") and importlib.util.find_spec(name)]
     backends: tuple[Backend, ...] = ("torch", "winograd", *installed)
@@ -177,7 +177,7 @@ def _ours(network: LevelNetwork, images: list[torch.Tensor]) -> list[LocalDescri
     return [network.local(image, HOW_SCALES, FEATURES) for image in images]
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def seconds_of(run: Callable[[], object]) -> float:
     """Time of the second run: the first one may compile."""
     run()
     start = time.perf_counter()

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 
-from descbench.config.features import LocalFeatures
+from descbench.config.features import KeypointFeatures, LocalFeatures
 from descbench.config.load import load_config, read_yaml
 from descbench.config.models import Backend
-from descbench.config.networks import FireModel, GemModel, HowModel, NetVladModel
+from descbench.config.networks import FireModel, GemModel, HowModel, Model, NetVladModel
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError
 from descbench.features.extract import extract_features
-from descbench.features.extractor import Network
+from descbench.features.extractor import Described, Network
+from descbench.features.images import LoadedImage
+from descbench.features.keypoint_features import keypoint_extractor
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.lineage import Lineage
@@ -27,6 +30,12 @@ from descbench.models.folding import prepare_for_inference
 from descbench.models.levels import ImageTooSmallError, LevelNetwork
 
 SCALES = [2.0, 1.0, 0.25]
+POINTS = {
+    "r2d2": {"architecture": "r2d2", "mchan": 1, "min_size": 0, "min_scale": 0.5, "repeatability": 0.3},
+    "superpoint": {"architecture": "superpoint"},
+    "hndesc": {"architecture": "hndesc", "backbone": "r2d2"},
+}
+run_level = LevelNetwork.run_level
 MODELS = {
     "how": {"architecture": "how", "backbone": "resnet18", "dim": 16},
     "how_r50": {"architecture": "how", "backbone": "resnet50", "skip_layer": 1, "smoothing": 0},
@@ -221,6 +230,43 @@ def test_extraction(tmp_path, checkpoints, name):
     np.testing.assert_array_equal(found.keypoints, expected.keypoints)
     np.testing.assert_array_equal(found.image_ids, expected.image_ids)
     assert relative(torch.from_numpy(found.descriptors), torch.from_numpy(expected.descriptors)) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """Networks that find or describe points."""
+    folder, networks = tmp_path_factory.mktemp("points"), {}
+    for name, values in POINTS.items():
+        model = TypeAdapter(Model).validate_python({**values, "weights": {"source": "random", "seed": 3}})
+        convert_checkpoint(model, None, folder / f"{name}.pt")
+        networks[name] = Network(folder / f"{name}.pt", model)
+    return networks
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(("finder", "describer"), [("r2d2", "r2d2"), ("superpoint", "superpoint"), (None, "hndesc")])
+def test_keypoints_are_those_of_torch(points, monkeypatch, finder, describer, name):
+    """As many, in the same places, but for one that rounding moves across a limit; the file says who ran them."""
+    found = {"detector": "sift"} if finder is None else {"detector": "network", "detector_model": finder}
+    settings = KeypointFeatures(kind="keypoints", describe="network", model=describer, max_features=60, **found)
+    networks = {key: points[key] for key in {finder, describer} - {None}}
+    pixels = ((image(96, 120)[0] + 1) * 127).permute(1, 2, 0).numpy().astype(np.uint8)
+    loaded = LoadedImage(pixels, (0, 0), (1, 1))
+    shown: list[Described] = []
+    ran: list[LevelNetwork] = []
+    monkeypatch.setattr(LevelNetwork, "run_level", lambda self, level: ran.append(self) or run_level(self, level))
+    for chosen in ("torch", name):
+        ran.clear()
+        extractor = keypoint_extractor(networks, settings, device="cpu", backend=chosen)
+        with torch.inference_mode():
+            shown.append(extractor.describe(loaded, "a.png"))
+        assert {net.runner is not None for net in ran} == {chosen in ("onnxruntime", "openvino")}
+        assert (extractor.backend.split()[0] == chosen) == (chosen != "torch")
+    plain, other = ({tuple(np.round(p, 2)): d for p, d in zip(s.keypoints, s.descriptors, strict=True)} for s in shown)
+    assert len(plain) > 20
+    assert len(plain.keys() ^ other.keys()) <= 2
+    common = list(plain.keys() & other.keys())
+    np.testing.assert_allclose([other[key] for key in common], [plain[key] for key in common], atol=1e-4)
 
 
 def test_another_backend_is_another_digest(project):

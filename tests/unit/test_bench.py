@@ -47,6 +47,7 @@ ROWS = [
     "ap_loss",
     "bow_query",
     "verify_geometry",
+    "mma",
 ]
 
 

@@ -40,8 +40,8 @@ class Config(Strict):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run; auto = CUDA when present.")
     backend: Backend = Field(
         "torch",
-        description="What runs networks on the CPU; winograd: torch with another convolution, faster for VGG16; the "
-        "last two are in requirements/backends.txt.",
+        description="What runs networks of images and of points on the CPU (those of patches: torch); winograd: torch "
+        "with another convolution, faster for VGG16; the last two are in requirements/backends.txt.",
     )
     training_gpus: int = Field(
         1,

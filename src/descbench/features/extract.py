@@ -216,8 +216,8 @@ def _network_extractor(networks: Mapping[str, Network], settings: Settings, devi
 def _keypoint_extractor(
     networks: Mapping[str, Network], settings: Settings, device: str, backend: Backend
 ) -> Extractor:
-    """Descriptors of keypoints; backends are for networks over whole images."""
-    return keypoint_extractor(networks, settings, device=device)
+    """Descriptors of keypoints."""
+    return keypoint_extractor(networks, settings, device=device, backend=backend)
 
 
 # By the kind of a features block.

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from descbench.config.keypoint_features import KeypointFeatures
+from descbench.config.models import Backend
 from descbench.device import device_name, pick_device
 from descbench.errors import DataError
 from descbench.features.affine_frames import hessian_detector, with_frames
@@ -22,9 +24,10 @@ from descbench.features.detectors import Detector, image_tensor, network_detecto
 from descbench.features.extractor import Described, Extractor, Network, digest_networks
 from descbench.features.images import LoadedImage
 from descbench.features.keypoints import Keypoints, cut_patches, to_grey
+from descbench.models.backends import backend_name, use_backend
 from descbench.models.checkpoints import load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.levels import ImageTooSmallError
+from descbench.models.levels import ImageTooSmallError, LevelNetwork
 from descbench.models.points import PointNetwork
 
 
@@ -44,7 +47,7 @@ class KeypointDescriber(NamedTuple):
 
 
 def keypoint_extractor(
-    networks: Mapping[str, Network], settings: KeypointFeatures, *, device: str = "auto"
+    networks: Mapping[str, Network], settings: KeypointFeatures, *, device: str = "auto", backend: Backend = "torch"
 ) -> Extractor:
     """Keypoints of an image and their descriptors.
 
@@ -52,31 +55,46 @@ def keypoint_extractor(
         networks: those of the models that the block names, by name.
         settings: features block.
         device: of networks: ``auto``, ``cpu`` or ``cuda``.
+        backend: what runs networks of points; those of patches, which are small, and Key.Net stay with torch. Others
+            than ``torch`` run on the CPU.
 
     Raises:
-        ConfigError: the device is absent.
+        ConfigError: the device is absent, or the backend not installed.
     """
-    detect, describer = build_detector(networks, settings, device), build_describer(networks, settings, device)
+    detect = build_detector(networks, settings, device, backend)
+    describer = build_describer(networks, settings, device, backend)
     return Extractor(
         scope="local",
         dim=describer.dim,
         checkpoint=digest_networks(networks),
         device=describer.device,
-        backend=_libraries(settings),
+        backend=_libraries(networks, settings, backend),
         describe=lambda image, path: describe_keypoints(image, path, detect, describer),
     )
 
 
-def _libraries(settings: KeypointFeatures) -> str:
-    """What keypoints and patches rest on."""
+def _libraries(networks: Mapping[str, Network], settings: KeypointFeatures, backend: Backend) -> str:
+    """What keypoints, networks and patches rest on; a backend other than torch comes first."""
     by_kornia = settings.detector == "hessian" or settings.shape_model or settings.orientation_model
-    return f"{library()}, kornia {version('kornia')}" if by_kornia else library()
+    libraries = f"{library()}, kornia {version('kornia')}" if by_kornia else library()
+    by_backend = backend != "torch" and any(model.DESCRIBES_POINTS for _, model in networks.values())
+    return f"{backend_name(backend)}, {libraries}" if by_backend else libraries
 
 
-def build_detector(networks: Mapping[str, Network], settings: KeypointFeatures, device: str) -> Detector:
+def _load_point_network(network: Network, device: torch.device, backend: Backend) -> nn.Module:
+    """A network that finds or describes points, ready for inference by a backend that it can be run by."""
+    loaded = prepare_for_inference(load_network(*network)).to(device)
+    if isinstance(loaded, LevelNetwork):
+        use_backend(loaded, backend)
+    return loaded
+
+
+def build_detector(
+    networks: Mapping[str, Network], settings: KeypointFeatures, device: str, backend: Backend = "torch"
+) -> Detector:
     """What finds keypoints and frames their patches, as the block says."""
-    chosen = pick_device(device)
-    detect = _bare_detector(networks, settings, chosen)
+    chosen = pick_device(device, backend)
+    detect = _bare_detector(networks, settings, chosen, backend)
     shape, orientation = (
         None if name is None else prepare_for_inference(load_network(*networks[name])).to(chosen)
         for name in (settings.shape_model, settings.orientation_model)
@@ -86,27 +104,31 @@ def build_detector(networks: Mapping[str, Network], settings: KeypointFeatures, 
     return with_frames(detect, shape, orientation, settings.region, chosen)
 
 
-def _bare_detector(networks: Mapping[str, Network], settings: KeypointFeatures, chosen: torch.device) -> Detector:
+def _bare_detector(
+    networks: Mapping[str, Network], settings: KeypointFeatures, chosen: torch.device, backend: Backend
+) -> Detector:
     """What finds keypoints."""
     if settings.detector == "hessian":
         return hessian_detector(settings.threshold, settings.max_features, settings.region, chosen)
     if settings.detector_model is None:
         return opencv_detector(settings.detector, settings.max_features)
-    found = prepare_for_inference(load_network(*networks[settings.detector_model])).to(chosen)
+    found = _load_point_network(networks[settings.detector_model], chosen, backend)
     # A network that describes what it finds is not asked again.
     described = settings.model == settings.detector_model
     return network_detector(found, settings.max_features, chosen, described=described)
 
 
-def build_describer(networks: Mapping[str, Network], settings: KeypointFeatures, device: str) -> KeypointDescriber:
+def build_describer(
+    networks: Mapping[str, Network], settings: KeypointFeatures, device: str, backend: Backend = "torch"
+) -> KeypointDescriber:
     """What describes keypoints, as the block says."""
     if settings.model is None:
         return patch_describer(classical_describer(settings.describe), settings.region)
     checkpoint, model = networks[settings.model]
     if model.DESCRIBES_PATCHES:
         return patch_describer(network_describer(checkpoint, model, device=device), settings.region)
-    chosen = pick_device(device)
-    return point_describer(prepare_for_inference(load_network(checkpoint, model)).to(chosen), chosen)
+    chosen = pick_device(device, backend)
+    return point_describer(_load_point_network(networks[settings.model], chosen, backend), chosen)
 
 
 def patch_describer(describer: Describer, region: float) -> KeypointDescriber:

@@ -44,14 +44,22 @@ def use_backend(network: LevelNetwork, backend: Backend) -> str:
     """
     if backend == "torch":
         network.runner = None
+    elif backend == "winograd":
+        use_winograd(network)
+    else:
+        make = {"onnxruntime": _onnxruntime, "openvino": _openvino}[backend]
+        package = _import(backend, backend)
+        _import("onnx", backend)
+        network.runner = make(package, export_level(network), torch.get_num_threads())
+    return backend_name(backend)
+
+
+def backend_name(backend: Backend) -> str:
+    """A backend that is installed, with its version."""
+    if backend == "torch":
         return f"torch {torch.__version__}"
     if backend == "winograd":
-        use_winograd(network)
         return f"winograd by torch {torch.__version__}"
-    make = {"onnxruntime": _onnxruntime, "openvino": _openvino}[backend]
-    package = _import(backend, backend)
-    _import("onnx", backend)
-    network.runner = make(package, export_level(network), torch.get_num_threads())
     return f"{backend} {metadata.version(backend)}"
 
 
