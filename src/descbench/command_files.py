@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from descbench.config.base import close_names
 from descbench.config.load import load_config_files
 from descbench.config.models import Config
-from descbench.errors import DataError
+from descbench.errors import ConfigError, DataError
 from descbench.planning import find_default_config
 
 # The folder of the project, which the package lies in where it is installed from a checkout.
@@ -19,9 +21,28 @@ def read_configuration(files: Sequence[Path]) -> Config:
     return load_config_files(find_default_config(str(_HOME)), *files, home=_HOME)
 
 
+def named(known: Mapping[str, Any], what: str, name: str) -> Any:
+    """A block of a section; where there is none of that name, ConfigError says which names are close."""
+    if name not in known:
+        raise ConfigError(f"there is no {what} {name!r}; {close_names(name, known)}.")
+    return known[name]
+
+
 def made(path: Path, configfiles: Sequence[Path] = ()) -> Path:
     """A file of the workflow; where it is not there, DataError names the command that makes it."""
     if not path.is_file():
         given = f"--configfile {' '.join(map(str, configfiles))} -- " if configfiles else ""
         raise DataError(f"{path}: not there yet; `snakemake --cores 8 {given}{path}` makes it.")
     return path
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Make a folder that an option names, before anything is computed for it.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{option}: the folder {folder} cannot be made ({error.strerror}).") from error

@@ -1,19 +1,158 @@
-"""The commands beside the workflow: their help, and the check of a configuration."""
+"""The commands beside the workflow: their help, how they end, lists, and the check of a configuration."""
+
+import os
+import signal
+import subprocess
+import sys
+from typing import get_args
 
 import pytest
+import yaml
 
+from descbench import result_commands
 from descbench.cli import main
+from descbench.commands import patches
+from descbench.commands.app import repeat_configfile
+from descbench.commands.reference import reference
+from descbench.datasets.descriptor_csv import DELIMITERS, STYLES
+
+
+def words(text):
+    """Text without the frames and line breaks of a terminal."""
+    return " ".join(text.replace("│", " ").split())
 
 
 def test_help_says_what_each_command_is_for(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
+    assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert ended.value.code == 0
     for wanted in ("snakemake --cores 8 results/table2.csv", "descbench check mine.yaml", "descbench pairs --map"):
         assert wanted in text
-    assert "results lie in results/" in text
-    assert "name file, line and key of what is wrong" in " ".join(text.split())
+    assert "Results lie in results/" in text
+    assert "name file, line and key of what is wrong" in words(text)
+    assert main([]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_help_starts_light():
+    """Half a minute of imports before a help text would be too much on a slow disk."""
+    code = "import sys; from descbench.cli import main; main(['pairs', '--help']); print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'typer'" in loaded
+    assert not [name for name in ("torch", "numpy", "cv2", "h5py", "pandas", "matplotlib") if f"'{name}'" in loaded]
+
+
+def test_the_page_of_the_command_line_is_what_help_says(project):
+    assert (project / "docs/cli.md").read_text() == reference(), "run python -m descbench.commands.reference"
+
+
+def test_choices_are_those_of_the_library():
+    assert get_args(patches.Delimiter) == DELIMITERS
+    assert get_args(patches.Style) == tuple(STYLES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chek"], "No such command 'chek'. Did you mean 'check'?; see `descbench --help`."),
+        (["check", "--foo"], "No such option: --foo; see `descbench check --help`."),
+        (["pairs", "--map", "m"], "Missing option '--method'; see `descbench pairs --help`."),
+        (["check", "--configfile"], "No such option"),
+        (["convert-pairs", "a", "b", "--to", "x"], "'x' is not one of 'hloc', 'kapture'"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(capsys, arguments, message):
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("descbench: ")
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_configfile_takes_several_files():
+    """As Snakemake's, of which the last one counts too."""
+    given = ["compare", "--configfile", "a.yaml", "b.yaml", "--metric", "map", "x"]
+    assert repeat_configfile(given) == [
+        *("compare", "--configfile", "a.yaml", "--configfile", "b.yaml", "--metric", "map", "x")
+    ]
+    assert repeat_configfile([*given, "--configfile", "c", "--", "y"]) == [
+        *("compare", "--metric", "map", "x", "--configfile", "c", "y")
+    ]
+
+
+def test_stopped_by_ctrl_c(monkeypatch, caplog):
+    monkeypatch.setattr(result_commands, "compare_methods", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "a", "b", "c"])
+    assert ended.value.code == 130
+    assert [record.message for record in caplog.records] == ["stopped by SIGINT; run again to go on"]
+
+
+def test_completion_in_a_shell(capsys, monkeypatch, project):
+    """Of commands, and of names of the configuration."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("_DESCBENCH_COMPLETE", "complete_bash")
+    for typed, wanted in (("descbench exp", "export-features"), ("descbench pairs --method fire_n", "fire_n1000")):
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+        with pytest.raises(SystemExit):
+            main([])
+        assert wanted in capsys.readouterr().out.split()
+
+
+OFFERED = {
+    "catalog": [],
+    "sources": {
+        "lists.mat": {"mirrors": ["http://x/lists.mat"], "unpack": {"to": "lists"}},
+        "photos": {"access": "request", "ask": "http://x", "unpack": {"to": "photos"}, "licence": "research use"},
+        "net.pth": {"mirrors": ["http://x/net.pth"], "licence": "CC BY-NC-SA 4.0"},
+    },
+    "datasets": {
+        "city": {
+            "format": "dbstruct",
+            **{"struct": "lists/a.mat", "images": "photos", "queries": "photos"},
+            **{"sources": ["lists.mat"], "image_sources": ["photos"], "counts": {"query": 70}},
+        },
+        "mine": {"format": "folder", "database": "my_photos"},
+    },
+    "models": {
+        "net": {"architecture": "gem", "backbone": "resnet50", "weights": {"source": "official", "file": "net.pth"}}
+    },
+    "methods": {"net": {"search": "inner_product"}},
+    "tables": {
+        "cities": {
+            "title": "Cities [all]",
+            "columns": [{"dataset": "city", "metric": "recall@1", "label": "R@1"}],
+            "rows": [{"label": "net", "method": "net"}],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (
+            ["tables"],
+            [
+                "cities Cities [all] (1 rows, 1 columns) 2 files to download; on request: photos not stated; "
+                "research use; CC BY-NC-SA 4.0"
+            ],
+        ),
+        (["datasets", "CIT"], ["city dbstruct: 70 query lists.mat; on request: photos not stated; research use"]),
+        (["datasets", "mi"], ["mine folder your own folder"]),
+        (["methods"], ["net retrieval: search flat net.pth CC BY-NC-SA 4.0"]),
+        (["models"], ["net gem, resnet50: weights official net.pth CC BY-NC-SA 4.0"]),
+        (["models", "none"], []),
+    ],
+)
+def test_lists(capsys, monkeypatch, tmp_path, arguments, wanted):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(OFFERED))
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", *arguments]) == 0
+    heading, *rows = [words(line) for line in capsys.readouterr().out.splitlines()]
+    assert heading == "name what it is what it needs licence"
+    assert rows == wanted
 
 
 def test_check_of_a_sound_configuration(capsys, project, monkeypatch):

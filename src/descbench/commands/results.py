@@ -1,0 +1,126 @@
+"""Commands about the configuration, and about what Snakemake has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from descbench.commands.app import (
+    CONFIGURATION,
+    DATASETS,
+    METHODS,
+    OWN_DATA,
+    ConfigFiles,
+    KeptFolder,
+    MethodOption,
+    help_text,
+)
+from descbench.commands.shown import print_table
+
+commands = typer.Typer()
+
+
+@commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "Read the configuration, and name file, line and key of what is wrong with it.",
+        "Reads config/config.yaml, its catalogue and the files over it, as the workflow does; nothing runs.",
+        [("descbench check mine.yaml", "before `snakemake --configfile mine.yaml -- ...`")],
+    ),
+)
+def check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="What you give to snakemake's --configfile.")
+    ] = None,
+) -> None:
+    from descbench.command_files import read_configuration
+
+    config = read_configuration(files or [])
+    print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.")
+
+
+@commands.command(
+    "list",
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "List tables, datasets, methods or models: what each is, what it needs, its licence.",
+        "Licences are those that the owners of data and weights state.",
+        [
+            ("descbench list tables", "the targets results/<name>.csv"),
+            ("descbench list methods fire", "those with `fire` in their name"),
+            ("descbench list datasets --configfile mine.yaml", "your own among them"),
+        ],
+    ),
+)
+def list_offered(
+    kind: Annotated[Literal["tables", "datasets", "methods", "models"], typer.Argument(help="Of what.")],
+    word: Annotated[str, typer.Argument(help="Only those with this word in their name or description.")] = "",
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.command_files import read_configuration
+    from descbench.offered import list_offers
+
+    offers = list_offers(kind, read_configuration(configfile or []), word)
+    rows = [(offer.name, offer.what, offer.needs, offer.licence) for offer in offers]
+    print_table(("name", "what it is", "what it needs", "licence"), rows)
+
+
+@commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "Compare two methods on the same queries: difference, interval, p-value.",
+        "For every metric of two scores files: the difference (second minus first), its 95 % bootstrap interval over "
+        "queries, and the p-value of a paired permutation test.",
+        [
+            ("descbench compare how_r18_n1000 fire_n1000 roxford5k", "every metric"),
+            ("descbench compare how_r18_n1000 fire_n1000 roxford5k --metric map_hard", "only one"),
+        ],
+    ),
+)
+def compare(
+    first: Annotated[str, typer.Argument(help="Method of the configuration.", autocompletion=METHODS)],
+    second: Annotated[str, typer.Argument(help="Method that is compared with it.", autocompletion=METHODS)],
+    dataset: Annotated[
+        str, typer.Argument(help="Dataset or patch set that both have scores of.", autocompletion=DATASETS)
+    ],
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric (may be repeated).")] = None,
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.result_commands import compare_methods
+
+    print("\n".join(compare_methods(first, second, dataset, metric, configfile or [])))
+
+
+@commands.command(
+    rich_help_panel=OWN_DATA,
+    help=help_text(
+        "Write a pairs file: for each image of a kapture folder, the most similar ones of another.",
+        "The codebook and the checkpoint of the method are the workflow's own files; where they are missing, the "
+        "command that makes them is named.",
+        [
+            (
+                "descbench pairs --map room/mapping --query room/query --method fire_n1000 -o pairs.txt",
+                "each query against the map",
+            ),
+            ("descbench pairs --map room/mapping --method fire_n1000 -o pairs.txt", "the map against itself"),
+        ],
+    ),
+)
+def pairs(
+    map_folder: Annotated[Path, typer.Option("--map", help="Kapture folder that is searched.")],
+    method: MethodOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Pairs file to write.")],
+    query: Annotated[
+        Path | None, typer.Option(help="Kapture folder of the queries; default: the map against itself.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Pairs of each query; default: `pairs_top_k` of the configuration.")
+    ] = None,
+    configfile: ConfigFiles = None,
+    work: KeptFolder = None,
+) -> None:
+    from descbench.direct.pairs_of_folders import write_pairs
+
+    write_pairs(map_folder, query, method, output, top_k=top_k, configfiles=configfile or [], work=work)

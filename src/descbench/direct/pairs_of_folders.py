@@ -1,0 +1,78 @@
+"""The pairs file of kapture folders, without the workflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from descbench.command_files import make_folder, read_configuration
+from descbench.config.datasets import KaptureDataset
+from descbench.datasets.kapture import kapture_root, read_kapture
+from descbench.direct.searched import check_searches, find_codebook
+from descbench.direct.work_features import DescribedImages, WorkFeatures
+from descbench.errors import ConfigError
+from descbench.retrieval.pairs import compute_pairs
+from descbench.retrieval.run_search import prepare_database
+
+
+def write_pairs(
+    map_folder: Path,
+    query_folder: Path | None,
+    method: str,
+    output: Path,
+    *,
+    top_k: int | None = None,
+    configfiles: Sequence[Path] = (),
+    work: Path | None = None,
+) -> None:
+    """Write the pairs file of a kapture map and its queries.
+
+    Args:
+        map_folder: kapture folder that is searched.
+        query_folder: kapture folder of the queries; None: the map against itself.
+        method: of the configuration.
+        output: the file to write.
+        top_k: pairs of each query; None: ``pairs_top_k`` of the configuration.
+        configfiles: overlays of the configuration.
+        work: folder to keep features in, for the next call; None: none is kept.
+
+    Raises:
+        ConfigError: a method that searches no images by itself, or a file that cannot be written.
+        DataError: a codebook or checkpoint that is not there (the message names the command that makes it), or images
+            that cannot be read.
+    """
+    config = read_configuration(configfiles)
+    check_searches(config, method)
+    if top_k is not None and top_k < 1:
+        raise ConfigError(f"--top-k {top_k}: at least 1.")
+    if output.is_dir():
+        raise ConfigError(f"--output {output}: is a folder; name the file to write.")
+    make_folder("--output", output.parent)
+    with _work_folder(work) as folder:
+        block = config.methods[method]
+        features = WorkFeatures(config, block.features, Path(folder), configfiles)
+        codebook = find_codebook(config, method, configfiles)
+        images = _describe(features, "map", map_folder)
+        queries = images if query_folder is None else _describe(features, "query", query_folder)
+        database = prepare_database(block, images.shards, Path(folder), codebook)
+        names = queries.manifest, images.manifest
+        compute_pairs(block, queries.shards, database, names, output, top_k=top_k or config.pairs_top_k)
+
+
+def _work_folder(work: Path | None) -> AbstractContextManager[Path | str]:
+    if work is None:
+        return tempfile.TemporaryDirectory(prefix="descbench-pairs-")
+    make_folder("--work", work)
+    return nullcontext(work)
+
+
+def _describe(features: WorkFeatures, name: str, folder: Path) -> DescribedImages:
+    try:
+        dataset = KaptureDataset(format="kapture", folder=folder)
+    except ValidationError as error:
+        raise ConfigError(f"{str(folder)!r} is no folder: {error.errors()[0]['msg']}.") from error
+    return features.describe(name, read_kapture(dataset), kapture_root(dataset))

@@ -1,0 +1,105 @@
+"""Features of the user's own images as a features block says, kept in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from descbench.command_files import made
+from descbench.config.models import Config
+from descbench.datasets.manifest import Manifest, write_manifest
+from descbench.datasets.own import with_contents
+from descbench.errors import ConfigError
+from descbench.features.extract import extract_features
+from descbench.features.extractor import Network, digest_networks
+from descbench.features.shards import ShardSpec
+from descbench.features.store import ShardReader
+from descbench.plan import Plan
+
+
+@dataclass(frozen=True)
+class DescribedImages:
+    """Images with their features.
+
+    Attributes:
+        manifest: its file.
+        listed: what stands in it.
+        root: folder that its paths are relative to.
+        shards: feature shards of the role, in order.
+    """
+
+    manifest: Path
+    listed: Manifest
+    root: Path
+    shards: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class WorkFeatures:
+    """Features of images that are described in this process; shards that are there and fit are not made again.
+
+    Attributes:
+        config: of the features, models and the device.
+        features: name of the features block.
+        work: folder that is kept: manifests, what is known of files, feature shards.
+        configfiles: overlays of the configuration, for messages.
+
+    Raises:
+        ConfigError: the features are released ones, without a network.
+        DataError: a checkpoint that is not there; the message names the command that makes it.
+    """
+
+    config: Config
+    features: str
+    work: Path
+    configfiles: Sequence[Path] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.config.features[self.features].READS_IMAGES:
+            raise ConfigError(f"features {self.features!r} are released ones: there is no network to describe images.")
+
+    @cached_property
+    def networks(self) -> dict[str, Network]:
+        """Networks of the features block, by the names of their models."""
+        block, paths = self.config.features[self.features], Plan(self.config).paths
+        return {
+            model: Network(made(Path(paths.checkpoint(model)), self.configfiles), self.config.models[model])
+            for model in block.networks
+        }
+
+    def describe(self, name: str, images: Manifest, root: Path, role: str = "database") -> DescribedImages:
+        """Describe the images of one role.
+
+        Args:
+            name: of the files in the work folder.
+            images: of a dataset, without their content.
+            root: folder that its paths are relative to.
+            role: which of them.
+
+        Raises:
+            DataError: an image is missing or damaged, or a checkpoint is not there.
+        """
+        networks, path = self.networks, self.work / f"{name}.csv"
+        listed = with_contents(images, root, self.work / f"{name}.images.txt")
+        write_manifest(listed, path)
+        weights, digest = digest_networks(networks), Plan(self.config).lineage.digest_features(self.features)
+        running = {"device": self.config.device, "backend": self.config.backend, "kept": self.work / "kept"}
+        of_role, shards = listed.of_role(role), []
+        for start in range(0, len(of_role), self.config.shard_size):
+            stop = min(start + self.config.shard_size, len(of_role))
+            shards.append(self.work / f"{name}-{start:08d}.h5")
+            if not _fits(shards[-1], of_role.slice(start, stop), digest, weights):
+                shard = ShardSpec(listed, str(path), role, start, stop, digest)
+                extract_features(shard, root, networks, self.config.features[self.features], shards[-1], **running)
+        return DescribedImages(path, listed, root, tuple(shards))
+
+
+def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool:
+    """Whether a shard is there and holds these images by these settings and weights."""
+    if not shard.is_file():
+        return False
+    with ShardReader(shard) as reader:
+        found = reader.info
+    return (found.images, found.features, found.checkpoint) == (images.digest(), features, checkpoint)
