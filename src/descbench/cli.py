@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code, after one line on stderr where that is not 0."""
     given = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    # It tells of each build that it tries to load.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     try:
         with on_stop(leave):
             # A command returns nothing; a number is what typer ends with, of help for one.
