@@ -339,10 +339,10 @@ class Plan:
         """Files of matches of all image pairs of a dataset, in order."""
         return [self.paths.matches(method, dataset, shard.name) for shard in self.match_shards(dataset)]
 
-    def matched_features(self, method: str, dataset: str) -> list[str]:
-        """Feature shards of all images of a dataset that has image pairs."""
-        block = self.config.block("datasets", dataset)
-        return self.features(self.config.block("methods", method).features, dataset, block.ROLES[0])
+    def matched_features(self, method: str, dataset: str, key: str = "features") -> list[str]:
+        """Feature shards of all images of a dataset that has image pairs; none where the method has no such key."""
+        name = getattr(self.config.block("methods", method), key)
+        return self.features(name, dataset, self.config.block("datasets", dataset).ROLES[0]) if name else []
 
     # --- tables ---
 

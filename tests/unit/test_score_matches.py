@@ -18,9 +18,9 @@ from descbench.matching.homography import HomographySettings, count_inliers, est
 from descbench.matching.match_features import PairShard, match_features
 from descbench.matching.matcher import MatchSettings
 from descbench.metrics.homography_accuracy import corner_error, image_corners, matching_score
-from descbench.metrics.matched_pairs import MatchedFiles, read_matched_pairs
+from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matched_pairs
 from descbench.metrics.mma import match_errors, matching_accuracy, warp
-from descbench.metrics.score_matches import MatchScoring, PairScore, score_matches, summarise
+from descbench.metrics.score_matches import MatchScoring, PairScore, pair_errors, score_matches, summarise
 from descbench.metrics.scores import read_scores
 
 TILT = np.array([[1.1, 0.02, 5.0], [-0.03, 0.95, -2.0], [1e-4, 2e-5, 1.0]])
@@ -37,6 +37,18 @@ def test_errors_are_distances_in_the_second_image():
     np.testing.assert_allclose(match_errors(first, second, TILT), 5.0, atol=1e-9)
     assert matching_accuracy(np.array([1.0, 1.0000001, 10.0])) == pytest.approx([1 / 3, *[2 / 3] * 8, 1.0])
     assert matching_accuracy(np.zeros(0)) == [0.0] * 10
+
+
+def test_errors_in_pixels_of_resized_images():
+    """Images of 100 x 50 and 200 x 80 pixels, brought to 50 x 200 pixels or to at most 50."""
+    first = points(4)
+    second = (warp(first, TILT) + np.array([4.0, 4.0])).astype(np.float32)
+    pair = MatchedPair(
+        "v_x/1.png", "v_x/2.png", (0, 1), TILT, (first, second), np.ones(4), (4, 4), ((100, 50), (200, 80))
+    )
+    for size, expected in ((None, np.hypot(4, 4)), (50, np.hypot(1, 1)), ((200, 50), np.hypot(1, 10))):
+        np.testing.assert_allclose(pair_errors(pair, MatchScoring("resized", size)), expected, rtol=1e-4)
+        np.testing.assert_allclose(pair_errors(pair, MatchScoring("original", size)), np.hypot(4, 4), rtol=1e-4)
 
 
 def test_points_that_a_homography_sends_to_infinity_are_wrong():

@@ -352,6 +352,8 @@ ELSEWHERE = {
         f"HPatchesSequencesDataset.{key}": "workflow/test_matching.py::test_sequences_of_vgg_and_those_that_lack_files"
         for key in ("layout", "incomplete")
     },
+    "MatchMethod.fixed_features": "workflow/test_matching.py::test_scores_at_640x480",
+    "KeypointFeatures.resize": "workflow/test_matching.py::test_images_of_another_shape",
     "Matching.distance": "workflow/test_matching.py::test_what_distances_are_measured_in",
     **{
         f"LocaliseMethod.{key}": f"workflow/test_localisation.py::{test}"

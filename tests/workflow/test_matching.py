@@ -20,7 +20,12 @@ from descbench.metrics.scores import read_scores
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 200, "image_size": 48}
 TOWN = {
-    "features": {"sift": SIFT, "few": {**SIFT, "max_features": 30}},
+    "features": {
+        "sift": SIFT,
+        "few": {**SIFT, "max_features": 30},
+        "squeezed": {**SIFT, "resize": [32, 64]},
+        "fixed": {**SIFT, "resize": [480, 640]},
+    },
     "methods": {"sift": {"match": "nearest"}},
 }
 COLUMN = {"dataset": "facades", "metric": "mma@3", "label": "MMA@3"}
@@ -128,6 +133,36 @@ def test_keys_of_scoring_change_scores_and_nothing_else(scored, key, value):
     assert after.facts["corner_errors"] != before.facts["corner_errors"]
     if key == "pixels":  # three quarters of the size: 48 of 64 pixels
         assert after.metrics["mma@1"].value > before.metrics["mma@1"].value
+
+
+def test_images_of_another_shape(scored):
+    """Features of images that were squeezed, whose places are those of the originals, and errors in either's pixels."""
+    bench, found = scored.copy("squeezed"), {}
+    for pixels in ("original", "resized"):
+        overlay = merged(TOWN, {"methods": {"sift": {"features": "squeezed", "pixels": pixels}}})
+        bench.make(SCORES, overlay=overlay, anew=["match_features"])
+        found[pixels] = read_scores(bench.folder / SCORES, "sift on facades")
+        assert found[pixels].facts["image_size"] == [32, 64]
+        assert indices(bench) != indices(scored)
+    assert found["original"].metrics["mma@3_i"].value > 0.3
+    # Images of 64 x 48 pixels are as wide as before and less high, so that errors are smaller.
+    assert found["resized"].metrics["mma@1"].value > found["original"].metrics["mma@1"].value
+
+
+def test_scores_at_640x480(scored):
+    """From features of their own; what is scored of the matches stays."""
+    bench = scored.copy("fixed-size")
+    overlay = merged(TOWN, {"methods": {"sift": {"fixed_features": "fixed"}}})
+    ran = bench.make(SCORES, overlay=overlay, anew=["score_matches"])
+    assert ran == ["extract_features", "score_matches"]
+    before, after = (read_scores(place.folder / SCORES).metrics for place in (scored, bench))
+    more = {f"homography_640x480@{t}" for t in (1, 3, 5)} | {"matching_score_640x480"}
+    assert after.keys() - before.keys() == {f"{name}{kind}" for name in more for kind in ("", "_v", "_i")}
+    assert all(after[name] == metric for name, metric in before.items())
+    assert after["matching_score_640x480_i"].value > 0.2
+    for wrong in ("sift", "squeezed"):
+        with pytest.raises(SystemExit, match=rf"'{wrong}' has no `resize: \[480, 640\]`"):
+            bench.make(SCORES, overlay=merged(TOWN, {"methods": {"sift": {"fixed_features": wrong}}}))
 
 
 def test_the_page_of_matches(scored):

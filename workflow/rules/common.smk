@@ -187,8 +187,15 @@ def get_matching(method):
 
 
 def get_matched_size(method):
-    """Longer side in pixels of the images that matched features are of; None for full size."""
-    return getattr(cfg.features[cfg.methods[method].features], "image_size", None)
+    """Longer side in pixels of the images that matched features are of, or height and width; None for full size."""
+    features = cfg.features[cfg.methods[method].features]
+    return getattr(features, "resize", None) or getattr(features, "image_size", None)
+
+
+def digest_fixed_features(method):
+    """Digest of the features at 640 x 480 that matches are scored with too; None without."""
+    name = cfg.methods[method].fixed_features
+    return None if name is None else plan.lineage.digest_features(name)
 
 
 def get_part(patch_set, part):

@@ -96,6 +96,9 @@ rule score_matches:
         features=lambda wildcards: plan.matched_features(
             wildcards.method, wildcards.dataset
         ),
+        fixed=lambda wildcards: plan.matched_features(
+            wildcards.method, wildcards.dataset, "fixed_features"
+        ),
     output:
         scores=plan.paths.scores("{method}", "{dataset}"),
         provenance=plan.paths.provenance("{method}", "{dataset}"),
@@ -120,6 +123,7 @@ rule score_matches:
         features=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
+        fixed=lambda wildcards: digest_fixed_features(wildcards.method),
         image_size=lambda wildcards: get_matched_size(wildcards.method),
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         blocks=lambda wildcards: plan.lineage.blocks_behind(

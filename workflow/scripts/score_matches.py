@@ -24,7 +24,13 @@ with job(snakemake), all_or_none(snakemake.output):
     )
     homography = HomographySettings(method.estimator, method.threshold)
     scoring = MatchScoring(method.pixels, params.image_size, homography, method.corners, params.settings)
-    score_matches(matched, scoring, Path(snakemake.output.scores))
+    score_matches(
+        matched,
+        scoring,
+        Path(snakemake.output.scores),
+        fixed=[Path(path) for path in files.fixed],
+        fixed_made_by=params.fixed,
+    )
     write_provenance(
         Path(snakemake.output.provenance),
         blocks=params.blocks,

@@ -24,6 +24,7 @@ from descbench.config.features_base import (
     ExtractedFeatures,
     FeaturesBase,
     OnBadImage,
+    Resize,
     Storage,
     TruncatedImages,
     more_than_extracted,
@@ -76,9 +77,7 @@ class GlobalFeatures(ExtractedFeatures):
     image_size: ImageSize = Field(
         1024, description="Longer side in pixels that images are reduced to; 640 for architecture netvlad."
     )
-    resize: tuple[ImageSize, ImageSize] | None = Field(
-        None, description="Height and width that every image is brought to, whatever its shape, instead of image_size."
-    )
+    resize: Resize = None
     scales: Scales = Field(
         (1.0,), description="Pyramid; for architecture gem, that of its whitening (docs/protocols/gem.md, Options)."
     )

@@ -7,10 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from descbench.config.base import Block, Problem
+from descbench.config.base import Block, ImageSize, Problem
 from descbench.config.checks import no_images
 
 Storage = Annotated[Literal["float32", "float16"], Field(description="Storage type of the descriptors.")]
+Resize = Annotated[
+    tuple[ImageSize, ImageSize] | None,
+    Field(description="Height and width that every image is brought to, whatever its shape, instead of image_size."),
+]
 OnBadImage = Annotated[Literal["stop", "skip"], Field(description="`skip` records a broken image and goes on.")]
 TruncatedImages = Annotated[
     Literal["refuse", "read"],

@@ -12,6 +12,7 @@ from descbench.config.features_base import (
     DeepImages,
     ExtractedFeatures,
     OnBadImage,
+    Resize,
     Storage,
     TruncatedImages,
     more_than_extracted,
@@ -54,6 +55,7 @@ class KeypointFeatures(ExtractedFeatures):
     image_size: ImageSize | None = Field(
         1024, description="Longer side in pixels that images are reduced to; null = their full size."
     )
+    resize: Resize = None
     reading: Literal["toolbox", "hndesc"] = Field(
         "toolbox",
         description="Whose way of reading and reducing images: the retrieval toolbox's (Lanczos), or HNDesc's (colours "
@@ -72,6 +74,11 @@ class KeypointFeatures(ExtractedFeatures):
         """The one that describes first, then those that detect, shape and turn."""
         names = (self.model, self.detector_model, self.shape_model, self.orientation_model)
         return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    @property
+    def longer_side(self) -> int | None:
+        """That of the height and width, where these are given."""
+        return max(self.resize) if self.resize else self.image_size
 
     @property
     def read_as(self) -> str:

@@ -10,6 +10,9 @@ from pydantic import Field
 from descbench.config.base import SCORING, FeaturesName, Problem, Several, Strict, left_out
 from descbench.config.method_base import USED_FEATURES, MethodBase
 
+# Height and width of the images of SuperPoint's own evaluation.
+FIXED_SIZE = (480, 640)
+
 
 class Matching(Strict):
     """How two images are matched."""
@@ -62,14 +65,24 @@ class MatchMethod(MethodBase, Matching):
         "first, or of the second with height and width in each other's place.",
     )
 
+    fixed_features: Annotated[FeaturesName | None, SCORING] = Field(
+        None,
+        description="Features of `resize: [480, 640]`, for homography_640x480@t and matching_score_640x480; null: "
+        "these are left out.",
+    )
+
     @property
     def all_features(self) -> tuple[str, ...]:
-        """The features that are matched."""
-        return (self.features,)
+        """The features that are matched, and those at 640 x 480."""
+        return (self.features,) if self.fixed_features is None else (self.features, self.fixed_features)
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Local features, as many as are extracted."""
         features = config.features[self.features]
+        if self.fixed_features is not None:
+            fixed = config.features[self.fixed_features]
+            if not fixed.HAS_FRAMES or fixed.resize != FIXED_SIZE:
+                yield ("fixed_features",), f"{self.fixed_features!r} has no `resize: {list(FIXED_SIZE)}`"
         if features.IS_LOCAL is False:
             yield ("features",), f"matching needs local features, {self.features!r} are global"
         elif self.n is not None and (why := features.too_few(self.n)):

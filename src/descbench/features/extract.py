@@ -54,11 +54,15 @@ class _Images(Dataset):
     """Loads the images of a shard; a broken one comes through as a reason, for the caller to judge."""
 
     def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings) -> None:
-        self._rows, self._root, self._image_size = rows, root, settings.image_size
+        self._rows, self._root = rows, root
+        resize = None if settings.kind == "local" else settings.resize
+        self._image_size = None if resize else settings.image_size
         self._load = _LOADERS[settings.read_as]
-        self._reading = {"deep_images": settings.deep_images, "truncated_images": settings.truncated_images}
-        if settings.kind == "global":
-            self._reading["resize"] = settings.resize
+        self._reading = {
+            "resize": resize,
+            "deep_images": settings.deep_images,
+            "truncated_images": settings.truncated_images,
+        }
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -46,11 +46,18 @@ def _poses(dataset: str, scores: Scores) -> str:
     )
 
 
+def _resized(image_size: int | list[int] | None) -> str:
+    """What images had been brought to whose pixels errors are measured in."""
+    if isinstance(image_size, list):
+        return f"images of {image_size[1]} x {image_size[0]} pixels"
+    return "the original images" if image_size is None else f"images of at most {image_size} pixels"
+
+
 def _homographies(dataset: str, scores: Scores) -> str:
     facts = scores.facts
     matching, resized = facts["matching"], facts["pixels"] == "resized"
     tests = [f"{name.replace('_', ' ')} {matching[name]}" for name in ("ratio", "max_distance") if matching.get(name)]
-    size = f"images of at most {facts['image_size']} pixels" if resized else "the original images"
+    size = _resized(facts["image_size"]) if resized else "the original images"
     return (
         f"{dataset}: {scores.num_queries} pairs of {facts['sequences']} sequences; mutual: "
         f"{str(matching.get('mutual', True)).lower()}, {', '.join(tests) or 'no ratio test'}; errors in pixels of "

@@ -45,23 +45,27 @@ class MatchScoring:
     Attributes:
         pixels: errors are measured in pixels of the ``original`` images, or of the ``resized`` ones that features came
             from.
-        image_size: longer side in pixels that images were reduced to for their features; None: full size.
+        image_size: longer side in pixels that images were reduced to for their features, or height and width that they
+            were brought to; None: full size.
         homography: how homographies are estimated.
         corners: whose displacement is measured (:func:`descbench.metrics.homography_accuracy.image_corners`).
         matching: settings of the matches, for the record.
     """
 
     pixels: Literal["original", "resized"] = "original"
-    image_size: int | None = None
+    image_size: int | Sequence[int] | None = None
     homography: HomographySettings = field(default_factory=HomographySettings)
     corners: Corners = "second"
     matching: Mapping[str, Any] = field(default_factory=dict)
 
-    def scale(self, size: tuple[int, int]) -> float:
-        """Pixels that errors are measured in, per pixel of an original image of this width and height."""
+    def scale(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Pixels that errors are measured in, per pixel of an original image of this width and height, x and y."""
         if self.pixels == "original" or self.image_size is None:
-            return 1.0
-        return min(1.0, self.image_size / max(size))
+            return 1.0, 1.0
+        if isinstance(self.image_size, int):
+            return (min(1.0, self.image_size / max(size)),) * 2
+        height, width = self.image_size
+        return width / size[0], height / size[1]
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,14 @@ class PairScore:
     fixed_score: float | None = None
 
 
-def score_matches(files: MatchedFiles, scoring: MatchScoring, output: Path, *, fixed: Sequence[Path] = ()) -> None:
+def score_matches(
+    files: MatchedFiles,
+    scoring: MatchScoring,
+    output: Path,
+    *,
+    fixed: Sequence[Path] = (),
+    fixed_made_by: str | None = None,
+) -> None:
     """Score the matches of a dataset; :class:`descbench.metrics.scores.Scores` says what the file holds.
 
     A pair without a match, or without a homography, counts as wrong; the file says how many there are.
@@ -97,13 +108,14 @@ def score_matches(files: MatchedFiles, scoring: MatchScoring, output: Path, *, f
         scoring: how.
         output: the scores file to write.
         fixed: feature shards of the same images resized to 640 x 480, for the scores of this size; none: left out.
+        fixed_made_by: digest of their features block; None: not compared.
 
     Raises:
         StaleFileError: files that do not belong together.
         DataError: damaged files, or features without a place.
     """
     with ExitStack() as stack:
-        images = stack.enter_context(ImageFeatures(fixed)) if fixed else None
+        images = stack.enter_context(ImageFeatures(fixed, fixed_made_by)) if fixed else None
         told = progress(read_matched_pairs(files), files.count(), "scoring", unit="pairs")
         pairs = [score_pair(pair, scoring, images) for pair in told]
     metrics, per_query, weights = summarise(pairs)
@@ -126,7 +138,9 @@ def score_pair(pair: MatchedPair, scoring: MatchScoring, fixed: ImageFeatures | 
     """Score one pair; arguments as of :func:`score_matches`."""
     first, second, true = _scaled(pair, scoring)
     scales = [scoring.scale(size) for size in pair.sizes]
-    width_and_height = [(round(size[0] * by), round(size[1] * by)) for size, by in zip(pair.sizes, scales, strict=True)]
+    width_and_height = [
+        (round(width * x), round(height * y)) for (width, height), (x, y) in zip(pair.sizes, scales, strict=True)
+    ]
     estimated = estimate_homography(first, second, scoring.homography)
     score = PairScore(
         pair.name,
@@ -149,7 +163,7 @@ def _scaled(pair: MatchedPair, scoring: MatchScoring) -> tuple[np.ndarray, np.nd
     scales = [scoring.scale(size) for size in pair.sizes]
     first, second = (points * np.float32(scale) for points, scale in zip(pair.points, scales, strict=True))
     units = ((1.0, 1.0), (1.0, 1.0))
-    return first, second, scaled_homography(pair.homography, units, ((scales[0],) * 2, (scales[1],) * 2))
+    return first, second, scaled_homography(pair.homography, units, (scales[0], scales[1]))
 
 
 def _at_fixed_size(pair: MatchedPair, fixed: ImageFeatures) -> dict[str, float]:
