@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from descbench.commands import interop, patches, results
+from descbench.commands import interop, own_data, patches, results
 from descbench.commands.app import app, repeat_configfile
 from descbench.errors import DescbenchError
 from descbench.signals import leave, on_stop
 
 # In the order of the help.
-for module in (results, patches, interop):
+for module in (own_data, results, patches, interop):
     app.add_typer(module.commands)
 
 

@@ -93,6 +93,8 @@ class WorkFeatures:
             if not _fits(shards[-1], of_role.slice(start, stop), digest, weights):
                 shard = ShardSpec(listed, str(path), role, start, stop, digest)
                 extract_features(shard, root, networks, self.config.features[self.features], shards[-1], **running)
+        for left in set(self.work.glob(f"{name}-*.h5")) - set(shards):
+            left.unlink()
         return DescribedImages(path, listed, root, tuple(shards))
 
 

@@ -145,6 +145,21 @@ def build_index(
         write_index(blocks, len(aggregator.codebook.centroids), info, output, unreadable=sorted(reader.skipped))
 
 
+def is_index_of(path: Path, shard: Path, codebook: Path, *, n: int, binary: bool, multiple_assignment: int) -> bool:
+    """Whether an index shard is there that :func:`build_index` would make of these; a damaged one is not."""
+    if not path.is_file():
+        return False
+    try:
+        info, lists = read_index(path)
+    except DataError:
+        return False
+    with ShardReader(shard) as reader:
+        made_from = (reader.info.features, reader.info.images, reader.info.checkpoint)
+    found = (info.codebook, info.n, info.multiple_assignment, lists.rows.dtype == np.uint8)
+    wanted = (read_codebook(codebook).digest, n, multiple_assignment, binary)
+    return found == wanted and (info.features, info.images, info.checkpoint) == made_from
+
+
 def write_index(
     blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, path: Path, *, unreadable: Sequence[int] = ()
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from descbench.config.methods import AsmkMethod, BowMethod, FlatMethod, HammingMethod, Method
 from descbench.retrieval.flat import search_flat
-from descbench.retrieval.index import build_index
+from descbench.retrieval.index import build_index, is_index_of
 from descbench.retrieval.ranking import merge_rankings
 from descbench.retrieval.search import search_index
 from descbench.retrieval.search_bow import build_bow, search_bow
@@ -76,7 +76,10 @@ def run_search(
 
 
 def prepare_database(method: Method, shards: Sequence[Path], work: Path, codebook: Path | None = None) -> Database:
-    """Index feature shards where the method searches an index; what is made lies in ``work``."""
+    """Index feature shards where the method searches an index; what is made lies in ``work``.
+
+    An inverted file of ASMK that is there already and was made from the same is used again.
+    """
     return _WAYS[method.search].prepare(method, shards, work, codebook)
 
 
@@ -102,7 +105,9 @@ def rank_queries(
 def _index(method: AsmkMethod, shards: Sequence[Path], work: Path, codebook: Path | None) -> Database:
     indexes = [work / f"index-{shard.stem}.h5" for shard in shards]
     for shard, index in zip(shards, indexes, strict=True):
-        build_index(shard, codebook, index, n=method.n, **method.index.model_dump())
+        settings = {"n": method.n, **method.index.model_dump()}
+        if not is_index_of(index, shard, codebook, **settings):
+            build_index(shard, codebook, index, **settings)
     if not method.idf.use_idf:
         return Database(indexes, codebook)
     collect_statistics(indexes, work / "statistics.h5", stale=method.idf.stale)

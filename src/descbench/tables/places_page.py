@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from descbench.datasets.manifest import ManifestRow, read_manifest
 from descbench.datasets.places import PlaceLabels, read_places
 from descbench.errors import DataError
-from descbench.features.images import load_image
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.pages import write_page
 from descbench.tables.places_map import draw_map
+from descbench.tables.thumbnails import Picture, thumbnails
 
 _RESULTS = 5
-_THUMBNAIL = 160
-_QUALITY = 70
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A small picture as a data address, or the ``reason`` why there is none."""
-
-    address: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,7 @@ def show_places(
         title=title,
         rule=_rule(result),
         map=draw_map(_places(result.database), _places(result.queries), result.ranks),
-        groups=_groups(result, queries, _pictures(image_root, reading or {}, on_bad_image)),
+        groups=_groups(result, queries, thumbnails(image_root, reading or {}, on_bad_image)),
     )
 
 
@@ -234,24 +220,6 @@ def _result(result: _Outcome, query: int, place: int, image: int, picture: Calla
     metres = float(np.hypot(row.easting - asked.easting, row.northing - asked.northing))
     verdict = "right" if image in result.labels.positives[query] else "wrong"
     return ShownResult(place, verdict, row.path, metres, picture(row.path))
-
-
-def _pictures(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[str], Picture]:
-    """A function from a path of the manifest to its thumbnail; each is read once."""
-
-    @cache
-    def picture(path: str) -> Picture:
-        stream = io.BytesIO()
-        try:
-            pixels = load_image(root / path, _THUMBNAIL, **reading).pixels
-        except DataError as error:
-            if on_bad_image == "stop":
-                raise
-            return Picture(reason=str(error))
-        Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
-        return Picture(f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}")
-
-    return picture
 
 
 def _places(rows: Sequence[ManifestRow]) -> np.ndarray:

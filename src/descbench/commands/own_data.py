@@ -1,0 +1,69 @@
+"""Commands for images of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from descbench.commands.app import OWN_DATA, ConfigFiles, MethodOption, help_text
+from descbench.commands.shown import print_table
+
+commands = typer.Typer()
+
+Images = Annotated[Path, typer.Option("--images", help="Folder of images (searched in depth).")]
+Page = Annotated[Path | None, typer.Option("--html", help="Page with pictures to write.")]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        "--work",
+        help="Folder that features and index stay in; default: one of the method and the images below "
+        "results/direct (`results_dir`).",
+    ),
+]
+OnBadFile = Annotated[
+    Literal["stop", "skip"],
+    typer.Option("--on-bad-file", help="A file in the folder that cannot be an image: stop (default), or skip it."),
+]
+
+
+@commands.command(
+    rich_help_panel=OWN_DATA,
+    help=help_text(
+        "Find the images of a folder that are most like a query.",
+        "Features and index are kept: another search describes only what is new. Where the checkpoint or the codebook "
+        "of the method is missing, the command that makes it is named.",
+        [
+            (
+                "descbench search --images photos --query a.jpg --method gem_sfm120k_tl_r50",
+                "the ten images most like a.jpg, best first",
+            ),
+            (
+                "descbench search --images photos --query asked/ --method how_r18_n1000 --html out.html",
+                "of every image in the folder asked/, with a page of pictures",
+            ),
+        ],
+    ),
+)
+def search(
+    images: Images,
+    query: Annotated[list[Path], typer.Option(help="Image, or folder of images (may be repeated).")],
+    method: MethodOption,
+    html: Page = None,
+    top_k: Annotated[int, typer.Option(help="Images of each query; default: 10.")] = 10,
+    work: Work = None,
+    on_bad_file: OnBadFile = "stop",
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.direct.search_images import search_images
+
+    settings = {"html": html, "top_k": top_k, "work": work, "configfiles": configfile or [], "on_bad_file": on_bad_file}
+    for found in search_images(images, query, method, **settings):
+        print(found.query)
+        ranked = enumerate(zip(found.images, found.scores, strict=True), 1)
+        print_table(
+            ("", "score", "image"), [(str(place), f"{score:.6g}", str(path)) for place, (path, score) in ranked]
+        )
+    if html is not None:
+        print(f"The page is {html}.")

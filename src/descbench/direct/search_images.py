@@ -1,0 +1,187 @@
+"""Search a folder of images of the user's own: what is known of them is kept, and new ones are added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
+from os.path import commonpath
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from descbench.command_files import make_folder, read_configuration
+from descbench.config.datasets import FolderDataset
+from descbench.config.models import Config
+from descbench.datasets.manifest import Manifest, read_manifest, rows_of
+from descbench.datasets.own import list_own, own_root
+from descbench.datasets.photographs import find_photographs
+from descbench.direct.searched import check_searches, find_codebook
+from descbench.direct.work_features import DescribedImages, WorkFeatures
+from descbench.errors import ConfigError, DataError
+from descbench.io.digests import digest_of
+from descbench.retrieval.ranking import read_ranking
+from descbench.retrieval.run_search import prepare_database, rank_queries
+from descbench.tables.found_page import show_found
+from descbench.tables.thumbnails import thumbnails
+
+OnBadFile = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """What was found for a query.
+
+    Attributes:
+        query: its file.
+        images: files that were found, best first.
+        scores: of each, higher is better: of ASMK and words a similarity, of descriptors an inner product or a
+            negative squared distance.
+    """
+
+    query: Path
+    images: tuple[Path, ...]
+    scores: tuple[float, ...]
+
+
+def search_images(
+    images: str | Path,
+    queries: str | Path | Sequence[str | Path],
+    method: str,
+    *,
+    top_k: int = 10,
+    html: str | Path | None = None,
+    work: str | Path | None = None,
+    configfiles: Sequence[str | Path] = (),
+    on_bad_file: OnBadFile = "stop",
+) -> list[FoundImages]:
+    """Find the images of a folder that are most like each query.
+
+    Features and index stay in a folder: a second search describes the images that are new or changed, and no others.
+
+    Args:
+        images: folder that is searched, in depth.
+        queries: an image, several, or a folder of them.
+        method: of the configuration, with its own way of searching, such as ``how_r18_n1000``.
+        top_k: images of each query.
+        html: page to write, with pictures; None: none.
+        work: folder that is kept; None: one of this method and these images below ``<results_dir>/direct``.
+        configfiles: overlays of the configuration.
+        on_bad_file: ``stop`` at a file in ``images`` that cannot be an image, or ``skip`` it.
+
+    Returns:
+        What was found, for the queries in their order.
+
+    Raises:
+        ConfigError: no such method, or one that searches no images by itself; folders that cannot be made.
+        DataError: a checkpoint or codebook that is not there (the message names the command that makes it), no images,
+            or one that cannot be read.
+    """
+    files = [Path(file) for file in configfiles]
+    config = read_configuration(files)
+    check_searches(config, method)
+    if top_k < 1:
+        raise ConfigError(f"top_k {top_k}: at least 1.")
+    dataset = folder_dataset(Path(images), on_bad_file)
+    asked = _queries([queries] if isinstance(queries, str | Path) else queries)
+    folder = work_folder(config, "search", method, Path(images)) if work is None else Path(work)
+    make_folder("the work folder", folder)
+    codebook = find_codebook(config, method, files)
+    features = WorkFeatures(config, config.methods[method].features, folder, files)
+    database = features.describe("database", _in_known_order(dataset, folder), own_root(dataset))
+    queried = features.describe("query", *asked, "query")
+    found = _rank(config, method, (queried, database), folder, codebook, top_k)
+    if html is not None:
+        _show(found, Path(html), method, (asked[1], own_root(dataset)), len(database.listed))
+    return found
+
+
+def folder_dataset(images: Path, on_bad_file: OnBadFile = "stop", queries: Path | None = None) -> FolderDataset:
+    """A folder of images as a dataset.
+
+    Raises:
+        ConfigError: its path is none that is read.
+    """
+    try:
+        return FolderDataset(format="folder", database=images, queries=queries, on_bad_file=on_bad_file)
+    except ValidationError as error:
+        raise ConfigError(f"{str(images)!r} is no folder: {error.errors()[0]['msg']}.") from error
+
+
+def work_folder(config: Config, what: str, method: str, images: Path) -> Path:
+    """Where features and index of a folder of images stay for one method."""
+    place = images.resolve()
+    return config.results_dir / "direct" / what / method / f"{place.name}-{digest_of(str(place))[:8]}"
+
+
+def _queries(given: Sequence[str | Path]) -> tuple[Manifest, Path]:
+    """Manifest of the queries, and the folder that its paths are relative to.
+
+    Raises:
+        DataError: a file or folder that is not there, or nothing to ask for.
+    """
+    paths: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            paths += [path.resolve() / name for name in find_photographs(path).images]
+        elif path.is_file():
+            paths.append(path.resolve())
+        else:
+            raise DataError(f"{path}: no such image; correct the path of the query.")
+    if not paths:
+        raise DataError(f"{', '.join(map(str, given)) or 'no query'}: no image to search with.")
+    root = Path(commonpath([path.parent for path in paths]))
+    return Manifest(tuple(rows_of("query", [path.relative_to(root).as_posix() for path in paths]))), root
+
+
+def _in_known_order(dataset: FolderDataset, work: Path) -> Manifest:
+    """Images of a folder: those of the last time in their order, then new ones, so that few shards change."""
+    listed = [row.path for row in list_own(dataset).manifest.of_role("database").rows]
+    try:
+        before = {row.path: row.image_id for row in read_manifest(work / "database.csv").rows}
+    except DataError:  # absent, or damaged
+        before = {}
+    return Manifest(tuple(rows_of("database", sorted(listed, key=lambda path: (before.get(path, len(before)), path)))))
+
+
+def _rank(
+    config: Config,
+    method: str,
+    described: tuple[DescribedImages, DescribedImages],
+    work: Path,
+    codebook: Path | None,
+    top_k: int,
+) -> list[FoundImages]:
+    queries, images = described
+    block = config.methods[method]
+    database = prepare_database(block, images.shards, work, codebook)
+    length = {"top_k": min(top_k, len(images.listed)), "num_queries": len(queries.listed)}
+    rank_queries(block, queries.shards, database, work, work / "ranking.h5", **length)
+    ranking = read_ranking(work / "ranking.h5")
+    found = []
+    for row, ids, scores in zip(queries.listed.rows, ranking.image_ids, ranking.scores, strict=True):
+        # NaN: the image or the query could not be read.
+        compared = [(images.listed.rows[i].path, s) for i, s in zip(ids, scores.tolist(), strict=True) if not isnan(s)]
+        names, values = zip(*compared, strict=True) if compared else ((), ())
+        found.append(FoundImages(queries.root / row.path, tuple(images.root / name for name in names), tuple(values)))
+    return found
+
+
+def _show(found: Sequence[FoundImages], html: Path, method: str, roots: tuple[Path, Path], searched: int) -> None:
+    """Write the page; paths on it are relative to the folders of queries and images."""
+    of_query, of_image = (partial(_below, root) for root in roots)
+    shown = [
+        (of_query(f.query), [(of_image(path), score) for path, score in zip(f.images, f.scores, strict=True)])
+        for f in found
+    ]
+    make_folder("the folder of the page", html.parent)
+    pictures = [thumbnails(root, {}, "skip") for root in roots]
+    rule = f"{searched:,} images in {roots[1].name} were searched by {method}; a higher score is better."
+    names = {"title": f"{method} in {roots[1].name}", "rule": rule}
+    show_found(shown, html, **names, picture_of_query=pictures[0], picture_of_image=pictures[1])
+
+
+def _below(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()

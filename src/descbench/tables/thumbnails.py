@@ -1,0 +1,45 @@
+"""Small pictures of images for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from descbench.errors import DataError
+from descbench.features.images import load_image
+from descbench.tables.match_drawing import encode_picture
+
+_SIZE = 160
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture as a data address, or the ``reason`` why there is none."""
+
+    address: str = ""
+    reason: str = ""
+
+
+def thumbnails(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[str], Picture]:
+    """A function from a path below a folder to its small picture; each is read once.
+
+    Args:
+        root: the folder, such as the one that the paths of a manifest are relative to.
+        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        on_bad_image: ``stop``: a picture that cannot be read is a DataError; ``skip``: it has a reason instead.
+    """
+
+    @cache
+    def picture(path: str) -> Picture:
+        try:
+            pixels = load_image(root / path, _SIZE, **reading).pixels
+        except DataError as error:
+            if on_bad_image == "stop":
+                raise
+            return Picture(reason=str(error))
+        return Picture(encode_picture(pixels))
+
+    return picture

@@ -1,0 +1,113 @@
+"""A search of one's own folder in one call: what is found, what is kept, and what a second search does."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from own_images import paint, set_up
+
+import descbench
+from descbench.cli import main
+from descbench.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    set_up(tmp_path)
+    return tmp_path
+
+
+def names(found):
+    return [path.name for path in found.images]
+
+
+def described(caplog):
+    """How many images each shard took from before."""
+    return [record.getMessage() for record in caplog.records if "described before" in record.getMessage()]
+
+
+@pytest.mark.parametrize("method", ["whole", "parts"])
+def test_the_image_itself_is_found_first(place, method):
+    """By either way of searching, whatever the name of the query."""
+    asked = paint(place / "asked/x.png", 3)
+    (found,) = descbench.search_images("photos", asked, method, top_k=4)
+    assert found.query == asked.resolve()
+    assert names(found)[0] == "3.png"
+    assert len(found.images) == 4
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+    assert all(path.is_file() for path in found.images)
+
+
+def test_the_index_is_extended(place, caplog):
+    """New images are described, the others not; index shards of images that stayed are not touched."""
+    caplog.set_level(logging.INFO)
+    asked = paint(place / "asked.png", 9)
+    first = descbench.search_images("photos", asked, "parts", work="work")
+    before = {path: path.stat().st_mtime_ns for path in Path("work").glob("*.h5")}
+    assert descbench.search_images("photos", asked, "parts", work="work") == first
+    kept = [path for path in before if path.name.startswith(("database", "index", "query"))]
+    assert len(kept) == 5
+    assert all(path.stat().st_mtime_ns == before[path] for path in kept)
+    caplog.clear()
+    # Alphabetically before all others, and yet the last of the index.
+    paint(place / "photos/0/new.bmp", 9)
+    (found,) = descbench.search_images("photos", asked, "parts", work="work")
+    assert names(found)[0] == "new.bmp"
+    assert len(found.images) == 6
+    assert described(caplog) == ["database: 2 of 3 images were described before"]
+    unchanged = Path("work/index-database-00000000.h5")
+    assert unchanged.stat().st_mtime_ns == before[unchanged]
+    for name in ("0/new.bmp", "3.png", "4.png"):
+        (place / "photos" / name).unlink()
+    (found,) = descbench.search_images("photos", asked, "parts", work="work")
+    assert sorted(names(found)) == ["0.png", "1.png", "2.png"]
+    assert not Path("work/database-00000003.h5").exists()
+
+
+def test_the_command(place, capsys):
+    paint(place / "asked/a.png", 1)
+    paint(place / "asked/b.png", 2)
+    assert main(["search", "--images", "photos", "--query", "asked", "--method", "whole", "--html", "p/out.html"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == str(place / "asked/a.png")
+    assert told[1].split() == ["score", "image"]
+    assert told[2].split()[0] == "1"
+    assert told[2].split()[2] == str(place / "photos/1.png")
+    assert told[-1] == "The page is p/out.html."
+    page = Path("p/out.html").read_text()
+    assert page.count("data:image/jpeg") == 2 + 2 * 5
+    assert page.index("query</strong> a.png") < page.index("1.png") < page.index("query</strong> b.png")
+    assert "5 images in photos were searched by whole" in page
+    assert list(Path("results/direct/search/whole").glob("photos-*/database.csv"))
+
+
+def test_what_cannot_be_searched(place):
+    asked = paint(place / "asked.png", 1)
+    for arguments, error, message in (
+        (("photos", asked, "hole"), ConfigError, "there is no method 'hole'; close names: whole"),
+        (("photos", asked, "sift"), ConfigError, "'sift' searches no images by itself"),
+        (("photos", "gone.jpg", "whole"), DataError, "gone.jpg: no such image"),
+        (("photos", [], "whole"), DataError, "no query: no image to search with"),
+        (("gone", asked, "whole"), DataError, "gone: no such folder"),
+    ):
+        with pytest.raises(error, match=message):
+            descbench.search_images(*arguments)
+    with pytest.raises(ConfigError, match="top_k 0: at least 1"):
+        descbench.search_images("photos", asked, "whole", top_k=0)
+    (place / "photos/film.mov").touch()
+    with pytest.raises(DataError, match=r"film\.mov"):
+        descbench.search_images("photos", asked, "whole")
+    assert len(descbench.search_images("photos", asked, "whole", on_bad_file="skip")[0].images) == 5
+    for kind, method in (("checkpoints/whole.pt", "whole"), ("codebooks/parts.h5", "parts")):
+        Path(f"results/{kind}").unlink()
+        with pytest.raises(DataError, match=f"not there yet; `snakemake --cores 8 results/{kind}` makes it"):
+            descbench.search_images("photos", asked, method, on_bad_file="skip")
+
+
+def test_library_calls_are_found_by_name():
+    assert descbench.__all__
+    assert all(callable(getattr(descbench, name)) for name in descbench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'serach_images'"):
+        _ = descbench.serach_images
