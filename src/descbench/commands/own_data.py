@@ -67,3 +67,31 @@ def search(
         )
     if html is not None:
         print(f"The page is {html}.")
+
+
+@commands.command(
+    rich_help_panel=OWN_DATA,
+    help=help_text(
+        "Match the features of two images.",
+        "Prints how many features match, and how many of these one homography explains, as the method's `estimator` "
+        "and `threshold` say. Lines of inliers are drawn through on the page, the others dashed.",
+        [
+            ("descbench match a.jpg b.jpg --method sequences_sift --html out.html", "SIFT, without any download"),
+            ("descbench match a.jpg b.jpg --method sequences_r2d2", "`descbench list methods matching` has the names"),
+        ],
+    ),
+)
+def match(
+    first: Annotated[Path, typer.Argument(help="Image.")],
+    second: Annotated[Path, typer.Argument(help="Image that it is matched with.")],
+    method: MethodOption,
+    html: Page = None,
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.direct.match_pair import match_pair
+
+    found = match_pair(first, second, method, html=html, configfiles=configfile or [])
+    print(f"{found.features[0]} and {found.features[1]} features, {len(found.scores)} matches")
+    print(f"{int(found.inliers.sum())} inliers of one homography")
+    if html is not None:
+        print(f"The page is {html}.")

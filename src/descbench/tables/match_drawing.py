@@ -11,6 +11,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
 
+from descbench.features.images import LoadedImage
+
 _GAP = 6
 _QUALITY = 70
 # Colours of lines in turn, so that neighbours can be told apart on photographs.
@@ -30,6 +32,11 @@ def encode_picture(pixels: np.ndarray) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def places_in_picture(points: np.ndarray, picture: LoadedImage) -> np.ndarray:
+    """(M, 2) places in a picture, whose corner is (0, 0), of points whose first pixel has its centre there."""
+    return (np.asarray(points, np.float64) + 0.5) / np.array(picture.ratio)
 
 
 def draw_matches(

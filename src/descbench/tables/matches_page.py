@@ -17,7 +17,7 @@ from descbench.metrics.mma import THRESHOLDS, matching_accuracy
 from descbench.metrics.score_matches import MatchScoring, pair_errors
 from descbench.metrics.scores import Scores, read_scores
 from descbench.tables.inliers_page import choose_queries
-from descbench.tables.match_drawing import Stroke, draw_matches
+from descbench.tables.match_drawing import Stroke, draw_matches, places_in_picture
 from descbench.tables.mma_curves import matching_curves
 from descbench.tables.pages import write_page
 
@@ -170,7 +170,7 @@ def _shown(number: int, pair: MatchedPair, scores: Scores, pictures: _Pictures, 
         return ShownPair(number, pair.name, facts, None, counts, both)
     # The worst first, so that those at even steps are of all errors and inliers lie on top.
     order = np.argsort(-errors, kind="stable")
-    lines = np.column_stack([_places(*found) for found in zip(pair.points, both, strict=True)])[order]
+    lines = np.column_stack([places_in_picture(*found) for found in zip(pair.points, both, strict=True)])[order]
     strokes = [BINS[place].stroke for place in bins[order].tolist()]
     drawing = draw_matches(both[0].pixels, both[1].pixels, lines, f"{pair.name}: {facts}", most=_DRAWN, strokes=strokes)
     return ShownPair(number, pair.name, facts, drawing, counts, "")
@@ -180,8 +180,3 @@ def bin_errors(errors: np.ndarray) -> np.ndarray:
     """Position in ``BINS`` of each error in pixels (M,), which may be infinite: (M,) int64."""
     limits = [found.last for found in BINS if found.last is not None]
     return np.searchsorted(limits, errors, side="left")
-
-
-def _places(points: np.ndarray, picture: LoadedImage) -> np.ndarray:
-    """(M, 2) places in a picture, whose corner is (0, 0), of points whose first pixel has its centre there."""
-    return (np.asarray(points, np.float64) + 0.5) / np.array(picture.ratio)
