@@ -45,8 +45,9 @@ def test_the_command_and_its_page(place, capsys):
     page = Path("p/out.html").read_text()
     assert f"{matches} matches by sift, of which {inliers} are inliers" in page
     assert page.count("data:image/jpeg") == 2
-    drawn = page[page.index("<svg") : page.index("</svg>")].count("<line ")
-    assert drawn == min(matches, 150)
+    drawing = page[page.index("<svg") : page.index("</svg>")]
+    assert matches <= 150  # all are drawn
+    assert (drawing.count("<line "), drawing.count("stroke-dasharray")) == (matches, matches - inliers)
     assert f"</svg>inlier: {inliers}" in page
     assert f"</svg>no inlier: {matches - inliers}" in page
 
