@@ -21,7 +21,6 @@ from typing import Any
 import faiss
 import h5py
 import numpy as np
-import psutil
 import torch
 
 import descbench
@@ -31,6 +30,7 @@ from benchmarks.device_cases import device_cases
 from benchmarks.mma_cases import SEQUENCES
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError
+from descbench.hardware import describe_machine
 from descbench.io.atomic import write_json
 
 # Speed-ups that the project promises; a row without one is there to be looked at.
@@ -150,11 +150,8 @@ def machine(device: torch.device) -> dict[str, Any]:
     """What the times depend on."""
     return {
         "device": device_name(device),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        **describe_machine(),
         "load": round(os.getloadavg()[0], 2),
-        "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
@@ -177,15 +174,6 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{goal:>7}  {row['threads']:7}  {row['note']}"
         )
     return "\n".join(lines)
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

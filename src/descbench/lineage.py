@@ -166,6 +166,28 @@ class Lineage:
             found.setdefault(section, {})[name] = decisive(self.config.block(section, name), SPEED)
         return found
 
+    def names_behind(self, method: str, dataset: str) -> dict[str, list[str]]:
+        """Names of all that the scores of a method on a dataset rest on, by section.
+
+        ``scored`` are the datasets and patch sets that the method itself reads, ``datasets`` those of its networks
+        too, and ``files`` what the sources are downloaded as.
+        """
+        models, data = self.models_behind(method), self.data_behind(method, dataset)
+        learned = [place for model in models for place in self.learned_from(model)]
+        scored = [name for _, name in data] + [self.base_dataset(name) for part, name in data if part == "datasets"]
+        features = self.features_behind(method) + [n for model in models for n in self._features_learned_from(model)]
+        sources = self.sources_behind(method, dataset)
+        found = {
+            "methods": self.methods_behind(method),
+            "features": features,
+            "models": models,
+            "scored": scored,
+            "datasets": [*scored, *(name for _, name in learned)],
+            "sources": sources,
+            "files": [file for name in sources for file in self.source_files(name)],
+        }
+        return {section: list(dict.fromkeys(names)) for section, names in found.items()}
+
     # --- digests ---
 
     def digest_features(self, name: str) -> str:

@@ -442,6 +442,8 @@ ELSEWHERE = {
     "Source.parts": "unit/test_download.py::test_parts",
     "Source.sha256": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
     "Table.other_engine": "unit/test_tables.py::test_figures_of_another_engine_are_never_a_match",
+    "Cause.text": "unit/test_report.py::test_causes_stand_with_the_cells_that_they_concern",
+    "Cause.datasets": "unit/test_report.py::test_causes_stand_with_the_cells_that_they_concern",
     "Table.synthetic": "unit/test_tables.py::test_synthetic_tables_carry_nothing_published",
     "Toytown.seed": "unit/test_toytown.py::test_another_seed_draws_another_town",
     "TrainedWeights.start": "workflow/test_runs.py::test_whitened_and_trained_checkpoints",

@@ -24,6 +24,7 @@ from descbench.config.load import load_config_files
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import build_network, checkpoint_digest
 from descbench.retrieval.ranking import read_ranking
+from workplaces import Workplace
 
 TABLE = "results/table2.csv"
 
@@ -48,7 +49,31 @@ def test_tiny_table(finished):
 
 
 def test_report_page(finished):
-    assert '<table id="table2">' in (finished.folder / "results/report.html").read_text()
+    """With what its cells rest on, times of the jobs, and the stages of the run."""
+    page = (finished.folder / "results/report.html").read_text()
+    assert '<table id="table2">' in page
+    assert '<a href="provenance/how_n30/alderford.json">' in page
+    times = re.findall(r'<th scope="row">(\w+)</th><td class="number">(\d+)</td><td class="number">[0-9.]+</td>', page)
+    assert {("extract_features", "5"), ("build_index", "2"), ("score_ranking", "1")} <= set(times)
+    assert re.search(r"<text [^>]*>search_index</text>\n<text [^>]*>2 jobs</text>", page)
+    assert "<li>build_report, 1 job: after score_ranking</li>" in page
+    assert re.search(r"<dt>scored on</dt><dd>[^<]* cores, [^<]* GiB memory", page)
+
+
+def test_the_report_of_snakemake(finished, tmp_path):
+    """Tables and report with captions, categories and labels."""
+    work = shutil.copytree(finished.folder, tmp_path / "work", symlinks=True)
+    finished = Workplace(work, finished.project)
+    finished.run("results/table2.csv", "results/report.html", "--report", "snakemake.html")
+    page = (work / "snakemake.html").read_text()
+    for text in (
+        "All tables on one page",
+        "table2 as tidy CSV",
+        '"Tables"',
+        '"Report"',
+        "Benchmark tables of image retrieval",
+    ):
+        assert text in page, text
 
 
 def test_every_job_left_a_log(finished):

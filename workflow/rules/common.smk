@@ -18,7 +18,13 @@ from descbench.features import DESCRIBE_PATCHES_VERSION, IMPORT_DESCRIPTORS_VERS
 from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
-from descbench.io.run_notes import RUN_FOLDER, forget, missing_table, run_folder
+from descbench.io.run_notes import (
+    RUN_FOLDER,
+    forget,
+    missing_table,
+    note_stages,
+    run_folder,
+)
 from descbench.io.records import record_path
 from descbench.localization import (
     LOCALISE_QUERIES_VERSION,
@@ -36,6 +42,12 @@ from descbench.metrics import (
 from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
 from descbench.planning import Planner, refusing
+from descbench.report_plan import (
+    published_curves,
+    report_cells,
+    stages_behind,
+    timed_stages,
+)
 from descbench.retrieval import (
     ASSIGN_WORDS_VERSION,
     BUILD_BOW_VERSION,
@@ -323,6 +335,15 @@ def find_extra_cells(table):
     """Scores of a table's on-demand columns that are there already, as plain values."""
     return [
         asdict(cell) for cell in plan.on_disk.find_scores(plan.on_demand_cells(table))
+    ]
+
+
+def all_report_cells():
+    """Method and dataset of all scores that the report shows."""
+    extra = [cell for table in plan.usual_tables() for cell in find_extra_cells(table)]
+    return [
+        *plan.report_cells(),
+        *((cell["method"], cell["dataset"]) for cell in extra),
     ]
 
 

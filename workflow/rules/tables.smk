@@ -40,11 +40,17 @@ rule build_table:
 rule build_report:
     input:
         scores=[plan.paths.scores(*cell) for cell in plan.report_cells()],
+        provenance=[plan.paths.provenance(*cell) for cell in plan.report_cells()],
         histories=[
             plan.paths.training_history(model) for model in plan.trained_models()
         ],
     output:
-        plan.paths.report(),
+        report(
+            plan.paths.report(),
+            caption="../report/report.rst",
+            category="Report",
+            labels={"page": "all tables"},
+        ),
     log:
         "logs/build_report.log",
     benchmark:
@@ -64,6 +70,9 @@ rule build_report:
             cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
         trained=plan.trained_models(),
+        evidence=lambda wildcards: report_cells(cfg, plan, all_report_cells()),
+        figures=lambda wildcards: published_curves(cfg, all_report_cells(), home),
+        stages=lambda wildcards: timed_stages(workflow.rules),
     message:
         "Write the report page"
     script:

@@ -1,14 +1,28 @@
-"""Rule build_report: one page with all tables and the learning curves behind them."""
+"""Rule build_report: one page with all tables, what they rest on, and the learning curves behind them."""
 
 from pathlib import Path
 
 from descbench.config.tables import Table
+from descbench.io.run_notes import read_stages, run_folder
 from descbench.jobs import job
+from descbench.report_plan import as_evidence
 from descbench.tables.report import build_report
+from descbench.tables.results import Evidence
 
 with job(snakemake):
     tables = {name: Table.model_validate(block) for name, block in snakemake.params.tables.items()}
     histories = {m: Path(h) for m, h in zip(snakemake.params.trained, snakemake.input.histories, strict=True)}
-    scores = dict(zip(map(tuple, snakemake.params.cells), map(Path, snakemake.input.scores), strict=True))
-    scores |= {(cell["method"], cell["dataset"]): Path(cell["scores"]) for cell in snakemake.params.extra}
-    build_report(tables, scores, histories, Path(snakemake.output[0]))
+    cells = list(map(tuple, snakemake.params.cells))
+    scores = dict(zip(cells, map(Path, snakemake.input.scores), strict=True))
+    provenance = dict(zip(cells, map(Path, snakemake.input.provenance), strict=True))
+    for extra in snakemake.params.extra:
+        cell = extra["method"], extra["dataset"]
+        scores[cell], provenance[cell] = Path(extra["scores"]), Path(extra["provenance"])
+    evidence = Evidence(
+        provenance=provenance,
+        **as_evidence(snakemake.params.evidence),
+        stages=snakemake.params.stages,
+        figures=snakemake.params.figures,
+        graph=read_stages(run_folder()),
+    )
+    build_report(tables, scores, histories, Path(snakemake.output[0]), evidence)

@@ -76,6 +76,13 @@ class Column(Strict):
     )
 
 
+class Cause(Strict):
+    """Why ours may differ from what was published."""
+
+    text: Text = Field(description="In one or two sentences, with where it is known from.")
+    datasets: Names = Field((), description="Datasets whose cells it concerns; none = all columns.")
+
+
 class Table(Block):
     """One table: rows of methods, columns of metrics, published figures beside ours."""
 
@@ -91,6 +98,9 @@ class Table(Block):
     )
     synthetic: bool = Field(False, description="Made of drawn images: no published figures belong beside it.")
     note: Text | None = Field(None, description="Printed under the table.")
+    causes: tuple[Cause, ...] = Field(
+        (), description="Known causes of a difference from the published figures, shown with each cell of the report."
+    )
     on_demand: bool = Field(
         False, description="Built only when its own file is asked for: no part of `all` and of the report."
     )
@@ -106,6 +116,9 @@ class Table(Block):
                 yield ("columns", number, "label"), f"two columns are headed {column.label!r}"
             if why := no_metric(config, column.dataset, column.metric):
                 yield ("columns", number, "metric"), why
+        for number, cause in enumerate(self.causes):
+            for name in sorted(set(cause.datasets) - {column.dataset for column in self.columns}):
+                yield ("causes", number, "datasets"), f"{name!r} is in no column of this table"
         labels = [row.label for row in self.rows]
         for number, row in enumerate(self.rows):
             path = ("rows", number)

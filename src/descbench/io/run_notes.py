@@ -1,7 +1,8 @@
-"""What the download jobs of one run tell one another, and the table of missing files at its end.
+"""What the jobs of one run are told and tell one another: hosts, missing files, and the stages of the run.
 
 Each job is a process of its own. The workflow names a folder in the environment; in it a job notes a host that
-could not be reached, which no other job of the run then asks again, and a file that could not be had.
+could not be reached, which no other job of the run then asks again, and a file that could not be had. The workflow
+itself notes the stages behind the report, which shows them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from urllib.parse import quote
 from descbench.io.atomic import write_json, write_text
 
 RUN_FOLDER = "DESCBENCH_RUN"
+# Number of jobs, and names of the stages that it comes after, by stage.
+Stages = dict[str, tuple[int, list[str]]]
 
 
 def run_folder() -> Path | None:
@@ -66,6 +69,22 @@ def missing_table(run: Path) -> str:
             "Then run the same command again; what has been made is kept.",
         ]
     )
+
+
+def note_stages(run: Path, stages: Stages) -> None:
+    """Tell the jobs of the run what was made of what."""
+    write_json(run / "stages.json", stages)
+
+
+def read_stages(run: Path | None) -> Stages:
+    """The stages behind the report; empty where the run noted none."""
+    if run is None:
+        return {}
+    try:
+        noted = json.loads((run / "stages.json").read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    return {name: (jobs, after) for name, (jobs, after) in noted.items()}
 
 
 def forget(run: Path) -> None:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from descbench.io.atomic import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script of a page, and what the page's Content-Security-Policy lets run: this text and no other."""
+
+    text: Markup
+    allowed: str
+
+
+def read_script(name: str) -> Script:
+    """A script in ``templates/``, which is ours and so stands in the page as it is; templates ask for it by name."""
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(Markup(text), f"sha256-{digest}")
 
 
 def write_page(output: Path, template: str, **values: Any) -> None:
@@ -29,7 +48,7 @@ def write_page(output: Path, template: str, **values: Any) -> None:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -37,3 +56,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals["read_script"] = read_script
+    return environment

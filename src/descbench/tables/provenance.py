@@ -1,4 +1,4 @@
-"""What a score was made from: configuration, weights, archives, versions, device."""
+"""What a score was made from: configuration, weights, archives, versions, device, machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import descbench
 from descbench.features.store import ShardReader
+from descbench.hardware import describe_machine
 from descbench.io.jsonfiles import write_checked_json
 from descbench.io.origin import read_origin
 
@@ -45,6 +46,7 @@ def write_provenance(
             "own_files": dict(own_files),
             "versions": _versions(),
             "git_revision": _git_revision(),
+            "machine": describe_machine(),
         },
     )
 

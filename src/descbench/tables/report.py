@@ -1,67 +1,33 @@
-"""The report: one page with every table, readable without a network."""
+"""The report: one page with every table and what each of its cells rests on, readable without a network.
+
+What is shown is gathered in modules of its own: tables (:mod:`.shown`), what a cell opens (:mod:`.results`), the first
+screen (:mod:`.summary`), curves (:mod:`.report_curves`) and the graph of stages (:mod:`.stage_graph`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from descbench.config.tables import Table
 from descbench.tables.curves import learning_curve
-from descbench.tables.notes import Cell, table_notes
+from descbench.tables.notes import Cell
 from descbench.tables.pages import write_page
-from descbench.tables.table import CHANCE, Line, chance_row, table_lines
-
-
-@dataclass(frozen=True)
-class ShownCell:
-    """A cell of the report, and the number of its source in the list under the table (0: nothing published)."""
-
-    line: Line
-    source: int
-
-
-@dataclass(frozen=True)
-class ShownRow:
-    """A row of the report, with one cell a column."""
-
-    label: str
-    cells: tuple[ShownCell, ...]
-
-
-@dataclass(frozen=True)
-class ShownTable:
-    """A table of the report.
-
-    Attributes:
-        name: its key in the configuration, and the id of the element.
-        block: its block of the configuration.
-        rows: in the order of the block.
-        chance: what a random order would score, as text, one a column; empty where it is known of none.
-        notes: what stands under it (:func:`descbench.tables.notes.table_notes`).
-        sources: where its published figures were read, each once.
-    """
-
-    name: str
-    block: Table
-    rows: tuple[ShownRow, ...]
-    chance: tuple[str, ...]
-    notes: tuple[str, ...]
-    sources: tuple[str, ...]
-
-    @property
-    def published(self) -> int:
-        """Cells with a published figure."""
-        return sum(cell.source > 0 for row in self.rows for cell in row.cells)
-
-    @property
-    def measured(self) -> int:
-        """Those of them that have a value of ours."""
-        return sum(cell.source > 0 and cell.line.ours is not None for row in self.rows for cell in row.cells)
+from descbench.tables.report_curves import table_drawings
+from descbench.tables.results import Evidence, shown_results
+from descbench.tables.shown import Key, shown_table
+from descbench.tables.stage_graph import draw_stages
+from descbench.tables.summary import VERDICTS, summarise
+from descbench.tables.table import CHANCE
 
 
 def build_report(
-    tables: Mapping[str, Table], scores: Mapping[Cell, Path], histories: Mapping[str, Path], output: Path
+    tables: Mapping[str, Table],
+    scores: Mapping[Cell, Path],
+    histories: Mapping[str, Path],
+    output: Path,
+    evidence: Evidence | None = None,
 ) -> None:
     """Write ``report.html``: every table as an element ``<table id="table2">`` and so on, then learning curves.
 
@@ -71,37 +37,25 @@ def build_report(
             absent.
         histories: history of every training behind the tables, by model.
         output: the page.
+        evidence: what results rest on; None: nothing is known of it.
 
     Raises:
-        DataError: as of :func:`descbench.tables.table.build_table`.
+        DataError: as of :func:`descbench.tables.table.build_table`, and where a file of provenance is damaged.
     """
+    evidence = evidence or Evidence()
+    ids: dict[Key, str] = {}
+    shown = [shown_table(name, table, scores, ids) for name, table in tables.items()]
+    results = shown_results(shown, ids, scores, evidence, output)
+    bases = {(basis.method, basis.dataset): basis for result in results for basis in result.bases}
     write_page(
         output,
         "report.html.jinja",
         title="descbench report",
-        tables=[_shown(name, table, scores) for name, table in tables.items()],
+        tables=[replace(table, drawings=tuple(table_drawings(table, bases, evidence))) for table in shown],
         curves=[learning_curve(model, history) for model, history in histories.items()],
         chance=CHANCE,
-    )
-
-
-def _shown(name: str, table: Table, scores: Mapping[Cell, Path]) -> ShownTable:
-    lines = table_lines(name, table, scores)
-    sources = list(dict.fromkeys(line.source for line in lines if line.source is not None))
-    numbers = {source: number for number, source in enumerate(sources, start=1)}
-    return ShownTable(
-        name=name,
-        block=table,
-        rows=_rows(table, lines, numbers),
-        chance=tuple(chance_row(table, lines)),
-        notes=tuple(table_notes(table, scores)),
-        sources=tuple(sources),
-    )
-
-
-def _rows(table: Table, lines: Sequence[Line], numbers: Mapping[str | None, int]) -> tuple[ShownRow, ...]:
-    cells = {(line.row, line.dataset, line.metric): ShownCell(line, numbers.get(line.source, 0)) for line in lines}
-    return tuple(
-        ShownRow(row.label, tuple(cells[row.label, column.dataset, column.metric] for column in table.columns))
-        for row in table.rows
+        results=results,
+        summary=summarise(shown, results),
+        verdicts=VERDICTS,
+        stages=draw_stages(evidence.graph) if evidence.graph else None,
     )

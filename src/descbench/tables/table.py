@@ -33,6 +33,8 @@ COLUMNS = (
     "tolerance",
     "verdict",
     "provenance",
+    "source",
+    "confidence",
 )
 # A table of drawn images has nothing published beside it, but what a random order would score.
 SYNTHETIC_COLUMNS = ("table", "row", "dataset", "metric", "ours", "low", "high", "chance", "provenance")
@@ -84,14 +86,34 @@ class Line:
         ``other engine`` where the published figure is of an engine that nobody can run;
         ``no reference`` where nothing is published, ``no value`` where ours is missing.
         """
-        if self.difference is None:
-            return "no reference" if self.reference is None else "no value"
+        return self.verdict_against(self.reference)
+
+    def verdict_against(self, figure: float | None) -> str:
+        """The :attr:`verdict` where ours is compared with that figure, the paper's for example."""
+        if figure is None:
+            return "no reference"
+        if self.ours is None:
+            return "no value"
         if self.other_engine:
             return "other engine"
-        if abs(self.difference) <= self.tolerance:
+        if abs(round(self.ours - figure, 2)) <= self.tolerance:
             return "match"
-        within = self.low is not None and self.low <= self.reference <= self.high
+        within = self.low is not None and self.low <= figure <= self.high
         return "within noise" if within else "off"
+
+    @property
+    def confidence(self) -> str | None:
+        """Whether other queries could have given another verdict (docs/protocols/intervals.md, Confidence).
+
+        ``clear`` where every value of our interval has the verdict, ``unclear`` where only some have; None where
+        nothing is judged, or ours has no interval.
+        """
+        if self.low is None or self.verdict not in ("match", "within noise", "off"):
+            return None
+        nearest, farthest = self.reference - self.tolerance, self.reference + self.tolerance
+        if self.verdict == "match":
+            return "clear" if nearest <= self.low and self.high <= farthest else "unclear"
+        return "clear" if self.high < nearest or farthest < self.low else "unclear"
 
 
 def build_table(

@@ -1,0 +1,109 @@
+"""What the rule of the report hands to its job, as plain values: what each result rests on, and what is on disk.
+
+Light, as all that a Snakefile imports.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from descbench.config.models import Config
+from descbench.config.published import figures_on
+from descbench.io.run_notes import Stages
+
+Cell = tuple[str, str]
+
+
+def report_cells(config: Config, plan: Any, cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """For each method and dataset: names behind it, its page where one is there, and what a search of it reads.
+
+    Args:
+        config: the configuration.
+        plan: of it.
+        cells: that the report shows.
+    """
+    return [
+        {
+            "method": method,
+            "dataset": dataset,
+            "behind": plan.lineage.names_behind(method, dataset),
+            "page": _present(plan.paths.page(method, dataset)),
+            "searched": _searched(config, plan, method, dataset),
+        }
+        for method, dataset in cells
+    ]
+
+
+def published_curves(config: Config, cells: Iterable[Cell], home: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """Published figures of the datasets with image pairs that the report shows, by dataset."""
+    shown = dict.fromkeys(dataset for _, dataset in cells)
+    paired = [name for name in shown if name in config.datasets and config.datasets[name].FAMILY == "matching"]
+    return {name: figures_on(config, name, home) for name in paired}
+
+
+def timed_stages(rules: Iterable[Any]) -> dict[str, tuple[str, str]]:
+    """Patterns of the benchmark file and of the first output of each rule that makes a part of a result.
+
+    Args:
+        rules: of the workflow, as Snakemake has them.
+    """
+    from snakemake.io import strip_wildcard_constraints  # only here: the package itself needs no Snakemake
+
+    timed = [rule for rule in rules if rule.benchmark and rule.output and not rule.name.startswith("show_")]
+    return {
+        rule.name: (strip_wildcard_constraints(str(rule.benchmark)), strip_wildcard_constraints(str(rule.output[0])))
+        for rule in timed
+    }
+
+
+def stages_behind(dag: Any, rule: str) -> Stages:
+    """Jobs of each rule behind those of ``rule``, and the rules that it reads from; empty where it has no job.
+
+    Args:
+        dag: of Snakemake, whose jobs are there whether they have to run or not.
+        rule: name of a rule.
+    """
+    found, waiting = set(), [job for job in dag.jobs if job.rule.name == rule]
+    while waiting:
+        job = waiting.pop()
+        if job not in found:
+            found.add(job)
+            waiting.extend(dag.dependencies[job])
+    jobs = Counter(job.rule.name for job in found)
+    after: dict[str, set[str]] = {name: set() for name in jobs}
+    for job in found:
+        after[job.rule.name] |= {before.rule.name for before in dag.dependencies[job]} - {job.rule.name}
+    return {name: (jobs[name], sorted(after[name])) for name in sorted(jobs)}
+
+
+def _present(path: str) -> str | None:
+    return path if Path(path).is_file() else None
+
+
+def _searched(config: Config, plan: Any, method: str, dataset: str) -> dict[str, Any]:
+    """Files that a search reads, and the images that they describe; none where that is not known."""
+    block = config.methods[method]
+    nothing: dict[str, Any] = {"files": [], "images": 0}
+    if block.family != "retrieval" or block.based_on:
+        return nothing
+    counts = [plan.count(name, "database") for name in plan.lineage.searched_datasets(dataset)]
+    if None in counts:
+        return nothing
+    files: Sequence[str] = (plan.index if block.needs_codebook else plan.searched_features)(method, dataset)
+    return {"files": list(files), "images": sum(counts)}
+
+
+def as_evidence(cells: Iterable[Mapping[str, Any]]) -> dict[str, dict[Cell, Any]]:
+    """What :func:`report_cells` gave, by attributes of :class:`descbench.tables.results.Evidence`."""
+    found: dict[str, dict[Cell, Any]] = {"behind": {}, "pages": {}, "stored": {}}
+    for entry in cells:
+        cell = entry["method"], entry["dataset"]
+        found["behind"][cell] = entry["behind"]
+        if entry["page"]:
+            found["pages"][cell] = Path(entry["page"])
+        if entry["searched"]["files"]:
+            found["stored"][cell] = [Path(file) for file in entry["searched"]["files"]], entry["searched"]["images"]
+    return found

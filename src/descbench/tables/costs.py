@@ -1,0 +1,41 @@
+"""What a search costs: from recorded times of jobs and sizes of files, and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from descbench.tables.results import Basis, Evidence
+
+# Stages that rank; what they read was made once for all queries.
+_RANKING = ("search_", "merge_rankings", "verify_geometry", "expand_")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a search; None where nothing is recorded.
+
+    Attributes:
+        search_seconds, cpu_seconds: of all jobs that rank, their start included, by the number of queries.
+        image_bytes: of the files that are searched, by the number of images that they describe.
+    """
+
+    search_seconds: float | None
+    cpu_seconds: float | None
+    image_bytes: float | None
+
+
+def costs_of(basis: Basis, evidence: Evidence) -> Cost | None:
+    """What the search behind a result cost; None where nothing is known, or where it is no search."""
+    if basis.scores.family != "retrieval":
+        return None
+    times = [time for time in basis.times if time.stage.startswith(_RANKING)]
+    queries = basis.scores.num_queries
+    cpu = [time.cpu_seconds for time in times if time.cpu_seconds is not None]
+    files, images = evidence.stored.get((basis.method, basis.dataset), ((), 0))
+    sizes = [path.stat().st_size for path in files if path.is_file()]
+    cost = Cost(
+        sum(time.seconds for time in times) / queries if times and queries else None,
+        sum(cpu) / queries if cpu and len(cpu) == len(times) and queries else None,
+        sum(sizes) / images if images and sizes and len(sizes) == len(files) else None,
+    )
+    return None if cost == Cost(None, None, None) else cost

@@ -1,0 +1,149 @@
+"""A report of made-up scores for tests: two tables, provenance, a page of pictures, times, curves and stages."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from descbench.config.tables import Table
+from descbench.io.atomic import write_text
+from descbench.metrics.scores import Scores, mean, write_scores
+from descbench.tables.provenance import write_provenance
+from descbench.tables.report import build_report
+from descbench.tables.results import Evidence
+
+SOURCE = "README of the code, https://example.org/code (Table 1)"
+CAUSE = "Photographs served today are blurred (docs/table2.md)."
+SHA256 = "0123456789abcdef" * 4
+QUERIES = 60
+# Metrics by method and dataset; `far` has none of `plain`.
+VALUES = {
+    ("local", "town"): {"map_medium": 0.80, "map_hard": 0.50},
+    ("plain", "town"): {"map_medium": 0.60, "map_hard": 0.45},
+    ("other", "town"): {"map_medium": 0.70, "map_hard": 0.20},
+    ("plain", "streets"): {f"recall@{n}": 0.30 + n / 400 for n in (1, 5, 10, 20, 50)},
+    ("other", "streets"): {f"recall@{n}": 0.40 + n / 300 for n in (1, 5, 10, 20, 50)},
+}
+PLACES = {
+    "queries_without_positive": 0,
+    "radius": 25.0,
+    "views_per_panorama": None,
+    "exclude_same_time": False,
+    "num_ranked": 100,
+    "first_hit": [1] * QUERIES,
+}
+
+
+def _figure(metric: str, **figures: float) -> dict[str, Any]:
+    return {"dataset": "town", "metric": metric, "source": SOURCE, **figures}
+
+
+def example_tables() -> dict[str, Table]:
+    """A table with figures of papers and of released weights, and one of drawn images."""
+    rows = [
+        {
+            "label": "Local features & codebook",
+            "method": "local",
+            "reference_results": [_figure("map_medium", paper=95.0, released=80.2), _figure("map_hard", paper=52.0)],
+        },
+        {"label": "Plain", "method": "plain", "reference_results": [_figure("map_medium", released=75.0)]},
+        {"label": "Another", "method": "other", "leave_empty": ["far"]},
+    ]
+    columns = [
+        {"dataset": "town", "metric": "map_medium", "label": "Town (M)"},
+        {"dataset": "town", "metric": "map_hard", "label": "Town (H)"},
+    ]
+    published = {
+        "title": "mAP of a town",
+        "columns": columns,
+        "rows": rows,
+        "causes": [{"text": CAUSE}, {"text": "Of another town.", "datasets": ["elsewhere"]}],
+    }
+    drawn = {
+        "title": "recall on drawn streets",
+        "synthetic": True,
+        "columns": [{"dataset": "streets", "metric": "recall@1", "label": "R@1"}],
+        "rows": [{"label": "Plain", "method": "plain"}, {"label": "Another", "method": "other"}],
+    }
+    return {"table2": Table.model_validate(published), "table1": Table.model_validate(drawn)}
+
+
+def example_report(folder: Path) -> Path:
+    """Write the report below a folder; gives its path."""
+    scores, provenance, behind, stored = {}, {}, {}, {}
+    for cell, metrics in VALUES.items():
+        scores[cell] = _scores(folder / f"scores/{cell[0]}/{cell[1]}.json", cell, metrics)
+        provenance[cell] = _provenance(folder / f"provenance/{cell[0]}/{cell[1]}.json", cell)
+        method, dataset = cell
+        names = {"methods": [method], "features": [], "models": ["net"], "scored": [dataset], "datasets": [dataset]}
+        behind[cell] = names | {"sources": ["net.pth"], "files": ["net.pth"]}
+        index = folder / f"indexes/{method}/{dataset}/00000.h5"
+        write_text(index, "x" * (1000 * len(method)))
+        stored[cell] = ([index], 100)
+    page = folder / "pages/local/town.html"
+    write_text(page, "<!doctype html><title>results</title>")
+    evidence = Evidence(
+        provenance=provenance,
+        behind=behind,
+        pages={("local", "town"): page},
+        stages=_stages(folder),
+        stored=stored,
+        graph={
+            "convert_checkpoint": (1, []),
+            "search_flat": (3, ["convert_checkpoint"]),
+            "score_ranking": (5, ["search_flat", "convert_checkpoint"]),
+            "build_report": (1, ["score_ranking"]),
+        },
+    )
+    build_report(example_tables(), scores, {}, folder / "report.html", evidence)
+    return folder / "report.html"
+
+
+def _scores(path: Path, cell: tuple[str, str], values: dict[str, float]) -> Path:
+    draw = random.Random(" ".join(cell))
+    per_query = {}
+    for name, value in values.items():
+        parts = [draw.uniform(-0.1, 0.1) for _ in range(QUERIES // 2)]
+        per_query[name] = [value + part for part in parts] + [value - part for part in parts]
+    metrics = {name: mean(found, sum(found) / QUERIES) for name, found in per_query.items()}
+    protocol, facts = ("places", PLACES) if cell[1] == "streets" else ("revisited", {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_scores(Scores("retrieval", protocol, QUERIES, metrics, per_query, dict(facts), cell=" on ".join(cell)), path)
+    return path
+
+
+def _provenance(path: Path, cell: tuple[str, str]) -> Path:
+    method, dataset = cell
+    origin = path.parent / f"{method}.{dataset}.pth.provenance.json"
+    noted = f'{{"file": "net.pth", "url": "https://example.org/net.pth", "size": 7, "sha256": "{SHA256}", '
+    write_text(origin, noted + '"retrieved_from": "mirror"}')
+    write_provenance(
+        path,
+        blocks={
+            "methods": {method: {"search": "inner_product"}},
+            "models": {"net": {"architecture": "gem", "weights": {"source": "official", "file": "net.pth"}}},
+            "datasets": {dataset: {"format": "revisitop"}},
+        },
+        sources={"net.pth": {"note": "a note", "licence": "CC BY-NC-SA 4.0", "records": [origin]}},
+        own_files={},
+        features={"features": "ab" * 32, "device": "cpu", "checkpoint": "cd" * 32},
+    )
+    return path
+
+
+def _stages(folder: Path) -> dict[str, tuple[str, str]]:
+    """Benchmark files as Snakemake writes them, and what the jobs made."""
+    stages = {
+        "convert_checkpoint": ("{model}", "checkpoints/{model}"),
+        "search_flat": ("{method}/{dataset}/{searched}/{shard}", "rankings/{method}/{dataset}/{searched}/{shard}"),
+    }
+    jobs = {"convert_checkpoint": ["net"], "search_flat": ["/".join((*cell, cell[1], "00000")) for cell in VALUES]}
+    found = {}
+    for stage, (names, output) in stages.items():
+        benchmark = f"{folder}/benchmarks/{stage}/{names}.tsv"
+        found[stage] = (benchmark, f"{folder}/{output}")
+        for job in jobs[stage]:
+            write_text(folder / f"benchmarks/{stage}/{job}.tsv", "s\tmax_rss\tcpu_time\n12.50\t300.25\t24.00\n")
+            write_text(folder / output.partition("{")[0] / job, "made")
+    return found

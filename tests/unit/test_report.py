@@ -1,0 +1,255 @@
+"""The report: its first screen, what cells rest on, curves, costs and stages."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from report_example import CAUSE, SHA256, SOURCE, example_report, example_tables
+from scores_files import write_told
+
+from descbench.config.load import load_config_files
+from descbench.config.tables import Table
+from descbench.errors import ConfigError, DataError
+from descbench.io.atomic import write_text
+from descbench.io.jsonfiles import write_checked_json
+from descbench.io.run_notes import note_stages, read_stages
+from descbench.plan import Plan
+from descbench.report_plan import as_evidence, report_cells, timed_stages
+from descbench.tables.report import build_report
+from descbench.tables.results import Evidence
+from descbench.tables.stage_graph import draw_stages
+from descbench.tables.stage_times import read_job_times, times_behind
+from descbench.tables.table import Line, build_table
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return example_report(tmp_path_factory.mktemp("report")).read_text(encoding="utf-8")
+
+
+def dialogs(page: str) -> dict[str, str]:
+    """Text of each dialog by its title."""
+    found = re.findall(r"<dialog.*?</dialog>", page, re.S)
+    return {re.search(r"<h2[^>]*>(.*?)</h2>", text)[1]: text for text in found}
+
+
+def test_the_first_screen_counts_and_names_the_machine(page):
+    header = re.search(r'<header id="summary">.*?</header>', page, re.S)[0]
+    counts = dict(re.findall(r"<strong>(\d+)</strong> ([a-z ]+)<span>", header))
+    assert {verdict: number for number, verdict in counts.items()} == {"match": "1", "off": "2", "no reference": "3"}
+    assert "2 tables, 5 rows, 5 results" in header
+    assert "<strong>2</strong> cells are of drawn images" in header
+    assert re.search(r"<dt>scored on</dt><dd>.*\d cores, .* GiB memory, ", header)
+    assert "<dt>networks ran on</dt><dd>cpu</dd>" in header
+    assert re.search(r"<dt>versions</dt><dd>descbench .*torch", header)
+
+
+def test_a_result_without_machine_is_counted_as_such(tmp_path):
+    table = {"t": example_tables()["table1"]}
+    scores = {
+        (name, "streets"): write_told(tmp_path / f"{name}.json", {"recall@1": 0.5}, cell=f"{name} on streets")
+        for name in ("plain", "other")
+    }
+    build_report(table, scores, {}, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "an unrecorded machine (2 results)" in page
+    assert "Stages" not in page
+
+
+def test_a_dialog_says_what_its_cell_rests_on(page):
+    dialog = dialogs(page)["local on town"]
+    for text in (SHA256, "CC BY-NC-SA 4.0", "search: inner_product", "architecture: gem", "60, protocol revisited"):
+        assert text in dialog, text
+    assert re.search(r'<th scope="row">search_flat</th><td class="number">1</td><td class="number">12\.5</td>', dialog)
+    assert '<td class="number">24.0</td>' in dialog
+    assert '<td class="number">300</td>' in dialog
+    assert re.findall(r'<a href="([^"h][^"]*)">', dialog) == [
+        "pages/local/town.html",
+        "scores/local/town.json",
+        "provenance/local/town.json",
+    ]
+    assert "README of the code" in dialog
+    assert '<a href="pages' not in dialogs(page)["plain on town"]
+
+
+def test_causes_stand_with_the_cells_that_they_concern(page):
+    """With those of their datasets, and where something published stands beside ours."""
+    found = dialogs(page)
+    assert CAUSE in found["local on town"]
+    assert "Of another town." not in page
+    assert "Known causes" not in found["other on town"]
+    block = example_tables()["table2"].model_dump() | {"causes": []}
+    assert "None is written down" not in page
+    with pytest.raises(ValueError, match="causes"):
+        Table.model_validate(block | {"causes": [{"datasets": ["town"]}]})
+
+
+def test_causes_of_no_column_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    cause = {"text": CAUSE, "datasets": ["roxford5k", "tokyo247"]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"tables": {"table2": {"causes": [cause]}}}))
+    with pytest.raises(ConfigError, match=r"table2\.causes\.0\.datasets: 'tokyo247' is in no column of this table"):
+        load_config_files("config/config.yaml", tmp_path / "mine.yaml")
+
+
+def test_sources_and_confidence_stand_in_the_csv(tmp_path):
+    scores = {}
+    for method, value in (("local", 0.80), ("plain", 0.60), ("other", 0.5)):
+        values = {"map_medium": value, "map_hard": 0.5}
+        scores[method, "town"] = write_told(tmp_path / f"{method}.json", values, cell=f"{method} on town", spread=0.001)
+    build_table("t", example_tables()["table2"], scores, {}, tmp_path / "t.csv", tmp_path / "t.md")
+    with open(tmp_path / "t.csv", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert list(lines[0])[-2:] == ["source", "confidence"]
+    assert [line["source"] for line in lines] == [SOURCE, SOURCE, SOURCE, "", "", ""]
+    assert [line["confidence"] for line in lines] == ["clear", "clear", "clear", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reference", "verdict", "confidence"),
+    [
+        (49.6, 50.4, 50.0, "match", "clear"),
+        (49.0, 51.0, 50.0, "match", "unclear"),
+        (49.0, 51.0, 50.8, "within noise", "unclear"),
+        (49.0, 51.0, 52.0, "off", "clear"),
+        (49.0, 51.7, 52.0, "off", "unclear"),
+        (None, None, 52.0, "off", None),
+        (49.0, 51.0, None, "no reference", None),
+    ],
+)
+def test_confidence(low, high, reference, verdict, confidence):
+    line = Line("t", "r", "d", "m", 50.0, low, high, reference, None, 0.5, None, None, None)
+    assert (line.verdict, line.confidence) == (verdict, confidence)
+
+
+def test_curves_and_costs_of_rows(page):
+    assert 'id="table1-curves-recall"' in page
+    assert "Recall@N (%) of table1 by N, on streets, with 95 % intervals." in page
+    assert page.count('id="table2-curves') == 0
+    for name in ("table1-costs-1", "table2-costs-1"):
+        figure = re.search(rf'<figure id="{name}">.*?</figure>', page, re.S)[0]
+        assert all(label in figure for label in ("seconds of search a query", "bytes read an image")), name
+    assert figure.count("<li>") == 3
+    assert re.search(r"1\. Local features &amp; codebook", figure)
+
+
+def test_no_time_is_shown_of_another_file(tmp_path):
+    """A benchmark file that another run overwrote, one that cannot be read, and one of a job that made nothing."""
+    stages = {"search_flat": (f"{tmp_path}/b/{{method}}/{{dataset}}.tsv", f"{tmp_path}/r/{{method}}/{{dataset}}.h5")}
+    for name in ("a", "b", "c", "d"):
+        write_text(tmp_path / f"b/{name}/town.tsv", "s\tmax_rss\tcpu_time\n2.00\tNA\t-\n")
+        write_text(tmp_path / f"r/{name}/town.h5", "made")
+    late = (tmp_path / "b/b/town.tsv").stat().st_mtime + 200
+    os.utime(tmp_path / "b/b/town.tsv", (late, late))
+    write_text(tmp_path / "b/c/town.tsv", "no\ttable\n")
+    (tmp_path / "r/d/town.h5").unlink()
+    (job,) = read_job_times(stages)
+    assert (job.wildcards["method"], job.seconds, job.cpu_seconds, job.memory_mb) == ("a", 2.0, None, None)
+
+
+def test_times_are_of_the_jobs_behind(tmp_path):
+    """Not of another dataset that a network of the method learned from, nor of tables and pages."""
+    stages = {
+        "score": (f"{tmp_path}/score/{{method}}/{{dataset}}.tsv", f"{tmp_path}/s/{{method}}/{{dataset}}"),
+        "list": (f"{tmp_path}/list/{{dataset}}.tsv", f"{tmp_path}/l/{{dataset}}"),
+        "table": (f"{tmp_path}/table/{{table}}.tsv", f"{tmp_path}/t/{{table}}"),
+        "town": (f"{tmp_path}/town.tsv", f"{tmp_path}/town"),
+    }
+    for job in ("score/m/town", "score/m/school", "score/n/town", "list/town", "list/school", "table/town", "town"):
+        write_text(tmp_path / f"{job}.tsv", "s\tmax_rss\tcpu_time\n1.50\t10\t2.5\n")
+        write_text(tmp_path / job.replace("score/", "s/").replace("list/", "l/").replace("table/", "t/"), "made")
+    names = {"methods": ["m"], "scored": ["town"], "datasets": ["town", "school"], "models": [], "features": []}
+    found = {time.stage: time for time in times_behind(read_job_times(stages), names)}
+    assert found.keys() == {"score", "list"}
+    assert (found["score"].jobs, found["list"].jobs, found["list"].seconds) == (1, 2, 3.0)
+
+
+def test_a_damaged_provenance_is_refused(tmp_path):
+    scores = write_told(tmp_path / "s.json", {"map_medium": 0.5, "map_hard": 0.4}, cell="plain on town")
+    (tmp_path / "p.json").write_text("{}")
+    table = example_tables()["table2"]
+    table = table.model_copy(update={"rows": table.rows[1:2]})
+    evidence = Evidence(provenance={("plain", "town"): tmp_path / "p.json"})
+    with pytest.raises(DataError, match=r"p\.json"):
+        build_report({"t": table}, {("plain", "town"): scores}, {}, tmp_path / "report.html", evidence)
+
+
+def test_stages_lie_below_what_they_read():
+    graph = {"a": (2, []), "b": (1, ["a"]), "c": (1, ["a", "b"]), "d": (1, ["a"]), "e": (1, ["c", "d"])}
+    drawn = draw_stages(graph)
+    boxes = {box.name: box for box in drawn.boxes}
+    assert all(boxes[name].y > boxes[before].y for name, (_, after) in graph.items() for before in after)
+    assert len({(box.x, box.y) for box in drawn.boxes}) == 5
+    assert all(box.x >= 0 and box.x + box.width <= drawn.width for box in drawn.boxes)
+    assert len(drawn.lines) == 5  # a - c is implied by b
+    assert boxes["c"].after == ("a", "b")
+
+
+def test_stages_are_noted_for_the_run(tmp_path):
+    stages = {"a": (2, []), "b": (1, ["a"])}
+    assert read_stages(tmp_path) == read_stages(None) == {}
+    note_stages(tmp_path, stages)
+    assert read_stages(tmp_path) == stages
+
+
+def test_the_catalogue_fits_into_a_page(tmp_path, monkeypatch):
+    """Its usual tables with all that is known of each cell."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    config = load_config_files("config/config.yaml")
+    plan = Plan(config)
+    tables = {name: config.tables[name] for name in plan.usual_tables()}
+    metrics: dict[str, dict[str, float]] = {}
+    for column in (column for table in tables.values() for column in table.columns):
+        metrics.setdefault(column.dataset, {})[column.metric] = 0.5
+    scores, provenance = {}, {}
+    for method, dataset in plan.report_cells():
+        cell, path = (method, dataset), tmp_path / f"{method}-{dataset}.json"
+        scores[cell] = write_told(path, metrics[dataset], cell=f"{method} on {dataset}")
+        provenance[cell] = path.with_suffix(".provenance.json")
+        record = {"configuration": plan.lineage.blocks_behind(*cell), "sources": plan.source_records(*cell)}
+        for source in record["sources"].values():
+            source["files"] = [{"file": Path(name).name, "sha256": None} for name in source.pop("records")]
+        write_checked_json(provenance[cell], record)
+    build_report(tables, scores, {}, tmp_path / "report.html", Evidence(provenance=provenance))
+    assert len(scores) > 50
+    assert (tmp_path / "report.html").stat().st_size < 5_000_000
+    page = dialogs((tmp_path / "report.html").read_text())["how_r18_n1000 on roxford5k"]
+    assert "blurred faces" in page
+    weights = re.search(r"<summary>Weights</summary>.*?</details>", page, re.S)[0]
+    assert re.findall(r"<li><strong>(.*?)</strong>", weights) == ["how_r18.pth"]
+
+
+def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
+    """Names behind a cell, images that are searched, and a page where there is one."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"results_dir": str(tmp_path)}))
+    config = load_config_files("config/config.yaml", tmp_path / "mine.yaml")
+    write_text(tmp_path / "pages/sift/liberty.html", "a page")
+    how, sift = report_cells(config, Plan(config), [("how_r18_n1000", "roxford5k"), ("sift", "liberty")])
+    assert how["behind"]["models"] == ["how_r18"]
+    assert how["behind"]["scored"] == ["roxford5k", "sfm120k"]
+    assert "how_r18.pth" in how["behind"]["files"]
+    assert how["searched"] == {"files": [f"{tmp_path}/indexes/how_r18_n1000/roxford5k/00000.h5"], "images": 4993}
+    assert sift["searched"] == {"files": [], "images": 0}
+    found = as_evidence([how, sift])
+    assert found["pages"] == {("sift", "liberty"): tmp_path / "pages/sift/liberty.html"}
+    assert found["stored"].keys() == {("how_r18_n1000", "roxford5k")}
+
+
+def test_benchmarks_of_rules_that_make_results():
+    rule = type("Rule", (), {})
+    rules = []
+    for name, benchmark, output in (
+        ("search", "logs/b/search/{method,m|n}.tsv", ["r/{method,m|n}.h5", "other"]),
+        ("show_places", "logs/b/show_places/{method}.tsv", ["p/{method}.html"]),
+        ("all", None, []),
+    ):
+        made = rule()
+        made.name, made.benchmark, made.output = name, benchmark, output
+        rules.append(made)
+    assert timed_stages(rules) == {"search": ("logs/b/search/{method}.tsv", "r/{method}.h5")}
