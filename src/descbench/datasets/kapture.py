@@ -109,7 +109,9 @@ def _trajectories(folder: Path) -> dict[tuple[int, str], Pose]:
             pose = Pose(values[:4], values[4:])
             if not pose.is_unit:
                 raise ValueError("a quaternion that is not of length 1, which is no rotation")
-            found[int(row[0]), row[1]] = pose
+            place = int(row[0]), row[1]
+            if found.setdefault(place, pose) != pose:
+                raise ValueError(f"timestamp {place[0]} of {place[1]} has another pose in a line before; keep one")
         except ValueError as error:
             raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
     return found
