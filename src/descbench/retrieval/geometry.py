@@ -14,6 +14,8 @@ import numpy as np
 # Correspondences of one word beyond this are left out: repeated structure that says nothing of places.
 _MOST_OF_A_WORD = 16
 _HYPOTHESES = 128
+# Entries of the table that tells at a glance words that a query cannot have; a power of two that the cache holds.
+_TABLE = 1 << 16
 # Points that are mapped at a time, so that what is computed stays in the cache.
 _POINTS = 128
 _REFINEMENTS = 3
@@ -61,15 +63,19 @@ class QueryWords:
         order = np.argsort(flat, kind="stable")
         self._features = order // max(words.shape[1], 1)
         self._words, self._starts, self._counts = np.unique(flat[order], return_index=True, return_counts=True)
+        self._possible = np.zeros(_TABLE, bool)
+        self._possible[self._words & (_TABLE - 1)] = True
 
     def correspondences(self, words: np.ndarray) -> np.ndarray:
         """Pairs (m, 2) int64 of features with the same word, by feature of the image (n,) words, then of the query."""
         if not len(self._words) or not len(words):
             return np.zeros((0, 2), np.int64)
-        words = np.asarray(words, np.int64)
+        # Most words of an image are none of the query's; only the others are sought one by one.
+        here = np.flatnonzero(self._possible[words & (_TABLE - 1)])
+        words = np.asarray(words[here], np.int64)
         place = np.minimum(np.searchsorted(self._words, words), len(self._words) - 1)
-        here = np.flatnonzero(self._words[place] == words)
-        place = place[here]
+        same = self._words[place] == words
+        here, place = here[same], place[same]
         in_image = np.bincount(place, minlength=len(self._words))
         kept = (in_image * self._counts)[place] <= _MOST_OF_A_WORD
         here, place = here[kept], place[kept]
