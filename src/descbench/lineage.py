@@ -130,6 +130,10 @@ class Lineage:
             found += [name for name in dict.fromkeys(taught) if name not in found]
         return found
 
+    def seed_of(self, model: str) -> int:
+        """The seed of the site where it decides what a model adds to the weights that it starts from; else 0."""
+        return self.config.seed if self.config.block("models", model).weights.seeded else 0
+
     def data_behind(self, method: str, dataset: str) -> list[tuple[str, str]]:
         """Section and name of all datasets and patch sets that a method is scored on there, and learns from itself."""
         block = self.config.block("methods", method)
@@ -163,7 +167,7 @@ class Lineage:
         wanted += [place for model in models for place in self.learned_from(model)]
         found: dict[str, Any] = {section: {} for section in ("methods", "features", "models", "training", "datasets")}
         for section, name in wanted:
-            found.setdefault(section, {})[name] = decisive(self.config.block(section, name), SPEED)
+            found.setdefault(section, {})[name] = decisive(self.config.block(section, name), SPEED, NOTE)
         return found
 
     def names_behind(self, method: str, dataset: str) -> dict[str, list[str]]:
@@ -240,7 +244,7 @@ class Lineage:
         names = self.ancestry(model)
         models = [self.config.block("models", name) for name in names]
         trainings = [self.config.block("training", m.weights.trained_by) for m in models if m.weights.trained_by]
-        seed = self.config.seed if models[-1].weights.seeded else None
+        seed = self.config.seed if any(m.weights.seeded for m in models) else None
         blocks = [decisive(part, SPEED, ENDING, SCORING) for part in (block, *models, *trainings)]
         own = [digest for name in names for digest in self.digest_own_files(name).values()]
         return seed, blocks, own

@@ -13,7 +13,7 @@ from descbench.datasets.hpatches_tasks import Listed, Retrieval, Split, Verifica
 from descbench.datasets.patch_sets import ALL, PatchLabels
 from descbench.errors import DataError
 from descbench.metrics.compare import compare_scores
-from descbench.metrics.fpr95 import fooled_pairs, fpr95, fpr95_interval
+from descbench.metrics.fpr95 import design_effect, fooled_pairs, fpr95, fpr95_interval
 from descbench.metrics.hpatches_curves import count_hits, precision_recall, roc
 from descbench.metrics.hpatches_distances import NOISES, prepared, whiten_and_root
 from descbench.metrics.hpatches_matching import score_matching
@@ -263,6 +263,44 @@ def test_the_interval_of_fpr95_is_the_same_every_time_and_around_the_value():
     wide = fpr95_interval(*drawn_pairs(np.random.default_rng(1), 500))
     assert wide[1] - wide[0] > 2 * (high - low)
     assert fpr95_interval(np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1])) is None
+
+
+def drawn_points(random: np.random.Generator, points: int, each: int) -> tuple[np.ndarray, ...]:
+    """Distances, labels and points of pairs, ``each`` right and as many wrong ones of a point.
+
+    Distances are N(0, 1) and N(2.5, 1); four fifths of the variance are the points' own.
+    """
+    right = np.repeat(np.arange(points), each)
+    wrong = random.permutation(right).reshape(2, -1)
+    hard, alike = np.sqrt(0.8) * random.normal(size=points), np.sqrt(0.4) * random.normal(size=points)
+    own = np.concatenate([hard[right], 2.5 + alike[wrong].sum(axis=0)])
+    matches = np.repeat([1, 0], [right.size, wrong.shape[1]])
+    shown = np.concatenate([np.stack([right, right], axis=1), wrong.T])
+    return own + np.sqrt(0.2) * random.normal(size=len(own)), matches, shown
+
+
+def test_the_interval_of_fpr95_knows_of_shared_points():
+    """120 lists of 360 right and 180 wrong pairs of 60 points: drawn as if they shared none, it is too narrow."""
+    truth, random, held, narrow = 0.19629, np.random.default_rng(0), 0, 0
+    for _ in range(120):
+        distances, matches, points = drawn_points(random, 60, 6)
+        low, high = fpr95_interval(distances, matches, points)
+        held += low <= truth <= high
+        low, high = fpr95_interval(distances, matches)
+        narrow += low <= truth <= high
+    assert narrow / 120 < 0.85
+    assert 0.9 <= held / 120 <= 1.0
+
+
+def test_pairs_that_share_no_point_are_independent():
+    distances, matches = drawn_pairs(np.random.default_rng(1), 500)
+    alone = np.arange(1000).reshape(2, 500).T
+    points = np.where(matches[:, None] == 1, alone[:, :1], alone)
+    assert design_effect(distances, matches, points) == pytest.approx(1)
+    assert fpr95_interval(distances, matches, points) == fpr95_interval(distances, matches)
+    # Every pair ten times: nothing new is learned from nine of them.
+    again = design_effect(np.tile(distances, 10), np.tile(matches, 10), np.tile(points, (10, 1)))
+    assert again == pytest.approx(10, rel=0.02)
 
 
 # --- Scores files --------------------------------------------------------------

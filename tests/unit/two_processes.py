@@ -30,7 +30,7 @@ from descbench.training.tuples import TupleRecipe
 
 def first_step(job):
     """Plan, recorded losses and gradients of the first step, by as many processes as there are."""
-    recipe = build_recipe(job.files, job.model, job.settings, seed=job.seed, device=job.device)
+    recipe = build_recipe(job.files, job.model, job.settings, device=job.device)
     plan = recipe.plan(1, 0)
     losses = SharedGradients(recipe.network, recipe.loss)(next(recipe.batches(plan, 0)))
     trained = {key: value for key, value in recipe.network.named_parameters() if value.requires_grad}

@@ -114,14 +114,30 @@ def test_how_descriptors_are_compared_describes_nothing_anew(patches):
         assert planned.keys() == expected.keys(), changes
 
 
+def test_what_decides_nothing_makes_nothing_anew(patches):
+    """The seed of the site, where all weights have seeds of their own, and what a reader is told."""
+    targets = ["results/scores/trained/unseen.json", "results/scores/another/walls.json"]
+    notes = {name: {"note": "Told."} for name in ("brown", "unseen", "walls")}
+    for overlay in ({"seed": 3}, {"patch_sets": notes}):
+        assert patches.planned(*targets, config="patches.yaml", overlay=overlay) == {}
+    planned = patches.planned("results/scores/untrained/walls.json", config="patches.yaml", overlay={"seed": 3})
+    assert "convert_checkpoint" in planned
+
+
 def test_own_files_that_are_replaced_are_noticed(patches):
     """Of patch sets that are neither downloaded nor drawn, but put in place."""
     datasets, own = patches.folder / "data/datasets", {}
     for name, kind in (("brown", "phototour"), ("walls", "strips")):
         shutil.copytree(datasets / "toytown" / kind, datasets / f"own_{name}")
         own[f"own_{name}"] = {**CONFIG["patch_sets"][name], "folder": f"own_{name}", "generator": None}
-    targets, asked = [f"results/scores/pixels/{name}.json" for name in own], {"overlay": {"patch_sets": own}}
+    (patches.folder / "list.txt").write_text("Of no use.\n")
+    source = {"local_copy": "list.txt", "unpack": {"to": "lists"}}
+    own["sourced"] = {**CONFIG["patch_sets"]["brown"], "sources": ["list.txt"]}
+    overlay = {"patch_sets": own, "sources": {"list.txt": source}}
+    targets, asked = [f"results/scores/pixels/{name}.json" for name in own], {"overlay": overlay}
     patches.run("--cores", "2", *targets, config="patches.yaml", **asked)
+    told = {**overlay, "sources": {"list.txt": {**source, "note": "Told.", "licence": "None."}}}
+    assert patches.planned(*targets, config="patches.yaml", overlay=told) == {}
     for file, expected in (
         ("own_walls/splits.json", {"score_patches": 1}),
         ("own_walls/i_walls00/t5.png", {"build_patches": 1, "describe_patches": 1, "score_patches": 1}),
@@ -144,7 +160,7 @@ def test_provenance_names_patch_sets_and_training(patches):
     record = read_json(patches.folder / "results/provenance/trained/unseen.json")
     assert set(record["configuration"]["patch_sets"]) == {"unseen", "brown"}
     assert set(record["configuration"]["training"]) == {"tiny"}
-    assert list(record["configuration"]["models"]) == ["trained", "untrained"]
+    assert list(record["configuration"]["models"]) == ["trained", "another"]
     assert record["features"]["descriptor"] == "hardnet"
 
 

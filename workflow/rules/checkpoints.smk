@@ -21,7 +21,7 @@ rule convert_checkpoint:
         runtime=growing_minutes(10),
     params:
         code=CONVERT_CHECKPOINT_VERSION,
-        seed=cfg.seed,
+        seed=lambda wildcards: plan.lineage.seed_of(wildcards.model),
         own=lambda wildcards: [
             *plan.lineage.digest_own_files(wildcards.model).values(),
             *filter(None, [plan.on_disk.digest_run_folder(wildcards.model)]),
@@ -61,7 +61,7 @@ rule whiten_checkpoint:
         runtime=growing_minutes(240),
     params:
         code=WHITEN_CHECKPOINT_VERSION,
-        seed=cfg.seed,
+        seed=lambda wildcards: plan.lineage.seed_of(wildcards.model),
         model=lambda wildcards: block("models", wildcards.model),
         image_root=lambda wildcards: plan.image_root(
             cfg.models[wildcards.model].weights.dataset
@@ -122,7 +122,6 @@ rule train_checkpoint:
             plan.image_root(name) for name in plan.training_datasets(wildcards.model)
         ],
         folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
-        seed=cfg.seed,
     message:
         "Train {wildcards.model}"
     script:
@@ -160,7 +159,6 @@ rule train_on_patches:
             "training", cfg.models[wildcards.model].weights.training
         ),
         folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
-        seed=cfg.seed,
     message:
         "Train {wildcards.model}"
     script:
@@ -214,7 +212,6 @@ rule train_on_crops:
             plan.training_datasets(wildcards.model)[0]
         ),
         folder=lambda wildcards: plan.paths.training_folder(wildcards.model),
-        seed=cfg.seed,
     message:
         "Train {wildcards.model}"
     script:

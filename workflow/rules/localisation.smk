@@ -182,7 +182,8 @@ rule score_poses:
         blocks=lambda wildcards: plan.lineage.blocks_behind(
             wildcards.method, wildcards.dataset
         ),
-        sources=lambda wildcards: plan.source_records(
+        # Of an output, so that it is no reason to run again: it only tells the record of where files came from.
+        sources=lambda wildcards, output: plan.source_records(
             wildcards.method, wildcards.dataset
         ),
         own_files=lambda wildcards: plan.lineage.digest_own_files_behind(

@@ -32,7 +32,8 @@ rule score_ranking:
         blocks=lambda wildcards: plan.lineage.blocks_behind(
             wildcards.method, wildcards.dataset
         ),
-        sources=lambda wildcards: plan.source_records(
+        # Of an output, so that it is no reason to run again: it only tells the record of where files came from.
+        sources=lambda wildcards, output: plan.source_records(
             wildcards.method, wildcards.dataset
         ),
         own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
@@ -75,7 +76,8 @@ rule score_patches:
         blocks=lambda wildcards: plan.lineage.blocks_behind(
             wildcards.method, wildcards.patch_set
         ),
-        sources=lambda wildcards: plan.source_records(
+        # Of an output, so that it is no reason to run again: it only tells the record of where files came from.
+        sources=lambda wildcards, output: plan.source_records(
             wildcards.method, wildcards.patch_set
         ),
         own_files=lambda wildcards: plan.lineage.digest_own_files_behind(
@@ -129,7 +131,8 @@ rule score_matches:
         blocks=lambda wildcards: plan.lineage.blocks_behind(
             wildcards.method, wildcards.dataset
         ),
-        sources=lambda wildcards: plan.source_records(
+        # Of an output, so that it is no reason to run again: it only tells the record of where files came from.
+        sources=lambda wildcards, output: plan.source_records(
             wildcards.method, wildcards.dataset
         ),
         own_files=lambda wildcards: plan.lineage.digest_own_files_behind(

@@ -28,7 +28,6 @@ with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
         ),
         TypeAdapter(Model).validate_python(params.model),
         TypeAdapter(Training).validate_python({**params.training, "workers": snakemake.resources.workers}),
-        seed=params.seed,
         device=snakemake.resources.device,
     )
     train(training, snakemake.resources.processes)

@@ -25,6 +25,5 @@ with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
         ),
         TypeAdapter(Model).validate_python(params.model),
         HNDescTraining.model_validate({**params.training, "workers": snakemake.resources.workers}),
-        seed=params.seed,
         device=snakemake.resources.device,
     )

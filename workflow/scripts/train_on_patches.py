@@ -26,6 +26,5 @@ with job(snakemake, goes_on=Path(params.folder, "state.pt").is_file()):
         ),
         TypeAdapter(Model).validate_python(params.model),
         HardNetTraining.model_validate(params.training),
-        seed=params.seed,
         device=snakemake.resources.device,
     )

@@ -71,7 +71,7 @@ class Effect:
 
 
 SPEED = Effect("how fast a result comes, nothing else")
-ENDING = Effect("when a training ends and which of its epochs are validated, not what an epoch gives")
+ENDING = Effect("when a training ends and which of its epochs are validated and kept, not what an epoch gives")
 NOTE = Effect("what a reader is told, nothing else")
 SCORING = Effect("how descriptors are compared, not what they are")
 CHECK = Effect("what is refused, not what a result is")

@@ -255,7 +255,7 @@ class HardNetTraining(TrainingBase):
     augmentation: bool = Field(
         False, description="Rotate and crop every patch a little at random; no published network used it."
     )
-    keep: Literal["last", "best"] = Field(
+    keep: Annotated[Literal["last", "best"], ENDING] = Field(
         "last", description="best: the epoch of the best validation, without one of the smallest training loss."
     )
     seed: Seed = Field(0, description="Of all that is drawn.")

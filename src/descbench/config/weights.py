@@ -25,13 +25,12 @@ from descbench.config.checks import no_images
 
 
 class WeightsBase(Strict):
-    """What all weights answer: what they start from, which files they are read from, and what they learned from.
+    """What all weights answer: what they start from, which files they are read from, and what they learned from."""
 
-    Attributes:
-        seeded: whether the seed of the site decides them, where no other model is their start.
-    """
-
-    seeded: ClassVar[bool] = True
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed of the site decides them, beside what they start from."""
+        return False
 
     @property
     def starts_from(self) -> str | None:
@@ -77,7 +76,6 @@ class PublishedWeights(WeightsBase):
 class OfficialWeights(PublishedWeights):
     """Weights published by the authors."""
 
-    seeded: ClassVar[bool] = False
     source: Literal["official"]
     file: SourceName = Field(description="Name of the source that holds them.")
 
@@ -88,12 +86,22 @@ class RandomWeights(WeightsBase):
     source: Literal["random"]
     seed: Seed | None = Field(None, description="Seed of the draw; null = the site's.")
 
+    @property
+    def seeded(self) -> bool:
+        """Without a seed of their own."""
+        return self.seed is None
+
 
 class ImagenetWeights(PublishedWeights):
     """A backbone learned on ImageNet; the layers beyond it are drawn, for whitening or training to replace."""
 
     source: Literal["imagenet"]
     file: SourceName = Field(description="Name of the source that holds the backbone.")
+
+    @property
+    def seeded(self) -> bool:
+        """The layers beyond it are drawn."""
+        return True
 
     def fits(self, name: str, model: Any, config: Any) -> Iterator[Problem]:
         """Some networks are published whole."""
@@ -164,6 +172,11 @@ class WhitenedWeights(WeightsFromImages):
     n: Several = Field(1000, description="Strongest descriptors of an image.")
     image_size: ImageSize = Field(1024, description="Longer side in pixels.")
     flip: float = Field(0, ge=0, le=1, description="Probability that an image is mirrored (FIRe: 0.5).")
+
+    @property
+    def seeded(self) -> bool:
+        """Which images are mirrored is drawn, unless all are or none."""
+        return 0 < self.flip < 1
 
     def fits(self, name: str, model: Any, config: Any) -> Iterator[Problem]:
         """The network has a reduction, of more dimensions to fewer."""
@@ -254,6 +267,11 @@ class CustomWeights(WeightsBase):
     file: UserPath | None = Field(
         None, description="torch file of a state dict; null: as the factory gives the network."
     )
+
+    @property
+    def seeded(self) -> bool:
+        """The factory may draw what no file gives."""
+        return self.file is None
 
     @property
     def own_files(self) -> tuple[Path, ...]:

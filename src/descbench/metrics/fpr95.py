@@ -6,6 +6,8 @@ with which 95 % of the right ones are reached, so it is the mean of one value a 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from descbench.metrics.intervals import draw_rows, middle
@@ -51,11 +53,16 @@ def threshold(distances: np.ndarray, matches: np.ndarray) -> tuple[float, np.nda
     return float(np.asarray(distances)[order[last]]), passed
 
 
-def fpr95_interval(distances: np.ndarray, matches: np.ndarray) -> tuple[float, float] | None:
+def fpr95_interval(
+    distances: np.ndarray, matches: np.ndarray, points: np.ndarray | None = None
+) -> tuple[float, float] | None:
     """95 % percentile bootstrap interval over pairs: in each draw the threshold is found anew.
 
-    Right and wrong pairs are drawn by themselves, as many as there are of each. Arguments and errors as in
-    :func:`fpr95`.
+    Right and wrong pairs are drawn by themselves, as many as there are of each, divided by :func:`design_effect`.
+
+    Args:
+        distances, matches: as in :func:`fpr95`, with its errors.
+        points: (M, 2) points that the patches of the pairs show; None: pairs say nothing of each other.
 
     Returns:
         lowest and highest plausible value; None where there are fewer than two right or two wrong pairs.
@@ -66,15 +73,55 @@ def fpr95_interval(distances: np.ndarray, matches: np.ndarray) -> tuple[float, f
     count, wrong_count = map(len, places)
     if min(count, wrong_count) < 2:
         return None
+    effect = 1.0 if points is None else design_effect(distances, matches, points)
+    drawn_count, drawn_wrong = (max(2, round(size / effect)) for size in (count, wrong_count))
     # Of each right pair, how many wrong ones stand before it; of the drawn, the one that reaches 95 % decides.
     before = places[0] - np.arange(count)
-    needed = _needed(count)
-    found = [np.partition(row, needed - 1)[needed - 1] for rows in draw_rows(count) for row in rows]
+    needed = _needed(drawn_count)
+    found = [np.partition(row, needed - 1)[needed - 1] for rows in draw_rows(count, drawn=drawn_count) for row in rows]
     values = np.empty(len(found))
-    drawn = (row for rows in draw_rows(wrong_count, stream=1) for row in rows)
+    drawn = (row for rows in draw_rows(wrong_count, stream=1, drawn=drawn_wrong) for row in rows)
     for number, (place, row) in enumerate(zip(found, drawn, strict=True)):
         values[number] = np.count_nonzero(row < before[place])
-    return middle(values / wrong_count)
+    return middle(values / drawn_wrong)
+
+
+def design_effect(distances: np.ndarray, matches: np.ndarray, points: np.ndarray) -> float:
+    """How many times the variance of FPR95 is what it were if no two pairs shared a point; at least 1.
+
+    Definition: docs/protocols/hpatches_patches.md, FPR95. Arguments and errors as in :func:`fpr95_interval`.
+    """
+    order, fooled = _in_order(distances, matches)
+    right, points = np.asarray(matches)[order] != 0, np.asarray(points)[order]
+    share = fooled.sum() / np.count_nonzero(~right)
+    influence = np.where(right, 0.0, (fooled - share) / np.count_nonzero(~right))
+    influence[right] = _influence_of_threshold(right)
+    alone = math.fsum(influence**2)
+    if not alone:
+        return 1.0
+    # Of each point, what all pairs with it do; wrong pairs stand with both of their points, and count once.
+    names, place = np.unique(points, return_inverse=True)
+    place = np.sort(place.reshape(points.shape), axis=1)
+    wrong = np.where(right, 0.0, influence)
+    together = np.bincount(place[:, 0], influence, len(names)) + np.bincount(place[:, 1], wrong, len(names))
+    _, both = np.unique(place[:, 0] * len(names) + place[:, 1], return_inverse=True)
+    twice = np.bincount(both, wrong)
+    return max(1.0, (math.fsum(together**2) - math.fsum(twice**2)) / alone)
+
+
+def _influence_of_threshold(right: np.ndarray) -> np.ndarray:
+    """What each right pair does to FPR95 by moving the threshold, (n,) of the right ones among the ordered pairs.
+
+    It is minus the slope of the curve of wrong pairs over right ones, taken over two standard errors of the recall to
+    either side, times the pair's own part in the recall.
+    """
+    places = np.flatnonzero(right)
+    count, wrong, needed = len(places), len(right) - len(places), _needed(len(places))
+    reach = math.ceil(2 * math.sqrt(0.95 * 0.05 * count))
+    low, high = max(0, needed - 1 - reach), min(count - 1, needed - 1 + reach)
+    between = places[high] - places[low] - (high - low)
+    slope = between / wrong / ((high - low) / count) if high > low else 0.0
+    return -slope * ((np.arange(count) < needed) - needed / count) / count
 
 
 def _in_order(distances: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -140,12 +140,16 @@ def _known(values: Sequence[float | None]) -> np.ndarray:
     return np.rint(array[~np.isnan(array)] * _UNIT).astype(np.int64)
 
 
-def draw_rows(size: int, stream: int = 0) -> Iterator[np.ndarray]:
-    """Rows of positions among ``size``, (n, size) each, DRAWS in all; each stream draws others, always the same."""
+def draw_rows(size: int, stream: int = 0, drawn: int | None = None) -> Iterator[np.ndarray]:
+    """Rows of ``drawn`` positions among ``size`` (None: as many), (n, drawn) each, DRAWS in all.
+
+    Each stream draws others, always the same.
+    """
     random = np.random.Generator(np.random.PCG64(_SEED + stream))
-    step = max(1, _BLOCK // size)
+    drawn = size if drawn is None else drawn
+    step = max(1, _BLOCK // drawn)
     for start in range(0, DRAWS, step):
-        yield random.integers(0, size, (min(step, DRAWS - start), size))
+        yield random.integers(0, size, (min(step, DRAWS - start), drawn))
 
 
 def _signs(size: int) -> Iterator[np.ndarray]:

@@ -113,7 +113,7 @@ class Fpr95:
     protocol: str = "fpr95"
 
     def score(self, descriptors: Mapping[str, np.ndarray], labels: Mapping[str, PatchLabels]) -> ScoredPatches:
-        """One metric a part, lower is better, with a bootstrap interval over pairs."""
+        """One metric a part, lower is better, with a bootstrap interval over pairs that may share points."""
         total = sum(len(part.pairs) for part in labels.values())
         metrics, per_query, start = {}, {}, 0
         for name, known in labels.items():
@@ -123,7 +123,7 @@ class Fpr95:
                     f"part {name}: {right} of {len(known.matches)} test pairs match; both kinds are needed."
                 )
             distances = pair_distances(descriptors[name], known.pairs[:, 0], [known.pairs[:, 1]], self.distance)[0]
-            low, high = fpr95_interval(distances, known.matches) or (None, None)
+            low, high = fpr95_interval(distances, known.matches, known.points[known.pairs]) or (None, None)
             value, metric = fpr95(distances, known.matches), f"fpr95_{name}"
             metrics[metric] = Metric(value, low, high, "bootstrap", direction="lower", chance=_CHANCE)
             values = np.full(total, np.nan)

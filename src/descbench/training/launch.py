@@ -41,12 +41,11 @@ class TrainingJob:
     files: TrainingFiles | PatchTrainingFiles
     model: Model
     settings: Training
-    seed: int = 0
     device: str = "auto"
 
     def run(self) -> None:
         """Train in this process, alone or as one of several."""
-        _STAGES[type(self.files)](self.files, self.model, self.settings, seed=self.seed, device=self.device)
+        _STAGES[type(self.files)](self.files, self.model, self.settings, device=self.device)
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""

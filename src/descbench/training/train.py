@@ -27,7 +27,6 @@ from descbench.training.images import TrainingImages, training_manifest
 from descbench.training.loop import Recipe, Trainer, write_history
 from descbench.training.mining import Pairs
 from descbench.training.netvlad import NetVladRecipe, write_training_run
-from descbench.training.random_state import seed_everything
 from descbench.training.tuples import TupleRecipe
 from descbench.training.validation import AsmkValidator, ImageList, PlaceValidator, Validator
 
@@ -54,16 +53,13 @@ class TrainingFiles:
     folder: Path
 
 
-def train_checkpoint(
-    files: TrainingFiles, model: Model, settings: Training, *, seed: int = 0, device: str = "auto"
-) -> None:
+def train_checkpoint(files: TrainingFiles, model: Model, settings: Training, *, device: str = "auto") -> None:
     """Train a network, or go on where a killed training stopped.
 
     Args:
         files: what is read and written.
         model: block of the network.
         settings: block of the training.
-        seed: of what is drawn before the first epoch; each epoch is seeded by its number.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
@@ -71,14 +67,14 @@ def train_checkpoint(
             architecture.
         SystemExit: SIGTERM came; the state lies in ``files.folder`` and the next call goes on.
     """
-    recipe = build_recipe(files, model, settings, seed=seed, device=device)
+    recipe = build_recipe(files, model, settings, device=device)
     network = recipe.network
     start, decided = checkpoint_digest(files.start), decisive(settings, SPEED, ENDING)
     trainer = Trainer(
         recipe,
         epochs=settings.epochs,
         folder=files.folder,
-        digest=digest_of([TRAIN_CHECKPOINT_VERSION, _inputs(files, network, model), start, decided, seed]),
+        digest=digest_of([TRAIN_CHECKPOINT_VERSION, _inputs(files, network, model), start, decided]),
         validate=_validator(files, model, settings, device),
         every=settings.validation.every if settings.validation else 1,
         patience=settings.patience,
@@ -92,18 +88,15 @@ def train_checkpoint(
     write_history(state.history, files.history)
 
 
-def build_recipe(
-    files: TrainingFiles, model: Model, settings: Training, *, seed: int = 0, device: str = "auto"
-) -> Recipe:
+def build_recipe(files: TrainingFiles, model: Model, settings: Training, *, device: str = "auto") -> Recipe:
     """The recipe of a training that is about to begin, with the start's weights: what the loop would run.
 
     Args:
-        files, model, settings, seed, device: as in :func:`train_checkpoint`; nothing is written but by planning.
+        files, model, settings, device: as in :func:`train_checkpoint`; nothing is written but by planning.
 
     Raises:
         DataError: missing images, damaged pairs, a checkpoint of another architecture.
     """
-    seed_everything(seed)
     chosen = pick_device(device)
     # Channels last is what convolutions run fastest on, backwards too.
     network = load_network(files.start, model).to(chosen, memory_format=torch.channels_last)

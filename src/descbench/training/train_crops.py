@@ -43,16 +43,13 @@ class CropTrainingFiles:
     folder: Path
 
 
-def train_on_crops(
-    files: CropTrainingFiles, model: Model, settings: HNDescTraining, *, seed: int = 0, device: str = "auto"
-) -> None:
+def train_on_crops(files: CropTrainingFiles, model: Model, settings: HNDescTraining, *, device: str = "auto") -> None:
     """Train a network that describes points, or go on where a killed training stopped.
 
     Args:
         files: what is read and written.
         model: block of the network.
         settings: block of the training, whose own ``seed`` decides all that is drawn.
-        seed: of the site; not used.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:

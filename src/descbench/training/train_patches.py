@@ -44,7 +44,7 @@ class PatchTrainingFiles:
 
 
 def train_on_patches(
-    files: PatchTrainingFiles, model: Model, settings: HardNetTraining, *, seed: int = 0, device: str = "auto"
+    files: PatchTrainingFiles, model: Model, settings: HardNetTraining, *, device: str = "auto"
 ) -> None:
     """Train a network of patches, or go on where a killed training stopped.
 
@@ -52,7 +52,6 @@ def train_on_patches(
         files: what is read and written.
         model: block of the network.
         settings: block of the training, whose own ``seed`` decides all that is drawn.
-        seed: of the site; not used.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
