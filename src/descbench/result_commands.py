@@ -30,4 +30,4 @@ def compare_methods(
         for method in (first, second)
     ]
     of = f"{both[0].num_queries} {both[0].facts.get('queries', 'queries')}"
-    return [f"{second} minus {first} on {dataset}, {of}", *compare_scores(*both, metrics)]
+    return [f"{second} minus {first} on {dataset}, {of}", *compare_scores(*both, metrics, (first, second))]

@@ -67,17 +67,47 @@ def test_netvlad_and_densevlad_are_not_told_apart(corridor, tmp_path, monkeypatc
     assert main(["compare", "NetVLAD", "denseVLAD", "corridor", "--metric", "recall@1"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "denseVLAD minus NetVLAD on corridor, 111 queries"
-    assert told[1].startswith("recall@1: 67.57 -> 70.27, +2.70 [")
-    assert told[1].endswith(f"p = {found.p:.4f}")
+    assert told[1].split() == ["metric", "NetVLAD", "denseVLAD", "difference", "95", "%", "interval", "p", "better"]
+    assert told[2].startswith("recall@1    67.57      70.27       +2.70  [")
+    assert told[2].endswith(f"{found.p:.4f}  higher")
+    assert len(told) == 3
 
 
 def test_a_clear_difference_is_one(tmp_path):
     worse = read_scores(write_told(tmp_path / "a.json", {"map": 0.25}, queries=40))
     better = read_scores(write_told(tmp_path / "b.json", {"map": 0.5, "mp@1": 1.0}, queries=40))
     assert compare_scores(worse, better) == [
-        "map: 25.00 -> 50.00, +25.00 [+25.00, +25.00], p = 0.0005",
-        "only the second has mp@1",
+        "metric  first  second  difference     95 % interval       p  better",
+        "map     25.00   50.00      +25.00  [+25.00, +25.00]  0.0005  higher",
+        "only second has mp@1",
     ]
+
+
+def test_many_metrics_are_a_short_table(tmp_path):
+    """Twenty, and what the others are called; patterns choose among all."""
+    told = {f"{task}@{k}": 0.5 for task in ("found", "right") for k in range(15)}
+    scores = read_scores(write_told(tmp_path / "a.json", told))
+    lines = compare_scores(scores, scores, labels=("one", "other"))
+    assert len(lines) == 1 + 20 + 1
+    assert lines[-1] == (
+        "10 more metrics, such as right@5, right@6, right@7, right@8 and 6 more; --metric '*' shows all"
+    )
+    assert len(compare_scores(scores, scores, ["*"])) == 1 + 30
+    assert [line.split()[0] for line in compare_scores(scores, scores, ["right@1", "found@1*"])[1:]] == [
+        "right@1",
+        *(f"found@{k}" for k in (1, 10, 11, 12, 13, 14)),
+    ]
+    with pytest.raises(DataError, match=r"no metric 'wrong\*' in both"):
+        compare_scores(scores, scores, ["wrong*"])
+
+
+def test_what_is_not_tested_is_said_once(tmp_path):
+    scores = read_scores(write_told(tmp_path / "a.json", {"map": 0.5, "mp@1": 0.25, "mp@5": None}))
+    untested = replace(scores, facts={**scores.facts, "not_paired": "of a test"})
+    lines = compare_scores(untested, untested)
+    assert lines[1].count(" 50.00 [48.00, 52.00] ") == 2
+    assert lines[-1] == "not tested: map, mp@1, mp@5: of a test"
+    assert compare_scores(scores, scores)[-1] == "not tested: mp@5: fewer than two queries count"
 
 
 def test_scores_of_other_queries_or_metrics(tmp_path, monkeypatch, capsys):

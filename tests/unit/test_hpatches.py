@@ -358,8 +358,8 @@ def test_fpr95_of_parts(tmp_path):
     # Another model on the same pairs is compared pair by pair.
     score_patches(*photo_set(2, 3.0), Fpr95(), tmp_path / "t.json", digest="d")
     lines = compare_scores(scores, read_scores(tmp_path / "t.json"))
-    assert len(lines) == 2
-    assert all("lower is better" in line for line in lines)
+    assert [line.split()[0] for line in lines] == ["metric", "fpr95_quay", "fpr95_mill"]
+    assert all(line.endswith("lower") for line in lines[1:])
 
 
 def test_hpatches_of_a_split(tmp_path):

@@ -71,11 +71,12 @@ def list_offered(
     rich_help_panel=CONFIGURATION,
     help=help_text(
         "Compare two methods on the same queries: difference, interval, p-value.",
-        "For every metric of two scores files: the difference (second minus first), its 95 % bootstrap interval over "
+        "For the metrics of two scores files: the difference (second minus first), its 95 % bootstrap interval over "
         "queries, and the p-value of a paired permutation test.",
         [
-            ("descbench compare how_r18_n1000 fire_n1000 roxford5k", "every metric"),
+            ("descbench compare how_r18_n1000 fire_n1000 roxford5k", "a table with a row for each metric"),
             ("descbench compare how_r18_n1000 fire_n1000 roxford5k --metric map_hard", "only one"),
+            ("descbench compare hardnet sift hpatches --metric 'matching*'", "all whose names fit"),
         ],
     ),
 )
@@ -85,7 +86,12 @@ def compare(
     dataset: Annotated[
         str, typer.Argument(help="Dataset or patch set that both have scores of.", autocompletion=DATASETS)
     ],
-    metric: Annotated[list[str] | None, typer.Option(help="Only this metric (may be repeated).")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this metric, or those of a pattern such as 'matching*' (may be repeated); default: the first 20."
+        ),
+    ] = None,
     configfile: ConfigFiles = None,
 ) -> None:
     from descbench.result_commands import compare_methods

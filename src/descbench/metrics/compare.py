@@ -1,8 +1,10 @@
-"""Two methods on the same queries, metric by metric: what ``descbench compare`` prints."""
+"""Two methods on the same queries, metric by metric: the table that ``descbench compare`` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from descbench.errors import DataError
 from descbench.metrics.intervals import compare_paired
@@ -13,17 +15,34 @@ _UNTESTED = {
     "median": "the difference of two medians is not the median of differences",
     "stated": "whoever stated it keeps the values of queries",
 }
+# Metrics that are shown where none are asked for, and names in a line.
+_ROWS = 20
+_NAMES = 4
 
 
-def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = None) -> list[str]:
-    """A line for each metric: both values, their difference with its 95 % interval, and a p-value.
+class _Row(NamedTuple):
+    """A line of the table, and why there is no test in it; empty where there is one."""
+
+    cells: tuple[str, ...]
+    why: str = ""
+
+
+def compare_scores(
+    first: Scores,
+    second: Scores,
+    names: Sequence[str] | None = None,
+    labels: tuple[str, str] = ("first", "second"),
+) -> list[str]:
+    """A table with a row for each metric: both values, their difference with its 95 % interval, and a p-value.
 
     The difference is the second's minus the first's, over the queries that count for both; the p-value is that of a
-    paired permutation test (docs/protocols/intervals.md, Two methods).
+    paired permutation test (docs/protocols/intervals.md, Two methods). Values of a metric that is not tested stand with
+    their own intervals. Lines under the table say what is not in it.
 
     Args:
         first, second: scores on one dataset.
-        names: metrics; None: all that both have.
+        names: metrics, or patterns of their names such as ``matching*``; None: the first twenty that both have.
+        labels: what the two are called.
 
     Raises:
         DataError: scores of other queries or labels, no metric in both, or none that is asked for.
@@ -38,37 +57,72 @@ def compare_scores(first: Scores, second: Scores, names: Sequence[str] | None = 
     shared = [name for name in first.metrics if name in second.metrics]
     if not shared:
         raise DataError("the two scores share no metric.")
-    for name in names or ():
-        if name not in shared:
-            raise DataError(f"no metric {name!r} in both scores; they share {', '.join(shared)}.")
-    lines = [_line(name, first, second) for name in names or shared]
-    for what, one, other in (("first", first, second), ("second", second, first)):
-        if alone := [name for name in one.metrics if name not in other.metrics and not names]:
-            lines.append(f"only the {what} has {', '.join(alone)}")
+    asked = shared[:_ROWS] if not names else _asked(names, shared)
+    rows = {name: _row(name, first, second) for name in asked}
+    lines = _aligned(
+        [("metric", *labels, "difference", "95 % interval", "p", "better"), *(r.cells for r in rows.values())]
+    )
+    for why in dict.fromkeys(row.why for row in rows.values() if row.why):
+        lines.append(f"not tested: {_shortened([name for name in rows if rows[name].why == why])}: {why}")
+    if names:
+        return lines
+    if more := shared[_ROWS:]:
+        lines.append(f"{len(more)} more metrics, such as {_shortened(more)}; --metric '*' shows all")
+    for label, one, other in ((labels[0], first, second), (labels[1], second, first)):
+        if alone := [name for name in one.metrics if name not in other.metrics]:
+            lines.append(f"only {label} has {_shortened(alone)}")
     return lines
 
 
-def _line(name: str, first: Scores, second: Scores) -> str:
+def _asked(patterns: Sequence[str], shared: Sequence[str]) -> list[str]:
+    """Names that fit, each once, pattern by pattern."""
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fitting = [name for name in shared if fnmatchcase(name, pattern)]
+        if not fitting:
+            raise DataError(f"no metric {pattern!r} in both scores; they share {', '.join(shared)}.")
+        found |= dict.fromkeys(fitting)
+    return list(found)
+
+
+def _row(name: str, first: Scores, second: Scores) -> _Row:
     one, other = first.metrics[name], second.metrics[name]
     if why := first.facts.get("not_paired") or _UNTESTED.get(one.statistic):
-        return _untested(name, one, other, why)
+        known = one.value is not None and other.value is not None
+        difference = f"{one.factor * (other.value - one.value):+.2f}" if known else "-"
+        return _Row((name, _with_interval(one), _with_interval(other), difference, "-", "-", one.direction), why)
     found = compare_paired(first.per_query[name], second.per_query[name], first.weights.get(name))
     if found is None:
-        return f"{name}: fewer than two {first.facts.get('queries', 'queries')} count"
+        why = f"fewer than two {first.facts.get('queries', 'queries')} count"
+        return _Row((name, _value(one), _value(other), "-", "-", "-", one.direction), why)
     scale = one.factor
-    values = f"{scale * one.value:.2f} -> {scale * other.value:.2f}"
     interval = f"[{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
-    better = "" if one.direction == "higher" else ", lower is better"
-    return f"{name}: {values}, {scale * found.difference:+.2f} {interval}, p = {found.p:.4f}{better}"
+    cells = (f"{scale * found.difference:+.2f}", interval, f"{found.p:.4f}", one.direction)
+    return _Row((name, _value(one), _value(other), *cells))
 
 
-def _untested(name: str, one: Metric, other: Metric, why: str) -> str:
-    """Both values with their own intervals, of a metric whose values of queries give no test."""
-    if one.value is None or other.value is None:
-        return f"{name}: not known of both"
-    shown = (
-        f"{m.factor * m.value:.2f}" + ("" if m.low is None else f" [{m.factor * m.low:.2f}, {m.factor * m.high:.2f}]")
-        for m in (one, other)
-    )
-    better = "" if one.direction == "higher" else ", lower is better"
-    return f"{name}: {' -> '.join(shown)}, {one.factor * (other.value - one.value):+.2f}{better}; not tested: {why}"
+def _value(metric: Metric) -> str:
+    return "-" if metric.value is None else f"{metric.factor * metric.value:.2f}"
+
+
+def _with_interval(metric: Metric) -> str:
+    if metric.value is None or metric.low is None:
+        return _value(metric)
+    return f"{_value(metric)} [{metric.factor * metric.low:.2f}, {metric.factor * metric.high:.2f}]"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines: names and directions to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in (0, len(widths) - 1) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
