@@ -297,3 +297,31 @@ def test_names_are_found_wherever_they_stand():
         (("inner", "model"), ("models",), "e"),
         (("rows", 1, "model"), ("models",), "f"),
     ]
+
+
+def test_an_overlay_replaces_the_patches_of_a_training(tmp_path):
+    """They are one choice; merged, nobody could leave a part of the catalogue out. Snakemake merges files itself."""
+    catalog, first, second = (tmp_path / f"{name}.yaml" for name in ("catalog", "first", "second"))
+
+    def training(**patches):
+        return {"training": {"t": {"patches": patches, "validation": {"patches": patches}}}}
+
+    base = training(one=["a"], two=["a"])
+    base["training"]["t"] |= {"recipe": "hardnet", "triplets": 64, "batch": 32}
+    sets = {name: {"format": "phototour", "folder": name, "parts": ["a", "b"]} for name in ("one", "two")}
+    catalog.write_text(yaml.safe_dump({**base, "patch_sets": sets}))
+    first.write_text(yaml.safe_dump({"catalog": [str(catalog)], **training(one=["b"])}))
+    second.write_text(yaml.safe_dump({**training(two=["b"]), "seed": 3}))
+    for files, expected in (((first,), {"one": ("b",)}), ((first, second), {"two": ("b",)})):
+        block = load_config_files(*files).training["t"]
+        assert block.patches == block.validation.patches == expected
+        assert block.triplets == 64
+    merged = {**read_yaml(first), **training(one=["a"], two=["b"])}
+    assert load_config(merged, [first]).training["t"].patches == {"one": ("a",), "two": ("b",)}
+
+
+def test_a_method_without_a_kind():
+    """All keys that choose one are named."""
+    named = "methods.x: one of the keys search, localise, describe, match is required"
+    assert named in refusal({"methods": {"x": {}}})
+    assert "models.x: key architecture is required" in refusal({"models": {"x": {}}})

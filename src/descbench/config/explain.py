@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Tag
 
 from descbench.config.base import Problem
+from descbench.config.methods import KINDS, RETRIEVAL
 from descbench.config.models import Config
 
 _SHORT = reprlib.Repr()
@@ -33,7 +34,9 @@ def explain(detail: Mapping[str, Any], merged: Mapping[str, Any]) -> Problem:
         case "missing":
             return path, "this key is required"
         case "union_tag_not_found":
-            return path, f"key {tag_key} is required: it says what kind of block this is"
+            keys = KINDS if detail["loc"][-1] == RETRIEVAL else (tag_key,)
+            named = f"one of the keys {', '.join(keys)}" if len(keys) > 1 else f"key {tag_key}"
+            return path, f"{named} is required: it says what kind of block this is"
         case "union_tag_invalid":
             hint = _close(context["tag"], [tag.strip("' ") for tag in context["expected_tags"].split(",")])
             tag = _SHORT.repr(context["tag"])

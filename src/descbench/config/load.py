@@ -21,6 +21,8 @@ from descbench.errors import ConfigError, refusal
 
 Layer = tuple[str, Mapping[str, Any]]
 _COMMAND_LINE = "--config (command line)"
+# Mappings that are one choice, of which parts, so that an overlay replaces them; in all others it changes single keys.
+_WHOLE = (("training", None, "patches"), ("training", None, "validation", "patches"))
 
 
 def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), home: str | Path = ".") -> Config:
@@ -42,7 +44,7 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     layers = [(str(path), read_yaml(path)) for path in catalog if path.suffix.lower() != FIGURES_SUFFIX] + written
     published = read_published(path for path in catalog if path.suffix.lower() == FIGURES_SUFFIX)
     merged: dict[str, Any] = {}
-    for _, content in (*layers[: len(layers) - len(written)], ("", values)):
+    for _, content in (*layers[: len(layers) - len(written)], ("", _replaced(values, written[:-1]))):
         _overlay(merged, content)
     problems = list(_not_finite(merged))
     if problems:
@@ -89,17 +91,56 @@ def load_config_files(*files: str | Path, home: str | Path = ".") -> Config:
     """Load a configuration outside Snakemake: ``files`` overlay each other from first to last; ``home`` as above."""
     merged: dict[str, Any] = {}
     for path in files:
-        _overlay(merged, read_yaml(path))
+        _overlay(merged, read_yaml(path), whole=False)
     return load_config(merged, files, home)
 
 
-def _overlay(target: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """Merge ``layer`` into ``target``: mappings merge, everything else replaces."""
+def _overlay(target: dict[str, Any], layer: Mapping[str, Any], path: tuple[Any, ...] = (), whole: bool = True) -> None:
+    """Merge ``layer`` into ``target``: mappings merge, but for those that are one choice; everything else replaces.
+
+    Args:
+        target: changed in place.
+        layer: laid over it.
+        path: where both stand.
+        whole: whether mappings that are one choice replace each other; Snakemake merges them too.
+    """
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
-            _overlay(target[key], value)
+        below = (*path, key)
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict) and not (whole and _is_whole(below)):
+            _overlay(target[key], value, below, whole)
         else:
             target[key] = _copied(value)
+
+
+def _is_whole(path: tuple[Any, ...]) -> bool:
+    """Whether what stands there is one choice."""
+    return any(
+        len(path) == len(known) and all(name in (None, key) for key, name in zip(path, known, strict=True))
+        for known in _WHOLE
+    )
+
+
+def _replaced(values: Mapping[str, Any], files: Sequence[Layer]) -> Mapping[str, Any]:
+    """What Snakemake merged of files, where mappings that are one choice are those of the last file that has them.
+
+    Where the command line changes such a mapping, it stays as Snakemake has it.
+    """
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for _, content in files:
+        _overlay(ours, content)
+        _overlay(theirs, content, whole=False)
+    return _chosen(values, ours, theirs)
+
+
+def _chosen(values: Any, ours: Any, theirs: Any, path: tuple[Any, ...] = ()) -> Any:
+    """``values`` with mappings that are one choice from ``ours``, where both are as merged key by key, ``theirs``."""
+    if _is_whole(path):
+        return ours if values == theirs and ours is not None else values
+    if not isinstance(values, Mapping):
+        return values
+    parts = [part if isinstance(part, Mapping) else {} for part in (ours, theirs)]
+    return {key: _chosen(value, *(part.get(key) for part in parts), (*path, key)) for key, value in values.items()}
 
 
 def _copied(value: Any) -> Any:

@@ -117,10 +117,13 @@ class BowMethod(CodebookMethod):
 def _family(block: Any) -> str:
     """By the key that says what a method does."""
     keys = block if isinstance(block, dict) else getattr(block, "model_fields_set", ())
-    return next((family for key, family in _FAMILIES.items() if key in keys), "retrieval")
+    return next((family for key, family in _FAMILIES.items() if key in keys), RETRIEVAL)
 
 
 _FAMILIES = {"localise": "localisation", "describe": "patches", "match": "matching"}
+RETRIEVAL = "retrieval"
+# Keys of which a method has one, which says what kind it is.
+KINDS = ("search", *_FAMILIES)
 
 
 Retrieval = Annotated[
@@ -135,7 +138,7 @@ Retrieval = Annotated[
     Field(discriminator="search"),
 ]
 Method = Annotated[
-    Annotated[Retrieval, Tag("retrieval")]
+    Annotated[Retrieval, Tag(RETRIEVAL)]
     | Annotated[DescribedPatches, Tag("patches")]
     | Annotated[MatchMethod, Tag("matching")]
     | Annotated[LocaliseMethod, Tag("localisation")],

@@ -13,7 +13,8 @@ from descbench.config.examples import EXAMPLES, FIGURES
 _INTRODUCTION = """# Configuration
 
 `config.yaml` holds the site's own settings; the catalogue files hold what can be computed. Files given with
-`--configfile` overlay both: mappings merge, everything else replaces. Unknown keys and names that lead nowhere are
+`--configfile` overlay both: mappings merge, everything else replaces; so does `patches` of a training and of its
+validation, which name all that is meant. Unknown keys and names that lead nowhere are
 refused before any job starts. Editors find the JSON schema in `schemas/`.
 
 `config/config.yaml` is read from the working directory, with a line that says so if there is none: then the workflow's
