@@ -11,6 +11,7 @@ from descbench.config.networks import CustomModel
 from descbench.custom_modules import find_module
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError, DataError
+from descbench.features.describe_patches import network_describer
 from descbench.features.extract import extract_features
 from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
@@ -59,6 +60,17 @@ class Late(Local):
 
 
 number = 3
+
+
+class OfPatches(nn.Module):
+    def __init__(self, side, channels=1, factor=1.0):
+        super().__init__()
+        self.side, self.channels = side, channels
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, patches):
+        assert patches.shape[1:] == (self.channels, self.side, self.side)
+        return self.factor * patches.sum(1).mean(2)
 """
 
 
@@ -265,3 +277,36 @@ def test_replaced_weights_and_code_are_noticed(here, project):
 def test_the_file_of_a_module_is_found_without_running_it(here):
     (here / "explosive.py").write_text("raise RuntimeError")
     assert find_module("explosive:net") == here / "explosive.py"
+
+
+@pytest.mark.parametrize(("side", "channels"), [(8, 1), (16, 1), (8, 3)])
+def test_a_network_of_patches(here, side, channels):
+    """Patches come in the size and with the channels of its block, in 0..1."""
+    contract = {"side": side, "channels": channels, "dim": side}
+    arguments = {"side": side, "channels": channels, "factor": 2.0}
+    model = own("OfPatches", arguments=arguments, patches=contract)
+    convert(here, model)
+    patches = np.repeat(np.arange(0, 160, 20, dtype=np.uint8), 2)[None, :, None].repeat(16, 2).repeat(3, 0)
+    found = network_describer(here / "net.pt", model, device="cpu")
+    assert found.maker.dim == side
+    expected = patches[0, :: 16 // side, 0] / 255 * 2 * channels
+    assert found.describe(patches) == pytest.approx(np.tile(expected, (3, 1)), abs=1e-5)
+
+
+def test_a_network_of_patches_keeps_to_its_contract(here):
+    patches = {"side": 8, "dim": 9}
+    with pytest.raises(ConfigError, match=r"patches \(2, 1, 8, 8\) give \(2, 8\); wanted by `patches.dim` is \(2, 9\)"):
+        build_custom(own("OfPatches", arguments={"side": 8}, patches=patches))
+    with pytest.raises(ConfigError, match=r"OfPatches: failed at .*my_networks.py, line \d+ \(AssertionError"):
+        build_custom(own("OfPatches", arguments={"side": 7}, patches={"side": 8, "dim": 8}))
+    with pytest.raises(ValueError, match="`mean` and `std` are of images"):
+        own("OfPatches", patches=patches, mean=(0.5, 0.5, 0.5))
+    mine = own("OfPatches", arguments={"side": 8}, patches=patches).model_dump(mode="json", exclude={"mean", "std"})
+    sets = {"town": {"format": "phototour", "folder": "town", "parts": ["quay"]}}
+    values = {"models": {"mine": mine}, "patch_sets": sets, "methods": {"mine": {"describe": "network"}}}
+    assert load_config(values).methods["mine"].model == "mine"
+    with pytest.raises(ConfigError, match="'mine' \\(custom\\) describes cut-out patches of patch sets, no images"):
+        load_config({**values, "features": {"mine": {}}})
+    whole = {**mine, "patches": None}
+    with pytest.raises(ConfigError, match="'mine' \\(custom\\) describes no patches"):
+        load_config({**values, "models": {"mine": whole}})

@@ -261,6 +261,7 @@ ELSEWHERE = {
         f"Singles.{key}": "workflow/test_crops.py::test_a_town_with_other_single_images"
         for key in ("width", "height", "train", "val", "keypoints")
     },
+    **{f"PatchContract.{key}": "unit/test_custom.py::test_a_network_of_patches" for key in ("side", "channels", "dim")},
     "HardNetModel.dropout": "unit/test_hardnet_training.py::test_the_setting_of_the_paper",
     "HardNetTraining.sampling": "unit/test_hardnet_training.py::test_samplings_and_losses",
     "HardNetTraining.keep": "unit/test_hardnet_training.py::test_history_and_the_last_epoch",

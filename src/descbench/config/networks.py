@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from descbench.config.base import Label, Several
+from descbench.config.base import Label, Several, Strict
 from descbench.config.keypoint_networks import KeypointModels
 from descbench.config.network_base import ModelBase
 from descbench.config.point_networks import PointModels
@@ -214,6 +214,14 @@ class HyNetModel(PatchModel):
 Positive = Annotated[float, Field(gt=0)]
 
 
+class PatchContract(Strict):
+    """What a network of your own takes and gives that describes patches: pixels in 0..1, one row a patch."""
+
+    side: Annotated[Several, Field(le=4096)] = Field(32, description="Side of the patches in pixels.")
+    channels: Literal[1, 3] = Field(1, description="Of its input; 3: the grey ones of patches, three times.")
+    dim: Several = Field(description="Dimensions of a descriptor; checked once, on a batch of two black patches.")
+
+
 class CustomModel(ModelBase):
     """A network of your own, from any function that gives a torch module."""
 
@@ -229,7 +237,30 @@ class CustomModel(ModelBase):
     std: tuple[Positive, Positive, Positive] = Field(
         (0.229, 0.224, 0.225), description="What pixels are then divided by."
     )
+    patches: PatchContract | None = Field(
+        None, description="Of a network that describes patches, and no images; null: it describes images."
+    )
     weights: CustomWeights = Field(CustomWeights(source="custom"), description="Where the weights come from.")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> CustomModel:
+        if self.patches is not None and {"mean", "std"} & self.model_fields_set:
+            raise ValueError("`mean` and `std` are of images; a network of patches is given pixels in 0..1")
+        return self
+
+    @property
+    def DESCRIBES_PATCHES(self) -> bool:
+        """Where it says which."""
+        return self.patches is not None
+
+    @property
+    def NO_IMAGES(self) -> str:
+        """What it does instead."""
+        return PatchModel.NO_IMAGES if self.patches else ""
+
+    def default_features(self) -> dict[str, Any]:
+        """Of a network of patches as of those of the catalogue."""
+        return {"kind": "global"} if self.patches else {}
 
     @property
     def own_code(self) -> str:

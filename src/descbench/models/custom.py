@@ -4,6 +4,8 @@ What the module's ``forward`` gives of an image (1, 3, H, W) decides what it ser
 
 * a tensor (1, D): a global descriptor, for features of kind ``global``;
 * a pair of tensors, descriptors (1, D, h, w) and attention (h, w): local ones, for kind ``local``.
+
+A block with ``patches`` is of a network of patches: (N, channels, side, side), pixels in 0..1, give (N, dim).
 """
 
 from __future__ import annotations
@@ -13,17 +15,18 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from descbench.config.networks import CustomModel
+from descbench.config.networks import CustomModel, PatchContract
 from descbench.custom_modules import check_arguments, import_callable, user_code
 from descbench.errors import ConfigError
 from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalNetwork, resize
+from descbench.models.patches import PatchNetwork
 
 _EXAMPLE_SIDE = 128
 _NO_SHAPE = "{factory}: an image (1, 3, H, W) gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
 
 
-def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork:
+def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork | CustomPatchNet:
     """The network of a block, in eval mode, asked once what it gives.
 
     Args:
@@ -40,6 +43,8 @@ def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork:
         module = factory(**model.arguments)
     if not isinstance(module, nn.Module):
         raise ConfigError(f"{model.factory}: gave a {type(module).__name__}, not a torch module.")
+    if model.patches is not None:
+        return _of_patches(module, model.factory, model.patches)
     with user_code(model.factory), torch.inference_mode():
         found = module.eval()(torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
     given = found if isinstance(found, tuple | list) else [found]
@@ -53,6 +58,32 @@ def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork:
             raise ConfigError(_NO_SHAPE.format(factory=model.factory, shapes=shapes))
     network.mean, network.std = model.mean, model.std
     return network
+
+
+def _of_patches(module: nn.Module, factory: str, contract: PatchContract) -> CustomPatchNet:
+    """The network of a block with ``patches``, asked once what it gives."""
+    network = CustomPatchNet(module, contract).eval()
+    with user_code(factory), torch.inference_mode():
+        found = network(torch.zeros(2, 1, contract.side, contract.side))
+    shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if shape != (2, contract.dim):
+        given = f"(2, {contract.channels}, {contract.side}, {contract.side})"
+        raise ConfigError(f"{factory}: patches {given} give {shape}; wanted by `patches.dim` is (2, {contract.dim}).")
+    return network
+
+
+class CustomPatchNet(PatchNetwork):
+    """A module that gives (N, dim) of patches (N, channels, side, side) with pixels in 0..1."""
+
+    def __init__(self, module: nn.Module, contract: PatchContract) -> None:
+        super().__init__()
+        self.module, self.side, self.dim = module, contract.side, contract.dim
+        self._channels = contract.channels
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """(N, dim) of grey patches (N, 1, side, side)."""
+        self.check_patches(patches)
+        return self.module(patches.expand(-1, self._channels, -1, -1))
 
 
 class CustomGlobalNet(LevelNetwork):
