@@ -17,9 +17,12 @@ from drawn_patches import MODEL, POINTS, SETTINGS, VIEWS, draw_patches, make_pat
 from descbench.config.training import HardNetTraining
 from descbench.datasets.patch_sets import Patches, PatchLabels, read_patches
 from descbench.errors import DataError
+from descbench.features.classical_patches import describe_sift
 from descbench.features.describe_patches import run_network
+from descbench.features.patch_pixels import resize_patches
 from descbench.models.checkpoints import load_network
-from descbench.training.classical_mining import mine_negatives
+from descbench.training import hardnet
+from descbench.training.classical_mining import SIFT_INIT, mine_negatives
 from descbench.training.hardnet import HardNetRecipe
 from descbench.training.launch import TrainingJob, read_job, train
 from descbench.training.patches import SIDE, Preparation, TrainingPatches, flip
@@ -100,6 +103,7 @@ def test_an_option_changes_the_weights(through, tmp_path, key):
             ("random_global", ("triplet_margin", "softmax", "contrastive")),
             ("l2net", ("softmax",)),
             ("classical", ("triplet_margin",)),
+            ("classical_sift", ("contrastive",)),
         )
         for loss in kinds
     ],
@@ -338,6 +342,33 @@ def test_hard_negatives_are_near_patches_of_other_points():
         assert (((rows - rows[anchor]) ** 2).sum(1) < square).sum() <= 13
     with pytest.raises(ValueError, match="12 patches have no 12 neighbours each"):
         mine_negatives(triplets, labels[:12], rows[:12])
+
+
+def test_a_negative_is_taken_once():
+    """SiftInit: seven nearest, none twice for a patch, none that took the patch; then what was drawn stays."""
+    random, labels = np.random.default_rng(0), np.arange(40) // 2
+    rows = random.standard_normal((40, 4)).astype(np.float32)
+    triplets = np.stack([np.arange(40), np.arange(40) ^ 1, (np.arange(40) + 20) % 40], axis=1).repeat(9, axis=0)
+    mined, share = mine_negatives(triplets, labels, rows, SIFT_INIT)
+    hard = mined[(mined != triplets).any(axis=1)]
+    taken = [frozenset((int(a), int(n))) for a, n in hard[:, [0, 2]] if (a + 20) % 40 != n]
+    assert 0.3 < share < 7 / 9
+    assert len(taken) == len(set(taken)) > 100
+    again, every = mine_negatives(triplets, labels, rows)
+    assert every == 1
+    assert len({(a, n) for a, _, n in again.tolist()}) < len(again)
+
+
+def test_the_first_negatives_are_by_sift(through, tmp_path, monkeypatch):
+    """And those after them by the network."""
+    found = []
+    monkeypatch.setattr(hardnet, "mine_negatives", lambda *a: found.append(a[2]) or mine_negatives(*a))
+    trained(into(through, tmp_path), changed(sampling="classical_sift", anchor_swap=False))
+    first, second = found
+    assert first.shape == second.shape
+    patches = read_patches(through.patches[0]).patches
+    assert np.array_equal(first[:3], describe_sift(resize_patches(resize_patches(patches[:3], SIDE), 65)))
+    assert np.linalg.norm(second, axis=1) == pytest.approx(1, abs=1e-3)
 
 
 def test_mined_negatives_are_told(through, tmp_path):

@@ -226,11 +226,11 @@ class HardNetTraining(TrainingBase):
 
     recipe: Literal["hardnet"]
     patches: PatchParts = Field(description="Patch sets, and the parts that are trained on; several are joined.")
-    sampling: Literal["min", "average", "random", "random_global", "l2net", "classical"] = Field(
+    sampling: Literal["min", "average", "random", "random_global", "l2net", "classical", "classical_sift"] = Field(
         "min",
         description="Negatives of a pair: the hardest, all or a random one of its batch; a random one of all patches; "
         "all, as L2-Net has them (loss `softmax` only); one of the 12 nearest of all patches, sought before each epoch "
-        "(loss `triplet_margin` only).",
+        "(loss `triplet_margin` only); one of the 7 nearest, each once, those of the first epoch by SIFT.",
     )
     loss: Literal["triplet_margin", "softmax", "contrastive"] = Field("triplet_margin", description="Of distances.")
     margin: float = Field(1.0, gt=0, le=1e6, description="Of losses triplet_margin and contrastive.")

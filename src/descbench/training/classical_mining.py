@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import numpy as np
 
 from descbench.neighbours.nearest import NearestCentroids
 
-_NEIGHBOURS = 12
+
+@dataclass(frozen=True)
+class Mining:
+    """How negatives are sought among all patches.
+
+    Attributes:
+        neighbours: of each patch that are looked at.
+        whole_point: as in :func:`filter_neighbours`.
+        once: a negative that was taken is none any more for its patch, nor the patch for it.
+    """
+
+    neighbours: int
+    whole_point: bool
+    once: bool
+
+
+CLASSICAL = Mining(12, whole_point=False, once=False)
+SIFT_INIT = Mining(7, whole_point=True, once=True)
 
 
 def filter_neighbours(
@@ -39,13 +57,16 @@ def filter_neighbours(
     return kept
 
 
-def mine_negatives(triplets: np.ndarray, labels: np.ndarray, descriptors: np.ndarray) -> tuple[np.ndarray, float]:
+def mine_negatives(
+    triplets: np.ndarray, labels: np.ndarray, descriptors: np.ndarray, mining: Mining = CLASSICAL
+) -> tuple[np.ndarray, float]:
     """Put a hard negative in each triplet whose anchor has one; one of several is chosen by Python's random numbers.
 
     Args:
         triplets: (n, 3) int64 patches, with random negatives.
         labels: (N,) point of each patch.
-        descriptors: (N, D) float32 of all patches, more than 12.
+        descriptors: (N, D) float32 of all patches, more than there are neighbours.
+        mining: which of them are negatives.
 
     Returns:
         The triplets (n, 3), and the share of them that got a hard negative.
@@ -53,15 +74,20 @@ def mine_negatives(triplets: np.ndarray, labels: np.ndarray, descriptors: np.nda
     Raises:
         ValueError: too few patches, or a descriptor that is not finite.
     """
-    if len(descriptors) <= _NEIGHBOURS:
-        raise ValueError(f"{len(descriptors)} patches have no {_NEIGHBOURS} neighbours each")
-    # The first of 13 is taken for the patch itself, which a duplicate with a smaller number may be instead.
-    neighbours = NearestCentroids(descriptors).search(descriptors, _NEIGHBOURS + 1)[:, 1:]
-    kept = filter_neighbours(neighbours, labels, descriptors)
+    if len(descriptors) <= mining.neighbours:
+        raise ValueError(f"{len(descriptors)} patches have no {mining.neighbours} neighbours each")
+    # The first, of one more, is taken for the patch itself, which a duplicate with a smaller number may be instead.
+    neighbours = NearestCentroids(descriptors).search(descriptors, mining.neighbours + 1)[:, 1:]
+    kept = filter_neighbours(neighbours, labels, descriptors, whole_point=mining.whole_point)
     mined = triplets.copy()
     hard = 0
     for row in mined:
         if found := kept[row[0]]:
             row[2] = random.choice(found)
             hard += 1
+            if mining.once:
+                found.remove(row[2])
+                back = kept[row[2]]
+                if row[0] in back:
+                    back.remove(row[0])
     return mined, hard / len(mined)

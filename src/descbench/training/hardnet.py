@@ -16,10 +16,12 @@ import torch.nn.functional as F
 
 from descbench.config.training import HardNetTraining
 from descbench.errors import DataError
+from descbench.features.classical_patches import describe_sift
 from descbench.features.describe_patches import BLOCK, run_network
+from descbench.features.patch_pixels import resize_patches
 from descbench.losses import hardnet as losses
 from descbench.models.patches import PatchNetwork
-from descbench.training.classical_mining import mine_negatives
+from descbench.training.classical_mining import CLASSICAL, SIFT_INIT, mine_negatives
 from descbench.training.distributed import local_slice
 from descbench.training.loop import Plan
 from descbench.training.patches import Preparation, TrainingPatches, draw_flips, flip
@@ -27,6 +29,8 @@ from descbench.training.random_state import seed_everything
 from descbench.training.triplets import draw_triplets
 
 _NAMED = 4  # patches that a message names
+_SIFT_SIDE = 65
+_MINED = {"classical": CLASSICAL, "classical_sift": SIFT_INIT}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class HardNetRecipe:
         self.network, self.settings, self.device = network, settings, device
         self._patches = patches
         self._preparation = Preparation(network.side, network.mean, network.std, settings.augmentation)
-        self._needs_negatives = settings.sampling in ("random_global", "classical") or settings.spread_out > 0
+        self._needs_negatives = settings.sampling in ("random_global", *_MINED) or settings.spread_out > 0
         self.optimiser = _OPTIMISERS[settings.optimiser](network.parameters(), settings)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, linear_decay(settings))
         self.schedule, self.pieces, self.memory = "step", 1, {}
@@ -67,8 +71,8 @@ class HardNetRecipe:
         """Draw the triplets of an epoch, and which pairs are flipped."""
         settings, figures = self.settings, {}
         triplets = self._draw()
-        if settings.sampling == "classical":
-            triplets, figures["hard_negatives"] = self._mined(triplets)
+        if settings.sampling in _MINED:
+            triplets, figures["hard_negatives"] = self._mined(triplets, epoch)
         count = len(triplets)
         flips = draw_flips(count) if settings.fliprot else np.zeros((count, 2), bool)
         tensors = {
@@ -96,18 +100,27 @@ class HardNetRecipe:
             self.memory["triplets"] = triplets
         return triplets
 
-    def _mined(self, triplets: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """Triplets with hard negatives, by descriptors of the network as it is now, and the share of these."""
+    def _mined(self, triplets: torch.Tensor, epoch: int) -> tuple[torch.Tensor, float]:
+        """Triplets with hard negatives, by descriptors of the network as it is now, and the share of these.
+
+        With ``classical_sift`` the first epoch has SIFT's descriptors, and triplets are shuffled.
+        """
+        by_sift = self.settings.sampling == "classical_sift"
+        describe = _sift if by_sift and epoch == 1 else self._describe
         self.network.eval()
         total = len(self._patches.labels)
         blocks = [np.arange(start, min(start + BLOCK, total)) for start in range(0, total, BLOCK)]
-        prepare = self._preparation.plain
-        rows = [run_network(self.network, self._patches.take(block), self.device, prepare) for block in blocks]
+        rows = np.concatenate([describe(self._patches.take(block)) for block in blocks])
         try:
-            found, share = mine_negatives(triplets.long().numpy(), self._patches.labels, np.concatenate(rows))
+            drawn = triplets.long().numpy(), self._patches.labels, rows
+            found, share = mine_negatives(*drawn, _MINED[self.settings.sampling])
         except ValueError as error:
             raise DataError(f"patches of {self._patches.name(0)} and others: {error}; train on more.") from error
-        return torch.from_numpy(found).int(), share
+        mined = torch.from_numpy(found).int()
+        return mined[torch.randperm(len(mined))] if by_sift else mined, share
+
+    def _describe(self, patches: np.ndarray) -> np.ndarray:
+        return run_network(self.network, patches, self.device, self._preparation.plain)
 
     def batches(self, plan: Plan, first: int) -> Iterator[list[PatchBatch]]:
         """The steps of an epoch, each a single item, which one process has: batch statistics are of a whole batch."""
@@ -153,7 +166,7 @@ class HardNetRecipe:
             return F.triplet_margin_loss(
                 positives, anchors, negatives, margin=settings.margin, swap=settings.anchor_swap
             )
-        if settings.sampling == "random_global":
+        if settings.sampling in ("random_global", "classical_sift"):
             return losses.random_negatives_loss(anchors, positives, negatives, **how)
         drawn = torch.randperm(len(anchors)).to(anchors.device) if settings.sampling == "random" else None
         return losses.hardnet_loss(anchors, positives, sampling=settings.sampling, permutation=drawn, **how)
@@ -166,6 +179,11 @@ class HardNetRecipe:
         """The first patches of a step."""
         chosen = plan.tensors["triplets"][step * self.settings.batch :][:_NAMED, 0].tolist()
         return [self._patches.name(patch) for patch in chosen]
+
+
+def _sift(patches: np.ndarray) -> np.ndarray:
+    """SIFT of patches of the side that the original gives it."""
+    return describe_sift(resize_patches(patches, _SIFT_SIDE))
 
 
 def linear_decay(settings: HardNetTraining) -> Callable[[int], float]:
