@@ -43,6 +43,7 @@ ASKED = {
     "data_behind": ("how_r18_n1000", "roxford5k"),
     "sources_behind": ("how_r18_n1000", "roxford5k"),
     "blocks_behind": ("how_r18_n1000", "roxford5k"),
+    "names_behind": ("how_r18_n1000", "roxford5k"),
 }
 
 
