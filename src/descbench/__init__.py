@@ -1,6 +1,6 @@
 """descbench: the benchmark tables of five papers on image retrieval and local features, rebuilt.
 
-For images of your own, in one call each: :func:`search_images` and :func:`match_pair`.
+For images of your own, in one call each: :func:`search_images`, :func:`match_pair` and :func:`evaluate_images`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Imported when they are first used: what plans the workflow, or prints a help text, needs no torch.
-_CALLS = ("match_pair", "search_images")
+_CALLS = ("evaluate_images", "match_pair", "search_images")
 __all__ = [*_CALLS]
 
 

@@ -19,6 +19,7 @@ from descbench.config.published import read_published
 from descbench.config.yaml_files import read_yaml
 from descbench.datasets.crop_labels import read_keypoints
 from descbench.datasets.dbstruct import read_dbstruct
+from descbench.datasets.frames import read_frame_pairs, read_positives
 from descbench.datasets.image_list import read_image_list
 from descbench.datasets.kapture import read_kapture
 from descbench.datasets.revisitop import read_revisitop
@@ -148,3 +149,5 @@ register(
 register(
     "names with positions", read_position, lambda: [b"@0543256.96@4178906.70@10@S@x@.jpg"], mutations=(damage_lines,)
 )
+register("pairs of frames", read_frame_pairs, lambda: text("# a, b", "1, 5", "2;7"), mutations=(damage_lines,))
+register("list of positives", read_positives, lambda: text('{"positives": {"a.jpg": ["b.jpg", "c/d.jpg"]}}'))

@@ -453,6 +453,18 @@ ELSEWHERE = {
     "TupleTraining.workers": "unit/test_training.py::test_what_a_state_is_resumed_for",
     "Unpack.files": "unit/test_archives.py::test_the_number_of_files",
     "Unpack.flatten": "unit/test_archives.py::test_flat",
+    **{
+        f"{owner}.{key}": f"unit/test_frames.py::{case}"
+        for owner, keys, case in (
+            ("LabelledFolders", ("database", "queries"), "test_frames_within_a_tolerance"),
+            ("LabelledFolders", ("on_bad_file",), "test_frames_that_are_refused"),
+            ("FramesDataset", ("tolerance",), "test_frames_within_a_tolerance"),
+            ("FramesDataset", ("numbers",), "test_places_in_the_order_of_names"),
+            ("FramesDataset", ("pairs",), "test_listed_pairs_of_frames"),
+            ("PositivesDataset", ("positives",), "test_a_list_of_positives"),
+        )
+        for key in keys
+    },
     "UtmNamesDataset.database": "unit/test_places.py::test_positions_in_names",
     "UtmNamesDataset.queries": "unit/test_places.py::test_positions_in_names",
     "Validation.every": "unit/test_training.py::test_validation_decides_the_best_epoch",

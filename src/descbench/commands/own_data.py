@@ -95,3 +95,55 @@ def match(
     print(f"{int(found.inliers.sum())} inliers of one homography")
     if html is not None:
         print(f"The page is {html}.")
+
+
+@commands.command(
+    rich_help_panel=OWN_DATA,
+    help=help_text(
+        "Score a method on a folder of images with ground truth.",
+        "What is right says one of --ground-truth (gnd.json of revisited Oxford: mean average precision), --positives "
+        "(positives.json: recall@N) and --frames (two traverses of a route, labelled by frame number: recall@N). "
+        "docs/data.md has the formats.",
+        [
+            (
+                "descbench evaluate --images day --queries night --frames 2 --method gem_sfm120k_tl_r50",
+                "right is what is at most two frames off",
+            ),
+            (
+                "descbench evaluate --images photos --queries asked --ground-truth gnd.json --method how_r18_n1000",
+                "mAP, by your labels",
+            ),
+        ],
+    ),
+)
+def evaluate(
+    images: Images,
+    method: MethodOption,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Folder of queries (searched in depth); default, with --ground-truth only: the images."),
+    ] = None,
+    ground_truth: Annotated[Path | None, typer.Option(help="gnd.json, with the keys of revisited Oxford.")] = None,
+    positives: Annotated[Path | None, typer.Option(help="positives.json, a list of what is right.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames that a right image may be off its place.")] = None,
+    frame_pairs: Annotated[
+        Path | None,
+        typer.Option(help="Frames that show the same place, a line `query, database` each; default: equal numbers."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Scores file (JSON) to write.")] = None,
+    work: Work = None,
+    on_bad_file: OnBadFile = "stop",
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.direct.evaluate_images import evaluate_images
+    from descbench.metrics.scores import UNITS
+
+    labels = {"ground_truth": ground_truth, "positives": positives, "frames": frames, "frame_pairs": frame_pairs}
+    settings = {"output": output, "work": work, "configfiles": configfile or [], "on_bad_file": on_bad_file}
+    scores = evaluate_images(images, method, queries=queries, **labels, **settings)
+    rows = []
+    for name, metric in scores.metrics.items():
+        values = (metric.value, metric.low, metric.high, metric.chance)
+        rows.append((name, *("" if v is None else f"{v * UNITS[metric.unit].factor:.2f}" for v in values)))
+    print(f"{method}, {scores.num_queries} queries, in percent")
+    print_table(("metric", "score", "95 % from", "to", "chance"), rows)

@@ -10,6 +10,19 @@ from pydantic import Field, model_validator
 from descbench.config.base import NOTE, Block, Metrics, Problem, Role, Several, SourceNames, Text
 from descbench.config.checks import not_drawn, not_unpacked
 
+# Depths of recall@N.
+RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
+# Images that place recognition ranks of each query: enough for recall@20 where a place has twelve views of which one
+# counts (Tokyo 24/7), and for recall@100 where every image is a place of its own.
+PLACES_RANKED = 240
+
+OnBadFile = Annotated[
+    Literal["stop", "skip"],
+    Field(
+        description="A file of the folders that cannot be an image (a link to nowhere, a format that is not read): "
+        "`stop` names it and ends, `skip` leaves it out, and scores and tables say so."
+    ),
+]
 # More jobs than Snakemake can plan.
 _MOST_SHARDS = 100_000
 

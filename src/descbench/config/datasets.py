@@ -17,23 +17,11 @@ from descbench.config.base import (
     UserPath,
 )
 from descbench.config.checks import no_images
-from descbench.config.dataset_base import DatasetBase
+from descbench.config.dataset_base import PLACES_RANKED, RECALL_DEPTHS, DatasetBase, OnBadFile
+from descbench.config.labelled_datasets import FramesDataset, PositivesDataset
 from descbench.config.posed_datasets import AachenDataset, ColmapDataset, KaptureMapDataset
 
-# Depths of recall@N, and those of the mean precision.
-RECALL_DEPTHS = (1, 5, 10, 20, 50, 100)
 KAPPAS = (1, 5, 10)
-# Images that place recognition ranks of each query: enough for recall@20 where a place has twelve views of which one
-# counts (Tokyo 24/7), and for recall@100 where every image is a place of its own.
-PLACES_RANKED = 240
-
-OnBadFile = Annotated[
-    Literal["stop", "skip"],
-    Field(
-        description="A file of the folders that cannot be an image (a link to nowhere, a format that is not read): "
-        "`stop` names it and ends, `skip` leaves it out, and scores and tables say so."
-    ),
-]
 
 
 def _precisions(suffixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -319,6 +307,8 @@ Dataset = Annotated[
     | FolderDataset
     | DbStructDataset
     | UtmNamesDataset
+    | FramesDataset
+    | PositivesDataset
     | KaptureDataset
     | AachenDataset
     | ColmapDataset

@@ -13,6 +13,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "datasets": {
         "mine": {"format": "folder", "database": "/path/to/photographs", "ground_truth": "/path/to/gnd.json"},
         "streets": {"format": "utm_names", "database": "/path/to/database", "queries": "/path/to/queries"},
+        "traverses": {"format": "frames", "database": "/path/to/day", "queries": "/path/to/night", "tolerance": 2},
+        "listed": {
+            "format": "positives",
+            "database": "/path/to/database",
+            "queries": "/path/to/queries",
+            "positives": "/path/to/positives.json",
+        },
         "pictures": {
             "format": "sfm120k",
             "sources": ["lists.tar.gz"],

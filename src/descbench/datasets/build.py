@@ -22,12 +22,13 @@ from descbench.datasets.pairs import TrainingPairs, write_pairs
 from descbench.datasets.photographs import LeftOut, shown
 from descbench.datasets.places import PlaceLabels, write_places
 from descbench.datasets.pose_labels import PoseLabels, check_pose_labels, write_pose_labels
+from descbench.datasets.recall_labels import PositiveLabels, write_positives
 from descbench.datasets.revisitop import read_revisitop
 from descbench.datasets.sfm120k import read_sfm120k, read_sfm_val
 from descbench.errors import DataError, StaleFileError
 from descbench.io.jsonfiles import write_checked_json
 
-Labels = GroundTruth | PlaceLabels | TrainingPairs | CropLabels | PoseLabels | None
+Labels = GroundTruth | PlaceLabels | PositiveLabels | TrainingPairs | CropLabels | PoseLabels | None
 # Readers of the image pairs of a dataset, by its format.
 PAIR_READERS: dict[str, Callable[[Any, Path], Iterator[ImagePair]]] = {"hpatches_sequences": read_hpatches_pairs}
 
@@ -134,6 +135,12 @@ def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
         )
 
 
+def _report_positives(name: str, labels: PositiveLabels, manifest: Manifest) -> None:
+    """Say how many queries nothing is right for."""
+    if alone := labels.without_positive():
+        logging.warning("%s: nothing is right for %d of %d queries", name, alone, len(labels.positives))
+
+
 def _report_crops(name: str, labels: CropLabels, manifest: Manifest) -> None:
     """Say how many images have no stylised copy: that is no error."""
     copies = sum(item.stylised is not None for item in labels.items)
@@ -144,6 +151,7 @@ def _report_crops(name: str, labels: CropLabels, manifest: Manifest) -> None:
 _LABELS: dict[type, tuple[Callable[..., None], Callable[..., None]]] = {
     GroundTruth: (_check_truth, write_ground_truth),
     PlaceLabels: (_report_places, write_places),
+    PositiveLabels: (_report_positives, write_positives),
     TrainingPairs: (_nothing_to_check, write_pairs),
     CropLabels: (_report_crops, write_crop_labels),
     PoseLabels: (check_pose_labels, write_pose_labels),

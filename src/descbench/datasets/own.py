@@ -5,27 +5,31 @@ Light on purpose: the workflow lists them when it plans the shards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from descbench.config.datasets import Dataset, FolderDataset, KaptureDataset, UtmNamesDataset
+from descbench.config.labelled_datasets import FramesDataset, LabelledFolders, PositivesDataset
 from descbench.config.posed_datasets import ColmapDataset, KaptureMapDataset
 from descbench.datasets.contents import contents_of
 from descbench.datasets.folder import folder_root, list_folder, read_folder
+from descbench.datasets.frames import label_frames, label_positives, labelled_root, list_labelled
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.kapture import kapture_root, read_kapture
-from descbench.datasets.manifest import Manifest
+from descbench.datasets.manifest import Manifest, rows_of
 from descbench.datasets.own_maps import colmap_root, kapture_map_root, read_colmap_map, read_kapture_map
 from descbench.datasets.photographs import LeftOut
 from descbench.datasets.places import PlaceLabels
 from descbench.datasets.pose_labels import PoseLabels
 from descbench.datasets.positions import label_places, positions_of
+from descbench.datasets.recall_labels import PositiveLabels
 from descbench.datasets.utm_names import list_utm_names, read_utm_names, utm_root
 from descbench.io.digests import digest_of
 
-OwnDataset = FolderDataset | KaptureDataset | UtmNamesDataset | ColmapDataset | KaptureMapDataset
+OwnDataset = FolderDataset | KaptureDataset | UtmNamesDataset | LabelledFolders | ColmapDataset | KaptureMapDataset
+Labels = GroundTruth | PlaceLabels | PositiveLabels | PoseLabels
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class OwnImages:
     """
 
     manifest: Manifest
-    labels: GroundTruth | PoseLabels | None = None
+    labels: GroundTruth | PositiveLabels | PoseLabels | None = None
     left_out: tuple[LeftOut, ...] = ()
     asks_itself: bool = False
 
@@ -64,7 +68,7 @@ def list_own(dataset: OwnDataset) -> OwnImages:
     return _FORMATS[dataset.format].list(dataset)
 
 
-def label_own(dataset: OwnDataset, own: OwnImages) -> GroundTruth | PlaceLabels | PoseLabels | None:
+def label_own(dataset: OwnDataset, own: OwnImages) -> Labels | None:
     """Labels of a dataset: those of its ground truth, or of the positions in its names."""
     return _FORMATS[dataset.format].label(dataset, own)
 
@@ -84,19 +88,39 @@ def _label_utm_names(dataset: UtmNamesDataset, own: OwnImages) -> PlaceLabels:
     return labels.without_itself() if own.asks_itself else labels
 
 
+def _list_labelled(
+    dataset: LabelledFolders, label: Callable[[Any, Mapping[str, Sequence[str]]], PositiveLabels]
+) -> OwnImages:
+    listing = list_labelled(dataset)
+    labels = label(dataset, listing.images)
+    rows = [row for role in ("query", "database") for row in rows_of(role, listing.images[role])]
+    labels = labels.without_itself() if listing.asks_itself else labels
+    return OwnImages(Manifest(tuple(rows)), labels, listing.left_out, listing.asks_itself)
+
+
+def _list_frames(dataset: FramesDataset) -> OwnImages:
+    return _list_labelled(dataset, label_frames)
+
+
+def _list_positives(dataset: PositivesDataset) -> OwnImages:
+    return _list_labelled(dataset, label_positives)
+
+
 @dataclass(frozen=True)
 class _Format:
     """What is done with a folder of the user's, by its format."""
 
     root: Callable[[Any], Path]
     list: Callable[[Any], OwnImages]
-    label: Callable[[Any, OwnImages], GroundTruth | PlaceLabels | PoseLabels | None] = lambda dataset, own: own.labels
+    label: Callable[[Any, OwnImages], Labels | None] = lambda dataset, own: own.labels
 
 
 _FORMATS: Mapping[str, _Format] = {
     "folder": _Format(folder_root, _list_folder),
     "kapture": _Format(kapture_root, lambda dataset: OwnImages(read_kapture(dataset))),
     "utm_names": _Format(utm_root, _list_utm_names, _label_utm_names),
+    "frames": _Format(labelled_root, _list_frames),
+    "positives": _Format(labelled_root, _list_positives),
     "colmap": _Format(colmap_root, lambda dataset: OwnImages(*read_colmap_map(dataset))),
     "kapture_map": _Format(kapture_map_root, lambda dataset: OwnImages(*read_kapture_map(dataset))),
 }

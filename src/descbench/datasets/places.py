@@ -6,14 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
+from descbench.datasets.recall_labels import Ids, RecallLabels, others
 from descbench.errors import DataError
 from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 
-Ids = tuple[int, ...]
-
 
 @dataclass(frozen=True)
-class PlaceLabels:
+class PlaceLabels(RecallLabels):
     """What is right for every query, in query order (docs/protocols/places.md, Labels).
 
     Attributes:
@@ -37,18 +36,7 @@ class PlaceLabels:
 
     def without_itself(self) -> PlaceLabels:
         """Labels of queries that are the database images of the same numbers: none is right for itself."""
-
-        def others(lists: tuple[Ids, ...]) -> tuple[Ids, ...]:
-            return tuple(tuple(i for i in ids if i != query) for query, ids in enumerate(lists))
-
         return replace(self, positives=others(self.positives), training_positives=others(self.training_positives))
-
-    def without_positive(self) -> int:
-        """Number of queries that no database image is right for, those left out for their time stamp set aside."""
-        if not self.database_times:
-            return sum(not ids for ids in self.positives)
-        pairs = zip(self.positives, self.query_times, strict=True)
-        return sum(all(self.database_times[i] == time for i in ids) for ids, time in pairs)
 
 
 def write_places(labels: PlaceLabels, path: str | os.PathLike[str]) -> None:

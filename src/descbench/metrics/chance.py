@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from descbench.datasets.places import PlaceLabels
+from descbench.datasets.recall_labels import RecallLabels
 from descbench.metrics.places import grouped
 from descbench.metrics.revisited import Setups
 
@@ -56,7 +56,7 @@ def chance_of_labels(queries: Sequence[Mapping[str, Sequence[int]]], images: int
     return found
 
 
-def chance_of_places(labels: PlaceLabels, images: int, depths: Sequence[int]) -> dict[str, float]:
+def chance_of_places(labels: RecallLabels, images: int, depths: Sequence[int]) -> dict[str, float]:
     """``recall@N`` of a random order of a database, by condition as well.
 
     Of a panorama only the image that comes first counts, so that a panorama is right with the share of its images

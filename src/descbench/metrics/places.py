@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from descbench.config.datasets import RECALL_DEPTHS as DEPTHS
-from descbench.datasets.places import PlaceLabels
+from descbench.datasets.recall_labels import RecallLabels
 from descbench.errors import DataError
 
 # Scores of descriptors of length 1 that are the same differ by rounding only.
@@ -30,7 +30,7 @@ class FirstHits:
 
 
 def find_first_hits(
-    image_ids: np.ndarray, labels: PlaceLabels, *, complete: bool, found: np.ndarray | None = None
+    image_ids: np.ndarray, labels: RecallLabels, *, complete: bool, found: np.ndarray | None = None
 ) -> FirstHits:
     """Rank of the first right image of each query, in the ranking that counts (:func:`what_counts`).
 
@@ -61,7 +61,7 @@ def find_first_hits(
     return FirstHits(ranks, depths, reach)
 
 
-def what_counts(image_ids: np.ndarray, query: int, labels: PlaceLabels, database_times: np.ndarray) -> np.ndarray:
+def what_counts(image_ids: np.ndarray, query: int, labels: RecallLabels, database_times: np.ndarray) -> np.ndarray:
     """The part of a query's ranking that counts, best first.
 
     Left out are, in this order: images of the query's own time stamp, where the labels hold time stamps; and

@@ -12,6 +12,7 @@ import numpy as np
 
 from descbench.datasets.ground_truth import GroundTruth, parse_ground_truth
 from descbench.datasets.places import PlaceLabels, parse_places
+from descbench.datasets.recall_labels import PositiveLabels, RecallLabels, parse_positives
 from descbench.errors import DataError
 from descbench.io.jsonfiles import read_json
 from descbench.io.kinds import shorten
@@ -91,8 +92,14 @@ def _score_labels(setups: Mapping[str, Any]) -> Callable[[Ranking, GroundTruth, 
     return score
 
 
-def _score_places(ranked: Ranking, labels: PlaceLabels, searched: int) -> Scored:
-    """Recall at each depth that the rankings reach, of all queries and of each condition."""
+def _score_recall(ranked: Ranking, labels: RecallLabels, searched: int, rules: dict[str, Any]) -> Scored:
+    """Recall at each depth that the rankings reach, of all queries and of each condition.
+
+    Args:
+        ranked, labels: of the same queries.
+        searched: number of images.
+        rules: facts on what counts as right.
+    """
     complete = ranked.image_ids.shape[1] == searched
     hits = find_first_hits(ranked.image_ids, labels, complete=complete, found=found_images(ranked))
     chances = chance_of_places(labels, searched, hits.depths)
@@ -106,13 +113,24 @@ def _score_places(ranked: Ranking, labels: PlaceLabels, searched: int) -> Scored
             metrics[name] = proportion(per_query[name], chance=chances[name])
     facts = {
         "queries_without_positive": labels.without_positive(),
-        "radius": labels.radius,
-        "views_per_panorama": labels.views_per_panorama,
-        "exclude_same_time": bool(labels.query_times),
+        **rules,
         "num_ranked": hits.reach,
         "first_hit": [rank or None for rank in hits.ranks.tolist()],
     }
     return Scored(metrics, per_query, facts, find_warnings(ranked.image_ids, ranked.scores, hits))
+
+
+def _score_places(ranked: Ranking, labels: PlaceLabels, searched: int) -> Scored:
+    rules = {
+        "radius": labels.radius,
+        "views_per_panorama": labels.views_per_panorama,
+        "exclude_same_time": bool(labels.query_times),
+    }
+    return _score_recall(ranked, labels, searched, rules)
+
+
+def _score_positives(ranked: Ranking, labels: PositiveLabels, searched: int) -> Scored:
+    return _score_recall(ranked, labels, searched, {"right": labels.right})
 
 
 def _place_rule(dataset: str, scores: Scores) -> str:
@@ -122,9 +140,16 @@ def _place_rule(dataset: str, scores: Scores) -> str:
         parts.append(f"only the first hit of each panorama ({facts['views_per_panorama']} images) counts")
     if facts["exclude_same_time"]:
         parts.append("images of the query's own time stamp are left out")
-    if facts["queries_without_positive"]:
-        parts.append(f"{facts['queries_without_positive']} of {scores.num_queries} queries have nothing right")
-    return "; ".join(parts) + "."
+    return "; ".join([*parts, *_without_positive(scores)]) + "."
+
+
+def _positive_rule(dataset: str, scores: Scores) -> str:
+    return "; ".join([f"{dataset}: right is {scores.facts['right']}", *_without_positive(scores)]) + "."
+
+
+def _without_positive(scores: Scores) -> list[str]:
+    alone = scores.facts["queries_without_positive"]
+    return [f"{alone} of {scores.num_queries} queries have nothing right"] if alone else []
 
 
 def _beyond_places(metric: str, scores: Scores) -> str | None:
@@ -143,4 +168,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "revisited": Protocol(parse_ground_truth, lambda truth: len(truth.queries), _score_labels(SETUPS)),
     "classic": Protocol(parse_ground_truth, lambda truth: len(truth.queries), _score_labels(CLASSIC_SETUPS)),
     "places": Protocol(parse_places, lambda labels: len(labels.positives), _score_places, _place_rule, _beyond_places),
+    "positives": Protocol(
+        parse_positives, lambda labels: len(labels.positives), _score_positives, _positive_rule, _beyond_places
+    ),
 }

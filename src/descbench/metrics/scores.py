@@ -36,7 +36,7 @@ class Unit:
 
 # Protocols of each family.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "retrieval": ("revisited", "classic", "places"),
+    "retrieval": ("revisited", "classic", "places", "positives"),
     "patches": ("fpr95", "hpatches"),
     "matching": ("homographies",),
     "localisation": ("poses",),
@@ -53,6 +53,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "num_ranked",
         "first_hit",
     ),
+    "positives": ("queries_without_positive", "right", "num_ranked", "first_hit"),
     "homographies": (
         "queries",
         "pairs",

@@ -1,0 +1,117 @@
+"""Score a method on a folder of the user's own with ground truth, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from descbench.command_files import make_folder, read_configuration
+from descbench.config.datasets import Dataset
+from descbench.datasets.build import build_manifest
+from descbench.datasets.manifest import read_manifest
+from descbench.datasets.own import own_root
+from descbench.direct.search_images import OnBadFile, work_folder
+from descbench.direct.searched import check_searches, find_codebook
+from descbench.direct.work_features import WorkFeatures
+from descbench.errors import ConfigError
+from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import Scores, read_scores
+from descbench.retrieval.run_search import prepare_database, rank_queries
+
+
+def evaluate_images(
+    images: str | Path,
+    method: str,
+    *,
+    queries: str | Path | None = None,
+    ground_truth: str | Path | None = None,
+    positives: str | Path | None = None,
+    frames: int | None = None,
+    frame_pairs: str | Path | None = None,
+    output: str | Path | None = None,
+    work: str | Path | None = None,
+    configfiles: Sequence[str | Path] = (),
+    on_bad_file: OnBadFile = "stop",
+) -> Scores:
+    """Search a folder for every query, and score what is found.
+
+    What is right says one of ``ground_truth``, ``positives`` and ``frames``; the formats are those of datasets
+    ``folder``, ``positives`` and ``frames`` (docs/data.md).
+
+    Args:
+        images: folder that is searched, in depth.
+        method: of the configuration, with its own way of searching.
+        queries: folder of the queries; None, with ``ground_truth`` only: ``images`` itself.
+        ground_truth: gnd.json, scored by mean average precision.
+        positives: positives.json, scored by recall@N.
+        frames: tolerance in frames of two traverses, scored by recall@N.
+        frame_pairs: with ``frames``, the list of frames that show the same place; None: equal numbers.
+        output: scores file to write; None: it stays in the work folder.
+        work: folder that features stay in; None: one of this method and these images below ``<results_dir>/direct``.
+        configfiles: overlays of the configuration.
+        on_bad_file: ``stop`` at a file in the folders that cannot be an image, or ``skip`` it.
+
+    Returns:
+        The scores, as of the workflow's rule ``score_ranking``.
+
+    Raises:
+        ConfigError: none or several of the three, no such method, or one that searches no images by itself.
+        DataError: a checkpoint or codebook that is not there (the message names the command that makes it), labels that
+            are malformed, or an image that cannot be read.
+    """
+    files = [Path(file) for file in configfiles]
+    config = read_configuration(files)
+    check_searches(config, method)
+    labels = _labels(ground_truth, positives, frames, frame_pairs, queries)
+    dataset = _dataset({"database": images, "queries": queries or images, "on_bad_file": on_bad_file, **labels})
+    folder = work_folder(config, "evaluate", method, Path(images)) if work is None else Path(work)
+    make_folder("the work folder", folder)
+    scores = folder / "scores.json" if output is None else Path(output)
+    make_folder("the folder of the scores", scores.parent)
+    codebook = find_codebook(config, method, files)
+    manifest, truth, left_out = folder / "manifest.csv", folder / "labels.json", folder / "left_out.json"
+    build_manifest("images", dataset, folder, manifest, truth, left_out)
+    block, listed = config.methods[method], read_manifest(manifest)
+    features = WorkFeatures(config, block.features, folder, files)
+    described = {role: features.describe(role, listed, own_root(dataset), role) for role in ("database", "query")}
+    database = prepare_database(block, described["database"].shards, folder, codebook)
+    length = {"top_k": block.top_k or dataset.ranked(), "num_queries": len(listed.of_role("query"))}
+    rank_queries(block, described["query"].shards, database, folder, folder / "ranking.h5", **length)
+    shards = {"query_shards": described["query"].shards, "manifest": described["query"].manifest}
+    score_ranking(folder / "ranking.h5", truth, scores, left_out=left_out, **shards)
+    return read_scores(scores)
+
+
+def _labels(
+    ground_truth: str | Path | None,
+    positives: str | Path | None,
+    frames: int | None,
+    frame_pairs: str | Path | None,
+    queries: str | Path | None,
+) -> dict[str, object]:
+    """Keys of a dataset that say what is right."""
+    ways: dict[str, dict[str, object]] = {}
+    if ground_truth is not None:
+        ways["ground_truth"] = {"format": "folder", "ground_truth": ground_truth}
+    if positives is not None:
+        ways["positives"] = {"format": "positives", "positives": positives}
+    if frames is not None:
+        ways["frames"] = {"format": "frames", "tolerance": frames, "pairs": frame_pairs}
+    if len(ways) != 1 or (frame_pairs is not None and frames is None):
+        raise ConfigError(
+            f"what is right? {' and '.join(ways) or 'Nothing'} was given; give one of ground_truth (gnd.json), "
+            "positives (positives.json) and frames (a tolerance, with or without frame_pairs)."
+        )
+    if ground_truth is None and queries is None:
+        raise ConfigError("positives and frames are of queries in a folder of their own: give queries.")
+    return next(iter(ways.values()))
+
+
+def _dataset(block: dict[str, object]) -> Dataset:
+    try:
+        return TypeAdapter(Dataset).validate_python(block)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(f"{first['loc'][-1]} {first['input']!r}: {first['msg']}.") from error
