@@ -34,9 +34,10 @@ ON_REQUEST = (
     "hndesc_r2d2_MP_st.pth",
     "hndesc_train_data",
     "aachen_v11_hndesc",
+    "caps-pretrained.pth",
 )
-# Of this file of a git repository neither is known.
-WITHOUT_CHECKSUM = ("r2d2_WAF_N16.pt",)
+# Of these files of git repositories neither is known.
+WITHOUT_CHECKSUM = ("r2d2_WAF_N16.pt", "aliked-n16.pth")
 
 
 def test_words_of_table_6_are_of_the_other_city() -> None:

@@ -238,6 +238,15 @@ ELSEWHERE = {
         for key in keys
     },
     "KeypointFeatures.reading": "workflow/test_any_detector.py::test_images_are_read_as_asked",
+    **{
+        f"{owner}.{key}": "unit/test_other_points.py::test_an_option_changes_what_is_found"
+        for owner, keys in (
+            ("DiskModel", ("window", "keypoint_threshold")),
+            ("AlikedModel", ("variant", "nms_radius", "keypoint_threshold")),
+        )
+        for key in keys
+    },
+    "CapsModel.statistics": "unit/test_other_points.py::test_caps_has_statistics_of_the_very_image",
     "HNDescModel.backbone": "unit/test_point_networks.py::test_the_backbone",
     **{
         f"HNDescTraining.{key}": "unit/test_crop_training.py::test_an_option_changes_the_weights"

@@ -20,8 +20,11 @@ MODELS = {
     "hndesc": {"architecture": "hndesc", "backbone": "r2d2", **RANDOM},
     "hndesc_caps": {"architecture": "hndesc", **RANDOM},
     "hardnet": {"architecture": "hardnet", **RANDOM},
+    "disk": {"architecture": "disk", **RANDOM},
+    "aliked": {"architecture": "aliked", "variant": "t16", **RANDOM},
+    "caps": {"architecture": "caps", **RANDOM},
 }
-DIMS = {"superpoint": 256, "pixels": 1024}
+DIMS = {"superpoint": 256, "pixels": 1024, "aliked": 64, "caps": 256}
 PAIRS = [
     ("sift", "hndesc"),
     ("sift", "r2d2"),
@@ -31,6 +34,11 @@ PAIRS = [
     ("superpoint", "rootsift"),
     ("r2d2", "r2d2"),
     ("r2d2", "hndesc"),
+    ("disk", "disk"),
+    ("aliked", "aliked"),
+    ("aliked", "rootsift"),
+    ("sift", "disk"),
+    ("disk", "caps"),
 ]
 
 

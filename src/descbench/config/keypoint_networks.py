@@ -15,6 +15,7 @@ class KeypointModel(ModelBase):
 
     HAS_LOCAL_FEATURES = False
     HAS_BACKBONE_WEIGHTS = False
+    RUNS_BY_BACKENDS = False
     NO_IMAGES = "describes nothing; features of `kind: keypoints` have a place for it"
 
     def default_features(self) -> dict[str, Any]:
@@ -49,4 +50,13 @@ class OriNetModel(KeypointModel):
     weights: Weights = Field(description="Where the weights come from.")
 
 
-KeypointModels = KeyNetModel | AffNetModel | OriNetModel
+class DedodeDetectorModel(KeypointModel):
+    """DeDoDe's detector (L): the pixels that are most likely keypoints."""
+
+    DETECTS_KEYPOINTS = True
+
+    architecture: Literal["dedode_detector"]
+    weights: Weights = Field(description="Where the weights come from.")
+
+
+KeypointModels = KeyNetModel | AffNetModel | OriNetModel | DedodeDetectorModel

@@ -17,6 +17,7 @@ class ModelBase(Block):
         DESCRIBES_PATCHES: whether it describes cut-out patches of a patch set, and no whole images.
         DESCRIBES_POINTS: whether it describes given points of an image.
         DETECTS_KEYPOINTS: whether it finds keypoints of an image.
+        RUNS_BY_BACKENDS: whether `backend` may run it; else torch does.
         ESTIMATES_SHAPE: whether it finds the affine shape of the patch around a keypoint.
         ESTIMATES_ORIENTATION: whether it finds the orientation of such a patch.
         NO_IMAGES: what it does instead of describing whole images; empty where it describes them.
@@ -28,6 +29,7 @@ class ModelBase(Block):
     DESCRIBES_PATCHES: ClassVar[bool] = False
     DESCRIBES_POINTS: ClassVar[bool] = False
     DETECTS_KEYPOINTS: ClassVar[bool] = False
+    RUNS_BY_BACKENDS: ClassVar[bool] = True
     ESTIMATES_SHAPE: ClassVar[bool] = False
     ESTIMATES_ORIENTATION: ClassVar[bool] = False
     NO_IMAGES: ClassVar[str] = ""

@@ -89,4 +89,57 @@ class R2D2Model(PointModel):
         return self
 
 
-PointModels = HNDescModel | SuperPointModel | R2D2Model
+class TorchPointModel(PointModel):
+    """A network of points that torch runs, whatever the backend."""
+
+    RUNS_BY_BACKENDS = False
+
+
+class CapsModel(TorchPointModel):
+    """CAPS: 256 numbers of a point, read from a coarse and a fine map; it finds no points."""
+
+    architecture: Literal["caps"]
+    statistics: Literal["image", "training"] = Field(
+        "image",
+        description="Statistics of BatchNorm: those of the very image, as in HNDesc's evaluation, or of the training.",
+    )
+    weights: Weights = Field(description="Where the weights come from.")
+
+
+class DiskModel(TorchPointModel):
+    """DISK: keypoints of an image, and 128 numbers of each."""
+
+    DETECTS_KEYPOINTS = True
+
+    architecture: Literal["disk"]
+    window: int = Field(5, ge=3, le=99, description="Side of the window with one keypoint, the highest; odd.")
+    keypoint_threshold: float = Field(0.0, ge=-1e6, le=1e6, description="Scores of keypoints are above it.")
+    weights: Weights = Field(description="Where the weights come from.")
+
+    @model_validator(mode="after")
+    def _odd(self) -> DiskModel:
+        if self.window % 2 == 0:
+            raise ValueError(f"window {self.window}: an even window has no middle; take an odd number")
+        return self
+
+
+class AlikedModel(TorchPointModel):
+    """ALIKED: keypoints between the pixels of an image, and 128 numbers of each (variant t16: 64)."""
+
+    DETECTS_KEYPOINTS = True
+
+    architecture: Literal["aliked"]
+    variant: Literal["t16", "n16", "n16rot", "n32"] = Field("n16", description="Which of the published networks.")
+    nms_radius: int = Field(2, ge=1, le=100, description="Pixels within which a keypoint has the highest score.")
+    keypoint_threshold: float = Field(0.2, gt=0, le=1, description="Scores of keypoints are above it.")
+    weights: Weights = Field(description="Where the weights come from.")
+
+
+class DedodeDescriptorModel(TorchPointModel):
+    """DeDoDe's descriptor (B): 256 numbers of a point; it finds no points."""
+
+    architecture: Literal["dedode_descriptor"]
+    weights: Weights = Field(description="Where the weights come from.")
+
+
+PointModels = HNDescModel | SuperPointModel | R2D2Model | CapsModel | DiskModel | AlikedModel | DedodeDescriptorModel

@@ -27,7 +27,7 @@ from descbench.features.keypoints import Keypoints, cut_patches, to_grey
 from descbench.models.backends import backend_name, use_backend
 from descbench.models.checkpoints import load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.levels import ImageTooSmallError, LevelNetwork
+from descbench.models.levels import ImageTooSmallError
 from descbench.models.points import PointNetwork
 
 
@@ -77,14 +77,15 @@ def _libraries(networks: Mapping[str, Network], settings: KeypointFeatures, back
     """What keypoints, networks and patches rest on; a backend other than torch comes first."""
     by_kornia = settings.detector == "hessian" or settings.shape_model or settings.orientation_model
     libraries = f"{library()}, kornia {version('kornia')}" if by_kornia else library()
-    by_backend = backend != "torch" and any(model.DESCRIBES_POINTS for _, model in networks.values())
+    points = [model for _, model in networks.values() if model.DESCRIBES_POINTS or model.DETECTS_KEYPOINTS]
+    by_backend = backend != "torch" and any(model.RUNS_BY_BACKENDS for model in points)
     return f"{backend_name(backend)}, {libraries}" if by_backend else libraries
 
 
 def _load_point_network(network: Network, device: torch.device, backend: Backend) -> nn.Module:
     """A network that finds or describes points, ready for inference by a backend that it can be run by."""
     loaded = prepare_for_inference(load_network(*network)).to(device)
-    if isinstance(loaded, LevelNetwork):
+    if network.model.RUNS_BY_BACKENDS:
         use_backend(loaded, backend)
     return loaded
 

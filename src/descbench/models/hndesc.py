@@ -49,7 +49,7 @@ class DenseNetwork(PointNetwork):
 class HNDescCaps(DenseNetwork):
     """The network that is built as CAPS: a ResNet-50 without its last stage, and a decoder to a quarter of the size.
 
-    ``conv_coarse`` is part of the checkpoints; what it gives is used nowhere.
+    ``conv_coarse`` is part of the checkpoints; what it gives is used by CAPS alone.
     """
 
     def __init__(self) -> None:
@@ -64,15 +64,19 @@ class HNDescCaps(DenseNetwork):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Maps (N, 128, 4 * ceil(H / 16), 4 * ceil(W / 16)), not normalised, of images (N, 3, H, W)."""
+        # In training, statistics of the coarse BatchNorm move with the others.
+        return self.maps(image, coarse=self.training)[-1]
+
+    def maps(self, image: torch.Tensor, *, coarse: bool) -> tuple[torch.Tensor, ...]:
+        """The map of :meth:`forward`, behind the one of a sixteenth of the size where it is wanted."""
         first = F.max_pool2d(F.relu(self.firstbn(self.firstconv(image))), 3, stride=2, padding=1)
         quarter = self.layer1(first)
         eighth = self.layer2(quarter)
         sixteenth = self.layer3(eighth)
-        if self.training:  # statistics of its BatchNorm move with the others
-            self.conv_coarse(sixteenth)
+        before = (self.conv_coarse(sixteenth),) if coarse else ()
         found = self.iconv3(_joined(self.upconv3(sixteenth), eighth))
         found = self.iconv2(_joined(self.upconv2(found), quarter))
-        return self.conv_fine(found)
+        return (*before, self.conv_fine(found))
 
 
 class HNDescR2D2(DenseNetwork):

@@ -9,6 +9,16 @@ from torch import nn
 _BRANCH = 0.1
 
 
+def reset_parameters(network: nn.Module) -> None:
+    """Draw all weights, in place, as PyTorch does when it makes the modules; those of no such module in 0..1."""
+    for module in network.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+            continue
+        for values in module.parameters(recurse=False):
+            nn.init.uniform_(values)
+
+
 def draw_quiet_residuals(network: nn.Module) -> None:
     """Draw all weights, in place, from torch's random numbers.
 
