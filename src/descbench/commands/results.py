@@ -12,6 +12,7 @@ from descbench.commands.app import (
     DATASETS,
     METHODS,
     OWN_DATA,
+    TABLES,
     ConfigFiles,
     KeptFolder,
     MethodOption,
@@ -65,6 +66,35 @@ def list_offered(
     offers = list_offers(kind, read_configuration(configfile or []), word)
     rows = [(offer.name, offer.what, offer.needs, offer.licence) for offer in offers]
     print_table(("name", "what it is", "what it needs", "licence"), rows)
+
+
+@commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "Say what is missing for a table or a cell, before anything starts.",
+        "Looks at data (also what must be asked for), your own folders, disk, memory, GPU, packages and licences. "
+        "Without --online nothing touches the network. The exit code is 1 where something is missing.",
+        [
+            ("descbench doctor results/table2.csv", "a table"),
+            ("descbench doctor results/scores/fire_n1000/roxford5k.json --online", "one cell; addresses are asked"),
+        ],
+    ),
+)
+def doctor(
+    target: Annotated[str, typer.Argument(help="Table, its file, or a scores file.", autocompletion=TABLES)],
+    online: Annotated[bool, typer.Option("--online", help="Ask the addresses of what must be downloaded.")] = False,
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.command_files import read_configuration
+    from descbench.doctor import examine
+    from descbench.plan import Plan
+
+    findings = examine(Plan(read_configuration(configfile or [])), target, online=online)
+    print_table(("", "what", "found"), [(finding.state, finding.what, finding.told) for finding in findings])
+    missing = sum(finding.state == "missing" for finding in findings)
+    print(f"{missing} missing." if missing else "Nothing is missing.")
+    if missing:
+        raise typer.Exit(1)
 
 
 @commands.command(

@@ -73,7 +73,7 @@ def download_source(
                 run, name, target, f"on request only: {source.ask}; then name your file or folder as `local_copy`"
             )
             raise DownloadError(_ask_for_it(name, source, target))
-        addresses = _addresses(source, part, mirrors or {})
+        addresses = addresses_of(source, part, mirrors or {})
         if offline:
             reasons = dict.fromkeys(addresses, "not tried: the configuration says `offline`")
         else:
@@ -97,7 +97,7 @@ def _with_part(text: str, part: int | None) -> str:
     return text if part is None else text.replace("{part}", str(part))
 
 
-def _addresses(source: Source, part: int | None, mirrors: Mapping[str, str]) -> list[str]:
+def addresses_of(source: Source, part: int | None, mirrors: Mapping[str, str]) -> list[str]:
     """Addresses in the order of trying, each once: the site's own mirrors, then the public ones."""
     public = [_with_part(url, part) for url in source.mirrors]
     own = [

@@ -1,0 +1,173 @@
+"""What is missing before anything starts, as a person reads it and as a script sees it."""
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from http_server import Server, Step
+from own_images import paint
+
+from descbench import doctor
+from descbench.cli import main
+from descbench.config.load import load_config
+from descbench.doctor import MOST_MEMORY, examine
+from descbench.plan import Plan
+
+CONFIG = {
+    "catalog": [],
+    "device": "cpu",
+    "sources": {
+        "lists.mat": {"mirrors": ["http://127.0.0.1:1/lists.mat"], "unpack": {"to": "lists"}, "size": 2_500_000},
+        "photos": {"access": "request", "ask": "http://x", "layout": "a.jpg and so on", "unpack": {"to": "photos"}},
+        "net.pth": {"mirrors": ["http://127.0.0.1:1/net.pth"], "licence": "CC BY-NC-SA 4.0"},
+    },
+    "datasets": {
+        "city": {
+            "format": "dbstruct",
+            **{"struct": "lists/a.mat", "images": "photos", "queries": "photos"},
+            **{"sources": ["lists.mat"], "image_sources": ["photos"], "counts": {"query": 1000, "database": 249_000}},
+        },
+        "mine": {"format": "folder", "database": "my_photos"},
+    },
+    "models": {
+        "net": {"architecture": "gem", "backbone": "resnet50", "weights": {"source": "official", "file": "net.pth"}}
+    },
+    "methods": {"net": {"search": "inner_product"}},
+    "tables": {
+        "cities": {
+            "title": "Cities",
+            "columns": [{"dataset": "city", "metric": "recall@1", "label": "R@1"}],
+            "rows": [{"label": "net", "method": "net"}],
+        }
+    },
+}
+CELL = "results/scores/net/city.json"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "count_gpus", lambda: 0)
+    return tmp_path
+
+
+def findings(target=CELL, online=False, **changes):
+    """State and text by what was looked at."""
+    found = examine(Plan(load_config({**CONFIG, **changes})), target, online=online)
+    return {item.what: (item.state, item.told) for item in found}
+
+
+def changed(source, **keys):
+    return {**CONFIG["sources"], source: {**CONFIG["sources"][source], **keys}}
+
+
+def test_data_that_must_be_had(place):
+    found = findings()
+    assert found["lists.mat"] == ("note", "to download, 2.5 MB: http://127.0.0.1:1/lists.mat")
+    state, told = found["photos"]
+    assert state == "missing"
+    assert "on request: http://x; then set `local_copy`. It must hold: a.jpg and so on." in told
+    assert findings("cities") == findings("results/cities.csv") == found
+    assert findings(offline=True)["lists.mat"][0] == "missing"
+    copy = place / "copy"
+    sources = changed("photos", local_copy=str(copy))
+    assert findings(sources=sources)["photos"] == ("missing", f"your copy {copy} is not there; correct `local_copy`")
+    copy.mkdir()
+    assert findings(sources=sources)["photos"] == ("ok", f"your copy {copy}")
+    plan = Plan(load_config(CONFIG))
+    for path in (plan.paths.raw("lists.mat"), plan.paths.unpacked("photos")):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    found = findings()
+    assert found["lists.mat"] == found["photos"] == ("ok", "is here")
+
+
+def test_addresses_are_asked_where_that_is_wanted():
+    server = Server()
+    try:
+        server.script["/b"] = [Step(body=b"abc")]
+        sources = changed("net.pth", mirrors=[f"{server.root}/a", f"{server.root}/b"])
+        assert findings(sources=sources)["net.pth"][0] == "note"
+        assert server.seen == []
+        found = findings(sources=sources, online=True)
+        assert found["net.pth"] == ("ok", f"to download: {server.root}/b answers")
+        assert server.paths() == ["/a", "/b"]
+    finally:
+        server.stop()
+    state, told = found["lists.mat"]
+    assert state == "missing"
+    assert told.startswith("no address answers (http://127.0.0.1:1/lists.mat: ConnectionError)")
+
+
+def test_room_for_descriptors(monkeypatch):
+    """250,000 images of 2048 numbers of four bytes are 2 GB."""
+    room = SimpleNamespace(free=3e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
+    state, told = findings()["disk of results"]
+    assert state == "ok"
+    assert told.startswith("3.0 GB free; descriptors at most 2.0 GB; archives come on top (2 of 3 of unknown size)")
+    room.free = 2e9
+    assert findings()["disk of results"][0] == "missing"
+    halves = {"net": {"kind": "global", "model": "net", "dtype": "float16"}}
+    assert findings(features=halves)["disk of results"][0] == "ok"
+    uncounted = {**CONFIG["datasets"], "city": {**CONFIG["datasets"]["city"], "counts": {}}}
+    assert "not counting net of city" in findings(datasets=uncounted)["disk of results"][1]
+    room.free = 2e6
+    assert findings()["disk of data"][0] == "missing"
+
+
+def test_machine(project, monkeypatch):
+    asked = [
+        int(mb)
+        for path in (project / "workflow/rules").glob("*.smk")
+        for mb in re.findall(r"mem_mb=growing\((\d+)", path.read_text())
+    ]
+    assert max(asked) == MOST_MEMORY
+    monkeypatch.setattr(doctor, "memory_gb", lambda: 8.0)
+    assert findings()["memory"] == ("note", "8.0 GiB; rules ask for up to 24 GB (docs/slurm.md)")
+    monkeypatch.setattr(doctor, "memory_gb", lambda: 64.0)
+    assert findings()["memory"][0] == "ok"
+    assert findings()["GPU"] == ("note", "networks run on the CPU")
+    assert findings(device="cuda")["GPU"][0] == "missing"
+    monkeypatch.setattr(doctor, "count_gpus", lambda: 2)
+    assert findings(device="auto")["GPU"] == ("ok", "2 of CUDA")
+
+
+def test_packages_and_licences(monkeypatch):
+    assert findings()["packages"][0] == "ok"
+    there = doctor._is_installed
+    monkeypatch.setattr(doctor, "_is_installed", lambda name: name != "poselib" and there(name))
+    assert findings()["packages"] == ("missing", "not installed: poselib; `make setup`")
+    licences = [item.told for item in examine(Plan(load_config(CONFIG)), CELL) if item.what == "licence"]
+    assert licences == ["CC BY-NC-SA 4.0: net.pth", "not stated by the owners: lists.mat, photos"]
+
+
+def test_folders_of_the_user(place):
+    target = "results/scores/net/mine.json"
+    state, told = findings(target)["mine"]
+    assert (state, "my_photos: no such folder" in told) == ("missing", True)
+    paint(place / "my_photos/a.png", 1)
+    assert findings(target)["mine"] == ("ok", "your folder, 2 images")
+
+
+def test_the_command(place, capsys):
+    (place / "config").mkdir()
+    (place / "config/config.yaml").write_text(yaml.safe_dump(CONFIG))
+    assert main(["doctor", "results/cities.csv"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split() == ["what", "found"]
+    assert [line.split()[1] for line in told if line.startswith("missing")] == ["photos"]
+    assert told[-1] == "1 missing."
+    (place / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "sources": changed("photos", local_copy=".")}))
+    assert main(["doctor", "cities"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "Nothing is missing."
+    for target, message in (
+        ("citys", "no table and no scores file; name one like results/scores/METHOD/DATASET.json, or a table, close"),
+        ("results/scores/nett/city.json", "there is no method 'nett'; close names: net"),
+        ("results/scores/net/town.json", "there is no dataset or patch set 'town'"),
+    ):
+        assert main(["doctor", target]) == 1
+        assert message in capsys.readouterr().err
