@@ -1,4 +1,4 @@
-"""A report of made-up scores for tests: two tables, provenance, a page of pictures, times, curves and stages."""
+"""A report of made-up scores for tests: three tables, provenance, a page of pictures, times, curves and stages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from descbench.tables.results import Evidence
 SOURCE = "README of the code, https://example.org/code (Table 1)"
 CAUSE = "Photographs served today are blurred (docs/table2.md)."
 SHA256 = "0123456789abcdef" * 4
-QUERIES = 60
+QUERIES = 540
 # Metrics by method and dataset; `far` has none of `plain`.
 VALUES = {
     ("local", "town"): {"map_medium": 0.80, "map_hard": 0.50},
     ("plain", "town"): {"map_medium": 0.60, "map_hard": 0.45},
     ("other", "town"): {"map_medium": 0.70, "map_hard": 0.20},
+    ("match", "facades"): {f"mma@{t}{end}": 0.2 + t / 20 for t in range(1, 11) for end in ("", "_v", "_i")},
     ("plain", "streets"): {f"recall@{n}": 0.30 + n / 400 for n in (1, 5, 10, 20, 50)},
     ("other", "streets"): {f"recall@{n}": 0.40 + n / 300 for n in (1, 5, 10, 20, 50)},
 }
@@ -33,6 +34,18 @@ PLACES = {
     "num_ranked": 100,
     "first_hit": [1] * QUERIES,
 }
+FACADES = {
+    **{key: [] for key in ("queries", "features", "matches", "matches_v", "matches_i", "corner_errors")},
+    **dict.fromkeys(("without_matches", "without_homography", "sequences"), 0),
+    **{"pairs": QUERIES, "pixels": "original", "image_size": None, "matching": {"mutual": True, "ratio": None}},
+    **{"estimator": "ransac", "threshold": 3.0, "corners": "first", "opencv": "4.12.0"},
+}
+PROTOCOLS = {
+    "town": ("retrieval", "revisited", {}),
+    "streets": ("retrieval", "places", PLACES),
+    "facades": ("matching", "homographies", FACADES),
+}
+RUN = {"result": "theirs", "kind": "paper", "source": SOURCE}
 
 
 def _figure(metric: str, **figures: float) -> dict[str, Any]:
@@ -66,7 +79,14 @@ def example_tables() -> dict[str, Table]:
         "columns": [{"dataset": "streets", "metric": "recall@1", "label": "R@1"}],
         "rows": [{"label": "Plain", "method": "plain"}, {"label": "Another", "method": "other"}],
     }
-    return {"table2": Table.model_validate(published), "table1": Table.model_validate(drawn)}
+    matching = {
+        "title": "matching accuracy",
+        "synthetic": True,
+        "columns": [{"dataset": "facades", "metric": "mma@3", "label": "MMA@3"}],
+        "rows": [{"label": "Matches", "method": "match"}],
+    }
+    blocks = {"table2": published, "table1": drawn, "table7": matching}
+    return {name: Table.model_validate(block) for name, block in blocks.items()}
 
 
 def example_report(folder: Path) -> Path:
@@ -89,6 +109,11 @@ def example_report(folder: Path) -> Path:
         pages={("local", "town"): page},
         stages=_stages(folder),
         stored=stored,
+        figures={
+            "facades": [
+                RUN | {"metric": f"mma@{t}{end}", "value": 30.0 + 5 * t} for t in range(1, 11) for end in ("_v", "_i")
+            ]
+        },
         graph={
             "convert_checkpoint": (1, []),
             "search_flat": (3, ["convert_checkpoint"]),
@@ -107,9 +132,9 @@ def _scores(path: Path, cell: tuple[str, str], values: dict[str, float]) -> Path
         parts = [draw.uniform(-0.1, 0.1) for _ in range(QUERIES // 2)]
         per_query[name] = [value + part for part in parts] + [value - part for part in parts]
     metrics = {name: mean(found, sum(found) / QUERIES) for name, found in per_query.items()}
-    protocol, facts = ("places", PLACES) if cell[1] == "streets" else ("revisited", {})
+    family, protocol, facts = PROTOCOLS[cell[1]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_scores(Scores("retrieval", protocol, QUERIES, metrics, per_query, dict(facts), cell=" on ".join(cell)), path)
+    write_scores(Scores(family, protocol, QUERIES, metrics, per_query, dict(facts), cell=" on ".join(cell)), path)
     return path
 
 

@@ -42,8 +42,8 @@ def test_the_first_screen_counts_and_names_the_machine(page):
     header = re.search(r'<header id="summary">.*?</header>', page, re.S)[0]
     counts = dict(re.findall(r"<strong>(\d+)</strong> ([a-z ]+)<span>", header))
     assert {verdict: number for number, verdict in counts.items()} == {"match": "1", "off": "2", "no reference": "3"}
-    assert "2 tables, 5 rows, 5 results" in header
-    assert "<strong>2</strong> cells are of drawn images" in header
+    assert "3 tables, 6 rows, 6 results" in header
+    assert "<strong>3</strong> cells are of drawn images" in header
     assert re.search(r"<dt>scored on</dt><dd>.*\d cores, .* GiB memory, ", header)
     assert "<dt>networks ran on</dt><dd>cpu</dd>" in header
     assert re.search(r"<dt>versions</dt><dd>descbench .*torch", header)
@@ -63,7 +63,7 @@ def test_a_result_without_machine_is_counted_as_such(tmp_path):
 
 def test_a_dialog_says_what_its_cell_rests_on(page):
     dialog = dialogs(page)["local on town"]
-    for text in (SHA256, "CC BY-NC-SA 4.0", "search: inner_product", "architecture: gem", "60, protocol revisited"):
+    for text in (SHA256, "CC BY-NC-SA 4.0", "search: inner_product", "architecture: gem", "540, protocol revisited"):
         assert text in dialog, text
     assert re.search(r'<th scope="row">search_flat</th><td class="number">1</td><td class="number">12\.5</td>', dialog)
     assert '<td class="number">24.0</td>' in dialog
@@ -130,6 +130,10 @@ def test_confidence(low, high, reference, verdict, confidence):
 def test_curves_and_costs_of_rows(page):
     assert 'id="table1-curves-recall"' in page
     assert "Recall@N (%) of table1 by N, on streets, with 95 % intervals." in page
+    matching = re.search(r'<figure id="table7-curves-mma">.*?</figure>', page, re.S)[0]
+    assert "MMA (%) of table7 by threshold (pixels), on facades" in matching
+    assert "Thin grey lines: published runs on the same pairs (1)" in matching
+    assert matching.count("#8c8c8c") == 1
     assert page.count('id="table2-curves') == 0
     for name in ("table1-costs-1", "table2-costs-1"):
         figure = re.search(rf'<figure id="{name}">.*?</figure>', page, re.S)[0]

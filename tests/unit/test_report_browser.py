@@ -118,7 +118,7 @@ def test_rows_are_sorted_by_a_column(page):
 def test_rows_are_filtered(page):
     one(page, "#filter-text").send_keys("ANOTH")
     assert (rows(page), rows(page, "table1")) == (["Another"], ["Another"])
-    assert one(page, "#shown-rows").text == "2 of 5 rows"
+    assert one(page, "#shown-rows").text == "2 of 6 rows"
     one(page, "#filter-text").clear()
     one(page, "#filter-text").send_keys("p")
     choose(page, "#filter-verdict", "off")

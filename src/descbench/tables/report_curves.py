@@ -128,7 +128,7 @@ def _curves(table: ShownTable, axis: _Axis, panels: Mapping[str, Mapping[int, Sc
         what += f" Not drawn: {', '.join(left)}."
     if any(runs.values()):
         number = sum(map(len, runs.values()))
-        what += f" Thin grey lines: {number} published runs on the same pairs, of other settings each."
+        what += f" Thin grey lines: published runs on the same pairs ({number}), of other settings each."
     name = f"{table.name}-curves-{axis.prefix.strip('@')}"
     size = (_PANEL * len(shown), _HEIGHT)
     rows = sorted({row for found in shown.values() for row in found})
