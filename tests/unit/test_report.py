@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,49 @@ def test_a_damaged_provenance_is_refused(tmp_path):
     evidence = Evidence(provenance={("plain", "town"): tmp_path / "p.json"})
     with pytest.raises(DataError, match=r"p\.json"):
         build_report({"t": table}, {("plain", "town"): scores}, {}, tmp_path / "report.html", evidence)
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</pre></dialog><iframe srcdoc=x>",
+    "javascript:alert(1)",
+    "{{ 7 * 191 }}",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_files_say_stays_text(tmp_path, text):
+    """Notes, licences, addresses and names in provenance, names of pages, and causes."""
+    table = example_tables()["table2"]
+    cause = table.causes[0].model_copy(update={"text": text})
+    table = table.model_copy(update={"rows": table.rows[1:2], "causes": (cause,)})
+    scores = write_told(tmp_path / "s.json", {"map_medium": 0.5, "map_hard": 0.4}, cell="plain on town")
+    file = {"file": text, "sha256": "0" * 64, "size": 7, "retrieved_from": text, "url": text, "final_url": text}
+    record = {
+        "configuration": {"models": {text: {"weights": {"file": text}}}, "methods": {"plain": {text: text}}},
+        "sources": {text: {"note": text, "licence": text, "files": [file]}},
+        "own_files": {text: text},
+        "features": {text: text, "device": text},
+        "versions": {text: text},
+        "git_revision": text,
+        "machine": {"processor": text, "cores": 2, "memory_gb": 1.5, "system": text},
+    }
+    write_checked_json(tmp_path / "p.json", record)
+    cell, page = ("plain", "town"), tmp_path / "report.html"
+    evidence = Evidence(provenance={cell: tmp_path / "p.json"}, pages={cell: tmp_path / text})
+    build_report({"t": table}, {cell: scores}, {}, page, evidence)
+    elements = re.findall(
+        r"<[a-z][^>]*>", page.read_text().replace(re.search(r"<script.*?</script>", page.read_text(), re.S)[0], "")
+    )
+    assert not [found for found in elements if re.match(r"<(script|img|iframe)|.* on[a-z]+=[^\"]", found)]
+    assert all(re.match(r"#|https://example\.org|[^:]+$", a) for a in re.findall(r'href="([^"]*)"', page.read_text()))
+    assert "1337" not in page.read_text()
+    seen: list[str] = []
+    reader = HTMLParser()
+    reader.handle_data = seen.append
+    reader.feed(page.read_text())
+    assert "".join(seen).count(text) >= 12
 
 
 def test_stages_lie_below_what_they_read():

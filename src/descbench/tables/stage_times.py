@@ -124,11 +124,11 @@ def _read(path: Path, stage: str, output: str, wildcards: Mapping[str, str]) -> 
     try:
         header, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
         row = dict(zip(header, rows[-1], strict=True))
-        seconds = float(row["s"])
+        seconds = _number(row["s"])
         after = path.stat().st_mtime - made.stat().st_mtime
     except (OSError, ValueError, KeyError, IndexError):
         return None
-    if not -_LATE <= after <= seconds + _LATE:
+    if seconds is None or not -_LATE <= after <= seconds + _LATE:
         return None
     return JobTime(stage, output, wildcards, seconds, _number(row.get("cpu_time")), _number(row.get("max_rss")))
 
