@@ -108,6 +108,11 @@ def gpu_rules(rules: Iterable[Any]) -> set[str]:
     return {rule.name for rule in rules if "gpu" in rule.resources}
 
 
+def asked_files() -> set[str]:
+    """What the command line asks for by name, as normal paths."""
+    return set(map(os.path.normpath, _targets()))
+
+
 def _targets() -> list[str]:
     return list(getattr(_command_line(), "targets", ()))
 

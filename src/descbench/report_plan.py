@@ -6,7 +6,7 @@ Light, as all that a Snakefile imports.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,21 @@ from descbench.io.run_notes import Stages
 Cell = tuple[str, str]
 
 
-def report_cells(config: Config, plan: Any, cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    """For each method and dataset: names behind it, its page where one is there, and what a search of it reads.
+def report_cells(config: Config, plan: Any, cells: Iterable[Cell], asked: Collection[str] = ()) -> list[dict[str, Any]]:
+    """For each method and dataset: names behind it, its page where there is one, and what a search of it reads.
 
     Args:
         config: the configuration.
         plan: of it.
         cells: that the report shows.
+        asked: files that this run was asked for: a page among them will be there when the run has ended.
     """
     return [
         {
             "method": method,
             "dataset": dataset,
             "behind": plan.lineage.names_behind(method, dataset),
-            "page": _present(plan.paths.page(method, dataset)),
+            "page": _present(plan.paths.page(method, dataset), asked),
             "searched": _searched(config, plan, method, dataset),
         }
         for method, dataset in cells
@@ -79,8 +80,8 @@ def stages_behind(dag: Any, rule: str) -> Stages:
     return {name: (jobs[name], sorted(after[name])) for name in sorted(jobs)}
 
 
-def _present(path: str) -> str | None:
-    return path if Path(path).is_file() else None
+def _present(path: str, asked: Collection[str]) -> str | None:
+    return path if path in asked or Path(path).is_file() else None
 
 
 def _searched(config: Config, plan: Any, method: str, dataset: str) -> dict[str, Any]:

@@ -284,6 +284,8 @@ def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
     assert "how_r18.pth" in how["behind"]["files"]
     assert how["searched"] == {"files": [f"{tmp_path}/indexes/how_r18_n1000/roxford5k/00000.h5"], "images": 4993}
     assert sift["searched"] == {"files": [], "images": 0}
+    (asked,) = report_cells(config, Plan(config), [("sift", "yosemite")], {f"{tmp_path}/pages/sift/yosemite.html"})
+    assert asked["page"] == f"{tmp_path}/pages/sift/yosemite.html"
     found = as_evidence([how, sift])
     assert found["pages"] == {("sift", "liberty"): tmp_path / "pages/sift/liberty.html"}
     assert found["stored"].keys() == {("how_r18_n1000", "roxford5k")}

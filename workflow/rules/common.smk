@@ -41,7 +41,7 @@ from descbench.metrics import (
 )
 from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
-from descbench.planning import Planner, refusing
+from descbench.planning import Planner, asked_files, refusing
 from descbench.report_plan import (
     published_curves,
     report_cells,

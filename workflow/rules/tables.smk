@@ -70,7 +70,9 @@ rule build_report:
             cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
         trained=plan.trained_models(),
-        evidence=lambda wildcards: report_cells(cfg, plan, all_report_cells()),
+        evidence=lambda wildcards: report_cells(
+            cfg, plan, all_report_cells(), asked_files()
+        ),
         figures=lambda wildcards: published_curves(cfg, all_report_cells(), home),
         stages=lambda wildcards: timed_stages(workflow.rules),
     message:
