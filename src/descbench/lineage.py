@@ -21,7 +21,7 @@ from descbench.features import (
 from descbench.io.digests import digest_of, sha256_file
 from descbench.io.own_copies import digest_copy
 from descbench.localization import MATCH_IMAGES_VERSION
-from descbench.matching import MATCH_FEATURES_VERSION
+from descbench.matching import MATCH_FEATURES_VERSION, MATCH_SHORTLIST_VERSION
 from descbench.metrics import COUNT_MATCHES_VERSION
 
 
@@ -151,6 +151,8 @@ class Lineage:
         if models or any(block.READS_IMAGES for block in features):
             names += [source for block in (*shown, *learned) for source in block.image_sources]
         names += [source for block in features for source in block.released_for([name for _, name in data])]
+        ranked = [self.config.block("methods", name) for name in self.methods_behind(method)]
+        names += [source for block in ranked for source in block.released_for([name for _, name in data])]
         names += [source for model in models for source in self.config.block("models", model).weights.named_sources]
         return list(dict.fromkeys(names))
 
@@ -238,6 +240,12 @@ class Lineage:
         """Digest of how a method that localises matches images."""
         block = self.config.block("methods", method)
         return digest_of([MATCH_IMAGES_VERSION, decisive(block.match, SPEED, SCORING)])
+
+    def digest_shortlist(self, method: str) -> str:
+        """Digest of how a method matches the first images of a ranking, and of their features."""
+        block = self.config.block("methods", method)
+        settings = [block.first, decisive(block.match, SPEED, SCORING), block.threshold]
+        return digest_of([MATCH_SHORTLIST_VERSION, self.digest_features(block.features), *settings])
 
     def _made_by(self, model: str, block: Any) -> tuple[int | None, list[dict[str, Any]], list[str]]:
         """Seed of what a network makes for a block, the blocks behind it, and digests of the user's own files."""

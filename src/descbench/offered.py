@@ -66,6 +66,8 @@ def _methods(plan: Plan) -> Iterable[Offer]:
         models = plan.lineage.models_behind(name)
         sources = [source for model in models for source in _weights(plan, model).named_sources]
         based = plan.lineage.methods_behind(name)[1:]
+        for behind in (name, *based):
+            sources += plan.config.methods[behind].released_for(plan.config.datasets)
         what = f"{block.family}: {block.stage.replace('_', ' ')}" + (f" after {based[0]}" if based else "")
         what += "".join(f", {features}" for features in block.all_features if features != name)
         words = [data for _, data in block.learned_from]

@@ -125,6 +125,10 @@ class Paths:
         """Images that were verified, and by which features."""
         return f"{self.results}/inliers/{method}/{dataset}.h5"
 
+    def inlier_counts(self, method: str, dataset: str, shard: str) -> str:
+        """How many features of some queries and of the first images of their rankings match."""
+        return f"{self.results}/inliers/{method}/{dataset}/{shard}.h5"
+
     def pairs(self, method: str, images: str, queries: str) -> str:
         """Pairs file of two kapture datasets: the most similar images of the first for each of the second."""
         return f"{self.results}/pairs/{method}/{images}__{queries}.txt"

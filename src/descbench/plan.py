@@ -18,10 +18,11 @@ from descbench.io.origin import origin_name
 from descbench.lineage import Lineage
 from descbench.on_disk import OnDisk
 from descbench.own_folders import OwnFolders, Shard
+from descbench.pair_plan import PairPlan
 from descbench.paths import Paths
 
 
-class Plan:
+class Plan(PairPlan):
     """Inputs and shards of one configuration. Files are strings, as Snakemake wants them.
 
     Attributes:
@@ -259,9 +260,10 @@ class Plan:
         return [self.paths.index_shard(method, *place) for place in self._searched_shards(dataset)]
 
     def query_features(self, method: str, dataset: str) -> list[str]:
-        """Feature shards of the queries."""
-        features, base = self.config.block("methods", method).features, self.lineage.base_dataset(dataset)
-        return self.features(features, base, self.query_role(dataset))
+        """Feature shards of the queries; none of a method without features."""
+        base, role = self.lineage.base_dataset(dataset), self.query_role(dataset)
+        used = self.config.block("methods", method).all_features[:1]
+        return [shard for features in used for shard in self.features(features, base, role)]
 
     def database_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the database."""
@@ -310,39 +312,6 @@ class Plan:
         """Ranking that pairs queries with the map, where a method has one."""
         ranking = self.config.block("methods", method).ranking
         return [] if ranking is None else [self.paths.ranking(ranking, dataset)]
-
-    # --- matches ---
-
-    def match_shards(self, dataset: str) -> list[Shard]:
-        """Shards of the image pairs of a dataset, in order."""
-        block = self.config.block("datasets", dataset)
-        images = self.count(dataset, block.ROLES[0])
-        count = None if images is None else block.pairs_of(images)
-        if not count:
-            return [Shard("00000", 0, None)]
-        size = block.shard_size or self.config.shard_size
-        starts = enumerate(range(0, count, size))
-        return [Shard(f"{number:05d}", start, min(start + size, count)) for number, start in starts]
-
-    def match_shard(self, dataset: str, name: str) -> Shard:
-        """The shard of that name.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        shards = self.match_shards(dataset)
-        if int(name) >= len(shards):
-            raise ConfigError(f"pairs of {dataset} have shards 00000 to {len(shards) - 1:05d}, not {name}.")
-        return shards[int(name)]
-
-    def matches(self, method: str, dataset: str) -> list[str]:
-        """Files of matches of all image pairs of a dataset, in order."""
-        return [self.paths.matches(method, dataset, shard.name) for shard in self.match_shards(dataset)]
-
-    def matched_features(self, method: str, dataset: str, key: str = "features") -> list[str]:
-        """Feature shards of all images of a dataset that has image pairs; none where the method has no such key."""
-        name = getattr(self.config.block("methods", method), key)
-        return self.features(name, dataset, self.config.block("datasets", dataset).ROLES[0]) if name else []
 
     # --- tables ---
 

@@ -88,7 +88,7 @@ def _searched(config: Config, plan: Any, method: str, dataset: str) -> dict[str,
     """Files that a search reads, and the images that they describe; none where that is not known."""
     block = config.methods[method]
     nothing: dict[str, Any] = {"files": [], "images": 0}
-    if block.family != "retrieval" or block.based_on:
+    if block.family != "retrieval" or block.based_on or not block.all_features:
         return nothing
     counts = [plan.count(name, "database") for name in plan.lineage.searched_datasets(dataset)]
     if None in counts:

@@ -18,7 +18,7 @@ from descbench.metrics.intervals import compare_paired
 from descbench.metrics.scores import Scores, read_scores
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "table9")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "table8", "table9")
 # The untrained row that each trained one starts from; of patches, what a trained network must be clearly better than.
 PAIRS = {
     "netvlad_alexnet_trained": "netvlad_alexnet",
@@ -90,6 +90,14 @@ def test_trained_networks_are_better_than_chance(config, method):
 def test_verification_improves_bags_of_words_beyond_the_noise(config):
     for column in config.tables["table6"].columns:
         both = (read(config, name, column.dataset).per_query[column.metric] for name in ("town_bow", "town_sv"))
+        found = compare_paired(*both)
+        assert found.low > 0, (column.metric, found)
+
+
+@pytest.mark.parametrize("method", ["town_sift", "town_orb"])
+def test_local_matching_improves_a_global_ranking_beyond_the_noise(config, method):
+    for column in config.tables["table8"].columns:
+        both = (read(config, name, column.dataset).per_query[column.metric] for name in ("netvlad_alexnet_max", method))
         found = compare_paired(*both)
         assert found.low > 0, (column.metric, found)
 

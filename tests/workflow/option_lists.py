@@ -364,6 +364,11 @@ ELSEWHERE = {
     },
     "MatchMethod.fixed_features": "workflow/test_matching.py::test_scores_at_640x480",
     "KeypointFeatures.resize": "workflow/test_matching.py::test_images_of_another_shape",
+    "ListedMethod.files": "workflow/test_reranking.py::test_keys_change_rankings",
+    **{
+        f"ShortlistMethod.{key}": "workflow/test_reranking.py::test_keys_change_rankings"
+        for key in ("ranking", "features", "first", "threshold")
+    },
     "Matching.distance": "workflow/test_matching.py::test_what_distances_are_measured_in",
     **{
         f"LocaliseMethod.{key}": f"workflow/test_localisation.py::{test}"

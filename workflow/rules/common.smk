@@ -32,7 +32,11 @@ from descbench.localization import (
     RECONSTRUCT_VERSION,
     SELECT_PAIRS_VERSION,
 )
-from descbench.matching import MATCH_FEATURES_VERSION
+from descbench.matching import (
+    MATCH_FEATURES_VERSION,
+    MATCH_SHORTLIST_VERSION,
+    RERANK_SHORTLIST_VERSION,
+)
 from descbench.metrics import (
     SCORE_MATCHES_VERSION,
     SCORE_PATCHES_VERSION,
@@ -58,6 +62,7 @@ from descbench.retrieval import (
     COMPUTE_PAIRS_VERSION,
     EXPAND_HAMMING_VERSION,
     EXPAND_QUERY_VERSION,
+    IMPORT_RANKING_VERSION,
     MERGE_RANKINGS_VERSION,
     SEARCH_BOW_VERSION,
     SEARCH_FLAT_VERSION,
@@ -196,6 +201,12 @@ def describing(method):
 def get_matching(method):
     """How a method matches features, by the keys of the library's settings."""
     return cfg.methods[method].matching()
+
+
+def get_reading(wildcards):
+    """Block of the features of a method, which says how images are read; nothing of a method without features."""
+    used = cfg.methods[wildcards.method].all_features[:1]
+    return next((block("features", name) for name in used), {})
 
 
 def get_matched_size(method):

@@ -31,9 +31,7 @@ rule show_places:
     params:
         code=SHOW_PLACES_VERSION,
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
-        features=lambda wildcards: block(
-            "features", cfg.methods[wildcards.method].features
-        ),
+        features=get_reading,
     message:
         "Show results of {wildcards.method} on {wildcards.dataset}"
     script:

@@ -29,6 +29,7 @@ rule score_ranking:
         runtime=growing_minutes(20),
     params:
         code=SCORE_RANKING_VERSION,
+        digest=lambda wildcards: plan.lineage.digest_descriptors(wildcards.method),
         blocks=lambda wildcards: plan.lineage.blocks_behind(
             wildcards.method, wildcards.dataset
         ),

@@ -6,6 +6,13 @@ from descbench.jobs import all_or_none, job
 from descbench.metrics.score import score_ranking
 from descbench.tables.provenance import read_shard_info, write_provenance
 
+
+def read_features():
+    """What the features of the queries say of how they were made; of a published list its digest alone."""
+    shards = snakemake.input.features
+    return read_shard_info(Path(shards[0])) if shards else {"features": snakemake.params.digest}
+
+
 with job(snakemake), all_or_none(snakemake.output):
     score_ranking(
         Path(snakemake.input.ranking),
@@ -21,5 +28,5 @@ with job(snakemake), all_or_none(snakemake.output):
         blocks=snakemake.params.blocks,
         sources=snakemake.params.sources,
         own_files=snakemake.params.own_files,
-        features=read_shard_info(Path(snakemake.input.features[0])),
+        features=read_features(),
     )

@@ -25,7 +25,7 @@ def derive_features(content: Block) -> list[Problem]:
     * A features block that has a model's name, or names a model, has that model's kind and its defaults.
     * A method uses the features of its own name; where a model has the name and no features block, these are made.
     * A codebook is learned from the local features of its method at scale 1.
-    * A method that starts from the ranking of another one has its features.
+    * A method that starts from the ranking of another one has its features, unless it matches images.
 
     Returns:
         ``(path, message)`` for each features block without a kind that no model gives one, and for each method
@@ -89,6 +89,11 @@ def _models(section: Any) -> dict[str, Model]:
     return models
 
 
+def _matches(block: Mapping[str, Any]) -> bool:
+    """Whether a method that starts from a ranking matches features of its own, and not those that were ranked by."""
+    return "localise" in block or block.get("search") == "rerank"
+
+
 class _Derived:
     """Features blocks, completed, to which those are added that methods use."""
 
@@ -104,7 +109,7 @@ class _Derived:
         block = dict(block)
         if "describe" in block:
             return {"model": name, **block} if block["describe"] == "network" and name in self.models else block
-        if "ranking" in block and "localise" not in block:
+        if "ranking" in block and not _matches(block):
             found = self._ranked_features(block["ranking"], methods)
             return block if found is None else {"features": found, **block}
         if name in self.features or name in self.models:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -99,6 +99,10 @@ class MethodBase(Block):
     def learned_from(self) -> tuple[tuple[str, str], ...]:
         """Section and name of what it learns from itself."""
         return ()
+
+    def released_for(self, datasets: Collection[str]) -> list[str]:
+        """Sources that hold its published rankings of these datasets: none."""
+        return []
 
     @property
     def own_folders(self) -> tuple[Path, ...]:

@@ -20,6 +20,7 @@ from descbench.config.method_base import USED_FEATURES, Codebook, CodebookMethod
 from descbench.config.patch_methods import DescribedPatches
 from descbench.config.reranking import ExpandMethod, VerifyMethod
 from descbench.config.search import RANKING_LENGTH, IdfSettings, IndexSettings, QuerySettings
+from descbench.config.shortlist_methods import ListedMethod, ShortlistMethod
 from descbench.config.visual_index import VisualIndexMethod
 
 
@@ -120,10 +121,11 @@ def _family(block: Any) -> str:
     return next((family for key, family in _FAMILIES.items() if key in keys), RETRIEVAL)
 
 
-_FAMILIES = {"localise": "localisation", "describe": "patches", "match": "matching"}
 RETRIEVAL = "retrieval"
+# `match` of a method that ranks says how, so that `search` is looked for before.
+_FAMILIES = {"search": RETRIEVAL, "localise": "localisation", "describe": "patches", "match": "matching"}
 # Keys of which a method has one, which says what kind it is.
-KINDS = ("search", *_FAMILIES)
+KINDS = tuple(_FAMILIES)
 
 
 Retrieval = Annotated[
@@ -134,7 +136,9 @@ Retrieval = Annotated[
     | VisualIndexMethod
     | VerifyMethod
     | ExpandMethod
-    | HammingExpandMethod,
+    | HammingExpandMethod
+    | ListedMethod
+    | ShortlistMethod,
     Field(discriminator="search"),
 ]
 Method = Annotated[

@@ -21,6 +21,8 @@ class ImageFeatures:
     Args:
         shards: of one role of a dataset, in any order.
         features: digest of the features block that they must be of; None: any.
+        first_id: images of all shards in order are numbered from here on, as in a ranking with distractors; None: they
+            have the ids of their dataset.
 
     Attributes:
         digest: of what the shards were made from, which is another one where any of their features may be.
@@ -31,7 +33,7 @@ class ImageFeatures:
         StaleFileError: they were made by another configuration.
     """
 
-    def __init__(self, shards: Sequence[Path], features: str | None = None) -> None:
+    def __init__(self, shards: Sequence[Path], features: str | None = None, *, first_id: int | None = None) -> None:
         self._stack = ExitStack()
         self._places: dict[int, tuple[ShardReader, int]] = {}
         self.skipped: dict[int, str] = {}
@@ -40,7 +42,7 @@ class ImageFeatures:
             for path in shards:
                 reader = self._stack.enter_context(ShardReader(path))
                 check_shard(reader, features=features)
-                self._add(reader)
+                self._add(reader, first_id)
                 made_from.append([reader.info.features, reader.info.images, reader.info.checkpoint])
         except BaseException:
             self._stack.close()
@@ -59,12 +61,15 @@ class ImageFeatures:
         """Number of images."""
         return len(self._places)
 
-    def _add(self, reader: ShardReader) -> None:
-        for position, image in enumerate(reader.image_ids.tolist()):
+    def _add(self, reader: ShardReader, first_id: int | None) -> None:
+        own = reader.image_ids.tolist()
+        start = None if first_id is None else first_id + len(self._places)
+        ids = dict(zip(own, own if start is None else range(start, start + len(own)), strict=True))
+        for position, image in enumerate(ids.values()):
             if image in self._places:
                 raise DataError(f"{reader.path}: image {image} is in another shard too; delete both and rerun.")
             self._places[image] = reader, position
-        self.skipped.update(reader.skipped)
+        self.skipped.update({ids[image]: reason for image, reason in reader.skipped.items()})
 
     def of(self, image_id: int, n: int | None = None) -> Block:
         """The ``n`` strongest features of an image (None: all); there may be none.

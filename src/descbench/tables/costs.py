@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from descbench.tables.results import Basis, Evidence
 
 # Stages that rank; what they read was made once for all queries.
-_RANKING = ("search_", "merge_rankings", "verify_geometry", "expand_")
+_RANKING = ("search_", "merge_rankings", "verify_geometry", "expand_", "match_shortlist", "rerank_shortlist")
 
 
 @dataclass(frozen=True)
