@@ -26,8 +26,9 @@ from descbench.datasets.hpatches_tasks import (
 from descbench.datasets.patch_sets import PatchLabels
 from descbench.metrics.hpatches import Columns, matching_columns, retrieval_columns, verification_columns
 from descbench.metrics.hpatches_curves import count_hits, precision_recall, roc
-from descbench.metrics.hpatches_distances import NOISES, nearest, pair_distances, view_of, whiten_and_root
+from descbench.metrics.hpatches_distances import NOISES, nearest, pair_distances, view_of
 from descbench.metrics.hpatches_matching import score_matching
+from descbench.metrics.hpatches_normalisation import whiten_and_root
 from descbench.metrics.hpatches_retrieval import score_retrieval
 from descbench.metrics.hpatches_verification import KINDS, score_verification
 from descbench.metrics.score_patches import HPatches, score_patches

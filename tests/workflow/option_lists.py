@@ -319,7 +319,10 @@ ELSEWHERE = {
     },
     **{
         f"{owner}.{key}": "workflow/test_patches.py::test_keys_of_methods_change_scores"
-        for owner, keys in (("PatchMethod", ("describe", "model")), ("PatchMethodBase", ("distance", "normalisation")))
+        for owner, keys in (
+            ("PatchMethod", ("describe", "model")),
+            ("PatchMethodBase", ("distance", "normalisation", "clipped_energy")),
+        )
         for key in keys
     },
     **{

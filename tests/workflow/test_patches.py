@@ -193,6 +193,11 @@ METHODS = {
         "untrained",
         "matching",
     ),
+    "matlab": (
+        {"describe": "network", "model": "untrained", "normalisation": "matlab_zca", "clipped_energy": 0.5},
+        "untrained",
+        "matlab_matching",
+    ),
     "rooted": ({"describe": "rootsift"}, "sift", "matching"),
 }
 SETS = {

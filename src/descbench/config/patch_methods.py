@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descbench.config.base import (
     SCORING,
@@ -25,10 +25,23 @@ class PatchMethodBase(MethodBase):
     SCORED_ON: ClassVar[str] = "patch_sets"
 
     distance: Annotated[Literal["L2", "L1"], SCORING] = Field("L2", description="Distance of two descriptors.")
-    normalisation: Annotated[Literal["none", "pca_power"], SCORING] = Field(
+    normalisation: Annotated[Literal["none", "pca_power", "matlab_zca"], SCORING] = Field(
         "none",
-        description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`).",
+        description="HPatches: PCA-whitening learned on the training sequences of the split, then power law (`+`); "
+        "`matlab_zca`: that of the MATLAB benchmark, whose metrics (`matlab_...`) are the only ones then.",
     )
+    clipped_energy: Annotated[float, SCORING] = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="Share of the energy whose eigenvalues `matlab_zca` raises (the article's: SIFT 0.25, ORB 0.4).",
+    )
+
+    @model_validator(mode="after")
+    def _clips_something(self) -> PatchMethodBase:
+        if "clipped_energy" in self.model_fields_set and self.normalisation != "matlab_zca":
+            raise ValueError("`clipped_energy` belongs to normalisation matlab_zca")
+        return self
 
     def unfit(self, scored_on: str, config: Any) -> str | None:
         """A normalisation needs something to be learned on."""

@@ -17,7 +17,6 @@ from descbench.neighbours.nearest import NearestCentroids, measure_pairs
 NOISES: Mapping[str, str] = {"easy": "e", "hard": "h", "tough": "t"}
 IMAGES = 5  # of each noise
 _BLOCK = 1 << 15  # numbers of a block of pairs, which stays in the cache
-_CLIPPED = 0.6  # share of the eigenvalues, the smallest, that are set to the one behind them
 
 
 def view_of(noise: str, image: int) -> int:
@@ -100,40 +99,6 @@ def nearest(queries: np.ndarray, others: np.ndarray, distance: str) -> tuple[np.
     distances = cdist(queries.astype(float), others.astype(float), DISTANCES[distance].__name__)
     rows = distances.argmin(axis=1)
     return rows, distances[np.arange(len(rows)), rows]
-
-
-def whiten_and_root(
-    descriptors: Mapping[str, np.ndarray], train: Sequence[str], test: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """PCA whitening (ZCA) with clipped eigenvalues, power law and L2 length of the descriptors of ``test``.
-
-    The transform is learnt from the reference patches of ``train``; each view of a sequence is centred by itself
-    (docs/protocols/hpatches_patches.md, PCA and power law). What is returned is float64.
-
-    Raises:
-        DataError: no training sequences.
-    """
-    if not train:
-        raise DataError("this split has no training sequences to learn PCA from; use split a, b or c.")
-    learnt = np.concatenate([descriptors[name][0] for name in train]).astype(float)
-    transform = _zca(learnt - learnt.mean(axis=0))
-    return {name: np.stack([_transformed(view, transform) for view in descriptors[name]]) for name in test}
-
-
-def _zca(centred: np.ndarray) -> np.ndarray:
-    """(D, D) transform of descriptors (N, D) with mean 0."""
-    products = centred.T @ centred
-    values, vectors = np.linalg.eigh((products + products.T) / (2 * len(centred)))
-    values = np.maximum(values, np.sort(values)[int(_CLIPPED * len(values))])
-    return vectors @ np.diag(1 / np.sqrt(values)) @ vectors.T
-
-
-def _transformed(view: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    view = view.astype(float)
-    turned = (view - view.mean(axis=0)) @ transform
-    powered = np.sign(turned) * np.sqrt(np.abs(turned))
-    with np.errstate(invalid="ignore"):  # a row of zeros stays one
-        return np.nan_to_num(powered / np.linalg.norm(powered, axis=1, keepdims=True), nan=0.0)
 
 
 def _masked(array: np.ndarray, name: str) -> np.ndarray:

@@ -138,6 +138,7 @@ def _hpatches(
         _retrieval(block, split, patches, tasks),
         method.distance,
         method.normalisation,
+        method.clipped_energy,
     )
 
 

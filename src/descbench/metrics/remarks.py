@@ -18,6 +18,8 @@ def why_missing(metric: str, scores: Scores) -> str | None:
     """Why scores lack a metric of their protocol; None: they do not."""
     if scores.facts.get("scored_by") == NOBODY:
         return "the true poses are on the benchmark's server"
+    if _of_matlab(scores) and not metric.startswith("matlab_"):
+        return f"normalisation {scores.facts['normalisation']} has figures of HPatches' benchmark in MATLAB alone"
     ranked = PROTOCOLS.get(scores.protocol)
     return None if ranked is None else ranked.beyond(metric, scores)
 
@@ -27,10 +29,15 @@ def _fpr95(dataset: str, scores: Scores) -> str:
 
 
 def _hpatches(dataset: str, scores: Scores) -> str:
+    language = "MATLAB" if _of_matlab(scores) else "Python"
     return (
         f"{dataset}: the {scores.num_queries} test sequences of split {scores.facts['split']}, scored as by HPatches' "
-        "benchmark in Python."
+        f"benchmark in {language}."
     )
+
+
+def _of_matlab(scores: Scores) -> bool:
+    return scores.facts.get("implementation") == "matlab"
 
 
 def _poses(dataset: str, scores: Scores) -> str:

@@ -16,10 +16,12 @@ from descbench.datasets.patch_sets import PatchLabels
 from descbench.errors import DataError
 from descbench.metrics.fpr95 import fooled_pairs, fpr95, fpr95_interval
 from descbench.metrics.hpatches import score_tasks
-from descbench.metrics.hpatches_distances import pair_distances, whiten_and_root
+from descbench.metrics.hpatches_distances import pair_distances
+from descbench.metrics.hpatches_normalisation import whiten_and_root, whiten_by_energy
 from descbench.metrics.scores import Metric, Scores, Value, mean, write_scores
 
 _FEWEST_PAIRS = 5
+MATLAB = "matlab_"  # begins the names of metrics as the MATLAB benchmark has them
 _CHANCE = 0.95  # of FPR95: in a random order as many wrong as right pairs pass
 
 
@@ -145,10 +147,12 @@ class HPatches:
     """The tasks of HPatches on one split (docs/protocols/hpatches_patches.md).
 
     Attributes:
-        split: sequences; all of its test sequences must be described, and with ``pca_power`` those to train on.
+        split: sequences; all of its test sequences must be described, and with a normalisation those to train on.
         verification, retrieval: lists of its tasks; None: the task is left out.
         distance: ``L2``, ``L1`` or ``masked_L1``.
-        normalisation: ``none``, or ``pca_power`` for PCA whitening and power law.
+        normalisation: ``none``, or ``pca_power`` for the Python benchmark's PCA whitening and power law, or
+            ``matlab_zca`` for the MATLAB benchmark's, with which there are metrics of its kind alone.
+        clipped: share of the energy that ``matlab_zca`` clips.
         pools: of retrieval.
     """
 
@@ -156,7 +160,8 @@ class HPatches:
     verification: Verification | None
     retrieval: Retrieval | None
     distance: str = "L2"
-    normalisation: Literal["none", "pca_power"] = "none"
+    normalisation: Literal["none", "pca_power", "matlab_zca"] = "none"
+    clipped: float = 0.25
     pools: Sequence[int] = POOLS
     protocol: str = "hpatches"
 
@@ -167,11 +172,15 @@ class HPatches:
                 f"split {self.split.name!r} lists {len(self.verification.positives[0])} right pairs for verification; "
                 f"with fewer than {_FEWEST_PAIRS}, a fifth of them is none: draw more."
             )
-        learnt = self.split.train if self.normalisation == "pca_power" else ()
+        learnt = () if self.normalisation == "none" else self.split.train
         views = {name: _views(name, self.split, descriptors, labels) for name in (*self.split.test, *learnt)}
         if self.normalisation == "pca_power":
             views = whiten_and_root(views, learnt, self.split.test)
+        elif self.normalisation == "matlab_zca":
+            views = whiten_by_energy(views, learnt, self.split.test, self.clipped)
         found = score_tasks(views, self.split, self.verification, self.retrieval, self.distance, self.pools)
+        if self.normalisation == "matlab_zca":
+            found = {name: column for name, column in found.items() if name.startswith(MATLAB)}
         metrics, per_query, weights = {}, {}, {}
         for name, column in found.items():
             per_query[name], weights[name] = _listed(column.values), column.weights.tolist()
@@ -182,13 +191,17 @@ class HPatches:
             "split": self.split.name,
             "distance": self.distance,
             "normalisation": self.normalisation,
-            "implementation": "python, and matlab where a metric says so",
+            "implementation": _implementation(self.normalisation),
             "verification_pairs": len(self.verification.positives[0]) if self.verification else 0,
             "retrieval_queries": len(self.retrieval.queries) if self.retrieval else 0,
             "retrieval_distractors": len(self.retrieval.distractors) if self.retrieval else 0,
             "pools": list(self.pools),
         }
         return ScoredPatches(len(self.split.test), metrics, per_query, facts, weights)
+
+
+def _implementation(normalisation: str) -> str:
+    return "matlab" if normalisation == "matlab_zca" else "python, and matlab where a metric says so"
 
 
 def _views(
