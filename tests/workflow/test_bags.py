@@ -142,6 +142,7 @@ def test_keys_of_methods_change_rankings(searched, method, key, value, made, ane
     ("key", "value"),
     [
         ("detector", "orb"),
+        ("detector", "akaze"),
         ("detector", "hessian"),
         ("describe", "sift"),
         ("model", "patches"),
@@ -289,6 +290,10 @@ def test_pairs_and_shards_of_distractors(base):
         ({"features": {"points": {"kind": "global"}}}, "describes points; use `kind: keypoints`"),
         ({"features": {"sift": {"threshold": 5.33}}}, "sift has no `threshold`"),
         ({"features": {"sift": {"shape_model": "turn"}}}, "orinet. estimates no affine shape"),
+        (
+            {"features": {"sift": {"detector": "hesaff", "shape_model": "shape"}}},
+            "hesaff gives patches their shape itself",
+        ),
         ({"features": {"sift": {"orientation_model": "shape"}}}, "affnet. estimates no orientation"),
         (
             {"features": {"sift": {"describe": "network", "model": "points", "shape_model": "shape"}}},

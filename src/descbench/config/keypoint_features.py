@@ -26,16 +26,18 @@ class KeypointFeatures(ExtractedFeatures):
     HAS_FRAMES = True
 
     kind: Literal["keypoints"]
-    detector: Literal["sift", "orb", "akaze", "hessian", "network"] = Field(
-        "sift", description="What finds keypoints: a detector of OpenCV, kornia's Hessian, or a network."
+    detector: Literal["sift", "orb", "akaze", "hessian", "hesaff", "network"] = Field(
+        "sift",
+        description="What finds keypoints: a detector of OpenCV, kornia's Hessian, Hessian-Affine of pyhesaff "
+        "(`pip install -r requirements/hesaff.txt`), or a network.",
     )
     detector_model: ModelName | None = Field(None, description="Model of `detector: network`, which finds keypoints.")
     threshold: float | None = Field(
         None,
         ge=0,
         le=1e6,
-        description="Least strength of keypoints of `detector: hessian`, in grey values of 0 to 255 (HesAff's scale: "
-        "5.33); null = none.",
+        description="Least strength of keypoints of `detector: hessian` and `hesaff`, in grey values of 0 to 255 "
+        "(HesAff's scale: 5.33); null = none, and with `hesaff` 16/3.",
     )
     shape_model: ModelName | None = Field(
         None, description="Model that gives patches their affine shape (AffNet); null = squares."
@@ -105,7 +107,7 @@ class KeypointFeatures(ExtractedFeatures):
             yield path, f"{self.detector_model!r} ({architecture}) detects no keypoints"
 
     def _fits_frames(self, config: Any) -> Iterator[Problem]:
-        if self.threshold is not None and self.detector != "hessian":
+        if self.threshold is not None and self.detector not in ("hessian", "hesaff"):
             yield ("threshold",), f"detector: {self.detector} has no `threshold`"
         for key, answer, what in (
             ("shape_model", "ESTIMATES_SHAPE", "estimates no affine shape"),
@@ -114,6 +116,8 @@ class KeypointFeatures(ExtractedFeatures):
             name = getattr(self, key)
             if name is not None and not getattr(config.models[name], answer):
                 yield (key,), f"{name!r} ({config.models[name].architecture}) {what}"
+        if self.shape_model is not None and self.detector == "hesaff":
+            yield ("shape_model",), "detector: hesaff gives patches their shape itself"
         if self.shape_model is not None and self.model is not None and config.models[self.model].DESCRIBES_POINTS:
             yield ("shape_model",), f"{self.model!r} describes points, no patches that would have a shape"
 

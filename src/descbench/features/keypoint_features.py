@@ -22,6 +22,7 @@ from descbench.features.classical_patches import library
 from descbench.features.describe_patches import Describer, classical_describer, in_blocks, network_describer
 from descbench.features.detectors import Detector, image_tensor, network_detector, opencv_detector
 from descbench.features.extractor import Described, Extractor, Network, digest_networks
+from descbench.features.hesaff import hesaff_detector
 from descbench.features.images import LoadedImage
 from descbench.features.keypoints import Keypoints, cut_patches, to_grey
 from descbench.models.backends import backend_name, use_backend
@@ -111,6 +112,8 @@ def _bare_detector(
     """What finds keypoints."""
     if settings.detector == "hessian":
         return hessian_detector(settings.threshold, settings.max_features, settings.region, chosen)
+    if settings.detector == "hesaff":
+        return hesaff_detector(settings.threshold, settings.max_features)
     if settings.detector_model is None:
         return opencv_detector(settings.detector, settings.max_features)
     found = _load_point_network(networks[settings.detector_model], chosen, backend)
