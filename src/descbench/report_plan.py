@@ -5,8 +5,9 @@ Light, as all that a Snakefile imports.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from descbench.io.run_notes import Stages
 Cell = tuple[str, str]
 
 
-def report_cells(config: Config, plan: Any, cells: Iterable[Cell], asked: Collection[str] = ()) -> list[dict[str, Any]]:
+def report_cells(
+    config: Config,
+    plan: Any,
+    cells: Iterable[Cell],
+    asked: Collection[str] = (),
+    is_made: Callable[[str], bool] = lambda path: False,
+) -> list[dict[str, Any]]:
     """For each method and dataset: names behind it, its page where there is one, and what a search of it reads.
 
     Args:
@@ -25,13 +32,16 @@ def report_cells(config: Config, plan: Any, cells: Iterable[Cell], asked: Collec
         plan: of it.
         cells: that the report shows.
         asked: files that this run was asked for: a page among them will be there when the run has ended.
+        is_made: whether some rule makes a file, such as a page.
     """
     return [
         {
             "method": method,
             "dataset": dataset,
             "behind": plan.lineage.names_behind(method, dataset),
-            "page": _present(plan.paths.page(method, dataset), asked),
+            "page": (page := plan.paths.page(method, dataset)),
+            "page_is_there": os.path.normpath(page) in asked or Path(page).is_file(),
+            "page_is_made": is_made(page),
             "searched": _searched(config, plan, method, dataset),
         }
         for method, dataset in cells
@@ -80,8 +90,10 @@ def stages_behind(dag: Any, rule: str) -> Stages:
     return {name: (jobs[name], sorted(after[name])) for name in sorted(jobs)}
 
 
-def _present(path: str, asked: Collection[str]) -> str | None:
-    return path if path in asked or Path(path).is_file() else None
+def makes_page(rules: Iterable[Any]) -> Callable[[str], bool]:
+    """Whether one of the rules that show results makes a page; arguments as of :func:`timed_stages`."""
+    showing = [rule for rule in rules if rule.name.startswith("show_")]
+    return lambda path: any(rule.is_producer(path) for rule in showing)
 
 
 def _searched(config: Config, plan: Any, method: str, dataset: str) -> dict[str, Any]:
@@ -99,12 +111,14 @@ def _searched(config: Config, plan: Any, method: str, dataset: str) -> dict[str,
 
 def as_evidence(cells: Iterable[Mapping[str, Any]]) -> dict[str, dict[Cell, Any]]:
     """What :func:`report_cells` gave, by attributes of :class:`descbench.tables.results.Evidence`."""
-    found: dict[str, dict[Cell, Any]] = {"behind": {}, "pages": {}, "stored": {}}
+    found: dict[str, dict[Cell, Any]] = {"behind": {}, "pages": {}, "page_targets": {}, "stored": {}}
     for entry in cells:
         cell = entry["method"], entry["dataset"]
         found["behind"][cell] = entry["behind"]
-        if entry["page"]:
+        if entry["page_is_there"]:
             found["pages"][cell] = Path(entry["page"])
+        elif entry["page_is_made"]:
+            found["page_targets"][cell] = entry["page"]
         if entry["searched"]["files"]:
             found["stored"][cell] = [Path(file) for file in entry["searched"]["files"]], entry["searched"]["images"]
     return found

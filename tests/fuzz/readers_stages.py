@@ -26,6 +26,7 @@ from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.index import read_index, unreadable_images
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.statistics import collect_statistics, read_statistics
+from descbench.tables.stage_times import JobTime, read_job_times
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
 
@@ -160,3 +161,18 @@ register(
     mutations=(damage_json,),
 )
 register("scores", checked(read_scores), json_seed(lambda path: write_scores(SCORES, path)), mutations=(damage_json,))
+
+
+def read_benchmark(path: Path) -> list[JobTime]:
+    """A benchmark file beside what its job made."""
+    (path.parent / "made").touch()
+    return read_job_times({"search": (f"{path}", f"{path.parent}/made")})
+
+
+register(
+    "times of jobs",
+    read_benchmark,
+    lambda: [b"s\th:m:s\tmax_rss\tcpu_time\n1.58\t0:00:01\t246.95\t1.48\n"],
+    file="search.tsv",
+    mutations=(damage_lines,),
+)

@@ -99,7 +99,7 @@ def example_report(folder: Path) -> Path:
         names = {"methods": [method], "features": [], "models": ["net"], "scored": [dataset], "datasets": [dataset]}
         behind[cell] = names | {"sources": ["net.pth"], "files": ["net.pth"]}
         index = folder / f"indexes/{method}/{dataset}/00000.h5"
-        write_text(index, "x" * (1000 * len(method)))
+        write_text(index, "x" * (1000 * len(stored) + 1000))
         stored[cell] = ([index], 100)
     page = folder / "pages/local/town.html"
     write_text(page, "<!doctype html><title>results</title>")
@@ -107,6 +107,7 @@ def example_report(folder: Path) -> Path:
         provenance=provenance,
         behind=behind,
         pages={("local", "town"): page},
+        page_targets={("plain", "town"): "pages/plain/town.html"},
         stages=_stages(folder),
         stored=stored,
         figures={

@@ -20,7 +20,8 @@ from descbench.io.atomic import write_text
 from descbench.io.jsonfiles import write_checked_json
 from descbench.io.run_notes import note_stages, read_stages
 from descbench.plan import Plan
-from descbench.report_plan import as_evidence, report_cells, timed_stages
+from descbench.report_plan import as_evidence, makes_page, report_cells, timed_stages
+from descbench.tables.costs import frontier
 from descbench.tables.report import build_report
 from descbench.tables.results import Evidence
 from descbench.tables.stage_graph import draw_stages
@@ -76,6 +77,8 @@ def test_a_dialog_says_what_its_cell_rests_on(page):
     ]
     assert "README of the code" in dialog
     assert '<a href="pages' not in dialogs(page)["plain on town"]
+    assert "<code>snakemake --cores 2 pages/plain/town.html</code>" in dialogs(page)["plain on town"]
+    assert "<code>" not in dialog
 
 
 def test_causes_stand_with_the_cells_that_they_concern(page):
@@ -141,6 +144,11 @@ def test_curves_and_costs_of_rows(page):
         assert all(label in figure for label in ("seconds of search a query", "bytes read an image")), name
     assert figure.count("<li>") == 3
     assert re.search(r"1\. Local features &amp; codebook", figure)
+
+
+def test_what_no_other_beats():
+    assert frontier([(1, 5), (3, 4), (2, 5), (4, 9), (4, 8)]) == [(1, 5), (4, 9)]
+    assert frontier([]) == []
 
 
 def test_no_time_is_shown_of_another_file(tmp_path):
@@ -272,6 +280,16 @@ def test_the_catalogue_fits_into_a_page(tmp_path, monkeypatch):
     assert re.findall(r"<li><strong>(.*?)</strong>", weights) == ["how_r18.pth"]
 
 
+class _Rule:
+    """A rule that makes whatever is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def is_producer(self, path: str) -> bool:
+        return True
+
+
 def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
     """Names behind a cell, images that are searched, and a page where there is one."""
     monkeypatch.chdir(Path(__file__).parents[2])
@@ -284,8 +302,16 @@ def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
     assert "how_r18.pth" in how["behind"]["files"]
     assert how["searched"] == {"files": [f"{tmp_path}/indexes/how_r18_n1000/roxford5k/00000.h5"], "images": 4993}
     assert sift["searched"] == {"files": [], "images": 0}
-    (asked,) = report_cells(config, Plan(config), [("sift", "yosemite")], {f"{tmp_path}/pages/sift/yosemite.html"})
-    assert asked["page"] == f"{tmp_path}/pages/sift/yosemite.html"
+    page = f"{tmp_path}/pages/sift/yosemite.html"
+    assert how["page_is_there"] is False
+    (asked,) = report_cells(config, Plan(config), [("sift", "yosemite")], {page})
+    (made,) = report_cells(
+        config, Plan(config), [("sift", "yosemite")], (), makes_page([_Rule("show_patches"), _Rule("x")])
+    )
+    assert (asked["page"], as_evidence([asked])["pages"]) == (page, {("sift", "yosemite"): Path(page)})
+    assert (as_evidence([made])["pages"], as_evidence([made])["page_targets"]) == ({}, {("sift", "yosemite"): page})
+    (none,) = report_cells(config, Plan(config), [("sift", "yosemite")], (), makes_page([_Rule("x")]))
+    assert as_evidence([none])["page_targets"] == {}
     found = as_evidence([how, sift])
     assert found["pages"] == {("sift", "liberty"): tmp_path / "pages/sift/liberty.html"}
     assert found["stored"].keys() == {("how_r18_n1000", "roxford5k")}

@@ -47,6 +47,7 @@ from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
 from descbench.planning import Planner, asked_files, refusing
 from descbench.report_plan import (
+    makes_page,
     published_curves,
     report_cells,
     stages_behind,

@@ -71,7 +71,11 @@ rule build_report:
         ],
         trained=plan.trained_models(),
         evidence=lambda wildcards: report_cells(
-            cfg, plan, all_report_cells(), asked_files()
+            cfg,
+            plan,
+            all_report_cells(),
+            asked_files(),
+            makes_page(workflow.rules),
         ),
         figures=lambda wildcards: published_curves(cfg, all_report_cells(), home),
         stages=lambda wildcards: timed_stages(workflow.rules),

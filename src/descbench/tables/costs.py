@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from descbench.tables.results import Basis, Evidence
@@ -35,7 +36,17 @@ def costs_of(basis: Basis, evidence: Evidence) -> Cost | None:
     sizes = [path.stat().st_size for path in files if path.is_file()]
     cost = Cost(
         sum(time.seconds for time in times) / queries if times and queries else None,
-        sum(cpu) / queries if cpu and len(cpu) == len(times) and queries else None,
+        # Snakemake writes 0 for jobs that ended before it looked.
+        sum(cpu) / queries if all(cpu) and len(cpu) == len(times) > 0 and queries else None,
         sum(sizes) / images if images and sizes and len(sizes) == len(files) else None,
     )
     return None if cost == Cost(None, None, None) else cost
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those of the points (cost, score) that no other beats in both, from the cheapest on."""
+    found: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not found or score > found[-1][1]:
+            found.append((cost, score))
+    return found

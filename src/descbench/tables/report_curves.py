@@ -11,7 +11,7 @@ from markupsafe import Markup
 from descbench.metrics.mma import THRESHOLDS
 from descbench.metrics.places import DEPTHS
 from descbench.metrics.scores import Scores
-from descbench.tables.costs import Cost, costs_of
+from descbench.tables.costs import Cost, costs_of, frontier
 from descbench.tables.drawings import draw_svg
 from descbench.tables.mma_curves import PUBLISHED_PAIRS, published_runs
 from descbench.tables.notes import Cell
@@ -187,6 +187,8 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
     def draw(figure: Figure) -> None:
         for number, (key, label) in enumerate(shown.items(), start=1):
             axes = figure.add_subplot(1, len(shown), number)
+            known = [(getattr(c, key), ours) for ours, c in points.values() if getattr(c, key) is not None]
+            axes.plot(*zip(*frontier(known), strict=True), color=_PUBLISHED, linewidth=0.8, linestyle=":")
             for row, (ours, cost) in points.items():
                 if (value := getattr(cost, key)) is not None:
                     axes.plot([value], [ours], "o", color=_stroke(row)[0], markersize=6)
@@ -197,7 +199,7 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
     what = (
         f"{table.name}, {heading}: score against what a search costs, numbers as in the list of rows. Times are those "
         "of the jobs that rank, their start included; describing the queries is not in them. Bytes are those of the "
-        "files that are searched."
+        "files that are searched. Dotted: the rows that no other beats in both."
     )
     size = (_PANEL * len(shown), _HEIGHT)
     return Drawing(

@@ -30,6 +30,7 @@ class Evidence:
         provenance: file of every ``(method, dataset)`` (:mod:`descbench.tables.provenance`).
         behind: names that a result rests on, by section (:meth:`descbench.lineage.Lineage.names_behind`).
         pages: page of pictures of a result, where one is there.
+        page_targets: what is asked for to have one made, where none is there.
         stages: patterns of benchmark files and outputs, by rule (:func:`.stage_times.read_job_times`).
         stored: files that a search reads, and how many images they describe.
         figures: published figures of datasets with image pairs (:func:`descbench.config.published.figures_on`).
@@ -39,6 +40,7 @@ class Evidence:
     provenance: Mapping[Cell, Path] = field(default_factory=dict)
     behind: Mapping[Cell, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     pages: Mapping[Cell, Path] = field(default_factory=dict)
+    page_targets: Mapping[Cell, str] = field(default_factory=dict)
     stages: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stored: Mapping[Cell, tuple[Sequence[Path], int]] = field(default_factory=dict)
     figures: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Basis:
         rule: what counts as right, in a sentence; None: nothing to say.
         facts: what the protocol recorded, in short.
         links: addresses relative to the report, by what lies there.
+        page_target: what is asked for to have a page of pictures made; None: there is one, or can be none.
         record: the provenance; empty where there is none.
         weights, data: downloads by name: what of them the record says (``note``, ``licence``, ``files``).
         blocks: configuration as YAML, by section and name.
@@ -76,6 +79,7 @@ class Basis:
     rule: str | None
     facts: Mapping[str, str]
     links: Mapping[str, str]
+    page_target: str | None
     record: Mapping[str, Any]
     weights: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -164,6 +168,7 @@ def _basis(cell: Cell, path: Path, jobs: Sequence[JobTime], evidence: Evidence, 
         rule=rule_of(cell[1], scores),
         facts=_facts(scores.facts),
         links=_links({"page of pictures": page, "scores": provenance and path, "provenance": provenance}, output),
+        page_target=evidence.page_targets.get(cell),
         record=record,
         weights=weights,
         data=data,
