@@ -1,4 +1,4 @@
-"""How far a long loop is: a bar on a terminal, in a log file a line now and then."""
+"""How far a long loop is: a bar on a terminal, in a log file a line a minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-LOG_SECONDS = 10.0
+LOG_SECONDS = 60.0
 T = TypeVar("T")
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -77,6 +78,13 @@ def test_configfile_takes_several_files():
     assert repeat_configfile([*given, "--configfile", "c", "--", "y"]) == [
         *("compare", "--metric", "map", "x", "--configfile", "c", "y")
     ]
+
+
+def test_commands_are_given_all_files(monkeypatch):
+    given = []
+    monkeypatch.setattr(result_commands, "compare_methods", lambda *arguments: given.append(arguments) or [])
+    assert main(["compare", "--configfile", "x.yaml", "y.yaml", "--metric", "map", "a", "b", "c"]) == 0
+    assert given == [("a", "b", "c", ["map"], [Path("x.yaml"), Path("y.yaml")])]
 
 
 def test_stopped_by_ctrl_c(monkeypatch, caplog):

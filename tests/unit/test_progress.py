@@ -21,8 +21,8 @@ def test_a_log_hears_how_many_are_done_and_how_long_the_rest_takes(monkeypatch, 
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     with caplog.at_level(logging.INFO):
         assert list(progress(range(3), 9, "epoch 2 of 5", done=6, unit="steps")) == [0, 1, 2]
-    # The clock gains 20 s an item: after one item, two are left.
-    assert caplog.messages[0] == "epoch 2 of 5: 7 of 9 steps, 1 min 20 s left"
+    # The clock gains 20 s an item, and a line a minute is enough: after two items, one is left.
+    assert caplog.messages == ["epoch 2 of 5: 8 of 9 steps, 30 s left"]
 
 
 def test_a_terminal_shows_a_bar(monkeypatch, capfd):

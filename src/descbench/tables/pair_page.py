@@ -58,6 +58,7 @@ def show_pair(
     strokes = [_KINDS[0 if inlier else 1].stroke for inlier in inliers[order].tolist()]
     counts = int(inliers.sum()), int((~inliers).sum())
     caption = f"{images[0].name} and {images[1].name}"
+    caption += f"; {_DRAWN} of {len(lines)} lines are drawn, evenly chosen" if len(lines) > _DRAWN else ""
     label = f"{caption}: {counts[0]} inliers of {sum(counts)} matches"
     drawing = draw_matches(*(p.pixels for p in pictures), lines, label, most=_DRAWN, strokes=strokes)
     shown = {"title": title, "rule": rule, "drawing": drawing, "caption": caption, "kinds": _KINDS, "counts": counts}
