@@ -79,6 +79,13 @@ def test_a_method_uses_the_features_of_its_own_name():
     assert "methods.other.features: this key is required" in refusal({"other": FLAT})
 
 
+def test_what_matches_images_has_features_of_its_own():
+    """Of its own name, and not those that the ranking was made with."""
+    near = {"search": "rerank", "ranking": "gem"}
+    methods = load({"gem": FLAT, "how": near, "fire_near": {**near, "features": "fire"}}).methods
+    assert [methods[name].features for name in ("gem", "how", "fire_near")] == ["gem", "how", "fire"]
+
+
 def test_a_block_says_what_differs_from_the_defaults():
     config = load({"netvlad": FLAT, "how": ASMK}, {"netvlad": {"scales": [1.0, 0.5]}, "how": {"max_features": 2000}})
     assert config.features["netvlad"].image_size == 640

@@ -180,6 +180,21 @@ def test_little_to_match(town, tmp_path):
     assert np.floor(found.scores[0]).tolist() == [30, inliers[2], inliers[2], 0, 0, 0]
 
 
+def test_errors_are_in_pixels_of_the_database_image(tmp_path):
+    """An image of twice the size, where some places are 8 pixels off in four directions."""
+    random = np.random.default_rng(4)
+    descriptors, places = random.normal(size=(40, 8)), random.uniform(0, 99, (40, 2))
+    moved = 2 * places
+    moved[:8] += 8 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]] * 2)
+    query, image = ([shard(tmp_path / f"{n}.h5", [(descriptors, at)] * 6)] for n, at in (("q", places), ("d", moved)))
+    ranking, counts = write_ranking(tmp_path / "r.h5", [[0]]), tmp_path / "c.h5"
+    for threshold, fewest, most in ((5.0, 32, 36), (9.0, 40, 40)):
+        match_shortlist(Shortlists(ranking), query, image, counts, MatchSettings(), threshold=threshold)
+        found = read_inlier_counts(counts)
+        assert found.matches.tolist() == [40]
+        assert fewest <= found.inliers[0] <= most
+
+
 def test_only_the_first_that_were_found(town, tmp_path):
     """The others keep their places; distractors have negative ids, and shards of queries are put together."""
     ranking = write_ranking(tmp_path / "r.h5", [[-2, 1, 2, 3, -1, 0]] * 2, first=-2, found=4)
