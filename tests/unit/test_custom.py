@@ -20,6 +20,7 @@ from descbench.io.digests import sha256_file
 from descbench.lineage import Lineage
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import CustomGlobalNet, CustomLocalNet, build_custom
+from descbench.models.export import export_network
 
 MODULE = """
 import torch
@@ -291,6 +292,9 @@ def test_a_network_of_patches(here, side, channels):
     assert found.maker.dim == side
     expected = patches[0, :: 16 // side, 0] / 255 * 2 * channels
     assert found.describe(patches) == pytest.approx(np.tile(expected, (3, 1)), abs=1e-5)
+    export_network(here / "net.pt", model, here / "out.pt")
+    pixels = torch.from_numpy(patches[:, None, :: 16 // side, :: 16 // side].copy()).float() / 255
+    assert torch.jit.load(str(here / "out.pt"))(pixels).numpy() == pytest.approx(np.tile(expected, (3, 1)), abs=1e-5)
 
 
 def test_a_network_of_patches_keeps_to_its_contract(here):
