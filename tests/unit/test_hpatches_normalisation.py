@@ -66,6 +66,8 @@ def test_there_is_something_to_whiten_by():
 
 def test_a_share_belongs_to_one_normalisation():
     block = {"describe": "sift", "clipped_energy": 0.4}
-    assert PatchMethod.model_validate({**block, "normalisation": "matlab_zca"}).clipped_energy == 0.4
+    whole = PatchMethod.model_validate({"describe": "sift"})
+    for made in (PatchMethod.model_validate({**block, "normalisation": "matlab_zca"}), whole):
+        assert PatchMethod.model_validate(made.model_dump(mode="json")) == made
     with pytest.raises(ValueError, match="belongs to normalisation matlab_zca"):
         PatchMethod.model_validate({**block, "normalisation": "pca_power"})

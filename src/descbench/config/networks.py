@@ -244,7 +244,9 @@ class CustomModel(ModelBase):
 
     @model_validator(mode="after")
     def _fitting(self) -> CustomModel:
-        if self.patches is not None and {"mean", "std"} & self.model_fields_set:
+        fields = CustomModel.model_fields
+        chosen = any(getattr(self, key) != fields[key].default for key in ("mean", "std"))
+        if self.patches is not None and chosen:
             raise ValueError("`mean` and `std` are of images; a network of patches is given pixels in 0..1")
         return self
 

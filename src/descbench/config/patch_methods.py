@@ -39,7 +39,9 @@ class PatchMethodBase(MethodBase):
 
     @model_validator(mode="after")
     def _clips_something(self) -> PatchMethodBase:
-        if "clipped_energy" in self.model_fields_set and self.normalisation != "matlab_zca":
+        # Jobs are given whole blocks, so that a default is nobody's choice.
+        chosen = self.clipped_energy != PatchMethodBase.model_fields["clipped_energy"].default
+        if chosen and self.normalisation != "matlab_zca":
             raise ValueError("`clipped_energy` belongs to normalisation matlab_zca")
         return self
 
