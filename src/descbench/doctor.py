@@ -169,15 +169,15 @@ def _disk(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[str]) 
         else:
             wanted += size * min(count, images or count)
     known = sum(plan.config.sources[name].size or 0 for name in sources)
-    told = f"descriptors at most {wanted / 1e9:,.1f} GB"
-    told += f", not counting {', '.join(sorted(unknown))}" if unknown else ""
+    parts = [f"descriptors at most {wanted / 1e9:,.1f} GB"] if wanted or not unknown else []
+    parts += [f"of unknown size: {_shown(sorted(unknown))}"] if unknown else []
     unsized = sum(plan.config.sources[name].size is None for name in sources)
-    told += f"; archives come on top ({unsized} of {len(sources)} of unknown size)" if sources else ""
+    parts += [f"archives come on top ({unsized} of {len(sources)} of unknown size)"] if sources else []
     for what, folder, needed in (("results", plan.config.results_dir, wanted), ("data", plan.config.data_dir, known)):
         free = shutil.disk_usage(next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists()))
         state = "missing" if free.free < needed else "ok"
-        more = f"; {told}" if what == "results" else ""
-        yield Finding(state, f"disk of {what}", f"{free.free / 1e9:,.1f} GB free{more}")
+        told = [f"{free.free / 1e9:,.1f} GB free", *(parts if what == "results" else [])]
+        yield Finding(state, f"disk of {what}", "; ".join(told))
 
 
 def _described(plan: Plan, cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str, int | None]]:
@@ -270,5 +270,9 @@ def _licences(plan: Plan, sources: Sequence[str]) -> Iterator[Finding]:
         by_licence.setdefault(plan.config.sources[name].licence or "not stated by the owners", []).append(name)
     for licence in sorted(by_licence, key=lambda text: _NO_COMMERCE.search(text) is None):
         names = by_licence[licence]
-        told = f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
-        yield Finding("note", "licence", f"{licence}: {told}")
+        yield Finding("note", "licence", f"{licence}: {_shown(names)}")
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The first of several names."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

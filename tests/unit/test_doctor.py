@@ -104,17 +104,17 @@ def test_addresses_are_asked_where_that_is_wanted():
 
 def test_room_for_descriptors(monkeypatch):
     """250,000 images of 2048 numbers of four bytes are 2 GB."""
-    room = SimpleNamespace(free=3e9)
+    room, what = SimpleNamespace(free=3e9), "disk of results"
     monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
-    state, told = findings()["disk of results"]
+    state, told = findings()[what]
     assert state == "ok"
     assert told.startswith("3.0 GB free; descriptors at most 2.0 GB; archives come on top (2 of 3 of unknown size)")
     room.free = 2e9
-    assert findings()["disk of results"][0] == "missing"
+    assert findings()[what][0] == "missing"
     halves = {"net": {"kind": "global", "model": "net", "dtype": "float16"}}
-    assert findings(features=halves)["disk of results"][0] == "ok"
+    assert findings(features=halves)[what][0] == "ok"
     uncounted = {**CONFIG["datasets"], "city": {**CONFIG["datasets"]["city"], "counts": {}}}
-    assert "not counting net of city" in findings(datasets=uncounted)["disk of results"][1]
+    assert "GB free; of unknown size: net of city; archives" in findings(datasets=uncounted)[what][1]
     room.free = 2e6
     assert findings()["disk of data"][0] == "missing"
 
