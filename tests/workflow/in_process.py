@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import runpy
@@ -63,7 +64,10 @@ class Bench:
     def copy(self, name: str) -> Bench:
         """A bench beside this one with all that was made so far; files are linked, for no job changes one in place."""
         folder = self.folder.parent / name
-        shutil.copytree(self.folder, folder, symlinks=True, copy_function=os.link)
+        ignored = shutil.ignore_patterns(".snakemake")
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=os.link, ignore=ignored)
+        # Records of what was made are changed in place.
+        shutil.copytree(self.folder / ".snakemake", folder / ".snakemake", dirs_exist_ok=True)
         return Bench(folder, self.project, self.config)
 
     def jobs(self, *targets: str, overlay: dict[str, Any] | None = None, anew: Iterable[str] = ()) -> list[Any]:
@@ -120,6 +124,8 @@ class Bench:
         handlers = logging.root.handlers[:]
         try:
             runpy.run_path(str(script), {"snakemake": given})
+            # So that the next plan knows the parameters.
+            asyncio.run(job.dag.workflow.persistence.finished(job))
         except SystemExit:
             raise RefusedError(log.read_text()) from None
         finally:
