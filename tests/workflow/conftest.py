@@ -25,6 +25,12 @@ def workplace(tmp_path, project) -> Workplace:
     return make_workplace(tmp_path / "work", project)
 
 
+@pytest.fixture
+def bench(workplace) -> Bench:
+    """The same workplace, whose jobs run in this process."""
+    return Bench(workplace.folder, workplace.project, yaml.safe_load((HERE / "tiny.yaml").read_text()))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, project) -> Workplace:
     """A workplace where the tiny table was built once; tests may plan in it, not change it."""

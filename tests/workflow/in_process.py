@@ -7,6 +7,7 @@ import logging
 import os
 import runpy
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,10 @@ class Bench:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             return self._plan(targets, overlay or {}, anew)
+
+    def planned(self, *targets: str, overlay: dict[str, Any] | None = None) -> dict[str, int]:
+        """Jobs that targets need: rule -> number; empty when nothing is to be done."""
+        return dict(Counter(job.rule.name for job in self.jobs(*targets, overlay=overlay)))
 
     def run(self, job: Any) -> None:
         """Run one job.

@@ -35,25 +35,25 @@ def with_datasets(**datasets) -> dict:
     return VLAD | {"datasets": datasets}
 
 
-def test_scores_without_ground_truth_are_refused_while_planning(workplace, tmp_path):
+def test_scores_without_ground_truth_are_refused_while_planning(workplace, bench, tmp_path):
     draw(tmp_path / "photos/a.png", 1)
     overlay = with_datasets(mine={"format": "folder", "database": str(tmp_path / "photos")})
     for target in ("results/scores/vlad/mine.json", "results/scores/vlad/toytown_sfm.json"):
         result = workplace.run("-n", target, overlay=overlay, check=False)
         assert result.returncode != 0
         assert "rankings of it cannot be scored" in result.stdout + result.stderr
-    assert workplace.planned("results/rankings/vlad/mine.h5", overlay=overlay)["merge_rankings"] == 1
+    assert bench.planned("results/rankings/vlad/mine.h5", overlay=overlay)["merge_rankings"] == 1
 
 
-def test_edited_labels_are_scored_again_and_nothing_else(workplace, tmp_path):
+def test_edited_labels_are_scored_again_and_nothing_else(bench, tmp_path):
     photos, truth = tmp_path / "photos", tmp_path / "gnd.json"
     names = [f"{number}.png" for number in range(5)]
     for number, name in enumerate(names):
         draw(photos / name, number)
     block = {"format": "folder", "database": str(photos)}
     ranking, scores = "results/rankings/vlad/mine.h5", "results/scores/vlad/mine.json"
-    workplace.run("--cores", "2", ranking, overlay=with_datasets(mine=block))
-    assert extracted(workplace, "mine") == 5
+    bench.make(ranking, overlay=with_datasets(mine=block))
+    assert extracted(bench, "mine") == 5
     overlay = with_datasets(mine=block | {"ground_truth": str(truth)})
 
     def label(easy):
@@ -61,15 +61,15 @@ def test_edited_labels_are_scored_again_and_nothing_else(workplace, tmp_path):
         truth.write_text(json.dumps({"imlist": names[1:], "qimlist": names[:1], "gnd": gnd}))
 
     label([0])
-    workplace.run("--cores", "2", scores, overlay=overlay)
-    before = read_scores(workplace, "mine")["metrics"]["map_medium"]["value"]
+    bench.make(scores, overlay=overlay)
+    before = read_scores(bench, "mine")["metrics"]["map_medium"]["value"]
     label([0, 1, 2, 3])
-    assert not {"extract_features", "search_flat"} & set(workplace.planned(scores, overlay=overlay))
-    workplace.run("--cores", "2", scores, overlay=overlay)
-    after = read_scores(workplace, "mine")["metrics"]["map_medium"]["value"]
+    assert not {"extract_features", "search_flat"} & set(bench.planned(scores, overlay=overlay))
+    bench.make(scores, overlay=overlay)
+    after = read_scores(bench, "mine")["metrics"]["map_medium"]["value"]
     assert (before, after) == (before, 1.0)
     assert before < 1
-    assert workplace.planned(scores, overlay=overlay) == {}
+    assert bench.planned(scores, overlay=overlay) == {}
 
 
 def streets(folder: Path, count: int = 4, **options) -> dict:
@@ -82,36 +82,36 @@ def streets(folder: Path, count: int = 4, **options) -> dict:
     return with_datasets(streets=block | options)
 
 
-def read_scores(workplace, dataset: str) -> dict:
-    return json.loads((workplace.folder / f"results/scores/vlad/{dataset}.json").read_text())
+def read_scores(bench, dataset: str) -> dict:
+    return json.loads((bench.folder / f"results/scores/vlad/{dataset}.json").read_text())
 
 
-def extracted(workplace, dataset: str) -> int:
+def extracted(bench, dataset: str) -> int:
     """Images that went through the network in the jobs whose logs are there, which are then taken away."""
     total = 0
-    for log in workplace.folder.glob(f"logs/extract_features/*/{dataset}/**/*.log"):
+    for log in bench.folder.glob(f"logs/extract_features/*/{dataset}/**/*.log"):
         text = log.read_text()
         found = re.search(r"(\d+) of (\d+) images were described before", text)
-        total += int(found[2]) - int(found[1]) if found else shard_of(workplace, log)
+        total += int(found[2]) - int(found[1]) if found else shard_of(bench, log)
         log.unlink()
     return total
 
 
-def shard_of(workplace, log: Path) -> int:
-    path = workplace.folder / "results/features" / log.relative_to(workplace.folder / "logs/extract_features")
+def shard_of(bench, log: Path) -> int:
+    path = bench.folder / "results/features" / log.relative_to(bench.folder / "logs/extract_features")
     with ShardReader(path.with_suffix(".h5")) as shard:
         return shard.num_images
 
 
-def test_replaced_photographs_are_noticed(workplace, tmp_path):
+def test_replaced_photographs_are_noticed(bench, tmp_path):
     """Two files change places, with the sizes and dates they had: only what the kernel keeps tells."""
     overlay = streets(tmp_path, shard_size=3)
     target = "results/scores/vlad/streets.json"
-    workplace.run("--cores", "1", target, overlay=overlay)
-    assert read_scores(workplace, "streets")["metrics"]["recall@1"]["value"] == 1.0
-    assert workplace.planned(target, overlay=overlay) == {}
+    bench.make(target, overlay=overlay)
+    assert read_scores(bench, "streets")["metrics"]["recall@1"]["value"] == 1.0
+    assert bench.planned(target, overlay=overlay) == {}
     # A photograph that both folders hold is described once.
-    assert extracted(workplace, "streets") == 4
+    assert extracted(bench, "streets") == 4
     one, two = (tmp_path / f"database/@{500000 + 100 * n}@4000000@.png" for n in (0, 1))
     contents, before = [one.read_bytes(), two.read_bytes()], one.stat()
     size = max(map(len, contents))
@@ -119,24 +119,24 @@ def test_replaced_photographs_are_noticed(workplace, tmp_path):
     two.write_bytes(contents[0].ljust(size, b"\0"))
     for path in (one, two):
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    planned = workplace.planned(target, overlay=overlay)
+    planned = bench.planned(target, overlay=overlay)
     assert planned["extract_features"] == 1
-    workplace.run("--cores", "1", target, overlay=overlay)
-    assert read_scores(workplace, "streets")["metrics"]["recall@1"]["value"] == 0.5
+    bench.make(target, overlay=overlay)
+    assert read_scores(bench, "streets")["metrics"]["recall@1"]["value"] == 0.5
     # One of them is byte for byte what was described before under another name.
-    assert extracted(workplace, "streets") == 1
+    assert extracted(bench, "streets") == 1
 
 
-def test_a_folder_is_described_once_and_only_what_is_new_again(workplace, tmp_path):
+def test_a_folder_is_described_once_and_only_what_is_new_again(bench, tmp_path):
     photos = tmp_path / "photos"
     for number in range(7):
         draw(photos / f"{number}.png", number)
     overlay = with_datasets(mine={"format": "folder", "database": str(photos), "shard_size": 3})
     overlay["methods"] = {"vlad": VLAD["methods"]["vlad"] | {"top_k": 4}}
     target = "results/rankings/vlad/mine.h5"
-    workplace.run("--cores", "2", target, overlay=overlay)
-    assert extracted(workplace, "mine") == 7
-    ranking = read_ranking(workplace.folder / target)
+    bench.make(target, overlay=overlay)
+    assert extracted(bench, "mine") == 7
+    ranking = read_ranking(bench.folder / target)
     assert ranking.image_ids.shape == (7, 4)
     assert all(query not in ids for query, ids in zip(ranking.query_ids, ranking.image_ids, strict=True))
     # Three more in front, one less, one under another name.
@@ -144,23 +144,23 @@ def test_a_folder_is_described_once_and_only_what_is_new_again(workplace, tmp_pa
         draw(photos / f"0{number}.png", 10 + number)
     (photos / "5.png").unlink()
     (photos / "6.png").rename(photos / "zz 6.png")
-    workplace.run("--cores", "2", target, overlay=overlay)
-    assert extracted(workplace, "mine") == 3
-    assert workplace.planned(target, overlay=overlay) == {}
+    bench.make(target, overlay=overlay)
+    assert extracted(bench, "mine") == 3
+    assert bench.planned(target, overlay=overlay) == {}
     # The same as of a folder that was always so, in shards of another size.
     overlay["datasets"]["other"] = overlay["datasets"]["mine"] | {"shard_size": 100}
     other = "results/rankings/vlad/other.h5"
-    workplace.run("--cores", "2", other, overlay=overlay)
-    found, expected = (read_ranking(workplace.folder / path) for path in (target, other))
+    bench.make(other, overlay=overlay)
+    found, expected = (read_ranking(bench.folder / path) for path in (target, other))
     assert np.array_equal(found.image_ids, expected.image_ids)
     assert np.array_equal(found.scores, expected.scores)
     # No file is kept that belongs to no shard.
-    kept = list((workplace.folder / "results/features/vlad/mine/.kept").glob("*.h5"))
+    kept = list((bench.folder / "results/features/vlad/mine/.kept").glob("*.h5"))
     assert len(kept) == 3
     assert all(path.stat().st_nlink == 2 for path in kept)
 
 
-def test_files_that_are_left_out_are_said(workplace, tmp_path):
+def test_files_that_are_left_out_are_said(workplace, bench, tmp_path):
     overlay = streets(tmp_path, count=3)
     queries = tmp_path / "queries"
     (queries / "@500900@4000000@.jpg").symlink_to(tmp_path / "nowhere")
@@ -175,7 +175,7 @@ def test_files_that_are_left_out_are_said(workplace, tmp_path):
     column = {"dataset": "streets", "metric": "recall@1", "label": "R@1"}
     row = {"label": "ours", "method": "vlad"}
     overlay["tables"] = {"mine": {"title": "Mine", "synthetic": True, "columns": [column], "rows": [row]}}
-    workplace.run("--cores", "2", "results/mine.csv", overlay=overlay)
-    listed = read_scores(workplace, "streets")["left_out"]
+    bench.make("results/mine.csv", overlay=overlay)
+    listed = read_scores(bench, "streets")["left_out"]
     assert [Path(item["path"]).name for item in listed] == ["@500800@4000000@.cr2", "@500900@4000000@.jpg"]
-    assert "streets: 2 files of its folders are left out" in (workplace.folder / "results/mine.md").read_text()
+    assert "streets: 2 files of its folders are left out" in (bench.folder / "results/mine.md").read_text()

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,11 +60,6 @@ def command_line(patches, monkeypatch, capsys) -> Callable[..., str]:
     return run
 
 
-def planned(work: Bench, *targets: str, overlay: dict[str, Any] | None = None) -> Counter[str]:
-    """Jobs that would run: rule -> number."""
-    return Counter(job.rule.name for job in work.jobs(*targets, overlay=overlay))
-
-
 def refusal(work: Bench, target: str, **options: Any) -> str:
     """The log of the job that was refused on the way to a target."""
     with pytest.raises(RefusedError) as refused:
@@ -113,7 +107,7 @@ def test_a_row_of_several_seeds(patches):
 
 
 def test_nothing_is_left_to_do(patches):
-    assert not planned(patches, *TABLES)
+    assert not patches.planned(*TABLES)
 
 
 def test_how_descriptors_are_compared_describes_nothing_anew(patches):
@@ -123,7 +117,7 @@ def test_how_descriptors_are_compared_describes_nothing_anew(patches):
         ({"decimals": 3}, {"describe_patches", "score_patches", "build_table"}),
     ):
         overlay = {"methods": {"untrained": {"describe": "network", **changes}}}
-        found = planned(patches, "results/scores/untrained/unseen.json", *TABLES, overlay=overlay)
+        found = patches.planned("results/scores/untrained/unseen.json", *TABLES, overlay=overlay)
         assert found.keys() == expected, changes
 
 
@@ -142,7 +136,7 @@ def test_own_files_that_are_replaced_are_noticed(patches):
     ):
         replaced = datasets / file
         replaced.write_bytes(replaced.read_bytes() + b" ")
-        assert planned(patches, *targets, overlay=overlay) == expected
+        assert patches.planned(*targets, overlay=overlay) == expected
 
 
 def test_training_learns(patches):
@@ -302,9 +296,9 @@ def test_files_in_the_place_of_others_are_refused(patches, request, source, plac
 def test_how_sets_are_scored_and_counted_makes_no_descriptors(patches):
     for changes in ({"split": "view"}, {"pairs": 100}, {"queries": 5}, {"tasks": "lists"}):
         overlay = {"patch_sets": {"walls": changes}}
-        assert planned(patches, "results/walls.csv", overlay=overlay) == {"score_patches": 3, "build_table": 1}, changes
+        assert patches.planned("results/walls.csv", overlay=overlay) == {"score_patches": 3, "build_table": 1}, changes
     overlay = {"patch_sets": {"brown": {"counts": {"quay": 7}}}}
-    assert planned(patches, "results/brown.csv", overlay=overlay) == {"score_patches": 3, "build_table": 1}
+    assert patches.planned("results/brown.csv", overlay=overlay) == {"score_patches": 3, "build_table": 1}
 
 
 def test_more_queries_than_patches(patches):
@@ -336,7 +330,7 @@ def test_files_of_descriptors_are_scored(patches, written):
     assert scores(patches, "theirs", "walls") == scores(patches, "sift", "walls")
     record = read_json(patches.folder / "results/provenance/theirs/walls.json")
     assert list(record["own_files"]) == ["theirs"]
-    assert not planned(patches, target, **run)
+    assert not patches.planned(target, **run)
     path = written / "v_walls01/e3.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(reversed(lines)))

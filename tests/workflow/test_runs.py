@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 import yaml
 from plain_scores import plain_map
 
+from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.features.store import ShardReader
 from descbench.models.checkpoints import build_network, checkpoint_digest
@@ -81,33 +81,31 @@ def test_every_job_left_a_log(finished):
     assert {"extract_features", "train_codebook", "build_index", "search_index", "score_ranking"} <= logs
 
 
-def test_small_images_take_one_thread(workplace):
+def test_small_images_take_one_thread(bench):
     """Below 2 x 320 x 320 pixels a second thread would wait most of the time."""
     sizes = {"how": 452, "larger": 453}
     block = {"kind": "local", "model": "how_r18", "scales": [1.0]}
     overlay = {"features": {name: {**block, "image_size": size} for name, size in sizes.items()}}
     targets = [f"results/features/{name}/alderford/query/00000.h5" for name in sizes]
-    workplace.run("--cores", "2", *targets, overlay=overlay)
-    logs = [workplace.folder / f"logs/extract_features/{name}/alderford/query/00000.log" for name in sizes]
-    assert ["threads: 1" in log.read_text() for log in logs] == [True, False]
-    assert ["threads: 2" in log.read_text() for log in logs] == [False, True]
+    jobs = [job for job in bench.jobs(*targets, overlay=overlay) if job.rule.name == "extract_features"]
+    assert [{job.wildcards.features: job.threads for job in jobs}[name] for name in sizes] == [1, 2]
 
 
-def test_validation_list_runs_in_one_open_shard(finished, workplace):
+def test_validation_list_runs_in_one_open_shard(finished, bench):
     """val_eccv20 has no official count in the catalogue: one shard holds whatever the list holds."""
-    workplace.run("--cores", "2", "results/scores/how_n30/val_eccv20.json")
-    scores = json.loads((workplace.folder / "results/scores/how_n30/val_eccv20.json").read_text())
+    bench.make("results/scores/how_n30/val_eccv20.json")
+    scores = json.loads((bench.folder / "results/scores/how_n30/val_eccv20.json").read_text())
     assert scores["protocol"] == "classic"
-    expected = plain_map(workplace.folder / "results", "how_n30", "val_eccv20", ("ok",), ("junk",))
+    expected = plain_map(bench.folder / "results", "how_n30", "val_eccv20", ("ok",), ("junk",))
     assert scores["metrics"]["map"]["value"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_released_descriptors_give_the_same_scores(finished, workplace):
+def test_released_descriptors_give_the_same_scores(finished, bench):
     """From pickles in the authors' form of the very descriptors of the tiny table: no image, no network."""
-    write_released(finished, workplace.folder / "r.pkl", workplace.folder / "bag.pkl")
+    write_released(finished, bench.folder / "r.pkl", bench.folder / "bag.pkl")
     files = {"alderford": "r.pkl", "bag": "bag.pkl"}
     overlay = {
-        "sources": {name: {"local_copy": str(workplace.folder / name)} for name in files.values()},
+        "sources": {name: {"local_copy": str(bench.folder / name)} for name in files.values()},
         "datasets": {"bag": {"format": "descriptor_bag", "counts": {"train": 1}}},
         "features": {"released": {"kind": "released", "files": files}},
         "methods": {
@@ -120,12 +118,12 @@ def test_released_descriptors_give_the_same_scores(finished, workplace):
         },
     }
     target = "results/scores/released/alderford.json"
-    planned = workplace.planned(target, overlay=overlay)
+    planned = bench.planned(target, overlay=overlay)
     assert not {"extract_features", "convert_checkpoint"} & planned.keys()
-    workplace.run("--cores", "2", target, overlay=overlay)
+    bench.make(target, overlay=overlay)
     ours, theirs = (
         json.loads(path.read_text())
-        for path in (workplace.folder / target, finished.folder / "results/scores/how_n30/alderford.json")
+        for path in (bench.folder / target, finished.folder / "results/scores/how_n30/alderford.json")
     )
     assert (ours["cell"], theirs["cell"]) == ("released on alderford", "how_n30 on alderford")
     alike = set(ours) - {"cell", "checksum"}
@@ -149,7 +147,7 @@ def write_released(finished, images, bag):
     bag.write_bytes(pickle.dumps({"vecs": features("how_single", "toytown_sfm", "train")[0]}, protocol=2))
 
 
-def test_whitened_and_trained_checkpoints(workplace):
+def test_whitened_and_trained_checkpoints(bench):
     """Drawn -> whitened -> trained with a validation, and a report with the learning curve."""
 
     def model(**weights):
@@ -177,32 +175,33 @@ def test_whitened_and_trained_checkpoints(workplace):
         },
         "features": {"how": {"model": "trained"}, "how_single": {"model": "trained"}},
     }
-    assert workplace.planned("results/report.html", overlay=overlay)["train_checkpoint"] == 1
+    assert bench.planned("results/report.html", overlay=overlay)["train_checkpoint"] == 1
     features = "results/features/how/alderford/query/00000.h5"
-    workplace.run("--cores", "2", "results/training/trained/history.csv", features, overlay=overlay)
-    with open(workplace.folder / "results/training/trained/history.csv", newline="") as stream:
+    bench.make("results/training/trained/history.csv", features, overlay=overlay)
+    with open(bench.folder / "results/training/trained/history.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     scores = [float(row["score"]) for row in rows]
     assert [row["best"] for row in rows] == ["1", "1" if scores[1] > scores[0] else "0"]
-    assert (workplace.folder / "results/checkpoints/trained.pt").is_file()
+    assert (bench.folder / "results/checkpoints/trained.pt").is_file()
     # How many processes load images decides nothing; one epoch more goes on from the state.
     brief = overlay["training"]["brief"]
     more = [{**overlay, "training": {"brief": {**brief, **change}}} for change in ({"workers": 2}, {"epochs": 3})]
-    assert workplace.planned(features, overlay=more[0]) == {}
-    assert workplace.planned(features, overlay=more[1]) == {"train_checkpoint": 1, "extract_features": 1}
+    assert bench.planned(features, overlay=more[0]) == {}
+    assert bench.planned(features, overlay=more[1]) == {"train_checkpoint": 1, "extract_features": 1}
     # A deleted checkpoint comes back from the state, without training again.
-    (workplace.folder / "results/checkpoints/trained.pt").unlink()
-    again = workplace.run("--cores", "2", "results/checkpoints/trained.pt", overlay=overlay)
-    assert "epoch 2 of 2" not in again.stdout + again.stderr
-    longer = workplace.run("--cores", "2", features, overlay=more[1])
-    assert "epoch 3 of 3" in longer.stdout + longer.stderr
-    assert "epoch 2 of 3" not in longer.stdout + longer.stderr
-    with ShardReader(workplace.folder / features) as shard:
-        assert shard.info.checkpoint == checkpoint_digest(workplace.folder / "results/checkpoints/trained.pt")
+    (bench.folder / "results/checkpoints/trained.pt").unlink()
+    log = bench.folder / "logs/train_checkpoint/trained.log"
+    bench.make("results/checkpoints/trained.pt", overlay=overlay)
+    assert "epoch 2 of 2" not in log.read_text()
+    bench.make(features, overlay=more[1])
+    assert "epoch 3 of 3" in log.read_text()
+    assert "epoch 2 of 3" not in log.read_text()
+    with ShardReader(bench.folder / features) as shard:
+        assert shard.info.checkpoint == checkpoint_digest(bench.folder / "results/checkpoints/trained.pt")
 
 
-def test_photographs_of_ones_own(workplace, real_data):
+def test_photographs_of_ones_own(bench, real_data):
     landmarks = real_data / "landmarks"
     overlay = {
         "datasets": {
@@ -214,12 +213,12 @@ def test_photographs_of_ones_own(workplace, real_data):
         },
         "methods": {"how_n30": {"codebook": {"dataset": "mine", "role": "database"}}},
     }
-    workplace.run("--cores", "2", "results/scores/how_n30/mine.json", overlay=overlay)
-    scores = json.loads((workplace.folder / "results/scores/how_n30/mine.json").read_text())
+    bench.make("results/scores/how_n30/mine.json", overlay=overlay)
+    scores = json.loads((bench.folder / "results/scores/how_n30/mine.json").read_text())
     assert scores["num_queries"] == 4
-    expected = plain_map(workplace.folder / "results", "how_n30", "mine", ("easy", "hard"), ("junk",))
+    expected = plain_map(bench.folder / "results", "how_n30", "mine", ("easy", "hard"), ("junk",))
     assert scores["metrics"]["map_medium"]["value"] == pytest.approx(expected, abs=1e-12)
-    with ShardReader(workplace.folder / "results/features/how/mine/database/00000.h5") as shard:
+    with ShardReader(bench.folder / "results/features/how/mine/database/00000.h5") as shard:
         assert shard.num_images == 10
 
 
@@ -322,11 +321,11 @@ def make_kapture(folder: Path, photographs: list[Path]) -> str:
     return str(folder)
 
 
-def test_pairs_of_kapture_folders(finished, workplace, project):
+def test_pairs_of_kapture_folders(finished, bench, project, monkeypatch, capsys):
     """The target and the command line write the same file, from the same codebook."""
     photographs = sorted((finished.folder / "data/datasets/toytown/test/alderford/jpg").glob("*.jpg"))
     seen, asked = (
-        make_kapture(workplace.folder / name, part)
+        make_kapture(bench.folder / name, part)
         for name, part in (
             ("seen", photographs[:7]),
             ("asked", photographs[5:9]),
@@ -340,29 +339,25 @@ def test_pairs_of_kapture_folders(finished, workplace, project):
         "pairs_top_k": 4,
     }
     targets = [f"results/pairs/how_n30/seen__{name}.txt" for name in ("asked", "seen")]
-    workplace.run("--cores", "2", *targets, overlay=overlay)
-    lines = (workplace.folder / targets[0]).read_text().splitlines()
+    bench.make(*targets, overlay=overlay)
+    lines = (bench.folder / targets[0]).read_text().splitlines()
     assert len(lines) == 1 + 4 * 4
     assert all(len(set(line.split(", ")[:2])) == 2 for line in lines[1:])
-    assert workplace.planned(*targets, overlay=overlay) == {}
-    again = [sys.executable, "-m", "descbench.cli", "pairs", "--method", "how_n30", "--map", seen, "--top-k", "4"]
-    again += ["--configfile", "tiny.yaml"]
+    assert bench.planned(*targets, overlay=overlay) == {}
+    monkeypatch.chdir(bench.folder)
+    again = ["pairs", "--method", "how_n30", "--map", seen, "--top-k", "4", "--configfile", "tiny.yaml"]
     for more, target in ((["--query", asked, "--work", "w"], targets[0]), (["--work", "w"], targets[1])):
-        subprocess.run([*again, *more, "-o", "pairs.txt"], cwd=workplace.folder, check=True)
-        assert (workplace.folder / "pairs.txt").read_text() == (workplace.folder / target).read_text()
+        assert main([*again, *more, "-o", "pairs.txt"]) == 0
+        assert (bench.folder / "pairs.txt").read_text() == (bench.folder / target).read_text()
     # Kept features are used again, and not those of other photographs.
-    kept = workplace.folder / "w/map-00000000.h5"
+    kept = bench.folder / "w/map-00000000.h5"
     before = kept.stat().st_mtime_ns
-    subprocess.run([*again, "--work", "w", "-o", "pairs.txt"], cwd=workplace.folder, check=True)
+    assert main([*again, "--work", "w", "-o", "pairs.txt"]) == 0
     assert kept.stat().st_mtime_ns == before
-    missing = subprocess.run(
-        [*again, "--configfile", str(project / "config/demo.yaml"), "--method", "how_r18_n200", "-o", "pairs.txt"],
-        cwd=workplace.folder,
-        capture_output=True,
-        text=True,
-    )
-    assert missing.returncode == 1
-    assert "codebooks/how_r18_n200.h5: not there yet; `snakemake --cores 8 --configfile" in missing.stderr
+    demo = ["--configfile", str(project / "config/demo.yaml"), "--method", "how_r18_n200", "-o", "pairs.txt"]
+    assert main([*again, *demo]) == 1
+    expected = "codebooks/how_r18_n200.h5: not there yet; `snakemake --cores 8 --configfile"
+    assert expected in capsys.readouterr().err
 
 
 NETVLAD = {
@@ -393,19 +388,19 @@ NETVLAD = {
 }
 
 
-def test_netvlad_from_random_weights_to_scores(workplace):
+def test_netvlad_from_random_weights_to_scores(bench):
     """Clusters, the layer set from them, a whitening behind it, and a search by its first dimensions."""
     scores = "results/scores/white_4/alderford.json"
-    workplace.run("--cores", "2", scores, overlay=NETVLAD)
-    expected = plain_map(workplace.folder / "results", "white_4", "alderford", ("easy", "hard"), ("junk",))
-    found = json.loads((workplace.folder / scores).read_text())["metrics"]["map_medium"]["value"]
+    bench.make(scores, overlay=NETVLAD)
+    expected = plain_map(bench.folder / "results", "white_4", "alderford", ("easy", "hard"), ("junk",))
+    found = json.loads((bench.folder / scores).read_text())["metrics"]["map_medium"]["value"]
     assert found == pytest.approx(expected, abs=1e-12)
-    assert (workplace.folder / "results/clusters/clustered.h5").is_file()
-    assert workplace.planned(scores, overlay=NETVLAD) == {}
+    assert (bench.folder / "results/clusters/clustered.h5").is_file()
+    assert bench.planned(scores, overlay=NETVLAD) == {}
     shorter = {**NETVLAD, "methods": {"white_4": {**NETVLAD["methods"]["white_4"], "dim": 3}}}
-    assert workplace.planned(scores, overlay=shorter) == {"search_flat": 2, "merge_rankings": 1, "score_ranking": 1}
+    assert bench.planned(scores, overlay=shorter) == {"search_flat": 2, "merge_rankings": 1, "score_ranking": 1}
     changed = copy.deepcopy(NETVLAD)
     changed["models"]["clustered"]["weights"]["seed"] = 5
-    jobs = workplace.planned(scores, overlay=changed)
+    jobs = bench.planned(scores, overlay=changed)
     assert "convert_checkpoint" not in jobs
     assert {"cluster_descriptors", "initialise_checkpoint", "pca_checkpoint", "extract_features"} <= jobs.keys()
