@@ -35,7 +35,7 @@ def test_help_says_what_each_command_is_for(capsys):
 
 
 def test_help_starts_light():
-    """Half a minute of imports before a help text would be too much on a slow disk."""
+    """A help text does not wait for torch."""
     code = "import sys; from descbench.cli import main; main(['pairs', '--help']); print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "'typer'" in loaded
