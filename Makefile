@@ -9,7 +9,7 @@ KERNELS := $(wildcard src/descbench/*/*.pyx src/descbench/*/kernels/*)
 FUZZ ?= 30000
 FAULTS ?= 200
 
-.PHONY: help setup demo check-demo test fuzz faults bench bench-scale sanitize lint clean
+.PHONY: help setup demo check-demo test fuzz faults bench bench-scale scenes sanitize lint clean
 
 help:
 	@echo "make setup   the environment in .venv, with the compiled kernel"
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz    every reader on damaged files; FUZZ=number of them"
 	@echo "make faults  files damaged, jobs killed, disks filled; FAULTS=number of them"
 	@echo "make bench-scale  one million drawn images: about 15.5 GB of disk"
+	@echo "make scenes       figures of docs/table9.md on two real scenes; MINE=your configuration of where they lie"
 	@echo "make sanitize     tests of the kernels under AddressSanitizer"
 	@echo "make bench   speed against plain implementations: results/bench.json"
 	@echo "make lint    formatters and linters"
@@ -58,6 +59,12 @@ faults: $(SETUP)
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks.bench
+
+# Figures of docs/table9.md, on photographs and weights that MINE names (docs/table9.md).
+MINE ?= mine.yaml
+scenes: $(SETUP)
+	$(BIN)/snakemake --cores $(CORES) --configfile $(MINE) -- results/table9_detectors.csv
+	$(BIN)/python -m benchmarks.documented results/table9_detectors.md docs/table9.md
 
 bench-scale: $(SETUP)
 	$(BIN)/python -m benchmarks.scale

@@ -178,3 +178,25 @@ def test_sides_that_disagree_fail(tmp_path, monkeypatch, capsys):
     assert bench.main(["--quick", "--output", str(tmp_path / "bench.json")]) == 1
     assert "wrong: the plain way and ours give different results" in capsys.readouterr().err
     assert not (tmp_path / "bench.json").exists()
+
+
+@pytest.mark.usefixtures("untouched_environment")
+def test_tables_are_put_into_pages(tmp_path):
+    from benchmarks.documented import document_table, main
+
+    from descbench.errors import DataError
+
+    table, page = tmp_path / "table0.md", tmp_path / "page.md"
+    table.write_text("## Title\n\n| a |\n|---|\n| 1 |\n\nNote.\n")
+    page.write_text("Before.\n<!-- table0: measured -->\nold\n<!-- end -->\nAfter.\n<!-- end -->\n")
+    for _ in range(2):
+        main([str(table), str(page)])
+        assert page.read_text() == (
+            "Before.\n<!-- table0: measured -->\n\n| a |\n|---|\n| 1 |\n\n<!-- end -->\nAfter.\n<!-- end -->\n"
+        )
+    page.write_text("Nothing.\n")
+    with pytest.raises(DataError, match=r"page\.md: no `<!-- table0: measured -->`"):
+        document_table(table, page)
+    table.write_text("No rows.\n")
+    with pytest.raises(DataError, match=r"table0\.md: holds no table"):
+        document_table(table, page)
