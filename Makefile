@@ -64,7 +64,7 @@ bench: $(SETUP)
 MINE ?= mine.yaml
 scenes: $(SETUP)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(MINE) -- results/table9_detectors.csv
-	$(BIN)/python -m benchmarks.documented results/table9_detectors.md docs/table9.md
+	$(BIN)/python -m benchmarks.documented results/table9_detectors.csv docs/table9.md
 
 bench-scale: $(SETUP)
 	$(BIN)/python -m benchmarks.scale

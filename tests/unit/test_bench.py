@@ -186,17 +186,18 @@ def test_tables_are_put_into_pages(tmp_path):
 
     from descbench.errors import DataError
 
-    table, page = tmp_path / "table0.md", tmp_path / "page.md"
-    table.write_text("## Title\n\n| a |\n|---|\n| 1 |\n\nNote.\n")
+    table, page = tmp_path / "table0.csv", tmp_path / "page.md"
+    head = "table,row,dataset,metric,ours,low,high\n"
+    table.write_text(f"{head}table0,SIFT,town,mma@3,1.234,1,2\ntable0,SIFT,town,median_x,0.5,,\n")
     page.write_text("Before.\n<!-- table0: measured -->\nold\n<!-- end -->\nAfter.\n<!-- end -->\n")
     for _ in range(2):
         main([str(table), str(page)])
-        assert page.read_text() == (
-            "Before.\n<!-- table0: measured -->\n\n| a |\n|---|\n| 1 |\n\n<!-- end -->\nAfter.\n<!-- end -->\n"
-        )
+        rows = "| | town mma@3 | town median x |\n|---|---:|---:|\n| SIFT | 1.23 (1.00 to 2.00) | 0.50 |\n"
+        expected = f"Before.\n<!-- table0: measured -->\n\n{rows}\n<!-- end -->\nAfter.\n<!-- end -->\n"
+        assert page.read_text() == expected
     page.write_text("Nothing.\n")
     with pytest.raises(DataError, match=r"page\.md: no `<!-- table0: measured -->`"):
         document_table(table, page)
-    table.write_text("No rows.\n")
-    with pytest.raises(DataError, match=r"table0\.md: holds no table"):
+    table.write_text(head)
+    with pytest.raises(DataError, match=r"table0\.csv: holds no table"):
         document_table(table, page)
