@@ -88,6 +88,19 @@ def test_the_backbone(tmp_path):
     assert shapes == {"caps": (1, 128, 20, 28), "r2d2": (1, 128, 72, 100)}
 
 
+def test_the_channels_of_a_backbone():
+    """Eight, sixteen and 32 times as many, the descriptor's too; only backbone r2d2 is counted so."""
+    for mchan in (1, 4):
+        made = build_network(block({"architecture": "hndesc", "backbone": "r2d2", "mchan": mchan, "weights": RANDOM}))
+        layers = [module for module in made.ops if isinstance(module, torch.nn.Conv2d)]
+        assert [layer.out_channels // mchan for layer in layers] == [8, 8, 16, 16, 32, 32, 32, 32, 32]
+        with torch.inference_mode():
+            assert made.describe_points(picture(3), torch.tensor([[9.0, 7.0]])).shape == (1, 32 * mchan)
+        assert made.dim == 32 * mchan
+    other = block({"architecture": "hndesc", "mchan": 2, "weights": RANDOM})
+    assert [path for path, _ in other.fits("net", None)] == [("mchan",)]
+
+
 @pytest.mark.parametrize("kind", [SUPERPOINT, R2D2_BLOCK], ids=["superpoint", "r2d2"])
 def test_the_best_points_are_those_of_all(kind, tmp_path):
     every, few = found(tmp_path, kind), found(tmp_path, kind, 7)

@@ -248,6 +248,7 @@ ELSEWHERE = {
     },
     "CapsModel.statistics": "unit/test_other_points.py::test_caps_has_statistics_of_the_very_image",
     "HNDescModel.backbone": "unit/test_point_networks.py::test_the_backbone",
+    "HNDescModel.mchan": "unit/test_point_networks.py::test_the_channels_of_a_backbone",
     **{
         f"HNDescTraining.{key}": "unit/test_crop_training.py::test_an_option_changes_the_weights"
         for key in (

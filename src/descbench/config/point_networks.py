@@ -12,6 +12,7 @@ from descbench.config.network_base import ModelBase
 from descbench.config.weights import Weights
 
 Share = Annotated[float, Field(ge=0, le=1)]
+_MCHAN = 4  # of published networks
 
 
 class PointModel(ModelBase):
@@ -28,7 +29,7 @@ class PointModel(ModelBase):
 
 
 class HNDescModel(PointModel):
-    """HNDesc: 128 numbers of a point, read from a map of the whole image; it finds no points."""
+    """HNDesc: 128 numbers of a point (fewer with `mchan`), read from a map of the whole image; it finds no points."""
 
     HAS_BACKBONE_WEIGHTS = True
 
@@ -36,11 +37,19 @@ class HNDescModel(PointModel):
     backbone: Literal["caps", "r2d2"] = Field(
         "caps", description="`caps`: ResNet-50 and a decoder, as CAPS; `r2d2`: dilated convolutions, as R2D2."
     )
+    mchan: int = Field(
+        _MCHAN,
+        ge=1,
+        le=64,
+        description="Layers of `r2d2` have 8, 16 and 32 times so many channels, descriptors 32 times as many numbers.",
+    )
     weights: Weights = Field(description="Where the weights come from.")
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
-        """One of its two backbones is a ResNet, which weights of ImageNet exist of."""
+        """One of its two backbones is a ResNet, which weights of ImageNet exist of; the other one has `mchan`."""
         yield from super().fits(name, config)
+        if self.backbone == "caps" and self.mchan != _MCHAN:
+            yield ("mchan",), "backbone caps has no `mchan`; leave it out, or use backbone r2d2"
         if self.backbone == "r2d2" and self.weights.source == "imagenet":
             yield ("weights", "source"), "imagenet: backbone r2d2 is no network of ImageNet; use source random"
 
@@ -69,7 +78,9 @@ class R2D2Model(PointModel):
     LEVELS = ("min_size", "max_size", "min_scale", "max_scale")
 
     architecture: Literal["r2d2"]
-    mchan: int = Field(4, ge=1, le=64, description="Layers have 8, 16 and 32 times so many channels (N16: 4, N8: 6).")
+    mchan: int = Field(
+        _MCHAN, ge=1, le=64, description="Layers have 8, 16 and 32 times so many channels (N16: 4, N8: 6)."
+    )
     min_size: int = Field(256, ge=0, le=100_000, description="Smallest longer side of a level in pixels.")
     max_size: int = Field(1024, ge=1, le=100_000, description="Largest longer side of a level in pixels.")
     min_scale: Share = Field(0.0, description="Smallest scale of a level.")

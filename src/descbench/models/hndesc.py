@@ -1,4 +1,4 @@
-"""HNDesc's two networks, from an image to a map of 128 numbers a cell (docs/protocols/hndesc.md, Networks).
+"""HNDesc's two networks, from an image to a map of descriptors (docs/protocols/hndesc.md, Networks).
 
 Keys of the state dicts are those of the published checkpoints.
 """
@@ -16,18 +16,8 @@ from descbench.models.points import PointNetwork, sample_descriptors
 from descbench.models.torchvision_cpu import models
 
 DIM = 128
-# Of the trunk that is R2D2's: side of the filter, channels out, dilation, whether BatchNorm and ReLU follow.
-TRUNK = (
-    (3, 32, 1, True, True),
-    (3, 32, 1, True, True),
-    (3, 64, 1, True, True),
-    (3, 64, 2, True, True),
-    (3, 128, 2, True, True),
-    (3, 128, 4, True, True),
-    (2, 128, 4, True, False),
-    (2, 128, 8, True, False),
-    (2, 128, 16, False, True),
-)
+# Side of the filter, channels out, dilation, whether BatchNorm and ReLU follow.
+Layer = tuple[int, int, int, bool, bool]
 
 
 class DenseNetwork(PointNetwork):
@@ -37,11 +27,11 @@ class DenseNetwork(PointNetwork):
     dim = DIM
 
     def level(self, image: torch.Tensor) -> tuple[torch.Tensor]:
-        """The map, (1, 128, h, w)."""
+        """The map, (1, dim, h, w)."""
         return (self(image),)
 
     def describe_points(self, image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Descriptors (n, 128) of unit length at points of an image (1, 3, H, W)."""
+        """Descriptors (n, dim) of unit length at points of an image (1, 3, H, W)."""
         (dense,) = self.run_level(image)
         return sample_descriptors(dense, points, tuple(image.shape[-2:]))
 
@@ -80,14 +70,19 @@ class HNDescCaps(DenseNetwork):
 
 
 class HNDescR2D2(DenseNetwork):
-    """The network that is built as R2D2, with a ReLU behind its last layer: a descriptor for every pixel."""
+    """The network that is built as R2D2, with a ReLU behind its last layer: a descriptor for every pixel.
 
-    def __init__(self) -> None:
+    Args:
+        mchan: layers have 8, 16 and 32 times so many channels, and descriptors 32 times as many numbers (published: 4).
+    """
+
+    def __init__(self, mchan: int = 4) -> None:
         super().__init__()
-        self.ops = dilated_trunk(TRUNK)
+        self.dim = 32 * mchan
+        self.ops = dilated_trunk((*trunk(mchan), (2, self.dim, 16, False, True)))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Maps (N, 128, H, W) of unit length and without negative values, of images (N, 3, H, W)."""
+        """Maps (N, 32 mchan, H, W) of unit length and without negative values, of images (N, 3, H, W)."""
         return F.normalize(self.ops(image), dim=1)
 
 
@@ -104,12 +99,23 @@ def read_nearest(dense: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return F.normalize(dense[0, :, rows, columns].t(), dim=1)
 
 
-def dilated_trunk(layers: tuple[tuple[int, int, int, bool, bool], ...]) -> nn.Sequential:
-    """Convolutions of stride 1, dilated instead of strided, with what follows each.
+def trunk(mchan: int) -> tuple[Layer, ...]:
+    """Layers of R2D2 but the last one, which have 8, 16 and 32 times ``mchan`` channels."""
+    small, middle, large = 8 * mchan, 16 * mchan, 32 * mchan
+    return (
+        (3, small, 1, True, True),
+        (3, small, 1, True, True),
+        (3, middle, 1, True, True),
+        (3, middle, 2, True, True),
+        (3, large, 2, True, True),
+        (3, large, 4, True, True),
+        (2, large, 4, True, False),
+        (2, large, 8, True, False),
+    )
 
-    Args:
-        layers: side of the filter, channels out, dilation, and whether BatchNorm (without weights) and ReLU follow.
-    """
+
+def dilated_trunk(layers: tuple[Layer, ...]) -> nn.Sequential:
+    """Convolutions of stride 1, dilated instead of strided, with what follows each; a BatchNorm has no weights."""
     made: list[nn.Module] = []
     before = 3
     for side, after, dilation, normalised, rectified in layers:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from descbench.models.hndesc import dilated_trunk
+from descbench.models.hndesc import dilated_trunk, trunk
 from descbench.models.points import FoundPoints, PointNetwork, best_first, sample_descriptors
 
 DIM = 128
@@ -70,20 +70,7 @@ class R2D2(PointNetwork):
         super().__init__()
         self.pyramid = pyramid or Pyramid()
         self.reliability, self.repeatability = reliability, repeatability
-        small, middle, large = 8 * mchan, 16 * mchan, 32 * mchan
-        self.ops = dilated_trunk(
-            (
-                (3, small, 1, True, True),
-                (3, small, 1, True, True),
-                (3, middle, 1, True, True),
-                (3, middle, 2, True, True),
-                (3, large, 2, True, True),
-                (3, large, 4, True, True),
-                (2, large, 4, True, False),
-                (2, large, 8, True, False),
-                (2, DIM, 16, False, False),
-            )
-        )
+        self.ops = dilated_trunk((*trunk(mchan), (2, DIM, 16, False, False)))
         self.clf, self.sal = nn.Conv2d(DIM, 2, 1), nn.Conv2d(DIM, 1, 1)
 
     def level(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -12,7 +12,7 @@ from descbench.models.hndesc import DenseNetwork, HNDescCaps, HNDescR2D2
 from descbench.models.published import Published
 from descbench.models.torch_files import load_torch_file
 
-_BACKBONES = {"caps": HNDescCaps, "r2d2": HNDescR2D2}
+_BACKBONES = {"caps": lambda model: HNDescCaps(), "r2d2": lambda model: HNDescR2D2(model.mchan)}
 # Parts of torchvision's ResNet, by name -> their names here; what follows its third stage is not used.
 _ENCODER = {"conv1": "firstconv", "bn1": "firstbn"}
 BEYOND_IMAGENET = ("conv_coarse.", "upconv", "iconv", "conv_fine.")
@@ -20,7 +20,7 @@ BEYOND_IMAGENET = ("conv_coarse.", "upconv", "iconv", "conv_fine.")
 
 def build(model: HNDescModel, name: str | None = None) -> DenseNetwork:
     """The network of a block."""
-    return _BACKBONES[model.backbone]()
+    return _BACKBONES[model.backbone](model)
 
 
 def build_empty(model: HNDescModel, name: str | None = None) -> DenseNetwork:
