@@ -121,7 +121,7 @@ def test_training_on_patches_is_clearly_better(config, name, method, other):
         assert better.low > worse.high, (column.metric, trained, known)
 
 
-@pytest.mark.parametrize("metric", ["mma@3", "mma@10"])
+@pytest.mark.parametrize("metric", ["mma@1", "mma@3", "mma@10"])
 @pytest.mark.parametrize("method", sorted(MATCHES))
 def test_training_on_crops_is_clearly_better(config, method, metric):
     """Intervals that do not meet."""
