@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from descbench.errors import DataError
 from descbench.features.image_features import ImageFeatures
 from descbench.localization.select_pairs import read_pairs
-from descbench.matching.matcher import MatchSettings, match_pairs
-from descbench.matching.matches import MatchesInfo, write_matches
-from descbench.progress import progress
+from descbench.matching.match_features import match_listed
+from descbench.matching.matcher import MatchSettings
+from descbench.matching.matches import MatchesInfo
 
 
 def match_images(
@@ -46,9 +45,5 @@ def match_images(
     """
     listed = read_pairs(pairs, role)
     with ImageFeatures(features, made_by) as first, ImageFeatures(map_features, made_by) as second:
-        found = match_pairs(first, second, listed, settings, threads=threads)
         info = MatchesInfo(first.digest, second.digest, configuration, cell)
-        try:
-            write_matches(listed, progress(found, len(listed), "matching", unit="pairs"), info, output)
-        except ValueError as error:
-            raise DataError(f"{output}: features that cannot be matched ({error}); extract them again.") from error
+        match_listed((first, second), listed, output, settings, info, threads=threads)

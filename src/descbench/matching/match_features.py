@@ -77,9 +77,26 @@ def match_features(
     """
     pairs = shard.find_pairs()
     with ImageFeatures(features, made_by) as images:
-        found = match_pairs(images, images, pairs, settings, threads=threads)
         info = MatchesInfo(images.digest, images.digest, configuration, cell)
-        try:
-            write_matches(pairs, progress(found, len(pairs), "matching", unit="pairs"), info, output)
-        except ValueError as error:
-            raise DataError(f"{output}: features that cannot be matched ({error}); extract them again.") from error
+        match_listed((images, images), pairs, output, settings, info, threads=threads)
+
+
+def match_listed(
+    images: tuple[ImageFeatures, ImageFeatures],
+    pairs: Sequence[tuple[int, int]],
+    output: Path,
+    settings: MatchSettings,
+    info: MatchesInfo,
+    *,
+    threads: int | None = None,
+) -> None:
+    """Match pairs of an image of the first features and one of the second, and write the file of matches.
+
+    Raises:
+        DataError: an image has no features, or two images have descriptors that do not fit each other.
+    """
+    found = match_pairs(*images, pairs, settings, threads=threads)
+    try:
+        write_matches(pairs, progress(found, len(pairs), "matching", unit="pairs"), info, output)
+    except ValueError as error:
+        raise DataError(f"{output}: features that cannot be matched ({error}); extract them again.") from error
