@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from descbench.commands import interop, own_data, patches, results
 from descbench.commands.app import app, repeat_configfile
+from descbench.commands.shown import printable
 from descbench.errors import DescbenchError
 from descbench.signals import leave, on_stop
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 repeat_configfile(given) or ["--help"], prog_name="descbench", standalone_mode=False
             )
     except DescbenchError as error:
-        print(f"descbench: {error}", file=sys.stderr)
+        print("descbench:", "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
         return 1
     except typer.TyperException as error:
         print(f"descbench: {_in_one_line(error)}", file=sys.stderr)

@@ -16,6 +16,7 @@ from descbench.features.extract import extract_features
 from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
+from descbench.features.strips import extract_strip
 from descbench.io.digests import sha256_file
 from descbench.lineage import Lineage
 from descbench.models.checkpoints import convert_checkpoint, load_network
@@ -72,6 +73,38 @@ class OfPatches(nn.Module):
     def forward(self, patches):
         assert patches.shape[1:] == (self.channels, self.side, self.side)
         return self.factor * patches.sum(1).mean(2)
+
+
+# Right for the examples that a network is asked when it is built, and wrong for what comes.
+class Fickle(nn.Module):
+    def __init__(self, gives, wrong):
+        super().__init__()
+        self.gives, self.wrong, self.layer = gives, wrong, nn.Conv2d(3, 8, 8, 8)
+
+    def forward(self, pixels):
+        if self.gives == "patches":
+            found, right = pixels.mean(2).flatten(1), len(pixels) == 2
+        else:
+            maps = self.layer(pixels)
+            right = pixels.shape[-1] == 128
+            found = maps.mean((2, 3)) if self.gives == "global" else (maps, maps.norm(dim=1)[0])
+        return found if right else WRONG[self.wrong](found)
+
+
+def fail(found):
+    raise ArithmeticError("no root")
+
+
+WRONG = {
+    "raises": fail,
+    "nan": lambda found: found * float("nan"),
+    "pair": lambda found: (found, found),
+    "single": lambda found: found[0],
+    "whole numbers": lambda found: found.int(),
+    "short": lambda found: found[:, :7],
+    "small attention": lambda found: (found[0], found[1][:-1]),
+    "times their number": lambda found: found * len(found),
+}
 """
 
 
@@ -206,7 +239,7 @@ def test_global_networks_have_no_local_features(here):
         (
             "my_networks:Late",
             {"dim": 2},
-            r"my_networks:Late: failed at .*my_networks\.py, line 36 \(ValueError: no such",
+            r"my_networks:Late: failed on an input .* at .*my_networks\.py, line 36 \(ValueError: no such",
         ),
         ("nowhere.at_all:net", {}, "there is no module 'nowhere.at_all'; it is looked for in"),
     ],
@@ -301,7 +334,7 @@ def test_a_network_of_patches_keeps_to_its_contract(here):
     patches = {"side": 8, "dim": 9}
     with pytest.raises(ConfigError, match=r"patches \(2, 1, 8, 8\) give \(2, 8\); wanted by `patches.dim` is \(2, 9\)"):
         build_custom(own("OfPatches", arguments={"side": 8}, patches=patches))
-    with pytest.raises(ConfigError, match=r"OfPatches: failed at .*my_networks.py, line \d+ \(AssertionError"):
+    with pytest.raises(ConfigError, match=r"OfPatches: failed on .* at .*my_networks.py, line \d+ \(AssertionE"):
         build_custom(own("OfPatches", arguments={"side": 7}, patches={"side": 8, "dim": 8}))
     with pytest.raises(ValueError, match="`mean` and `std` are of images"):
         own("OfPatches", patches=patches, mean=(0.5, 0.5, 0.5))
@@ -315,3 +348,55 @@ def test_a_network_of_patches_keeps_to_its_contract(here):
     whole = {**mine, "patches": None}
     with pytest.raises(ConfigError, match="'mine' \\(custom\\) describes no patches"):
         load_config({**values, "models": {"mine": whole}})
+
+
+@pytest.mark.parametrize(
+    ("gives", "wrong", "message"),
+    [
+        (
+            "global",
+            "raises",
+            r"0\.png: .*Fickle: failed on an input \(1, 3, 64, 80\) at .*line \d+ \(Arith.*root",
+        ),
+        ("global", "nan", r"0\.png: .*NaN or infinity.*Check the network"),
+        ("global", "pair", r"0\.png: .*an image \(1, 3, 64, 80\) gives tensors \[\(1, 8\), \(1, 8\)\]"),
+        ("global", "whole numbers", r"0\.png: .*gives torch.int32; floating-point tensors are needed"),
+        ("local", "small attention", r"0\.png: .*gives tensors \[\(1, 8, 8, 10\), \(7, 10\)\]"),
+        ("local", "single", r"0\.png: .*gives tensors \[\(1, 8, 8, 10\)\]"),
+    ],
+)
+def test_what_a_network_gives_is_asked_of_every_image(here, gives, wrong, message):
+    model = own("Fickle", arguments={"gives": gives, "wrong": wrong})
+    kind = GlobalFeatures if gives == "global" else LocalFeatures
+    with pytest.raises((ConfigError, DataError), match=message):
+        extract(here, model, kind(model="net", kind=gives, scales=[1.0]))
+    assert not (here / "shard.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("raises", r"Fickle: failed on an input \(5, 1, 8, 8\) at .*line \d+ \(Arithmetic"),
+        ("nan", "NaN or infinity; check"),
+        ("pair", r"patches \(5, 1, 8, 8\) give \(5, 8\), \(5, 8\); wanted by `patches.dim` is \(5, 8\)"),
+        ("whole numbers", "gives torch.int32; floating-point tensors are needed"),
+        ("short", r"give \(5, 7\)"),
+    ],
+)
+def test_what_a_network_gives_of_patches_is_asked_each_time(here, wrong, message):
+    model = own("Fickle", arguments={"gives": "patches", "wrong": wrong}, patches={"side": 8, "dim": 8})
+    convert(here, model)
+    Image.fromarray(np.arange(5 * 64, dtype=np.uint16).astype(np.uint8).reshape(40, 8)).save(here / "strip.png")
+    with pytest.raises((ConfigError, DataError), match=message):
+        extract_strip(here / "strip.png", network_describer(here / "net.pt", model, device="cpu"), here / "out.txt")
+    with pytest.raises(ConfigError, match=message):
+        export_network(here / "net.pt", model, here / "out.pt")
+    assert sorted(path.name for path in here.iterdir() if path.name.startswith("out")) == []
+
+
+def test_a_trace_that_does_something_else_is_not_exported(here):
+    """How many patches there are was asked when the network was traced, on three, and never again."""
+    model = own("Fickle", arguments={"gives": "patches", "wrong": "times their number"}, patches={"side": 8, "dim": 8})
+    convert(here, model)
+    with pytest.raises(ConfigError, match="its trace gives other descriptors than it does itself"):
+        export_network(here / "net.pt", model, here / "out.pt")

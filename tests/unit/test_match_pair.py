@@ -1,5 +1,6 @@
 """Two images of one's own matched in one call: places, inliers, the page, and what is refused."""
 
+import os
 import re
 from pathlib import Path
 
@@ -52,7 +53,18 @@ def test_the_command_and_its_page(place, capsys):
     assert f"</svg>no inlier: {matches - inliers}" in page
 
 
+def test_no_photograph_is_replaced_by_a_page(place):
+    before = Path("two.png").read_bytes()
+    with pytest.raises(ConfigError, match=r"html: two\.png does not end in \.html"):
+        descbench.match_pair("a/one.png", "two.png", "sift", html="two.png")
+    assert Path("two.png").read_bytes() == before
+
+
 def test_what_cannot_be_matched(place):
+    other = place / os.fsdecode(b"t\xff.png")
+    other.write_bytes(Path("two.png").read_bytes())
+    with pytest.raises(DataError, match="not valid Unicode; rename the file"):
+        descbench.match_pair("two.png", other, "sift")
     blank, damaged = place / "blank.png", place / "damaged.png"
     Image.new("L", (64, 64)).save(blank)
     damaged.write_bytes(b"no image")

@@ -1,6 +1,9 @@
 """A search of one's own folder in one call: what is found, what is kept, and what a second search does."""
 
 import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from own_images import paint, set_up
 
 import descbench
 from descbench.cli import main
+from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError, DataError
 
 
@@ -104,6 +108,73 @@ def test_what_cannot_be_searched(place):
         Path(f"results/{kind}").unlink()
         with pytest.raises(DataError, match=f"not there yet; `snakemake --cores 8 results/{kind}` makes it"):
             descbench.search_images("photos", asked, method, on_bad_file="skip")
+
+
+def test_calls_in_one_folder_wait_for_each_other(place):
+    """Or one would rank by the queries of the other, whose features have the same name."""
+    paint(place / "asked.png", 3)
+    waits = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda record: waits.set() if "waiting for another call" in record.getMessage() else None
+    logger = logging.getLogger("descbench.direct.work_place")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with ThreadPoolExecutor(1) as threads, hold_folder("work", place / "work"):
+            search = threads.submit(descbench.search_images, "photos", "asked.png", "whole", work="work")
+            assert waits.wait(60)
+            assert [path.name for path in Path("work").iterdir()] == [".lock"]
+            assert not search.done()
+        assert names(search.result()[0])[0] == "3.png"
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_odd_names_are_told_as_they_are(place, capsys):
+    """A line is a row, whatever stands in a name; bytes that are no text are shown as what they are."""
+    photos = os.fsdecode(b"ph\xff")
+    Path("photos").rename(photos)
+    paint(Path(photos) / "a\nb\x1b[31m <b>.png", 7)
+    paint(place / "asked.png", 7)
+    arguments = ["search", "--images", photos, "--method", "whole", "--html", "o.html", "--query"]
+    assert main([*arguments, "asked.png"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 6 + 1
+    assert lines[2].endswith("ph\\udcff/a\\nb\\x1b[31m <b>.png")
+    assert "&lt;b&gt;.png" in Path("o.html").read_text()
+    other = os.fsdecode(b"q\xff.png")
+    Path("asked.png").rename(other)
+    assert main([*arguments, other]) == 1
+    assert "is not valid Unicode; rename the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"html": "asked.png"}, r"html: asked\.png does not end in \.html or \.htm"),
+        ({"html": "photos"}, "html: photos is a folder; name the file to write"),
+        ({"html": "asked.png/o.html"}, "html: the folder asked.png cannot be made"),
+        ({"work": "photos/kept"}, "photos/kept lies in photos, a folder of images; name one outside"),
+        ({"work": "asked.png"}, "the work folder: the folder asked.png cannot be made"),
+    ],
+)
+def test_places_that_are_not_written_to(place, option, message):
+    """Before anything is computed, and with every photograph as it was."""
+    before = paint(place / "asked.png", 1).read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        descbench.search_images("photos", "asked.png", "whole", **option)
+    assert Path("asked.png").read_bytes() == before
+    assert not Path("results/direct").exists()
+    assert not Path("photos/kept").exists()
+
+
+def test_a_folder_of_queries_is_read_as_strictly(place):
+    paint(place / "asked/a.png", 1)
+    (place / "asked/b.mov").touch()
+    with pytest.raises(DataError, match=r"asked: 1 entry.*b\.mov"):
+        descbench.search_images("photos", "asked", "whole")
+    (found,) = descbench.search_images("photos", "asked", "whole", on_bad_file="skip")
+    assert names(found)[0] == "1.png"
 
 
 def test_library_calls_are_found_by_name():

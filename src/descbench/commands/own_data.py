@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from descbench.commands.app import OWN_DATA, ConfigFiles, MethodOption, help_text
-from descbench.commands.shown import print_table
+from descbench.commands.shown import print_table, printable
 
 commands = typer.Typer()
 
@@ -60,13 +60,13 @@ def search(
 
     settings = {"html": html, "top_k": top_k, "work": work, "configfiles": configfile or [], "on_bad_file": on_bad_file}
     for found in search_images(images, query, method, **settings):
-        print(found.query)
+        print(printable(found.query))
         ranked = enumerate(zip(found.images, found.scores, strict=True), 1)
         print_table(
             ("", "score", "image"), [(str(place), f"{score:.6g}", str(path)) for place, (path, score) in ranked]
         )
     if html is not None:
-        print(f"The page is {html}.")
+        print(f"The page is {printable(html)}.")
 
 
 @commands.command(
@@ -94,7 +94,7 @@ def match(
     print(f"{found.features[0]} and {found.features[1]} features, {len(found.scores)} matches")
     print(f"{int(found.inliers.sum())} inliers of one homography")
     if html is not None:
-        print(f"The page is {html}.")
+        print(f"The page is {printable(html)}.")
 
 
 @commands.command(

@@ -9,6 +9,11 @@ from collections.abc import Iterable, Sequence
 _WIDE = 10_000
 
 
+def printable(text: object) -> str:
+    """Text of a stranger, such as a path, on one line: what cannot be printed or is no text is written as its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table with headings; a terminal wraps what is long, a file or another program gets a line a row."""
     from rich.console import Console
@@ -22,7 +27,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(heading, overflow="fold", no_wrap=not seen)
     for row in rows:
         # Names may hold brackets, which are no markup.
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -78,8 +78,8 @@ def refuse_bad(bad: Sequence[LeftOut], folder: Path) -> None:
     if bad:
         raise DataError(
             f"{folder}: {len(bad)} {'entry' if len(bad) == 1 else 'entries'} of this folder cannot be read as images: "
-            f"{shown(bad)}. Convert or remove them, or set `on_bad_file: skip` in the block of this dataset: then they "
-            "are left out, and scores and tables say so."
+            f"{shown(bad)}. Convert or remove them, or set `on_bad_file: skip` in the block of this dataset "
+            "(`--on-bad-file skip` of a command): then they are left out, and scores and tables say so."
         )
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from descbench.command_files import make_folder, read_configuration
+from descbench.command_files import read_configuration
 from descbench.config.datasets import Dataset
+from descbench.config.methods import Method
 from descbench.datasets.build import build_manifest
 from descbench.datasets.manifest import read_manifest
 from descbench.datasets.own import own_root
 from descbench.direct.search_images import OnBadFile, work_folder
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import WorkFeatures
+from descbench.direct.work_place import check_scores, hold_folder
 from descbench.errors import ConfigError
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import Scores, read_scores
@@ -66,22 +68,28 @@ def evaluate_images(
     check_searches(config, method)
     labels = _labels(ground_truth, positives, frames, frame_pairs, queries)
     dataset = _dataset({"database": images, "queries": queries or images, "on_bad_file": on_bad_file, **labels})
+    check_scores(output)
     folder = work_folder(config, "evaluate", method, Path(images)) if work is None else Path(work)
-    make_folder("the work folder", folder)
     scores = folder / "scores.json" if output is None else Path(output)
-    make_folder("the folder of the scores", scores.parent)
     codebook = find_codebook(config, method, files)
+    features = WorkFeatures(config, config.methods[method].features, folder, files)
+    with hold_folder("the work folder", folder, [Path(images), Path(queries or images)]):
+        _score(config.methods[method], dataset, features, codebook, scores)
+        return read_scores(scores)
+
+
+def _score(block: Method, dataset: Dataset, features: WorkFeatures, codebook: Path | None, scores: Path) -> None:
+    """Search and score in the work folder of the features."""
+    folder = features.work
     manifest, truth, left_out = folder / "manifest.csv", folder / "labels.json", folder / "left_out.json"
     build_manifest("images", dataset, folder, manifest, truth, left_out)
-    block, listed = config.methods[method], read_manifest(manifest)
-    features = WorkFeatures(config, block.features, folder, files)
+    listed = read_manifest(manifest)
     described = {role: features.describe(role, listed, own_root(dataset), role) for role in ("database", "query")}
     database = prepare_database(block, described["database"].shards, folder, codebook)
     length = {"top_k": block.top_k or dataset.ranked(), "num_queries": len(listed.of_role("query"))}
     rank_queries(block, described["query"].shards, database, folder, folder / "ranking.h5", **length)
     shards = {"query_shards": described["query"].shards, "manifest": described["query"].manifest}
     score_ranking(folder / "ranking.h5", truth, scores, left_out=left_out, **shards)
-    return read_scores(scores)
 
 
 def _labels(

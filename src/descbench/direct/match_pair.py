@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.command_files import make_folder, named, read_configuration
+from descbench.command_files import named, read_configuration
 from descbench.config.models import Config
+from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.direct.work_features import WorkFeatures
+from descbench.direct.work_place import check_page
 from descbench.errors import ConfigError, DataError
 from descbench.features.image_features import ImageFeatures
 from descbench.matching.homography import HomographySettings, estimate_homography
@@ -67,6 +69,7 @@ def match_pair(
     files = [Path(file) for file in configfiles]
     config = read_configuration(files)
     settings, estimation = _settings(config, method)
+    check_page(html)
     images = Path(first), Path(second)
     for path in images:
         if not path.is_file():
@@ -101,7 +104,8 @@ def _match(
     """Places of the matches in both images, and the matches."""
     paths = [path.resolve() for path in images]
     root = Path(commonpath([path.parent for path in paths]))
-    listed = Manifest(tuple(rows_of("database", [path.relative_to(root).as_posix() for path in paths])))
+    names = [safe_relative(path.relative_to(root).as_posix(), path) for path in paths]
+    listed = Manifest(tuple(rows_of("database", names)))
     with tempfile.TemporaryDirectory(prefix="descbench-match-") as folder:
         described = WorkFeatures(config, features, Path(folder), files).describe("images", listed, root)
         with ImageFeatures(described.shards) as found:
@@ -124,6 +128,5 @@ def _show(
         f"{int(result.inliers.sum())} are inliers: one homography explains them within {threshold:g} px."
     )
     reading = {"truncated_images": block.truncated_images, "deep_images": block.deep_images}
-    make_folder("the folder of the page", html.parent)
     title = f"{method}: {images[0].name} and {images[1].name}"
     show_pair(images, (result.first, result.second), result.inliers, html, title=title, rule=rule, reading=reading)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from descbench.config.datasets import KaptureDataset
 from descbench.datasets.kapture import kapture_root, read_kapture
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import DescribedImages, WorkFeatures
+from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import prepare_database
@@ -54,20 +55,23 @@ def write_pairs(
     make_folder("--output", output.parent)
     with _work_folder(work) as folder:
         block = config.methods[method]
-        features = WorkFeatures(config, block.features, Path(folder), configfiles)
+        features = WorkFeatures(config, block.features, folder, configfiles)
         codebook = find_codebook(config, method, configfiles)
         images = _describe(features, "map", map_folder)
         queries = images if query_folder is None else _describe(features, "query", query_folder)
-        database = prepare_database(block, images.shards, Path(folder), codebook)
+        database = prepare_database(block, images.shards, folder, codebook)
         names = queries.manifest, images.manifest
         compute_pairs(block, queries.shards, database, names, output, top_k=top_k or config.pairs_top_k)
 
 
-def _work_folder(work: Path | None) -> AbstractContextManager[Path | str]:
+@contextmanager
+def _work_folder(work: Path | None) -> Iterator[Path]:
     if work is None:
-        return tempfile.TemporaryDirectory(prefix="descbench-pairs-")
-    make_folder("--work", work)
-    return nullcontext(work)
+        with tempfile.TemporaryDirectory(prefix="descbench-pairs-") as folder:
+            yield Path(folder)
+    else:
+        with hold_folder("--work", work):
+            yield work
 
 
 def _describe(features: WorkFeatures, name: str, folder: Path) -> DescribedImages:

@@ -12,14 +12,16 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from descbench.command_files import make_folder, read_configuration
+from descbench.command_files import read_configuration
 from descbench.config.datasets import FolderDataset
 from descbench.config.models import Config
+from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of
 from descbench.datasets.own import list_own, own_root
-from descbench.datasets.photographs import find_photographs
+from descbench.datasets.photographs import find_photographs, refuse_bad
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import DescribedImages, WorkFeatures
+from descbench.direct.work_place import check_page, hold_folder
 from descbench.errors import ConfigError, DataError
 from descbench.io.digests import digest_of
 from descbench.retrieval.ranking import read_ranking
@@ -60,6 +62,7 @@ def search_images(
     """Find the images of a folder that are most like each query.
 
     Features and index stay in a folder: a second search describes the images that are new or changed, and no others.
+    Of several searches in one folder at the same time, each waits for the one before.
 
     Args:
         images: folder that is searched, in depth.
@@ -69,7 +72,7 @@ def search_images(
         html: page to write, with pictures; None: none.
         work: folder that is kept; None: one of this method and these images below ``<results_dir>/direct``.
         configfiles: overlays of the configuration.
-        on_bad_file: ``stop`` at a file in ``images`` that cannot be an image, or ``skip`` it.
+        on_bad_file: ``stop`` at a file in a folder of images or queries that cannot be an image, or ``skip`` it.
 
     Returns:
         What was found, for the queries in their order.
@@ -84,15 +87,16 @@ def search_images(
     check_searches(config, method)
     if top_k < 1:
         raise ConfigError(f"top_k {top_k}: at least 1.")
+    check_page(html)
     dataset = folder_dataset(Path(images), on_bad_file)
-    asked = _queries([queries] if isinstance(queries, str | Path) else queries)
+    asked = _queries([queries] if isinstance(queries, str | Path) else queries, on_bad_file)
     folder = work_folder(config, "search", method, Path(images)) if work is None else Path(work)
-    make_folder("the work folder", folder)
     codebook = find_codebook(config, method, files)
     features = WorkFeatures(config, config.methods[method].features, folder, files)
-    database = features.describe("database", _in_known_order(dataset, folder), own_root(dataset))
-    queried = features.describe("query", *asked, "query")
-    found = _rank(config, method, (queried, database), folder, codebook, top_k)
+    with hold_folder("the work folder", folder, [Path(images)]):
+        database = features.describe("database", _in_known_order(dataset, folder), own_root(dataset))
+        queried = features.describe("query", *asked, "query")
+        found = _rank(config, method, (queried, database), folder, codebook, top_k)
     if html is not None:
         _show(found, Path(html), method, (asked[1], own_root(dataset)), len(database.listed))
     return found
@@ -116,16 +120,19 @@ def work_folder(config: Config, what: str, method: str, images: Path) -> Path:
     return config.results_dir / "direct" / what / method / f"{place.name}-{digest_of(str(place))[:8]}"
 
 
-def _queries(given: Sequence[str | Path]) -> tuple[Manifest, Path]:
+def _queries(given: Sequence[str | Path], on_bad_file: OnBadFile) -> tuple[Manifest, Path]:
     """Manifest of the queries, and the folder that its paths are relative to.
 
     Raises:
-        DataError: a file or folder that is not there, or nothing to ask for.
+        DataError: a file or folder that is not there or cannot be read, or nothing to ask for.
     """
     paths: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
-            paths += [path.resolve() / name for name in find_photographs(path).images]
+            found = find_photographs(path)
+            if on_bad_file == "stop":
+                refuse_bad(found.bad, path)
+            paths += [path.resolve() / name for name in found.images]
         elif path.is_file():
             paths.append(path.resolve())
         else:
@@ -133,7 +140,8 @@ def _queries(given: Sequence[str | Path]) -> tuple[Manifest, Path]:
     if not paths:
         raise DataError(f"{', '.join(map(str, given)) or 'no query'}: no image to search with.")
     root = Path(commonpath([path.parent for path in paths]))
-    return Manifest(tuple(rows_of("query", [path.relative_to(root).as_posix() for path in paths]))), root
+    names = [safe_relative(path.relative_to(root).as_posix(), path) for path in paths]
+    return Manifest(tuple(rows_of("query", names))), root
 
 
 def _in_known_order(dataset: FolderDataset, work: Path) -> Manifest:
@@ -176,7 +184,6 @@ def _show(found: Sequence[FoundImages], html: Path, method: str, roots: tuple[Pa
         (of_query(f.query), [(of_image(path), score) for path, score in zip(f.images, f.scores, strict=True)])
         for f in found
     ]
-    make_folder("the folder of the page", html.parent)
     pictures = [thumbnails(root, {}, "skip") for root in roots]
     rule = f"{searched:,} images in {roots[1].name} were searched by {method}; a higher score is better."
     names = {"title": f"{method} in {roots[1].name}", "rule": rule}

@@ -24,7 +24,7 @@ from descbench.features.kept import KeptFeatures
 from descbench.features.keypoint_features import keypoint_extractor
 from descbench.features.point_images import load_point_image
 from descbench.features.shards import ShardSpec
-from descbench.features.store import Block, ShardInfo, ShardWriter
+from descbench.features.store import Block, ShardInfo, ShardWriter, UnfitFeaturesError
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import load_network
 from descbench.models.folding import prepare_for_inference
@@ -191,6 +191,8 @@ def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: 
         if item.image is None:
             raise DataError(item.error)
         found = extractor.describe(item.image, item.row.path)
+    except ConfigError as error:
+        raise ConfigError(f"{item.row.path}: {error}") from error
     except DataError as error:
         if settings.on_bad_image == "stop":
             raise DataError(f"{error} Or set `on_bad_image: skip`.") from error
@@ -198,7 +200,10 @@ def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: 
         writer.skip(item.row.image_id, str(error))
         return
     extras = (found.keypoints, found.scales, found.strengths, found.orientations)
-    writer.add(item.row.image_id, found.descriptors, *extras)
+    try:
+        writer.add(item.row.image_id, found.descriptors, *extras)
+    except UnfitFeaturesError as error:
+        raise DataError(f"{item.row.path}: {error} Check the network and its weights.") from error
 
 
 def _network_extractor(networks: Mapping[str, Network], settings: Settings, device: str, backend: Backend) -> Extractor:

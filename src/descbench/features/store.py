@@ -87,6 +87,10 @@ class Block:
     orientations: np.ndarray | None = None
 
 
+class UnfitFeaturesError(DataError):
+    """Features of an image that must not be stored."""
+
+
 class ShardWriter:
     """Context manager that streams one shard to disk; the file appears whole, or not at all.
 
@@ -202,7 +206,7 @@ class ShardWriter:
         return {name: np.asarray(values, "<f4") for name, values in given.items()}
 
     def _refuse(self, image_id: int, reason: str) -> None:
-        raise DataError(f"{self.path}: not written, image {image_id} {reason}.")
+        raise UnfitFeaturesError(f"{self.path}: not written, image {image_id} {reason}.")
 
     def _finish(self) -> None:
         with self._rows.into_dataset("descriptors") as file:

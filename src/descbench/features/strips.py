@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from descbench.errors import DataError
 from descbench.features.describe_patches import Describer, in_blocks
+from descbench.features.finite import all_finite
 from descbench.features.patch_pixels import grey_of_colours
 from descbench.io.atomic import atomic_path
 from descbench.io.kinds import shorten
@@ -56,11 +57,15 @@ def extract_strip(
         lenient: see :func:`read_patch_strip`.
 
     Raises:
-        DataError: no strip, or the disk is full.
+        DataError: no strip, descriptors that are not finite, or the disk is full.
     """
     patches = read_patch_strip(strip, lenient=lenient)
     with atomic_path(output) as temporary, open(temporary, "w", encoding="ascii", newline="\n") as stream:
         for block in in_blocks(describer, patches):
+            if not all_finite(block):
+                raise DataError(
+                    f"{strip}: not described, descriptors hold NaN or infinity; check the weights."
+                )
             stream.writelines(separator.join(f"{value:10.5f}" for value in row) + "\n" for row in block.tolist())
 
 

@@ -27,7 +27,7 @@ def git_blob_sha1_file(path: str | os.PathLike[str]) -> str:
 def digest_of(value: Any) -> str:
     """Hex SHA-256 of a JSON-able value; equal values give equal digests whatever their key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_digest(path: Path, what: str, found: str, expected: str) -> None:

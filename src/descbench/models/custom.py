@@ -23,7 +23,7 @@ from descbench.models.local import LocalNetwork, resize
 from descbench.models.patches import PatchNetwork
 
 _EXAMPLE_SIDE = 128
-_NO_SHAPE = "{factory}: an image (1, 3, H, W) gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
+_NO_SHAPE = "{factory}: an image {given} gives tensors {shapes}; wanted is (1, D), or (1, D, h, w) and (h, w)."
 
 
 def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork | CustomPatchNet:
@@ -45,57 +45,84 @@ def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork | 
         raise ConfigError(f"{model.factory}: gave a {type(module).__name__}, not a torch module.")
     if model.patches is not None:
         return _of_patches(module, model.factory, model.patches)
-    with user_code(model.factory), torch.inference_mode():
-        found = module.eval()(torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
-    given = found if isinstance(found, tuple | list) else [found]
-    shapes = [tuple(t.shape) if isinstance(t, torch.Tensor) else type(t).__name__ for t in given]
+    with torch.inference_mode():
+        _, shapes = _ask(module.eval(), model.factory, torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
     match shapes:
         case [(1, dim)]:
-            network = CustomGlobalNet(module, dim)
+            network = CustomGlobalNet(module, model.factory, dim)
         case [(1, dim, height, width), (h, w)] if (height, width) == (h, w):
-            network = CustomLocalNet(module, dim, round(_EXAMPLE_SIDE / height))
+            network = CustomLocalNet(module, model.factory, dim, round(_EXAMPLE_SIDE / height))
         case _:
-            raise ConfigError(_NO_SHAPE.format(factory=model.factory, shapes=shapes))
+            raise ConfigError(_NO_SHAPE.format(factory=model.factory, given="(1, 3, H, W)", shapes=shapes))
     network.mean, network.std = model.mean, model.std
     return network
 
 
 def _of_patches(module: nn.Module, factory: str, contract: PatchContract) -> CustomPatchNet:
     """The network of a block with ``patches``, asked once what it gives."""
-    network = CustomPatchNet(module, contract).eval()
-    with user_code(factory), torch.inference_mode():
-        found = network(torch.zeros(2, 1, contract.side, contract.side))
-    shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-    if shape != (2, contract.dim):
-        given = f"(2, {contract.channels}, {contract.side}, {contract.side})"
-        raise ConfigError(f"{factory}: patches {given} give {shape}; wanted by `patches.dim` is (2, {contract.dim}).")
+    network = CustomPatchNet(module, factory, contract).eval()
+    with torch.inference_mode():
+        network(torch.zeros(2, 1, contract.side, contract.side))
     return network
+
+
+def _ask(module: nn.Module, factory: str, given: torch.Tensor) -> tuple[Sequence[torch.Tensor], list[object]]:
+    """What a module gives, and the shapes of that (the type of what is no tensor).
+
+    Raises:
+        ConfigError: the module raises an exception, or gives tensors of other numbers than floating-point ones.
+    """
+    with user_code(factory, f"failed on an input {tuple(given.shape)}"):
+        found = module(given)
+    found = found if isinstance(found, tuple | list) else [found]
+    kinds = {str(t.dtype) for t in found if isinstance(t, torch.Tensor) and not t.is_floating_point()}
+    if kinds:
+        raise ConfigError(f"{factory}: gives {', '.join(sorted(kinds))}; floating-point tensors are needed.")
+    return found, [tuple(t.shape) if isinstance(t, torch.Tensor) else type(t).__name__ for t in found]
 
 
 class CustomPatchNet(PatchNetwork):
     """A module that gives (N, dim) of patches (N, channels, side, side) with pixels in 0..1."""
 
-    def __init__(self, module: nn.Module, contract: PatchContract) -> None:
+    def __init__(self, module: nn.Module, factory: str, contract: PatchContract) -> None:
         super().__init__()
         self.module, self.side, self.dim = module, contract.side, contract.dim
-        self._channels = contract.channels
+        self._factory, self._channels = factory, contract.channels
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """(N, dim) of grey patches (N, 1, side, side)."""
+        """(N, dim) of grey patches (N, 1, side, side).
+
+        Raises:
+            ConfigError: the user's code fails, or gives something else.
+        """
         self.check_patches(patches)
-        return self.module(patches.expand(-1, self._channels, -1, -1))
+        given = patches.expand(-1, self._channels, -1, -1)
+        found, shapes = _ask(self.module, self._factory, given)
+        if not torch.jit.is_tracing() and shapes != [(len(patches), self.dim)]:
+            raise ConfigError(
+                f"{self._factory}: patches {tuple(given.shape)} give {', '.join(map(str, shapes))}; wanted by "
+                f"`patches.dim` is ({len(patches)}, {self.dim})."
+            )
+        return found[0]
 
 
 class CustomGlobalNet(LevelNetwork):
     """A module that gives (1, D); over a pyramid the mean of unit descriptors, of unit length again."""
 
-    def __init__(self, module: nn.Module, dim: int) -> None:
+    def __init__(self, module: nn.Module, factory: str, dim: int) -> None:
         super().__init__()
-        self.module, self.dim = module, dim
+        self.module, self._factory, self.dim = module, factory, dim
 
     def level(self, image: torch.Tensor) -> tuple[torch.Tensor]:
-        """(1, D) of one level."""
-        return (nn.functional.normalize(self.module(image)),)
+        """(1, D) of one level.
+
+        Raises:
+            ConfigError: the user's code fails, or gives something else.
+        """
+        found, shapes = _ask(self.module, self._factory, image)
+        if not torch.jit.is_tracing() and shapes != [(1, self.dim)]:
+            raise ConfigError(_NO_SHAPE.format(factory=self._factory, given=tuple(image.shape), shapes=shapes))
+        return (nn.functional.normalize(found[0]),)
 
     def describe(self, image: torch.Tensor, scales: Sequence[float] = (1.0,)) -> torch.Tensor:
         """Descriptor over a pyramid: (1, D)."""
@@ -106,11 +133,21 @@ class CustomGlobalNet(LevelNetwork):
 class CustomLocalNet(LocalNetwork):
     """A module that gives descriptors (1, D, h, w) and attention (h, w)."""
 
-    def __init__(self, module: nn.Module, dim: int, stride: int) -> None:
+    def __init__(self, module: nn.Module, factory: str, dim: int, stride: int) -> None:
         super().__init__()
-        self.module, self.dim, self.stride = module, dim, stride
+        self.module, self._factory, self.dim, self.stride = module, factory, dim, stride
 
     def level(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Descriptors (1, D, h, w) and attention (h, w) of one level."""
-        descriptors, attention = self.module(image)
-        return descriptors, attention
+        """Descriptors (1, D, h, w) and attention (h, w) of one level.
+
+        Raises:
+            ConfigError: the user's code fails, or gives something else.
+        """
+        found, shapes = _ask(self.module, self._factory, image)
+        if not torch.jit.is_tracing():
+            match shapes:
+                case [(1, self.dim, height, width), (h, w)] if (height, width) == (h, w):
+                    pass
+                case _:
+                    raise ConfigError(_NO_SHAPE.format(factory=self._factory, given=tuple(image.shape), shapes=shapes))
+        return found[0], found[1]

@@ -19,6 +19,7 @@ from descbench.models.patches import PatchNetwork
 INPUT, OUTPUT = "patches", "descriptors"
 _OPSET = 17
 _EXAMPLES = 3  # patches that are traced; every other number works as well
+_OTHERS = 5  # patches that the trace is tried on
 
 
 def export_network(checkpoint: Path, model: Model, output: Path) -> None:
@@ -33,7 +34,8 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
         output: the file, whose ending says the format.
 
     Raises:
-        ConfigError: another ending, a network of whole images, or ONNX without the package onnx.
+        ConfigError: another ending, a network of whole images, one that gives no finite numbers or cannot be traced,
+            or ONNX without the package onnx.
         DataError: no checkpoint of ours, or of another model.
     """
     if not model.DESCRIBES_PATCHES:
@@ -50,7 +52,25 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
         # (onnxscript), or give files that fewer programs read.
         for kind in (torch.jit.TracerWarning, DeprecationWarning, UserWarning):
             warnings.simplefilter("ignore", kind)
-        _WRITERS[output.suffix](whole, torch.rand(_EXAMPLES, 1, network.side, network.side), output)
+        example = torch.rand(_EXAMPLES, 1, network.side, network.side)
+        _check_traced(whole, example, model.architecture)
+        _WRITERS[output.suffix](whole, example, output)
+
+
+def _check_traced(network: nn.Module, example: torch.Tensor, name: str) -> None:
+    """Refuse a network whose trace, which both formats are made of, is not what it does with other patches.
+
+    Python code that asks for values or for the number of patches is decided once, when it is traced.
+    """
+    others = torch.rand(_OTHERS, *example.shape[1:])
+    expected, found = network(others), torch.jit.trace(network, example)(others)
+    if not torch.isfinite(expected).all():
+        raise ConfigError(f"model of architecture {name}: descriptors hold NaN or infinity; check its weights.")
+    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
+        raise ConfigError(
+            f"model of architecture {name}: its trace gives other descriptors than it does itself; Python code in it "
+            "that depends on values or on the number of patches cannot be exported."
+        )
 
 
 class _FromPixels(nn.Module):

@@ -43,7 +43,9 @@ def write_page(output: Path, template: str, **values: Any) -> None:
         template: name of a file in ``templates/``.
         values: what it shows; one that it names and that is missing is an error.
     """
-    write_text(output, _environment().get_template(template).render(values))
+    page = _environment().get_template(template).render(values)
+    # Names of files may hold bytes that are no text.
+    write_text(output, page.encode("utf-8", "backslashreplace").decode())
 
 
 @cache
