@@ -68,7 +68,8 @@ class Bench:
         ignored = shutil.ignore_patterns(".snakemake")
         shutil.copytree(self.folder, folder, symlinks=True, copy_function=os.link, ignore=ignored)
         # Records of what was made are changed in place.
-        shutil.copytree(self.folder / ".snakemake", folder / ".snakemake", dirs_exist_ok=True)
+        if (records := self.folder / ".snakemake").is_dir():
+            shutil.copytree(records, folder / ".snakemake", dirs_exist_ok=True)
         return Bench(folder, self.project, self.config)
 
     def jobs(self, *targets: str, overlay: dict[str, Any] | None = None, anew: Iterable[str] = ()) -> list[Any]:
