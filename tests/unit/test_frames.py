@@ -110,6 +110,15 @@ def test_frames_that_are_refused(tmp_path):
     (tmp_path / "positives.json").write_text("{")
     with pytest.raises(DataError, match="not JSON that can be read"):
         list_own(dataset)
+    (tmp_path / "positives.json").write_text('{"positives": {"n1.png": ["img_0003.png"], "n1.png": ["img_0007.png"]}}')
+    with pytest.raises(DataError, match=r"positives\.json: not JSON.*\(key 'n1\.png' is written twice\)"):
+        list_own(dataset)
+    for number in range(2):
+        path = tmp_path / f"sized/{number}_640.png"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with pytest.raises(DataError, match="sized: all 2 images have the frame number 640, the last number"):
+        list_own(traverses(tmp_path, database=tmp_path / "sized"))
     for name in ("without.png", f"{'1' * 19}.png"):
         (tmp_path / "night" / name).touch()
         with pytest.raises(DataError, match=f"{name}: no frame number in this name"):

@@ -124,6 +124,12 @@ def test_a_ground_truth_names_what_matters(tmp_path):
             found = listing(tmp_path / "mine", ground_truth=gnd)
             assert found.images["database"] == ["x.JPG"]
             assert not found.asks_itself
+    gnd.write_text('{"imlist": ["x.jpg", "x"], "qimlist": ["x"], "gnd": [{"ok": [0]}]}')
+    with pytest.raises(DataError, match=r"gnd\.json: imlist has 'x\.JPG' twice"):
+        listing(tmp_path / "mine", ground_truth=gnd)
+    gnd.write_text('{"imlist": ["x"], "qimlist": ["x"], "gnd": [{"ok": [], "ok": [0]}]}')
+    with pytest.raises(DataError, match="key 'ok' is written twice"):
+        listing(tmp_path / "mine", ground_truth=gnd)
 
 
 def test_no_image_is_right_for_itself(tmp_path):

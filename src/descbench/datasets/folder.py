@@ -5,7 +5,6 @@ Light on purpose: the workflow lists the folder when it plans the shards.
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_lab
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.datasets.photographs import Found, LeftOut, find_photographs, refuse_bad, shown
 from descbench.errors import DataError
-from descbench.io.texts import read_text
+from descbench.io.texts import parse_json, read_text
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,10 @@ def list_folder(dataset: FolderDataset) -> Listing:
         content = _read_ground_truth(dataset.ground_truth)
         wanted = {"database": content["imlist"], "query": content["qimlist"]}
         names = {role: _pick(wanted[role], found[role], folders[role], dataset.ground_truth) for role in folders}
+        # A query may be asked by several parts of it.
+        if len(set(names["database"])) < len(names["database"]):
+            twice = next(name for name in names["database"] if names["database"].count(name) > 1)
+            raise DataError(f"{dataset.ground_truth}: imlist has {twice!r} twice; list each image once.")
         left_out: list[LeftOut] = []
     else:
         names = {role: _all(found[role], folders[role], dataset) for role in folders}
@@ -160,7 +163,7 @@ def _fits(path: str, name: str) -> bool:
 
 def _read_ground_truth(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(read_text(path))
+        content = parse_json(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such ground truth; correct the path or set `ground_truth: null`.") from None
     except (DataError, ValueError, RecursionError) as error:

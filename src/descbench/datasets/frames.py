@@ -7,7 +7,6 @@ Light on purpose: the workflow reads the labels when it plans.
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from descbench.datasets.folder import Listing, folder_root, list_folder
 from descbench.datasets.labels import as_list, safe_relative
 from descbench.datasets.recall_labels import PositiveLabels
 from descbench.errors import DataError
-from descbench.io.texts import read_lines, read_text
+from descbench.io.texts import parse_json, read_lines, read_text
 
 _NUMBER = re.compile("[0-9]+")
 _PAIR = re.compile(r"\s*([0-9]{1,18})\s*[,;\s]\s*([0-9]{1,18})\s*")
@@ -50,10 +49,15 @@ def label_frames(dataset: FramesDataset, images: Mapping[str, Sequence[str]]) ->
         images: paths by role.
 
     Raises:
-        DataError: a name without a number, or a damaged list of pairs.
+        DataError: a name without a number, numbers that are all the same, or a damaged list of pairs.
     """
     frames = {role: _numbers(images[role], dataset.numbers) for role in ("database", "query")}
     places = None if dataset.pairs is None else read_frame_pairs(dataset.pairs)
+    if len(frames["database"]) > 1 and len(set(frames["database"])) == 1:
+        raise DataError(
+            f"{dataset.database}: all {len(frames['database'])} images have the frame number {frames['database'][0]}, "
+            "the last number in their names; rename them, or set `numbers: order` in the dataset."
+        )
     ordered = sorted((frame, image) for image, frame in enumerate(frames["database"]))
     sorted_frames = [frame for frame, _ in ordered]
     positives = []
@@ -140,7 +144,7 @@ def read_positives(path: Path) -> dict[str, list[str]]:
         DataError: there is no such file, or it holds something else.
     """
     try:
-        content: Any = json.loads(read_text(path))
+        content: Any = parse_json(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such list; correct `positives` of its dataset.") from None
     except (ValueError, RecursionError) as error:

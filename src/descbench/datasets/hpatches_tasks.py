@@ -7,7 +7,6 @@ order of the original generators, so that they are equal to the published ones.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
 from descbench.io.kinds import shorten
-from descbench.io.texts import read_text
+from descbench.io.texts import parse_json, read_text
 
 SPLITS_MD5 = "b08cae8889120e339f5512c10fad4d7f"
 PAIRS_HEADER, LIST_HEADER = "s1,t1,idx1,s2,t2,idx2", "s,idx"
@@ -112,7 +111,7 @@ def read_splits(path: Path, md5: str | None = None) -> dict[str, Split]:
     if md5 is not None and (found := hashlib.md5(text.encode()).hexdigest()) != md5:
         raise DataError(f"{path}: has the MD5 digest {found}, the published file has {md5}; fetch it again.")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON, or cut short ({shorten(error)}); fetch it again.") from None
     if not isinstance(value, dict) or not value:

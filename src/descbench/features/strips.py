@@ -63,9 +63,7 @@ def extract_strip(
     with atomic_path(output) as temporary, open(temporary, "w", encoding="ascii", newline="\n") as stream:
         for block in in_blocks(describer, patches):
             if not all_finite(block):
-                raise DataError(
-                    f"{strip}: not described, descriptors hold NaN or infinity; check the weights."
-                )
+                raise DataError(f"{strip}: not described, descriptors hold NaN or infinity; check the weights.")
             stream.writelines(separator.join(f"{value:10.5f}" for value in row) + "\n" for row in block.tolist())
 
 

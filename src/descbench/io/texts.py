@@ -1,9 +1,12 @@
-"""Text files of strangers: UTF-8 with or without a byte order mark, lines that end in LF or CRLF."""
+"""Text files of strangers: UTF-8 with or without a byte order mark, lines that end in LF or CRLF; JSON in them."""
 
 from __future__ import annotations
 
 import codecs
+import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from descbench.errors import DataError
 
@@ -36,6 +39,23 @@ def read_text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         wrong = content[error.start]
         raise DataError(f"{path}: line {line}: byte 0x{wrong:02x} is not UTF-8; save the file as UTF-8.") from None
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text of strangers says; of a key that is written twice, Python would take the last without a word.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or an object has a key twice.
+    """
+    return json.loads(text, object_pairs_hook=_each_key_once)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {twice!r} is written twice")
+    return found
 
 
 def read_lines(path: Path) -> list[str]:
