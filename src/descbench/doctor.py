@@ -105,7 +105,9 @@ def _sources(plan: Plan, names: Sequence[str], online: bool) -> Iterator[Finding
             yield Finding("missing" if gone else "ok", name, told)
         elif source.access == "request":
             wanted = f" It must hold: {source.layout}." if source.layout else ""
-            yield Finding("missing", name, f"is given out on request: {source.ask}; then set `local_copy`.{wanted}")
+            yield Finding(
+                "missing", name, f"ask for it or fetch it by hand: {source.ask}; then set `local_copy`.{wanted}"
+            )
         elif plan.config.offline:
             yield Finding("missing", name, "is not here, and `offline: true` downloads nothing; set `local_copy`")
         else:

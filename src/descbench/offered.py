@@ -120,7 +120,7 @@ def _fetched(plan: Plan, sources: Iterable[str]) -> str:
     asked = [name for name in names if plan.config.sources[name].access == "request"]
     free = [file for name in names if name not in asked for file in plan.lineage.source_files(name)]
     told = [f"{len(free)} file{'s' * (len(free) > 1)} to download"] if len(free) > 1 else free
-    told += [f"on request: {', '.join(asked)}"] if asked else []
+    told += [f"by hand or on request: {', '.join(asked)}"] if asked else []
     return "; ".join(told)
 
 

@@ -67,4 +67,7 @@ def export_model(model: str, output: Path, configfiles: Sequence[Path]) -> None:
     """
     config = read_configuration(configfiles)
     block = named(config.models, "model", model)
-    export_network(made(Path(Plan(config).paths.checkpoint(model)), configfiles), block, output)
+    checkpoint = Path(Plan(config).paths.checkpoint(model))
+    if block.DESCRIBES_PATCHES:  # others are refused, and nobody should make their checkpoint first
+        made(checkpoint, configfiles)
+    export_network(checkpoint, block, output)

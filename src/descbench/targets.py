@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from descbench.config.base import ROLES
+from descbench.config.base import ROLES, close_names
 from descbench.plan import Plan
 
 # Wildcard of a path -> section of the configuration that has its names.
@@ -121,11 +121,9 @@ def _unknown(key: str, name: str, plan: Plan) -> str:
     known = _known(key, plan)
     close = difflib.get_close_matches(name, known, n=3)
     kind = _SECTIONS.get(key, key).removesuffix("s").replace("_", " ")
-    if close and key != "table":
-        return f"there is no {kind} {name!r}; close names: {', '.join(close)}"
-    if close:
+    if close and key == "table":
         return f"there is no table {name!r}; did you mean {close[0]}? Tables are {', '.join(known)}"
-    return f"there is no {kind} {name!r}; known: {', '.join(sorted(known)) or 'none'}"
+    return f"there is no {kind} {name!r}; {close_names(name, known)}"
 
 
 def _of_no_kind(target: str, tables: Mapping[str, str], plan: Plan, rules: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from descbench.cli import main
 from descbench.commands import patches
 from descbench.commands.app import repeat_configfile
 from descbench.commands.reference import reference
+from descbench.config.base import close_names
 from descbench.datasets.descriptor_csv import DELIMITERS, STYLES
 
 
@@ -136,27 +137,34 @@ OFFERED = {
 }
 
 
+@pytest.fixture
+def offered(monkeypatch, tmp_path):
+    """A folder with the configuration above."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(OFFERED))
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
         (
             ["tables"],
             [
-                "cities Cities [all] (1 rows, 1 columns) 2 files to download; on request: photos not stated; "
-                "research use; CC BY-NC-SA 4.0"
+                "cities Cities [all] (1 rows, 1 columns) 2 files to download; by hand or on request: photos "
+                "not stated; research use; CC BY-NC-SA 4.0"
             ],
         ),
-        (["datasets", "CIT"], ["city dbstruct: 70 query lists.mat; on request: photos not stated; research use"]),
+        (
+            ["datasets", "CIT"],
+            ["city dbstruct: 70 query lists.mat; by hand or on request: photos not stated; research use"],
+        ),
         (["datasets", "mi"], ["mine folder your own folder"]),
         (["methods"], ["net retrieval: search flat net.pth CC BY-NC-SA 4.0"]),
         (["models"], ["net gem, resnet50: weights official net.pth CC BY-NC-SA 4.0"]),
-        (["models", "none"], []),
     ],
 )
-def test_lists(capsys, monkeypatch, tmp_path, arguments, wanted):
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(OFFERED))
-    monkeypatch.chdir(tmp_path)
+def test_lists(capsys, offered, arguments, wanted):
     assert main(["list", *arguments]) == 0
     heading, *rows = [words(line) for line in capsys.readouterr().out.splitlines()]
     assert heading == "name what it is what it needs licence"
@@ -196,3 +204,25 @@ def test_pairs_cannot_be_written(capsys, project, monkeypatch, tmp_path):
         assert message in capsys.readouterr().err
     assert main([*pairs, str(tmp_path / "p.txt"), "--work", str(tmp_path / "file")]) == 1
     assert "--work: the folder" in capsys.readouterr().err
+
+
+def test_a_list_with_nothing_in_it_is_refused(capsys, offered):
+    assert main(["list", "models", "none"]) == 1
+    assert "none of the models has 'none' in its name or description" in capsys.readouterr().err
+
+
+def test_close_names():
+    many = [f"gem_{number:02d}" for number in range(12)]
+    assert close_names("gem_o1", many) == "close names: gem_11, gem_10, gem_01"
+    assert close_names("EM", many).startswith("close names: gem_00, ")  # a part of the name
+    for name in ("EM", "surf"):
+        assert close_names(name, many).endswith(
+            "gem_09 and 2 more (`descbench list` shows datasets, methods and models)"
+        )
+    assert close_names("surf", ["sift"]) == "known: sift"
+    assert close_names("surf", []) == "known: none"
+
+
+def test_a_network_that_cannot_be_exported_is_refused_before_it_is_made(capsys, offered):
+    assert main(["export", "net", "net.onnx"]) == 1
+    assert "architecture gem describes whole images" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_data_that_must_be_had(place):
     assert found["lists.mat"] == ("note", "to download, 2.5 MB: http://127.0.0.1:1/lists.mat")
     state, told = found["photos"]
     assert state == "missing"
-    assert "on request: http://x; then set `local_copy`. It must hold: a.jpg and so on." in told
+    assert "ask for it or fetch it by hand: http://x; then set `local_copy`. It must hold: a.jpg and so on." in told
     assert findings("cities") == findings("results/cities.csv") == found
     assert findings(offline=True)["lists.mat"][0] == "missing"
     copy = place / "copy"

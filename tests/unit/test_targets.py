@@ -43,7 +43,7 @@ def plan(project):
         ("results/demo/reprot.html", "Did you mean results/demo/report.html?"),
         ("results/demo/scores/how_r18_n20/alderford.json", "no method 'how_r18_n20'; close names: how_r18_n200"),
         ("results/demo/scores/how_r18_n200/alderfort.json", "there is no dataset 'alderfort'; close names: alderford"),
-        ("results/demo/scores/how/town.json", "there is no dataset 'town'; known: alderford, brackwell"),
+        ("results/demo/scores/how/village.json", "there is no dataset 'village'; known: alderford, brackwell"),
         ("results/demo/scores/sift/markt.json", "there is no patch set 'markt'; close names: market"),
         ("results/demo/scores/sift/alderford.json", "'sift' is scored on patch sets, and 'alderford' is none of them"),
         ("results/demo/scores/how_r18_n200/walls.json", "is scored on datasets, and 'walls' is none of them"),

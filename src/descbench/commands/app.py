@@ -16,9 +16,9 @@ Tables, scores and trainings are made by Snakemake, in the folder that holds con
 Results lie in results/ (`results_dir`), downloads in data/. The commands here do the rest."""
 _EXAMPLES = (
     ("descbench list tables", "what there is, and what each table needs"),
-    ("descbench doctor results/table2.csv", "what is missing before it can be made?"),
-    ("descbench search --images photos --query a.jpg --method gem_sfm120k_tl_r50", "images most like a.jpg"),
-    ("descbench check mine.yaml", "is the configuration, with mine.yaml over it, right? Writes nothing."),
+    ("descbench doctor results/table2.csv", "what is missing before it can be computed?"),
+    ("descbench search --images photos --query a.jpg --method gem_sfm120k_tl_r50", "images most similar to a.jpg"),
+    ("descbench check mine.yaml", "is the configuration valid, with mine.yaml over it? Writes nothing."),
     ("descbench compare how_r18_n1000 fire_n1000 roxford5k", "are two methods different, or is it noise?"),
     ("descbench pairs --map m --query q --method fire_n1000 -o pairs.txt", "pairs of images of kapture folders"),
 )

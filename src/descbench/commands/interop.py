@@ -92,7 +92,7 @@ def import_features(
     help=help_text(
         "Write matches that Snakemake made as hloc's matches file or into a kapture folder.",
         "Of a method that matches features, all pairs of the dataset.",
-        [("descbench export-matches kapture hndesc aachen out", "into the kapture folder `out`")],
+        [("descbench export-matches kapture aachen_rootsift aachen_v11_hndesc out", "into the kapture folder `out`")],
     ),
 )
 def export_matches(

@@ -24,34 +24,34 @@ Work = Annotated[
 ]
 OnBadFile = Annotated[
     Literal["stop", "skip"],
-    typer.Option("--on-bad-file", help="A file in the folder that cannot be an image: stop (default), or skip it."),
+    typer.Option("--on-bad-file", help="A file in the folder that cannot be an image: stop, or skip it."),
 ]
 
 
 @commands.command(
     rich_help_panel=OWN_DATA,
     help=help_text(
-        "Find the images of a folder that are most like a query.",
-        "Features and index are kept: another search describes only what is new. Where the checkpoint or the codebook "
-        "of the method is missing, the command that makes it is named.",
+        "Find the images of a folder that are most similar to a query.",
+        "Features and index are kept: another search extracts features of new images only. Where the checkpoint or the "
+        "codebook of the method is missing, the command that makes it is named.",
         [
             (
                 "descbench search --images photos --query a.jpg --method gem_sfm120k_tl_r50",
-                "the ten images most like a.jpg, best first",
+                "the ten images most similar to a.jpg, best first",
             ),
             (
-                "descbench search --images photos --query asked/ --method how_r18_n1000 --html out.html",
-                "of every image in the folder asked/, with a page of pictures",
+                "descbench search --images photos --query queries --method how_r18_n1000 --html out.html",
+                "every image in the folder `queries`, with a page of pictures",
             ),
         ],
     ),
 )
 def search(
     images: Images,
-    query: Annotated[list[Path], typer.Option(help="Image, or folder of images (may be repeated).")],
+    query: Annotated[list[Path], typer.Option(metavar="<path>", help="Image, or folder of images (may be repeated).")],
     method: MethodOption,
     html: Page = None,
-    top_k: Annotated[int, typer.Option(help="Images of each query; default: 10.")] = 10,
+    top_k: Annotated[int, typer.Option(help="Images shown for each query.")] = 10,
     work: Work = None,
     on_bad_file: OnBadFile = "stop",
     configfile: ConfigFiles = None,
@@ -73,8 +73,8 @@ def search(
     rich_help_panel=OWN_DATA,
     help=help_text(
         "Match the features of two images.",
-        "Prints how many features match, and how many of these one homography explains, as the method's `estimator` "
-        "and `threshold` say. Lines of inliers are drawn through on the page, the others dashed.",
+        "Prints how many features match, and how many of these are inliers of a homography, as the method's "
+        "`estimator` and `threshold` say. Lines of inliers are drawn through on the page, the others dashed.",
         [
             ("descbench match a.jpg b.jpg --method sequences_sift --html out.html", "SIFT, without any download"),
             ("descbench match a.jpg b.jpg --method sequences_r2d2", "`descbench list methods matching` has the names"),
@@ -101,16 +101,17 @@ def match(
     rich_help_panel=OWN_DATA,
     help=help_text(
         "Score a method on a folder of images with ground truth.",
-        "What is right says one of --ground-truth (gnd.json of revisited Oxford: mean average precision), --positives "
-        "(positives.json: recall@N) and --frames (two traverses of a route, labelled by frame number: recall@N). "
+        "Give one of --ground-truth (labels in the format of revisited Oxford: mean average precision), --positives "
+        "(a list of correct images: recall@N) and --frames (two traverses of a route, labelled by frame number: "
+        "recall@N). "
         "docs/data.md has the formats.",
         [
             (
                 "descbench evaluate --images day --queries night --frames 2 --method gem_sfm120k_tl_r50",
-                "right is what is at most two frames off",
+                "images at most two frames off are correct",
             ),
             (
-                "descbench evaluate --images photos --queries asked --ground-truth gnd.json --method how_r18_n1000",
+                "descbench evaluate --images photos --queries queries --ground-truth gnd.json --method how_r18_n1000",
                 "mAP, by your labels",
             ),
         ],
@@ -123,9 +124,13 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of queries (searched in depth); default, with --ground-truth only: the images."),
     ] = None,
-    ground_truth: Annotated[Path | None, typer.Option(help="gnd.json, with the keys of revisited Oxford.")] = None,
-    positives: Annotated[Path | None, typer.Option(help="positives.json, a list of what is right.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames that a right image may be off its place.")] = None,
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="gnd.json, labels in the format of revisited Oxford.")
+    ] = None,
+    positives: Annotated[Path | None, typer.Option(help="positives.json, the correct images of each query.")] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames that a correct image may be away from the query's.")
+    ] = None,
     frame_pairs: Annotated[
         Path | None,
         typer.Option(help="Frames that show the same place, a line `query, database` each; default: equal numbers."),

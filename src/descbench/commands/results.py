@@ -61,9 +61,12 @@ def list_offered(
     configfile: ConfigFiles = None,
 ) -> None:
     from descbench.command_files import read_configuration
+    from descbench.errors import ConfigError
     from descbench.offered import list_offers
 
     offers = list_offers(kind, read_configuration(configfile or []), word)
+    if not offers and word:
+        raise ConfigError(f"none of the {kind} has {word!r} in its name or description; leave it out to see all.")
     rows = [(offer.name, offer.what, offer.needs, offer.licence) for offer in offers]
     print_table(("name", "what it is", "what it needs", "licence"), rows)
 
@@ -71,18 +74,24 @@ def list_offered(
 @commands.command(
     rich_help_panel=CONFIGURATION,
     help=help_text(
-        "Say what is missing for a table or a cell, before anything starts.",
-        "Looks at data (also what must be asked for), your own folders, disk, memory, GPU, packages and licences. "
+        "Say what is missing for a table or one of its scores, before anything starts.",
+        "Looks at data (also what must be asked for or fetched by hand), your own folders, disk, memory, GPU, packages "
+        "and licences. "
         "Without --online nothing touches the network. The exit code is 1 where something is missing.",
         [
             ("descbench doctor results/table2.csv", "a table"),
-            ("descbench doctor results/scores/fire_n1000/roxford5k.json --online", "one cell; addresses are asked"),
+            (
+                "descbench doctor results/scores/fire_n1000/roxford5k.json --online",
+                "one method on one dataset; asks the servers too",
+            ),
         ],
     ),
 )
 def doctor(
     target: Annotated[str, typer.Argument(help="Table, its file, or a scores file.", autocompletion=TABLES)],
-    online: Annotated[bool, typer.Option("--online", help="Ask the addresses of what must be downloaded.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the servers whether what must be downloaded is there.")
+    ] = False,
     configfile: ConfigFiles = None,
 ) -> None:
     from descbench.command_files import read_configuration
@@ -106,7 +115,10 @@ def doctor(
         [
             ("descbench compare how_r18_n1000 fire_n1000 roxford5k", "a table with a row for each metric"),
             ("descbench compare how_r18_n1000 fire_n1000 roxford5k --metric map_hard", "only one"),
-            ("descbench compare hardnet sift hpatches --metric 'matching*'", "all whose names fit"),
+            (
+                "descbench compare hpatches_sift hpatches_hardnet_liberty hpatches --metric 'matching*'",
+                "all whose names fit",
+            ),
         ],
     ),
 )

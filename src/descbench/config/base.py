@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+# Names that a message shows of many.
+_SHOWN = 10
 # Control characters would end a line of a log or of a table, or hide what a name is.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -151,10 +153,19 @@ class Metrics:
 
 
 def close_names(name: str, known: Iterable[str]) -> str:
-    """What may have been meant by a name that leads nowhere: close names, or all that are known."""
+    """What may have been meant by a name that leads nowhere: close names, names that hold it, or known ones."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3)
-    return f"close names: {', '.join(close)}" if close else f"known: {', '.join(known) or 'none'}"
+    if not close and len(known) > _SHOWN:
+        close = [key for key in known if name and name.lower() in key.lower()]
+    return f"close names: {first_names(close)}" if close else f"known: {first_names(known) or 'none'}"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Names in a row; of many, the first ones and how many more there are."""
+    shown = ", ".join(names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more (`descbench list` shows datasets, methods and models)"
+    return shown + more if len(names) > _SHOWN else shown
 
 
 def _parse_count(value: Any) -> Any:

@@ -144,7 +144,8 @@ def _lines(path: Path) -> list[str]:
         return read_lines(path)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{path}: no such file; a COLMAP model has cameras, images and points3D, .txt or .bin."
+            f"{path}: no such file; a COLMAP model has cameras, images and points3D, .txt or .bin; "
+            "put it there, or correct `model` of the dataset."
         ) from None
 
 

@@ -165,7 +165,9 @@ def _read_ground_truth(path: Path) -> Mapping[str, Any]:
     try:
         content = parse_json(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: no such ground truth; correct the path or set `ground_truth: null`.") from None
+        raise DataError(
+            f"{path}: no such ground truth; correct the path (a dataset without labels has no `ground_truth`)."
+        ) from None
     except (DataError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}).") from None
     return check_benchmark(content, path)

@@ -99,7 +99,7 @@ def _labels(
     frame_pairs: str | Path | None,
     queries: str | Path | None,
 ) -> dict[str, object]:
-    """Keys of a dataset that say what is right."""
+    """Keys of a dataset that say which images are correct."""
     ways: dict[str, dict[str, object]] = {}
     if ground_truth is not None:
         ways["ground_truth"] = {"format": "folder", "ground_truth": ground_truth}
@@ -109,11 +109,11 @@ def _labels(
         ways["frames"] = {"format": "frames", "tolerance": frames, "pairs": frame_pairs}
     if len(ways) != 1 or (frame_pairs is not None and frames is None):
         raise ConfigError(
-            f"what is right? {' and '.join(ways) or 'Nothing'} was given; give one of ground_truth (gnd.json), "
-            "positives (positives.json) and frames (a tolerance, with or without frame_pairs)."
+            f"which images are correct? {' and '.join(ways) or 'No labels'} given; give one of ground_truth "
+            "(gnd.json), positives (positives.json) and frames (a tolerance, with or without frame_pairs)."
         )
     if ground_truth is None and queries is None:
-        raise ConfigError("positives and frames are of queries in a folder of their own: give queries.")
+        raise ConfigError("positives and frames need queries in a folder of their own: give queries.")
     return next(iter(ways.values()))
 
 

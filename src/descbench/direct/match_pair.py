@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from descbench.command_files import named, read_configuration
+from descbench.config.base import first_names
 from descbench.config.models import Config
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
@@ -95,7 +96,8 @@ def _settings(config: Config, method: str) -> tuple[MatchSettings, HomographySet
 
 def _matching(config: Config) -> str:
     stages = ("match_features", "localise_queries")
-    return ", ".join(name for name, block in config.methods.items() if block.stage in stages) or "another configuration"
+    names = [name for name, block in config.methods.items() if block.stage in stages]
+    return first_names(names) or "another configuration"
 
 
 def _match(

@@ -272,8 +272,8 @@ def _by_hand(name: str, target: Path) -> str:
 def _ask_for_it(name: str, source: Source, target: Path) -> str:
     layout = f"\nLayout expected: {source.layout}" if source.layout else ""
     return (
-        f"{name} is given out on request only and is never downloaded by itself.\n"
-        f"Ask for it as this page says: {source.ask}{layout}\nThen {_by_hand(name, target)}"
+        f"{name} is never downloaded by itself: it is given out on request, or by a page that no program can use.\n"
+        f"Ask for it or fetch it by hand: {source.ask}{layout}\nThen {_by_hand(name, target)}"
     )
 
 
