@@ -11,26 +11,44 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from descbench.errors import ConfigError
+from descbench.io.digests import sha256_file
 
 _LONGEST = 300  # characters of the user's own message
+# Digests of the files of modules, as they were imported.
+_imported: WeakKeyDictionary[ModuleType, str] = WeakKeyDictionary()
 
 
 def import_callable(name: str) -> Callable[..., Any]:
     """What ``module:callable`` names.
 
     Raises:
-        ConfigError: there is no such module, it raises an exception, or has nothing of that name to be called.
+        ConfigError: there is no such module, it raises an exception, has nothing of that name to be called, or its file
+            changed since this process imported it.
     """
     module, _, attribute = name.partition(":")
-    find_module(name)
+    place = find_module(name)
     with user_code(name, "cannot be imported"):
-        found = getattr(importlib.import_module(module), attribute)
+        imported = importlib.import_module(module)
+        found = getattr(imported, attribute)
+    _refuse_changed(imported, place, name)
     if not callable(found):
         raise ConfigError(f"{name}: is a {type(found).__name__}, which cannot be called.")
     return found
+
+
+def _refuse_changed(module: ModuleType, place: Path, name: str) -> None:
+    """Python keeps a module as it was: what it gives would be kept as if the file of today had given it."""
+    try:
+        digest = sha256_file(place)
+    except OSError:  # a module of C that is part of Python, or one that is gone
+        return
+    if _imported.setdefault(module, digest) != digest:
+        raise ConfigError(f"{name}: {place} changed since it was imported; start Python (the notebook's kernel) again.")
 
 
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> None:

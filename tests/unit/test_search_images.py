@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,6 +176,20 @@ def test_a_folder_of_queries_is_read_as_strictly(place):
         descbench.search_images("photos", "asked", "whole")
     (found,) = descbench.search_images("photos", "asked", "whole", on_bad_file="skip")
     assert names(found)[0] == "1.png"
+
+
+def test_code_that_changed_under_a_notebook(place, monkeypatch):
+    """Features of a module as it was imported would be kept as those of the file of today."""
+    monkeypatch.delitem(sys.modules, "own_networks", raising=False)
+    before = descbench.search_images("photos", "photos/1.png", "whole", work="work")
+    code = place / "own_networks.py"
+    code.write_text(code.read_text().replace("self.scale * cells", "self.scale * cells**3"))
+    with pytest.raises(ConfigError, match=r"own_networks\.py changed since it was imported; start Python"):
+        descbench.search_images("photos", "photos/1.png", "whole", work="work")
+    monkeypatch.delitem(sys.modules, "own_networks")
+    after = descbench.search_images("photos", "photos/1.png", "whole", work="work")
+    assert after == descbench.search_images("photos", "photos/1.png", "whole", work="other") != before
+    monkeypatch.delitem(sys.modules, "own_networks")
 
 
 def test_library_calls_are_found_by_name():
