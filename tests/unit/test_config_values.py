@@ -261,7 +261,7 @@ FITS = [
     (
         "training.how_r18.validation.metric",
         "map",
-        "scores on 'alderford' (the revisited protocol) have no 'map'; known",
+        "scores on 'alderford' (the revisited protocol) have no 'map'; close names: map_easy, map_hard, map_medium",
     ),
     ("training.how_r18.validation.dataset", "joined", "'joined' has no images of its own; name its base"),
     ("training.how_r18.validation.dataset", "mine", "nothing on 'mine' can be scored: it names no `ground_truth`"),

@@ -224,8 +224,8 @@ def test_evaluation_by_lists(place):
 
 def test_what_cannot_be_evaluated(place):
     for given, message in (
-        ({}, "what is right. Nothing was given"),
-        ({"frames": 1, "positives": "p.json"}, "positives and frames was given"),
+        ({}, "which images are correct. No labels given"),
+        ({"frames": 1, "positives": "p.json"}, "positives and frames given"),
         ({"positives": "p.json", "frame_pairs": "x"}, "give one of"),
         ({"frames": -1, "queries": "night"}, "tolerance -1: Input should be greater"),
         ({"frames": 1}, "give queries"),
