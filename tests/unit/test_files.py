@@ -21,7 +21,7 @@ from descbench.io.atomic import write_text
 from descbench.io.csvfiles import checksum_path, read_csv, write_csv
 from descbench.io.hdf5 import created, opened
 from descbench.io.jsonfiles import read_json, write_checked_json
-from descbench.io.seal import seal
+from descbench.io.seal import seal, seal_length
 from descbench.metrics.scores import read_scores
 from descbench.models.sealed import read_sealed, write_sealed
 from descbench.retrieval.ranking import PartInfo, ranking_writer, read_ranking
@@ -275,3 +275,23 @@ except DataError as error:
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("w.pt: could not be written: disk full"), done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", [1, 8, 30])
+def test_a_disk_that_is_full_within_the_checksum(tmp_path, missing):
+    """All but the last bytes fit: the system takes these and says how many, which is no error of its own."""
+    path = tmp_path / "w.bin"
+    path.write_bytes(bytes(1000))
+    limit = 1000 + seal_length() - missing
+    script = f"""
+import resource, signal
+from descbench.io.seal import seal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    seal("w.bin")
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "File too large\n", done.stderr

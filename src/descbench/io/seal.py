@@ -47,7 +47,7 @@ def seal(path: str | os.PathLike[str], known: Sequence[Segment] = ()) -> None:
         path: the file, as its format wants it.
         known: parts that were hashed while they were written, in order; the rest is read.
     """
-    with open(path, "r+b", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         edges = sorted({0, size, *(edge for part in known for edge in part[:2])})
         digests = {part.start: part.digest for part in known}
@@ -56,7 +56,8 @@ def seal(path: str | os.PathLike[str], known: Sequence[Segment] = ()) -> None:
             for start, stop in pairwise(edges)
         )
         table += struct.pack("<I", len(edges) - 1)
-        file.seek(size)
+    # Through a buffer, which writes all of it or raises: a disk that is nearly full may take only a part at once.
+    with open(path, "ab") as file:
         file.write(table + xxhash.xxh3_128_digest(table) + _MAGIC)
 
 
