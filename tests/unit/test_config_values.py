@@ -160,7 +160,7 @@ FITS = [
     ),
     ("toytown.strips", None, "no strips are drawn: `toytown.strips` is null"),
     ("toytown.strips.train", 4, "`train` leaves no sequence of a kind to test on"),
-    ("datasets.alderford.images", "toytown/singles", "no single images are drawn: `toytown.singles` is null"),
+    ("toytown.singles", None, "no single images are drawn: `toytown.singles` is null"),
     # Datasets.
     (
         "datasets.mine.databse",
