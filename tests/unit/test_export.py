@@ -13,7 +13,7 @@ import torch
 from drawn_patches import draw_patches
 
 from descbench.config.networks import HardNetModel, HowModel, HyNetModel, Model, SosNetModel, TFeatModel
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, DataError
 from descbench.features.describe_patches import network_describer
 from descbench.features.patch_pixels import resize_patches
 from descbench.models.checkpoints import convert_checkpoint
@@ -85,6 +85,24 @@ def test_onnx_without_its_package(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"ONNX needs the package onnx.*requirements/backends\.txt"):
         made(tmp_path, MODELS["hardnet"], "onnx")
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_places_that_networks_leave_for(tmp_path):
+    """A name of any bytes; the checkpoint stays what it is, and what cannot be written is said in a sentence."""
+    model, checkpoint = MODELS["tfeat"], tmp_path / "ours.pt"
+    convert_checkpoint(model, None, checkpoint)
+    before = checkpoint.read_bytes()
+    with pytest.raises(ConfigError, match=r"is the checkpoint of this model; name another file"):
+        export_network(checkpoint, model, tmp_path / "." / "ours.pt")
+    assert checkpoint.read_bytes() == before
+    export_network(checkpoint, model, tmp_path / os.fsdecode(b"\xff.pt"))
+    assert (tmp_path / os.fsdecode(b"\xff.pt")).stat().st_size > 10_000
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(DataError, match=r"folder\.pt: is a folder; name a file to write"):
+        export_network(checkpoint, model, tmp_path / "folder.pt")
+    # Nothing can be made there, whoever runs the tests.
+    with pytest.raises(DataError, match=r"/proc/out\.pt: could not be written"):
+        export_network(checkpoint, model, Path("/proc/out.pt"))
 
 
 def test_the_number_of_patches_is_free(tmp_path):

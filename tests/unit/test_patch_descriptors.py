@@ -341,6 +341,16 @@ def test_files_that_are_no_strip(tmp_path, content):
         read_patch_strip(path)
     with pytest.raises(DataError, match=r"none\.png: no such file"):
         read_patch_strip(tmp_path / "none.png")
+    with pytest.raises(DataError, match="is a folder; name the image of a strip"):
+        read_patch_strip(tmp_path)
+
+
+def test_a_strip_is_not_replaced_by_its_descriptors(tmp_path, network):
+    Image.fromarray(np.zeros((64, 32), np.uint8)).save(tmp_path / "strip.png")
+    before = (tmp_path / "strip.png").read_bytes()
+    with pytest.raises(DataError, match="is the strip itself; name another file to write"):
+        extract_strip(tmp_path / "strip.png", network, tmp_path / "." / "strip.png")
+    assert (tmp_path / "strip.png").read_bytes() == before
 
 
 def test_a_strip_as_the_original_reads_it(tmp_path):

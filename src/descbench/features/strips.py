@@ -57,8 +57,10 @@ def extract_strip(
         lenient: see :func:`read_patch_strip`.
 
     Raises:
-        DataError: no strip, descriptors that are not finite, or the disk is full.
+        DataError: no strip, an output that is the strip, descriptors that are not finite, or the disk is full.
     """
+    if output.resolve() == strip.resolve():
+        raise DataError(f"{output}: is the strip itself; name another file to write.")
     patches = read_patch_strip(strip, lenient=lenient)
     with atomic_path(output) as temporary, open(temporary, "w", encoding="ascii", newline="\n") as stream:
         for block in in_blocks(describer, patches):
@@ -84,6 +86,8 @@ def _pixels(path: Path, lenient: bool) -> np.ndarray:
             return np.concatenate(parts)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder; name the image of a strip.") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: no image of a format that is read here ({', '.join(_FORMATS)}).") from None
     except Image.DecompressionBombError as error:

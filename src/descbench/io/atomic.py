@@ -55,6 +55,8 @@ def named_errors(target: Path, temporary: Path | None = None) -> Iterator[None]:
                 f"{target}: could not be written: disk full; free some space and rerun ({error})."
             ) from error
         concerned = {str(path) for path in (target, target.parent, temporary)}
+        if isinstance(error, IsADirectoryError) and target.is_dir():
+            raise DataError(f"{target}: is a folder; name a file to write.") from error
         if isinstance(error, OSError) and str(error.filename) in concerned:
             raise DataError(
                 f"{target}: could not be written: see whether its folder can be written to ({error})."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,8 +35,8 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
         output: the file, whose ending says the format.
 
     Raises:
-        ConfigError: another ending, a network of whole images, one that gives no finite numbers or cannot be traced,
-            or ONNX without the package onnx.
+        ConfigError: another ending, the checkpoint itself, a network of whole images, one that gives no finite numbers
+            or cannot be traced, or ONNX without the package onnx.
         DataError: no checkpoint of ours, or of another model.
     """
     if not model.DESCRIBES_PATCHES:
@@ -44,6 +45,8 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
         )
     if output.suffix not in _WRITERS:
         raise ConfigError(f"{output}: the ending says the format; name a file in {' or '.join(_WRITERS)}.")
+    if output.resolve() == checkpoint.resolve():
+        raise ConfigError(f"{output}: is the checkpoint of this model; name another file.")
     network = load_network(checkpoint, model)
     fold_batch_norm(network)
     whole = _FromPixels(network).eval().requires_grad_(False)
@@ -54,7 +57,10 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
             warnings.simplefilter("ignore", kind)
         example = torch.rand(_EXAMPLES, 1, network.side, network.side)
         _check_traced(whole, example, model.architecture)
-        _WRITERS[output.suffix](whole, example, output)
+        # In memory first: what torch says where it cannot write names neither the file nor the reason.
+        _WRITERS[output.suffix](whole, example, exported := io.BytesIO())
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(exported.getbuffer())
 
 
 def _check_traced(network: nn.Module, example: torch.Tensor, name: str) -> None:
@@ -85,31 +91,28 @@ class _FromPixels(nn.Module):
         return self.network((patches - self.mean) / self.std)
 
 
-def _torchscript(network: nn.Module, example: torch.Tensor, output: Path) -> None:
-    traced = torch.jit.trace(network, example)
-    with atomic_path(output) as temporary:
-        traced.save(str(temporary))
+def _torchscript(network: nn.Module, example: torch.Tensor, output: io.BytesIO) -> None:
+    torch.jit.save(torch.jit.trace(network, example), output)
 
 
-def _onnx(network: nn.Module, example: torch.Tensor, output: Path) -> None:
+def _onnx(network: nn.Module, example: torch.Tensor, output: io.BytesIO) -> None:
     try:
         import onnx  # noqa: F401 - the exporter of torch needs it
     except ImportError as error:
         raise ConfigError(
-            f"{output}: ONNX needs the package onnx, which is not installed; run "
+            "ONNX needs the package onnx, which is not installed; run "
             "`pip install -r requirements/backends.txt` in this environment."
         ) from error
-    with atomic_path(output) as temporary:
-        torch.onnx.export(
-            network,
-            (example,),
-            str(temporary),
-            dynamo=False,
-            opset_version=_OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "count"}, OUTPUT: {0: "count"}},
-        )
+    torch.onnx.export(
+        network,
+        (example,),
+        output,
+        dynamo=False,
+        opset_version=_OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_axes={INPUT: {0: "count"}, OUTPUT: {0: "count"}},
+    )
 
 
-_WRITERS: Mapping[str, Callable[[nn.Module, torch.Tensor, Path], None]] = {".pt": _torchscript, ".onnx": _onnx}
+_WRITERS: Mapping[str, Callable[[nn.Module, torch.Tensor, io.BytesIO], None]] = {".pt": _torchscript, ".onnx": _onnx}
