@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from own_images import paint, set_up
+import yaml
+from own_images import CONFIG, paint, set_up
 
 import descbench
 from descbench.cli import main
@@ -176,6 +177,21 @@ def test_a_folder_of_queries_is_read_as_strictly(place):
         descbench.search_images("photos", "asked", "whole")
     (found,) = descbench.search_images("photos", "asked", "whole", on_bad_file="skip")
     assert names(found)[0] == "1.png"
+
+
+def test_images_left_out_are_told_each_time(place, caplog):
+    """Also where their features are those of an earlier call."""
+    skipping = {**CONFIG["features"], "whole": {**CONFIG["features"]["whole"], "on_bad_image": "skip"}}
+    Path("config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "features": skipping}))
+    Path("photos/4.png").write_bytes(b"")
+    for _ in range(2):
+        caplog.clear()
+        (found,) = descbench.search_images("photos", "photos/1.png", "whole", work="work", html="out.html")
+        assert len(found.images) == 4
+        (warned,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert "skipped: " in warned
+        assert "photos/4.png: 0 bytes" in warned
+        assert "4 images in photos were searched" in Path("out.html").read_text()
 
 
 def test_code_that_changed_under_a_notebook(place, monkeypatch):

@@ -98,7 +98,7 @@ def search_images(
         queried = features.describe("query", *asked, "query")
         found = _rank(config, method, (queried, database), folder, codebook, top_k)
     if html is not None:
-        _show(found, Path(html), method, (asked[1], own_root(dataset)), len(database.listed))
+        _show(found, Path(html), method, (asked[1], own_root(dataset)), len(database.listed) - database.unread)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.plan import Plan
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class DescribedImages:
@@ -28,12 +31,14 @@ class DescribedImages:
         listed: what stands in it.
         root: folder that its paths are relative to.
         shards: feature shards of the role, in order.
+        unread: images that could not be read, and have no features.
     """
 
     manifest: Path
     listed: Manifest
     root: Path
     shards: tuple[Path, ...]
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,16 +91,17 @@ class WorkFeatures:
         write_manifest(listed, path)
         weights, digest = digest_networks(networks), Plan(self.config).lineage.digest_features(self.features)
         running = {"device": self.config.device, "backend": self.config.backend, "kept": self.work / "kept"}
-        of_role, shards = listed.of_role(role), []
+        of_role, shards, unread = listed.of_role(role), [], 0
         for start in range(0, len(of_role), self.config.shard_size):
             stop = min(start + self.config.shard_size, len(of_role))
             shards.append(self.work / f"{name}-{start:08d}.h5")
-            if not _fits(shards[-1], of_role.slice(start, stop), digest, weights):
+            if not (kept := _fits(shards[-1], of_role.slice(start, stop), digest, weights)):
                 shard = ShardSpec(listed, str(path), role, start, stop, digest)
                 extract_features(shard, root, networks, self.config.features[self.features], shards[-1], **running)
+            unread += len(_skipped(shards[-1], warn=kept))
         for left in set(self.work.glob(f"{name}-*.h5")) - set(shards):
             left.unlink()
-        return DescribedImages(path, listed, root, tuple(shards))
+        return DescribedImages(path, listed, root, tuple(shards), unread)
 
 
 def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool:
@@ -105,3 +111,12 @@ def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool
     with ShardReader(shard) as reader:
         found = reader.info
     return (found.images, found.features, found.checkpoint) == (images.digest(), features, checkpoint)
+
+
+def _skipped(shard: Path, warn: bool) -> list[str]:
+    """Why images of a shard were skipped; a shard of an earlier call has them warned of again."""
+    with ShardReader(shard) as reader:
+        reasons = list(reader.skipped.values())
+    for reason in reasons if warn else ():
+        _log.warning("skipped: %s", reason)
+    return reasons

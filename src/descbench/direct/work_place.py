@@ -51,7 +51,11 @@ def hold_folder(option: str, folder: Path, apart_from: Sequence[Path] = ()) -> I
             raise ConfigError(
                 f"{option}: {folder} cannot be locked ({error.strerror}); name a folder of another disk."
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            # Closing is not enough: processes that load images have the file open too, and may live on.
+            fcntl.flock(stream, fcntl.LOCK_UN)
 
 
 def check_page(html: str | Path | None) -> None:
