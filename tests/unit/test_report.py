@@ -6,10 +6,13 @@ import csv
 import os
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from report_example import CAUSE, SHA256, SOURCE, example_report, example_tables
 from scores_files import write_told
 
@@ -23,6 +26,7 @@ from descbench.plan import Plan
 from descbench.report_plan import as_evidence, makes_page, report_cells, timed_stages
 from descbench.tables.costs import frontier
 from descbench.tables.report import build_report
+from descbench.tables.report_curves import scale_costs
 from descbench.tables.results import Evidence
 from descbench.tables.stage_graph import draw_stages
 from descbench.tables.stage_times import read_job_times, times_behind
@@ -149,6 +153,22 @@ def test_curves_and_costs_of_rows(page):
 def test_what_no_other_beats():
     assert frontier([(1, 5), (3, 4), (2, 5), (4, 9), (4, 8)]) == [(1, 5), (4, 9)]
     assert frontier([]) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [([1.175e-2, 1.23e-2], "linear"), ([2.0], "linear"), ([0.0, 3.0], "linear"), ([9e2, 2e4], "log")],
+)
+def test_labels_of_costs_do_not_lie_on_one_another(values, scale):
+    figure = Figure(figsize=(3.6, 2.7))
+    axes = figure.add_subplot()
+    axes.plot(values, values, "o")
+    scale_costs(axes, values)
+    FigureCanvasAgg(figure).draw()
+    written = [label for label in axes.get_xticklabels(which="both") if label.get_text()]
+    boxes = sorted(label.get_window_extent().intervalx.tolist() for label in written)
+    assert axes.get_xscale() == scale
+    assert all(one[1] < two[0] for one, two in pairwise(boxes))
 
 
 def test_no_time_is_shown_of_another_file(tmp_path):

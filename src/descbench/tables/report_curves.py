@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Inches, and letters of the page an inch.
 _PANEL, _HEIGHT, _EM = 3.6, 2.7, 6.5
 _MOST_PANELS = 4
+_DECADE = 10.0
 # Seen on light and on dark ground; rows beyond them go through the dashes.
 _COLOURS = ("#2f7fd0", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#7b68c8", "#5b8a9a", "#c0392b")
 _DASHES = ((), (4, 2), (1, 1.5), (6, 2, 1, 2))
@@ -193,8 +194,9 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
                 if (value := getattr(cost, key)) is not None:
                     axes.plot([value], [ours], "o", color=_stroke(row)[0], markersize=6)
                     axes.annotate(str(row + 1), (value, ours), textcoords="offset points", xytext=(6, 3))
-            axes.set(xscale="log", xlabel=label, ylabel="score in the unit of the table" if number == 1 else "")
+            axes.set(xlabel=label, ylabel="score in the unit of the table" if number == 1 else "")
             axes.margins(0.15)
+            scale_costs(axes, [value for value, _ in known])
 
     what = (
         f"{table.name}, {heading}: score against what a search costs, numbers as in the list of rows. Times are those "
@@ -205,6 +207,14 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
     return Drawing(
         name, what, draw_svg(name, what, size, draw), _legend(table.rows, sorted(points), numbered=True), _EM * size[0]
     )
+
+
+def scale_costs(axes: Axes, values: Sequence[float]) -> None:
+    """Logarithmic where costs differ by a decade; within one the labels of such an axis would lie on one another."""
+    if 0 < _DECADE * min(values) <= max(values):
+        axes.set_xscale("log")
+    else:
+        axes.locator_params(axis="x", nbins=4)
 
 
 def _stroke(row: int) -> tuple[str, tuple[float, ...]]:
