@@ -236,7 +236,7 @@ def photographs(finished, tmp_path):
 def test_the_recipe_of_the_readme_takes_one_download(workplace, project, photographs):
     """Its configuration, its target, the official catalogue; the one file that is fetched is a stand-in here."""
     text = (project / "README.md").read_text()
-    block = re.search(r"    # mine\.yaml\n((?:    .*\n)+)\n    snakemake .* -- (\S+)\n", text)
+    block = re.search(r"    # mine\.yaml\n((?:    .*\n)+)\n(?:    descbench .*\n)?    snakemake .* -- (\S+)\n", text)
     recipe = yaml.safe_load(textwrap.dedent(block[1]).replace("/path/to", str(photographs)))
     config = workplace.folder / "config/config.yaml"
     fetched = re.findall(r"Fetch (\S+)", workplace.run("-n", block[2], overlay=recipe, config=config).stdout)
