@@ -83,7 +83,7 @@ def test_the_backbone(tmp_path):
             points = torch.tensor([[0.0, 0.0], [50.5, 30.25], [99.0, 71.0]])
             descriptors = made.describe_points(picture(3), points)
         torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(3))
-        with pytest.raises(NotImplementedError, match="finds no points"):
+        with pytest.raises(TypeError, match="finds no points"):
             made.find_points(picture(3))
     assert shapes == {"caps": (1, 128, 20, 28), "r2d2": (1, 128, 72, 100)}
 

@@ -57,9 +57,9 @@ class PointNetwork(LevelNetwork):
             most: how many of the best are kept; None = all.
 
         Raises:
-            NotImplementedError: the network only describes points; its block of configuration says so.
+            TypeError: the network only describes points; its block of configuration says so.
         """
-        raise NotImplementedError(f"{type(self).__name__} finds no points")
+        raise TypeError(f"{type(self).__name__} finds no points")
 
     def find_together(
         self, image: torch.Tensor, networks: Sequence[PointNetwork], most: int | None = None
