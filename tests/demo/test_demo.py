@@ -86,6 +86,17 @@ def test_training_is_not_seen_to_harm(config, method):
     assert found.high > 0, found
 
 
+def test_losses_fall(config):
+    """Of every training of several epochs: what it learns from fits better at its end than at its beginning."""
+    losses = {}
+    for name in (name for name, model in config.models.items() if model.weights.source == "train"):
+        history = pd.read_csv(ROOT / config.results_dir / f"training/{name}/history.csv", comment="#")
+        losses[name] = history["train_loss"].tolist()
+    several = {name: values for name, values in losses.items() if len(values) > 1}
+    assert set(several) >= {"how_r18_trained", "fire_r18_trained", "netvlad_alexnet_trained", "hardnet_trained"}
+    assert all(values[-1] < values[0] for values in several.values()), several
+
+
 @pytest.mark.parametrize("method", CLEAR)
 def test_most_columns_gain_beyond_their_interval(config, method):
     found = {}

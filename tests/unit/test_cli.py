@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 import yaml
+from small_catalog import CONFIG
 
 from descbench import result_commands
 from descbench.cli import main
@@ -108,40 +109,11 @@ def test_completion_in_a_shell(capsys, monkeypatch, project):
         assert wanted in capsys.readouterr().out.split()
 
 
-OFFERED = {
-    "catalog": [],
-    "sources": {
-        "lists.mat": {"mirrors": ["http://x/lists.mat"], "unpack": {"to": "lists"}},
-        "photos": {"access": "request", "ask": "http://x", "unpack": {"to": "photos"}, "licence": "research use"},
-        "net.pth": {"mirrors": ["http://x/net.pth"], "licence": "CC BY-NC-SA 4.0"},
-    },
-    "datasets": {
-        "city": {
-            "format": "dbstruct",
-            **{"struct": "lists/a.mat", "images": "photos", "queries": "photos"},
-            **{"sources": ["lists.mat"], "image_sources": ["photos"], "counts": {"query": 70}},
-        },
-        "mine": {"format": "folder", "database": "my_photos"},
-    },
-    "models": {
-        "net": {"architecture": "gem", "backbone": "resnet50", "weights": {"source": "official", "file": "net.pth"}}
-    },
-    "methods": {"net": {"search": "inner_product"}},
-    "tables": {
-        "cities": {
-            "title": "Cities [all]",
-            "columns": [{"dataset": "city", "metric": "recall@1", "label": "R@1"}],
-            "rows": [{"label": "net", "method": "net"}],
-        }
-    },
-}
-
-
 @pytest.fixture
 def offered(monkeypatch, tmp_path):
     """A folder with the configuration above."""
     (tmp_path / "config").mkdir()
-    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(OFFERED))
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(CONFIG))
     monkeypatch.chdir(tmp_path)
 
 
@@ -157,7 +129,10 @@ def offered(monkeypatch, tmp_path):
         ),
         (
             ["datasets", "CIT"],
-            ["city dbstruct: 70 query lists.mat; by hand or on request: photos not stated; research use"],
+            [
+                "city dbstruct: 249,000 database, 1,000 query lists.mat; by hand or on request: photos "
+                "not stated; research use"
+            ],
         ),
         (["datasets", "mi"], ["mine folder your own folder"]),
         (["methods"], ["net retrieval: search flat net.pth CC BY-NC-SA 4.0"]),

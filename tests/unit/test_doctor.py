@@ -9,6 +9,7 @@ import pytest
 import yaml
 from http_server import Server, Step
 from own_images import paint
+from small_catalog import CONFIG
 
 from descbench import doctor
 from descbench.cli import main
@@ -16,34 +17,6 @@ from descbench.config.load import load_config
 from descbench.doctor import MOST_MEMORY, examine
 from descbench.plan import Plan
 
-CONFIG = {
-    "catalog": [],
-    "device": "cpu",
-    "sources": {
-        "lists.mat": {"mirrors": ["http://127.0.0.1:1/lists.mat"], "unpack": {"to": "lists"}, "size": 2_500_000},
-        "photos": {"access": "request", "ask": "http://x", "layout": "a.jpg and so on", "unpack": {"to": "photos"}},
-        "net.pth": {"mirrors": ["http://127.0.0.1:1/net.pth"], "licence": "CC BY-NC-SA 4.0"},
-    },
-    "datasets": {
-        "city": {
-            "format": "dbstruct",
-            **{"struct": "lists/a.mat", "images": "photos", "queries": "photos"},
-            **{"sources": ["lists.mat"], "image_sources": ["photos"], "counts": {"query": 1000, "database": 249_000}},
-        },
-        "mine": {"format": "folder", "database": "my_photos"},
-    },
-    "models": {
-        "net": {"architecture": "gem", "backbone": "resnet50", "weights": {"source": "official", "file": "net.pth"}}
-    },
-    "methods": {"net": {"search": "inner_product"}},
-    "tables": {
-        "cities": {
-            "title": "Cities",
-            "columns": [{"dataset": "city", "metric": "recall@1", "label": "R@1"}],
-            "rows": [{"label": "net", "method": "net"}],
-        }
-    },
-}
 CELL = "results/scores/net/city.json"
 
 
@@ -142,7 +115,8 @@ def test_packages_and_licences(monkeypatch):
     monkeypatch.setattr(doctor, "_is_installed", lambda name: name != "poselib" and there(name))
     assert findings()["packages"] == ("missing", "not installed: poselib; `make setup`")
     licences = [item.told for item in examine(Plan(load_config(CONFIG)), CELL) if item.what == "licence"]
-    assert licences == ["CC BY-NC-SA 4.0: net.pth", "not stated by the owners: lists.mat, photos"]
+    stated = ["research use: photos", "CC BY-NC-SA 4.0: net.pth"]
+    assert licences == [*stated, "not stated by the owners: lists.mat"]
 
 
 def test_folders_of_the_user(place):
