@@ -9,7 +9,7 @@ KERNELS := $(wildcard src/descbench/*/*.pyx src/descbench/*/kernels/*)
 FUZZ ?= 30000
 FAULTS ?= 200
 
-.PHONY: help setup demo check-demo test fuzz faults bench bench-scale scenes sanitize lint clean
+.PHONY: help setup demo check-demo test fuzz faults bench bench-scale scenes sanitize docs lint clean
 
 help:
 	@echo "make setup   the environment in .venv, with the compiled kernel"
@@ -22,6 +22,7 @@ help:
 	@echo "make scenes       figures of docs/table9.md on two real scenes; MINE=your configuration of where they lie"
 	@echo "make sanitize     tests of the kernels under AddressSanitizer"
 	@echo "make bench   speed against plain implementations: results/bench.json"
+	@echo "make docs    the documentation as a site: site/index.html"
 	@echo "make lint    formatters and linters"
 
 setup: $(SETUP)
@@ -56,6 +57,10 @@ fuzz: $(SETUP)
 
 faults: $(SETUP)
 	$(BIN)/python tests/faults --faults $(FAULTS) --processes $(CORES)
+
+# The notice of MkDocs' future is for its developers.
+docs: $(SETUP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks.bench

@@ -13,6 +13,8 @@ import pytest
 FOLDERS = ("benchmarks", "config", "docs", "envs", "examples", "profiles", "requirements", "src", "tests", "workflow")
 KINDS = {".c", ".cfg", ".cpp", ".h", ".md", ".py", ".pyx", ".rst", ".sh", ".smk", ".toml", ".txt", ".yaml", ".yml"}
 PLAIN = ("Makefile", "Snakefile")
+# This file has citations that lead nowhere; what that of the site names is checked when the site is built.
+OTHERS = (Path(__file__).name, "mkdocs.yml")
 # Not a page: what stands in quotes by itself (a file that code writes), a path with placeholders, an address.
 CITED = re.compile(r"(?<![\w./<>{}*\"':-])(?!results/)((?:\.\./)*(?:[\w.-]+/)*[\w-]+\.md)\b")
 SECTION = re.compile(r"docs/protocols/([\w-]+\.md), (.{0,100})")
@@ -22,10 +24,10 @@ CODE = re.compile(r"`([\w./-]+\.(?:py|pyx|h|cpp))(?:::([\w.]+))?`")
 
 
 def texts(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every file of the project that people write, with its text; this one has citations that lead nowhere."""
+    """Every file of the project that people write, with its text."""
     found = [path for folder in FOLDERS for path in sorted((root / folder).rglob("*"))]
     for path in [*sorted(root.iterdir()), *found]:
-        if path.is_file() and path.name != Path(__file__).name and (path.suffix in KINDS or path.name in PLAIN):
+        if path.is_file() and path.name not in OTHERS and (path.suffix in KINDS or path.name in PLAIN):
             yield path, path.read_text(encoding="utf-8")
 
 

@@ -11,8 +11,8 @@ import typer
 _SUMMARY = "Benchmark tables of image retrieval and local features, and their methods on images of your own."
 _WORKFLOW = """\
 Tables, scores and trainings are made by Snakemake, in the folder that holds config/:
-  snakemake -n results/table2.csv           what would be done
-  snakemake --cores 8 results/table2.csv    do it
+  snakemake -n results/table2.csv           # what would be done
+  snakemake --cores 8 results/table2.csv    # do it
 Results lie in results/ (`results_dir`), downloads in data/. The commands here do the rest."""
 _EXAMPLES = (
     ("descbench list tables", "what there is, and what each table needs"),
