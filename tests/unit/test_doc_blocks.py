@@ -1,4 +1,4 @@
-"""What stands in blocks of code on the pages of the documentation is right: commands, targets, configuration, Python."""
+"""Blocks of code on the pages of the documentation: commands, targets, configuration and Python are right."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The documentation as a site: built without a warning, every link leads somewhere, and nothing comes from elsewhere."""
+"""The documentation as a site: it builds without a warning, its links lead somewhere, nothing comes from elsewhere."""
 
 import os
 import re
