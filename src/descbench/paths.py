@@ -183,6 +183,18 @@ class Paths:
         """Table in the paper's own shape."""
         return f"{self.results}/{table}.md"
 
+    def rescored(self, method: str, dataset: str) -> str:
+        """What one method scores on one dataset under other choices of scoring, JSON."""
+        return f"{self.results}/protocols/{method}/{dataset}.json"
+
+    def protocol_table(self, table: str) -> str:
+        """The cells of a table under other choices of scoring, CSV."""
+        return f"{self.results}/protocols/{table}.csv"
+
+    def protocol_table_markdown(self, table: str) -> str:
+        """The same in short."""
+        return f"{self.results}/protocols/{table}.md"
+
     def counts(self, name: str) -> str:
         """Features and matches of a sequence, counted again, JSON."""
         return f"{self.results}/remeasured/{name}.json"

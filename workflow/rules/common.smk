@@ -5,6 +5,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from descbench.choices import (
+    BUILD_PROTOCOL_TABLE_VERSION,
+    RESCORE_MATCHES_VERSION,
+    RESCORE_PATCHES_VERSION,
+    RESCORE_POSES_VERSION,
+    RESCORE_RANKING_VERSION,
+)
 from descbench.config.base import CHECK, NOTE, ROLES, SCORING, SPEED, decisive
 from descbench.config.load import load_config
 from descbench.config.published import figures_on

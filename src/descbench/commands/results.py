@@ -142,6 +142,36 @@ def compare(
 
 
 @commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "Say which choice of scoring explains why a cell is not the published figure.",
+        "Reads what results/protocols/<table>.csv was made of (`snakemake` makes it): the same results, scored as "
+        "other code bases do. Without a row: the cells that are off, or all where none is. "
+        "docs/protocols/choices.md says what each choice is.",
+        [
+            ("descbench why results/table2.csv", "the cells of a table that are off"),
+            ("descbench why results/table2.csv 'R18_how n=1000' roxford5k map_medium", "one cell, and all choices"),
+            ("descbench why results/scores/how_r18_n1000/roxford5k.json", "wherever a table shows these scores"),
+        ],
+    ),
+)
+def why(
+    target: Annotated[str, typer.Argument(help="Table, its file, or a scores file.", autocompletion=TABLES)],
+    row: Annotated[str | None, typer.Argument(help="Label of a row; default: all.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="Dataset or patch set.", autocompletion=DATASETS)] = None,
+    metric: Annotated[str | None, typer.Argument(help="Metric, as in the table's CSV.")] = None,
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.choices.why import explain_cells
+
+    lines, outcomes = explain_cells(target, row, dataset, metric, configfile or [])
+    print("\n".join(lines))
+    if outcomes:
+        shown = [(found.choice, f"{found.value:.2f}", found.text, found.used_by) for found in outcomes]
+        print_table(("choice", "value", "what it is", "used by"), shown)
+
+
+@commands.command(
     rich_help_panel=OWN_DATA,
     help=help_text(
         "Write a pairs file: for each image of a kapture folder, the most similar ones of another.",

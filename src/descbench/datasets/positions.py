@@ -82,7 +82,7 @@ def label_places(
     if dataset.training_radius is not None:
         training_squared = dataset.training_radius**2
     positives, training = [], []
-    for query, (ids, squares) in enumerate(_near(positions, max(radius, training_squared**0.5))):
+    for query, (ids, squares) in enumerate(near(positions, max(radius, training_squared**0.5))):
         positives.append(_listed(ids[squares <= radius**2]))
         usable = squares <= training_squared
         if dataset.positives == "matlab":
@@ -101,7 +101,7 @@ def label_places(
     )
 
 
-def _near(positions: Positions, radius: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def near(positions: Positions, radius: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each query ids (n,) within a radius, ascending, and their squared distances (n,) in float64.
 
     The tree only proposes, with a margin: distances are made anew from differences, because squares of the

@@ -67,6 +67,11 @@ class MatchScoring:
         height, width = self.image_size
         return width / size[0], height / size[1]
 
+    def sizes(self, pair: MatchedPair) -> list[tuple[int, int]]:
+        """Width and height of both images in the pixels that errors are measured in."""
+        scales = zip(pair.sizes, map(self.scale, pair.sizes), strict=True)
+        return [(round(width * x), round(height * y)) for (width, height), (x, y) in scales]
+
 
 @dataclass(frozen=True)
 class PairScore:
@@ -136,11 +141,7 @@ def score_matches(
 
 def score_pair(pair: MatchedPair, scoring: MatchScoring, fixed: ImageFeatures | None = None) -> PairScore:
     """Score one pair; arguments as of :func:`score_matches`."""
-    first, second, true = _scaled(pair, scoring)
-    scales = [scoring.scale(size) for size in pair.sizes]
-    width_and_height = [
-        (round(width * x), round(height * y)) for (width, height), (x, y) in zip(pair.sizes, scales, strict=True)
-    ]
+    first, second, true = scaled_pair(pair, scoring)
     estimated = estimate_homography(first, second, scoring.homography)
     score = PairScore(
         pair.name,
@@ -148,17 +149,17 @@ def score_pair(pair: MatchedPair, scoring: MatchScoring, fixed: ImageFeatures | 
         len(first),
         sum(pair.counts) / 2,
         matching_accuracy(match_errors(first, second, true)),
-        corner_error(estimated.matrix, true, image_corners(*width_and_height, scoring.corners)),
+        corner_error(estimated.matrix, true, image_corners(*scoring.sizes(pair), scoring.corners)),
     )
     return score if fixed is None else replace(score, **_at_fixed_size(pair, fixed))
 
 
 def pair_errors(pair: MatchedPair, scoring: MatchScoring) -> np.ndarray:
     """(M,) float64 errors of the matches of a pair, in the pixels that are scored."""
-    return match_errors(*_scaled(pair, scoring))
+    return match_errors(*scaled_pair(pair, scoring))
 
 
-def _scaled(pair: MatchedPair, scoring: MatchScoring) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scaled_pair(pair: MatchedPair, scoring: MatchScoring) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places of matches in both images, and the true homography, in the pixels that errors are measured in."""
     scales = [scoring.scale(size) for size in pair.sizes]
     first, second = (points * np.float32(scale) for points, scale in zip(pair.points, scales, strict=True))

@@ -1,0 +1,10 @@
+"""Cells of tables scored again from the same results, as other code bases score them, and what explains a gap.
+
+A constant is raised on purpose, whenever the result of its stage changes.
+"""
+
+RESCORE_RANKING_VERSION = 1
+RESCORE_PATCHES_VERSION = 1
+RESCORE_MATCHES_VERSION = 1
+RESCORE_POSES_VERSION = 1
+BUILD_PROTOCOL_TABLE_VERSION = 1

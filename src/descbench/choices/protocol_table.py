@@ -1,0 +1,205 @@
+"""Stage build_protocol_table: the cells of a table under each choice of scoring, tidy (CSV) and in short (Markdown).
+
+Definition: docs/protocols/choices.md, How to read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from descbench.choices.choice import Rescored, RescoredCell, read_rescored
+from descbench.config.tables import Table, TableRow
+from descbench.io.atomic import write_text
+from descbench.metrics.scores import read_scores
+from descbench.tables.notes import Cell
+from descbench.tables.table import Line, table_lines
+from descbench.tables.text import csv_text, markdown_text
+
+COLUMNS = (
+    "table",
+    "row",
+    "dataset",
+    "metric",
+    "choice",
+    "description",
+    "used_by",
+    "value",
+    "difference",
+    "published",
+    "distance",
+    "lowest",
+    "highest",
+)
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell scores under one choice, in the unit that tables show.
+
+    Attributes:
+        choice, text, used_by: of the choice.
+        value: of the cell.
+    """
+
+    choice: str
+    text: str
+    used_by: str
+    value: float
+
+
+@dataclass(frozen=True)
+class CellChoices:
+    """A cell of a table under all choices that concern it.
+
+    Attributes:
+        line: the cell as the table has it; its ``ours`` is known.
+        outcomes: in the order of the choices; none where no choice concerns the metric.
+        silent: choices that concern the dataset, but not these results, with the reason.
+    """
+
+    line: Line
+    outcomes: tuple[Outcome, ...]
+    silent: Mapping[str, str]
+
+    @property
+    def lowest(self) -> Outcome:
+        """The smallest value, ours among them."""
+        return min(self._all(), key=lambda outcome: outcome.value)
+
+    @property
+    def highest(self) -> Outcome:
+        """The largest value, ours among them."""
+        return max(self._all(), key=lambda outcome: outcome.value)
+
+    @property
+    def closest(self) -> Outcome | None:
+        """The choice whose value is nearest to the published figure, the first of equal ones; ours goes before all.
+
+        None where nothing is published.
+        """
+        if self.line.reference is None:
+            return None
+        return min(self._all(), key=lambda outcome: abs(round(outcome.value - self.line.reference, 2)))
+
+    def _all(self) -> list[Outcome]:
+        return [Outcome(OURS, "as in the table", "", self.line.ours), *self.outcomes]
+
+    def records(self) -> Iterator[dict[str, object]]:
+        """Rows of the CSV, ours first."""
+        line = self.line
+        for outcome in self._all():
+            yield {
+                "table": line.table,
+                "row": line.row,
+                "dataset": line.dataset,
+                "metric": line.metric,
+                "choice": outcome.choice,
+                "description": outcome.text,
+                "used_by": outcome.used_by or None,
+                "value": outcome.value,
+                "difference": round(outcome.value - line.ours, 2),
+                "published": line.reference,
+                "distance": None if line.reference is None else round(outcome.value - line.reference, 2),
+                "lowest": self.lowest.value,
+                "highest": self.highest.value,
+            }
+
+
+def build_protocol_table(
+    name: str,
+    table: Table,
+    scores: Mapping[Cell, Path],
+    rescored: Mapping[Cell, Path],
+    csv_path: Path,
+    markdown_path: Path,
+) -> None:
+    """Write the cells of a table under each choice, one a row, and a short form.
+
+    Args:
+        name: of the table.
+        table: rows, columns and published figures.
+        scores, rescored: files of every ``(method, dataset)`` of the table, but for on-demand columns.
+        csv_path, markdown_path: files to write.
+
+    Raises:
+        StaleFileError: choices of other scores than those beside them.
+        DataError: a file is damaged.
+    """
+    cells = protocol_cells(name, table, scores, rescored)
+    records = [record for cell in cells for record in cell.records()]
+    frame = pd.DataFrame(records, columns=list(COLUMNS), dtype=object)
+    frame = frame.map(lambda value: csv_text(value) if isinstance(value, str) else value)
+    write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(markdown_path, _markdown(name, table, cells))
+
+
+def protocol_cells(
+    name: str, table: Table, scores: Mapping[Cell, Path], rescored: Mapping[Cell, Path]
+) -> list[CellChoices]:
+    """The cells of a table that have a value; arguments and errors as of :func:`build_protocol_table`."""
+    found = {cell: read_rescored(path, " on ".join(cell), scores[cell]) for cell, path in rescored.items()}
+    rows = {row.label: row for row in table.rows}
+    cells = []
+    for line in table_lines(name, table, scores):
+        known = _of_row(rows[line.row], line, found)
+        if line.ours is not None and known:
+            factor = _factor(rows[line.row], line, scores)
+            cells.append(CellChoices(line, tuple(_outcomes(known, line.metric, factor)), _silent(known)))
+    return cells
+
+
+def _of_row(row: TableRow, line: Line, found: Mapping[Cell, RescoredCell]) -> list[RescoredCell]:
+    """Choices of the methods of a row on a dataset; none where one is not there."""
+    cells = [(method, line.dataset) for method in row.methods_on(line.dataset)]
+    return [found[cell] for cell in cells] if all(cell in found for cell in cells) else []
+
+
+def _factor(row: TableRow, line: Line, scores: Mapping[Cell, Path]) -> float:
+    """What values of a metric are multiplied by in tables."""
+    method = row.methods_on(line.dataset)[0]
+    return read_scores(scores[method, line.dataset]).metrics[line.metric].factor
+
+
+def _outcomes(cells: Sequence[RescoredCell], metric: str, factor: float) -> Iterator[Outcome]:
+    """Means over the methods of a row, of the choices that all of them have."""
+    others = [{choice.name: choice for choice in cell.choices} for cell in cells[1:]]
+    for choice in cells[0].choices:
+        same: list[Rescored] = [choice, *(other[choice.name] for other in others if choice.name in other)]
+        if len(same) == len(cells) and all(metric in one.values for one in same):
+            value = fmean(one.values[metric] for one in same)
+            yield Outcome(choice.name, choice.text, choice.used_by, round(factor * value, 2))
+
+
+def _silent(cells: Sequence[RescoredCell]) -> dict[str, str]:
+    return {choice.name: choice.reason for cell in cells for choice in cell.choices if choice.reason is not None}
+
+
+def _markdown(name: str, table: Table, cells: Sequence[CellChoices]) -> str:
+    """A line a cell, then what each choice is, and which say nothing."""
+    out = [f"## {name} under other choices of scoring: {markdown_text(table.title)}", ""]
+    out += ["| method | column | ours | published | closest | lowest | highest |", "|---|---|---:|---:|---|---|---|"]
+    labels = {(column.dataset, column.metric): column.label for column in table.columns}
+    for cell in cells:
+        line = cell.line
+        published = "-" if line.reference is None else f"{line.reference:.1f}"
+        found = [_shown(outcome) for outcome in (cell.closest, cell.lowest, cell.highest)]
+        shown = [line.row, labels[line.dataset, line.metric], f"{line.ours:.1f}", published, *found]
+        out.append("| " + " | ".join(map(markdown_text, shown)) + " |")
+    texts = {o.choice: o.text + (f" ({o.used_by})" if o.used_by else "") for cell in cells for o in cell.outcomes}
+    out += ["", *(f"- `{choice}`: {markdown_text(text)}." for choice, text in texts.items())]
+    silent = dict.fromkeys(
+        f"- On {cell.line.dataset}, `{choice}` says nothing: {reason}."
+        for cell in cells
+        for choice, reason in cell.silent.items()
+    )
+    return "\n".join([*out, "", *map(markdown_text, silent)]).rstrip() + "\n"
+
+
+def _shown(outcome: Outcome | None) -> str:
+    return "-" if outcome is None else f"{outcome.value:.1f} ({outcome.choice})"

@@ -1,0 +1,122 @@
+"""Why a cell is not the published figure: which choice of scoring brings it closest, or that none does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from descbench.choices.choice import read_rescored
+from descbench.choices.protocol_table import OURS, CellChoices, Outcome, protocol_cells
+from descbench.command_files import made, named, read_configuration
+from descbench.config.base import close_names
+from descbench.errors import ConfigError
+from descbench.plan import Plan
+
+_SHOWN = 20
+HINT = (
+    "A choice that comes close is a hint, not a proof: the published figure may rest on other features, weights or "
+    "data (`causes` of the table in the report)."
+)
+
+
+def explain_cells(
+    target: str,
+    row: str | None,
+    dataset: str | None,
+    metric: str | None,
+    configfiles: Sequence[Path],
+) -> tuple[list[str], list[Outcome]]:
+    """Sentences on the cells of a table, or of the tables that show a scores file.
+
+    Args:
+        target: name of a table, its file, or a scores file.
+        row, dataset, metric: of the cells; None: of any.
+        configfiles: overlays.
+
+    Returns:
+        the sentences, and of a single cell what it scores under each choice.
+
+    Raises:
+        ConfigError: names that no table has, or a target that is neither.
+        DataError: choices that are not there yet.
+    """
+    plan = Plan(read_configuration(configfiles))
+    tables = {plan.paths.table(name): name for name in plan.config.tables} | {name: name for name in plan.config.tables}
+    path = Path(target).as_posix()
+    if path in tables:
+        cells = _of_table(plan, tables[path], configfiles)
+    else:
+        cells = _of_scores(plan, path, tables, configfiles)
+    for key, value in (("row", row), ("dataset", dataset), ("metric", metric)):
+        cells = _kept(cells, key, value)
+    if row is dataset is metric is None and any(cell.line.verdict == "off" for cell in cells):
+        cells = [cell for cell in cells if cell.line.verdict == "off"]
+    lines = [line for cell in cells[:_SHOWN] for line in explain(cell)]
+    if len(cells) > _SHOWN:
+        lines.append(f"{len(cells) - _SHOWN} more cells; name a row, a dataset and a metric.")
+    if any(cell.closest is not None and cell.closest.choice != OURS for cell in cells):
+        lines.append(HINT)
+    outcomes = [*cells[0].outcomes] if len(cells) == 1 else []
+    return lines, outcomes
+
+
+def explain(cell: CellChoices) -> Iterator[str]:
+    """Sentences on one cell."""
+    line, closest = cell.line, cell.closest
+    where = f"{line.table}, {line.row}, {line.metric} of {line.dataset}"
+    if not cell.outcomes:
+        yield f"{where}: ours {line.ours:.2f}; no choice of scoring concerns it."
+        return
+    spread = f"{cell.lowest.value:.2f} ({cell.lowest.choice}) to {cell.highest.value:.2f} ({cell.highest.choice})"
+    if closest is None:
+        yield f"{where}: ours {line.ours:.2f}, nothing published; {len(cell.outcomes)} choices give {spread}."
+        return
+    known = f"{where}: ours {line.ours:.2f}, published {line.reference:.2f} ({line.difference:+.2f}, {line.verdict})"
+    yield f"{known}; {len(cell.outcomes)} choices give {spread}."
+    if closest.choice == OURS:
+        yield "  No choice brings it closer."
+        return
+    left = round(closest.value - line.reference, 2)
+    used = f"; so scores {closest.used_by}" if closest.used_by else ""
+    yield (
+        f"  {closest.choice} comes closest: {closest.value:.2f}, {left:+.2f} of the published figure instead of "
+        f"{line.difference:+.2f} ({closest.text}{used})."
+    )
+
+
+def _of_table(plan: Plan, name: str, configfiles: Sequence[Path]) -> list[CellChoices]:
+    made(Path(plan.paths.protocol_table(name)), configfiles)
+    cells = plan.table_cells(name)
+    scores = {cell: Path(plan.paths.scores(*cell)) for cell in cells}
+    rescored = {cell: Path(plan.paths.rescored(*cell)) for cell in cells}
+    return protocol_cells(name, plan.config.tables[name], scores, rescored)
+
+
+def _of_scores(plan: Plan, target: str, tables: dict[str, str], configfiles: Sequence[Path]) -> list[CellChoices]:
+    """Cells of all tables that show a scores file of one method."""
+    shown = {
+        plan.paths.scores(*cell): cell
+        for name in plan.config.tables
+        for cell in (*plan.table_cells(name), *plan.on_demand_cells(name))
+    }
+    if target not in shown:
+        raise ConfigError(f"{target}: no table, and no scores file that a table shows; {close_names(target, tables)}.")
+    cell = shown[target]
+    scores, rescored = Path(plan.paths.scores(*cell)), made(Path(plan.paths.rescored(*cell)), configfiles)
+    read_rescored(rescored, " on ".join(cell), scores)
+    found = []
+    for name, table in plan.config.tables.items():
+        rows = [row for row in table.rows if row.methods_on(cell[1]) == (cell[0],) and cell[1] not in row.leave_empty]
+        columns = [column for column in table.columns if column.dataset == cell[1]]
+        if rows and columns:
+            small = table.model_copy(update={"rows": tuple(rows), "columns": tuple(columns)})
+            found += protocol_cells(name, small, {cell: scores}, {cell: rescored})
+    return found
+
+
+def _kept(cells: list[CellChoices], key: str, value: str | None) -> list[CellChoices]:
+    """Cells of that row, dataset or metric."""
+    if value is None:
+        return cells
+    named({getattr(cell.line, key): cell for cell in cells}, f"{key} in these cells", value)
+    return [cell for cell in cells if getattr(cell.line, key) == value]

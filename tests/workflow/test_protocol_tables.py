@@ -1,0 +1,219 @@
+"""Tables under other choices of scoring, through the workflow's own rules on a tiny town, one table of each family."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from in_process import Bench, RefusedError, merged
+
+from descbench.cli import main
+from descbench.io.jsonfiles import read_json, write_checked_json
+from descbench.metrics.scores import read_scores
+
+SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 600, "image_size": 48}
+FOLDER = "toytown/relocalisation"
+
+
+def table(method: str, columns: list[tuple[str, str]], **row) -> dict:
+    shown = [{"dataset": dataset, "metric": metric, "label": f"{dataset} {metric}"} for dataset, metric in columns]
+    return {"title": "Choices", "columns": shown, "rows": [{"label": "ours", "method": method, **row}]}
+
+
+TOWN = {
+    "toytown": {
+        "relocalisation": {"map": 10, "day": 3, "dusk": 1},
+        "strips": {"width": 240, "height": 180, "illumination": 2, "viewpoint": 2, "patches": 20},
+    },
+    "datasets": {
+        "square": {
+            "format": "aachen",
+            "generator": "toytown",
+            "images": f"{FOLDER}/images_upright",
+            "model": f"{FOLDER}/3D-models/model",
+            "queries": [f"{FOLDER}/queries/{name}_time_queries_with_intrinsics.txt" for name in ("day", "dusk")],
+            "conditions": ["day", "dusk"],
+            "pairs": f"{FOLDER}/image_pairs.txt",
+            "poses": f"{FOLDER}/queries/poses.txt",
+        }
+    },
+    "patch_sets": {
+        "walls": {
+            "format": "hpatches_patches",
+            "generator": "toytown",
+            "folder": "toytown/strips",
+            "parts": ["i_walls00", "i_walls01", "v_walls00", "v_walls01"],
+            "split": "a",
+            "pairs": 200,
+            "queries": 10,
+            "distractors": 30,
+        }
+    },
+    "features": {"sift": SIFT, "scene": {**SIFT, "image_size": 320}},
+    "methods": {
+        "sift": {"match": "nearest"},
+        "scene": {"localise": "pnp", "match": {"ratio": 0.85}},
+        "pixels": {"describe": "pixels"},
+    },
+    "tables": {
+        "labels": table(
+            "own_asmk",
+            [("alderford", "map_medium"), ("alderford", "map_hard"), ("alderford", "mp@10_medium")],
+            reference_results=[{"dataset": "alderford", "metric": "map_medium", "paper": 0, "source": "a test"}],
+        ),
+        "places": table("own", [("streets_test", "recall@1"), ("streets_test", "recall@5")]),
+        "pairs": table("sift", [("facades", "mma@3"), ("facades", "homography@3")]),
+        "parts": table("pixels", [("drawn", "fpr95_quay"), ("walls", "matching"), ("walls", "verification")]),
+        "poses": table("scene", [("square", "within_5m_10deg"), ("square", "median_position")]),
+    },
+}
+TABLES = tuple(TOWN["tables"])
+
+
+def target(name: str) -> str:
+    return f"results/protocols/{name}.csv"
+
+
+@pytest.fixture(scope="module")
+def town(base) -> Bench:
+    """A bench where the protocol tables of all families were made once."""
+    bench = base.copy("protocols")
+    ran = bench.make(*map(target, TABLES), overlay=TOWN, anew=["draw_toytown"])
+    rescored = ("rescore_ranking", "rescore_patches", "rescore_matches", "rescore_poses", "build_protocol_table")
+    assert [ran.count(rule) for rule in rescored] == [2, 2, 1, 1, len(TABLES)]
+    return bench
+
+
+@pytest.fixture
+def why(town, monkeypatch, capsys) -> Callable[..., str]:
+    """Runs ``descbench why`` with the same configuration; what it prints, and with ``refused`` what it says."""
+
+    def run(*arguments: str, refused: bool = False) -> str:
+        monkeypatch.chdir(town.folder)
+        Path("town.yaml").write_text(yaml.safe_dump(merged(town.config, TOWN)))
+        status = main(["why", *arguments, "--configfile", "town.yaml"])
+        shown = capsys.readouterr()
+        assert status == (1 if refused else 0), shown.err
+        return shown.err if refused else shown.out
+
+    return run
+
+
+def rows(bench: Bench, name: str) -> list[dict[str, str]]:
+    with (bench.folder / target(name)).open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def values(bench: Bench, name: str, dataset: str, metric: str) -> dict[str, float]:
+    chosen = [row for row in rows(bench, name) if (row["dataset"], row["metric"]) == (dataset, metric)]
+    return {row["choice"]: float(row["value"]) for row in chosen}
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "metric", "expected"),
+    [
+        (
+            "labels",
+            "alderford",
+            "map_medium",
+            {"ap_sum", "ap_interpolated", "ap_11_points", "map_at_100", "setup_hard"},
+        ),
+        ("labels", "alderford", "mp@10_medium", {"full_precision"}),
+        ("places", "streets_test", "recall@1", {"radius_10m", "radius_50m", "radius_exclusive", "share_of_right"}),
+        ("pairs", "facades", "mma@3", {"mean_over_pairs", "below", "one_way", "ratio_0.8", "pixels_resized"}),
+        ("pairs", "facades", "homography@3", {"estimator_usac_magsac", "threshold_1", "corners_first", "ratio_0.8"}),
+        ("parts", "drawn", "fpr95_quay", {"roc_interpolated", "percentile", "false_discovery", "distance_L1"}),
+        ("parts", "walls", "matching", {"ap_sum", "success", "easy_only", "sequences_alike", "distance_L1"}),
+        ("parts", "walls", "verification", {"auc", "inter_only", "intra_only", "viewpoint_only", "distance_L1"}),
+        ("poses", "square", "within_5m_10deg", {"below", "position_only", "rotation_10deg", "centimetres_5_5deg"}),
+        ("poses", "square", "median_position", {"mean_errors", "localised_only"}),
+    ],
+)
+def test_every_family_has_its_choices(town, name, dataset, metric, expected):
+    found = values(town, name, dataset, metric)
+    assert next(iter(found)) == "ours"
+    assert expected < set(found)
+    method = TOWN["tables"][name]["rows"][0]["method"]
+    scored = read_scores(town.folder / f"results/scores/{method}/{dataset}.json").metrics[metric]
+    assert found["ours"] == pytest.approx(scored.value * scored.factor, abs=0.006)
+
+
+def test_differences_distances_and_spread(town):
+    for row in rows(town, "labels"):
+        every = values(town, "labels", row["dataset"], row["metric"])
+        assert float(row["difference"]) == pytest.approx(float(row["value"]) - every["ours"], abs=0.006)
+        assert (float(row["lowest"]), float(row["highest"])) == (min(every.values()), max(every.values()))
+        known = row["metric"] == "map_medium"
+        assert row["published"] == ("0" if known else "") or float(row["published"]) == 0
+        assert row["distance"] == (row["distance"] if known else "")
+        if known:
+            assert float(row["distance"]) == float(row["value"])
+
+
+def test_choices_that_say_nothing_are_named_with_the_reason(town):
+    text = (town.folder / "results/protocols/pairs.md").read_text()
+    assert "`sequences_108` says nothing: the dataset has none of the eight sequences" in text
+    assert "`estimator_ransac` says nothing: this is how it was scored" in text
+    assert "| ours | facades mma@3 |" in text
+
+
+def test_why_of_a_cell(why, town):
+    shown = why(target("labels").replace("protocols/", ""), "ours", "alderford", "map_medium")
+    found = values(town, "labels", "alderford", "map_medium")
+    best = min(found, key=lambda choice: abs(found[choice]))
+    assert f"{best} comes closest: {found[best]:.2f}" in shown
+    assert "a hint, not a proof" in shown
+    assert all(choice in shown for choice in found)
+
+
+def test_why_of_a_table_and_of_scores(why):
+    assert "nothing published" in why("places")
+    shown = why("results/scores/own_asmk/alderford.json")
+    assert "labels, ours, map_hard of alderford" in shown or "map_medium of alderford" in shown
+    assert "beside, ours" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("results/table2.csv",), "results/protocols/table2.csv: not there yet; `snakemake"),
+        (("labels", "nobody"), "there is no row in these cells 'nobody'"),
+        (("labels", "ours", "alderford", "map_easy"), "there is no metric in these cells 'map_easy'"),
+        (("results/scores/own/nowhere.json",), "no table, and no scores file that a table shows"),
+    ],
+)
+def test_what_why_refuses(why, arguments, message):
+    assert message in why(*arguments, refused=True)
+
+
+def test_keys_of_scoring_change_what_is_a_choice(town):
+    """With another threshold the old one is a choice, and the new one is none."""
+    bench = town.copy("protocols-threshold")
+    overlay = merged(TOWN, {"methods": {"sift": {"threshold": 5.0}}})
+    ran = bench.make(target("pairs"), overlay=overlay)
+    assert ran == ["score_matches", "rescore_matches", "build_protocol_table"]
+    one, other = values(town, "pairs", "facades", "homography@3"), values(bench, "pairs", "facades", "homography@3")
+    assert (set(one) - set(other), set(other) - set(one)) == ({"threshold_5"}, {"threshold_3"})
+    assert other["threshold_3"] == one["ours"]
+    assert other["ours"] == one["threshold_5"]
+
+
+@pytest.mark.parametrize("place", ["scores", "protocols"])
+def test_scores_of_something_else_are_refused(town, place):
+    bench = town.copy(f"protocols-{place}")
+    path = bench.folder / f"results/{place}/sift/facades.json"
+    value = read_json(path)
+    if place == "scores":
+        value["metrics"]["mma@3"]["value"], value["per_query"]["mma@3"] = 0.5, [0.5] * 10
+    else:
+        value["scores"] = "0" * 64
+    path.unlink()  # files of a copied bench are linked
+    write_checked_json(path, value)
+    rule = "rescore_matches" if place == "scores" else "build_protocol_table"
+    job = next(job for job in bench.jobs(target("pairs"), overlay=TOWN, anew=[rule]) if job.rule.name == rule)
+    message = "but the results that it was made from give" if place == "scores" else "compared with other scores"
+    with pytest.raises(RefusedError, match=message):
+        bench.run(job)

@@ -1,0 +1,22 @@
+"""Rule build_protocol_table: the cells of a table under other choices of scoring."""
+
+from pathlib import Path
+
+from descbench.choices.protocol_table import build_protocol_table
+from descbench.config.tables import Table
+from descbench.jobs import job
+
+with job(snakemake):
+    cells = [tuple(cell) for cell in snakemake.params.cells]
+    scores, rescored = (
+        {cell: Path(path) for cell, path in zip(cells, paths, strict=True)}
+        for paths in (snakemake.input.scores, snakemake.input.rescored)
+    )
+    build_protocol_table(
+        snakemake.wildcards.table,
+        Table.model_validate(snakemake.params.table),
+        scores,
+        rescored,
+        Path(snakemake.output.csv),
+        Path(snakemake.output.markdown),
+    )
