@@ -30,7 +30,8 @@ def explain_cells(
 
     Args:
         target: name of a table, its file, or a scores file.
-        row, dataset, metric: of the cells; None: of any.
+        row: label of a row, or the method of one; None: any.
+        dataset, metric: of the cells; None: any.
         configfiles: overlays.
 
     Returns:
@@ -47,7 +48,7 @@ def explain_cells(
         cells = _of_table(plan, tables[path], configfiles)
     else:
         cells = _of_scores(plan, path, tables, configfiles)
-    for key, value in (("row", row), ("dataset", dataset), ("metric", metric)):
+    for key, value in (("row", _label(plan, cells, row)), ("dataset", dataset), ("metric", metric)):
         cells = _kept(cells, key, value)
     if row is dataset is metric is None and any(cell.line.verdict == "off" for cell in cells):
         cells = [cell for cell in cells if cell.line.verdict == "off"]
@@ -112,6 +113,13 @@ def _of_scores(plan: Plan, target: str, tables: dict[str, str], configfiles: Seq
             small = table.model_copy(update={"rows": tuple(rows), "columns": tuple(columns)})
             found += protocol_cells(name, small, {cell: scores}, {cell: rescored})
     return found
+
+
+def _label(plan: Plan, cells: list[CellChoices], row: str | None) -> str | None:
+    """Label of the row whose method has that name; where none has, it is a label itself."""
+    tables = {cell.line.table for cell in cells}
+    labels = {known.method: known.label for name in tables for known in plan.config.tables[name].rows}
+    return row if row is None else labels.get(row, row)
 
 
 def _kept(cells: list[CellChoices], key: str, value: str | None) -> list[CellChoices]:

@@ -150,14 +150,14 @@ def compare(
         "docs/protocols/choices.md says what each choice is.",
         [
             ("descbench why results/table2.csv", "the cells of a table that are off"),
-            ("descbench why results/table2.csv 'R18_how n=1000' roxford5k map_medium", "one cell, and all choices"),
+            ("descbench why results/table2.csv how_r18_n1000 roxford5k map_medium", "one cell, and all choices"),
             ("descbench why results/scores/how_r18_n1000/roxford5k.json", "wherever a table shows these scores"),
         ],
     ),
 )
 def why(
     target: Annotated[str, typer.Argument(help="Table, its file, or a scores file.", autocompletion=TABLES)],
-    row: Annotated[str | None, typer.Argument(help="Label of a row; default: all.")] = None,
+    row: Annotated[str | None, typer.Argument(help="Row, by its label or its method; default: all.")] = None,
     dataset: Annotated[str | None, typer.Argument(help="Dataset or patch set.", autocompletion=DATASETS)] = None,
     metric: Annotated[str | None, typer.Argument(help="Metric, as in the table's CSV.")] = None,
     configfile: ConfigFiles = None,
