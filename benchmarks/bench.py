@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from benchmarks.case import QUICK, Case, Sizes
 from benchmarks.cases import all_cases
 from benchmarks.device_cases import device_cases
 from benchmarks.mma_cases import SEQUENCES
+from benchmarks.peer_cases import Peer, peer_cases
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError
 from descbench.hardware import describe_machine
@@ -103,9 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(measure(case, options.repeats, goal, 0 if options.quick else _SECONDS))
             rows[-1] |= {"limit_s": LIMITS[case.name]} if on_cpu and case.name in LIMITS else {}
             print(f"{case.name} done", file=sys.stderr)
+        peers = [beside(peer, options.repeats) for peer in peer_cases(sizes, folder)] if on_cpu else []
     output = options.output or Path(f"results/bench{'' if on_cpu else '_cuda'}.json")
-    write_json(output, {"machine": machine(device), "rows": rows})
+    write_json(output, {"machine": machine(device), "rows": rows, "peers": peers})
     print(table(rows))
+    print(table_of_peers(peers))
     missed = [row["name"] for row in rows if misses(row)]
     # Tiny sizes cannot meet goals that were set for full ones.
     return int(bool(missed) and not options.quick)
@@ -127,14 +130,7 @@ def measure(case: Case, repeats: int, goal: float | None = None, seconds: float 
         seconds: quick sides are measured until so long has passed, up to ten times ``repeats``: a busy moment of the
             machine may outlast a few measurements.
     """
-    times: tuple[list[float], list[float]] = ([], [])
-    while len(times[1]) < repeats or (sum(map(sum, times)) < seconds and len(times[1]) < 10 * repeats):
-        for side, function in zip(times, (case.plain, case.ours), strict=True):
-            case.prepare()
-            start = time.perf_counter()
-            function()
-            side.append(time.perf_counter() - start)
-    plain_s, ours_s = map(statistics.median, times)
+    plain_s, ours_s = take_turns(case.plain, case.ours, repeats, seconds, case.prepare)
     return {
         "name": case.name,
         "ratio": plain_s / ours_s,
@@ -144,6 +140,33 @@ def measure(case: Case, repeats: int, goal: float | None = None, seconds: float 
         "threads": case.threads,
         "note": case.note,
     }
+
+
+def beside(peer: Peer, repeats: int) -> dict[str, Any]:
+    """Median seconds of a peer and of ours, and what the peer gives up."""
+    difference = peer.compare(peer.peer(), peer.ours())
+    peer_s, ours_s = take_turns(peer.peer, peer.ours, repeats)
+    print(f"{peer.name} done", file=sys.stderr)
+    about = {"gives_up": difference, "note": peer.note}
+    return {"name": peer.name, "ratio": peer_s / ours_s, "peer_s": peer_s, "ours_s": ours_s, **about}
+
+
+def take_turns(
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    repeats: int,
+    seconds: float = 0,
+    prepare: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:
+    """Median seconds of two functions that take turns; the other arguments are those of ``measure``."""
+    times: tuple[list[float], list[float]] = ([], [])
+    while len(times[1]) < repeats or (sum(map(sum, times)) < seconds and len(times[1]) < 10 * repeats):
+        for side, function in zip(times, (first, second), strict=True):
+            prepare()
+            start = time.perf_counter()
+            function()
+            side.append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -172,6 +195,17 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(
             f"{row['name']:18}{1000 * row['plain_s']:8.1f} ms{1000 * row['ours_s']:8.1f} ms{row['ratio']:8.1f}x"
             f"{goal:>7}  {row['threads']:7}  {row['note']}"
+        )
+    return "\n".join(lines)
+
+
+def table_of_peers(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows of peers as text."""
+    lines = [f"{'':18}{'peer':>11}{'ours':>11}{'ratio':>9}  what the peer gives up; what was measured"] if rows else []
+    for row in rows:
+        lines.append(
+            f"{row['name']:18}{1000 * row['peer_s']:8.1f} ms{1000 * row['ours_s']:8.1f} ms{row['ratio']:8.1f}x"
+            f"  {row['gives_up']}; {row['note']}"
         )
     return "\n".join(lines)
 

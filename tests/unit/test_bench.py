@@ -49,6 +49,7 @@ ROWS = [
     "verify_geometry",
     "mma",
 ]
+PEERS = ["panorama", "panorama_whitened", "superkmeans", "visual_index"]
 
 
 def test_quick_run(tmp_path):
@@ -57,7 +58,7 @@ def test_quick_run(tmp_path):
     result = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     found = json.loads(output.read_text())
-    assert set(found) == {"machine", "rows"}
+    assert set(found) == {"machine", "rows", "peers"}
     assert found["machine"]["cores"] == os.cpu_count()
     assert found["machine"]["device"] == "cpu"
     assert [row["name"] for row in found["rows"]] == ROWS
@@ -65,6 +66,11 @@ def test_quick_run(tmp_path):
         assert set(row) - {"limit_s"} == {"name", "ratio", "goal", "plain_s", "ours_s", "threads", "note"}
         assert row["ratio"] == row["plain_s"] / row["ours_s"]
         assert row["name"] in result.stdout
+    assert [row["name"] for row in found["peers"]] == PEERS
+    for row in found["peers"]:
+        assert set(row) == {"name", "ratio", "peer_s", "ours_s", "gives_up", "note"}
+        assert row["ratio"] == row["peer_s"] / row["ours_s"]
+        assert f"{row['gives_up']}; {row['note']}" in result.stdout
 
 
 def imports_of_benchmarks() -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ HDF5 can store an array in one piece only if its length is known when it is crea
 a shard arrive image by image. So their bytes go to the file first, behind a gap that HDF5's own head
 fits into, and at the end a dataset is created exactly over them (:class:`RowStream`). In one piece they are
 written at the speed of the disk, and read by mapping them into memory; the ways that HDF5 offers itself take
-twice as long to write or to read (docs/benchmarks.md, Why the store lays a dataset over its rows).
+twice as long to write or to read (docs/benchmarks_log.md, Why the store lays a dataset over its rows).
 """
 
 from __future__ import annotations
