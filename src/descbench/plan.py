@@ -13,6 +13,7 @@ from descbench.config.base import Role
 from descbench.config.dataset_base import DatasetBase
 from descbench.config.models import Config
 from descbench.config.patch_sets import PatchSetBase
+from descbench.config.tables import variant_cells
 from descbench.errors import ConfigError
 from descbench.io.origin import origin_name
 from descbench.lineage import Lineage
@@ -349,6 +350,11 @@ class Plan(PairPlan):
         """Those that a table shows where they are there, and never has computed."""
         needed = self.table_cells(table)
         return [cell for cell in self._cells(table, on_demand=True) if cell not in needed]
+
+    def variant_cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:
+        """Those of results that were made otherwise: computed for the table of choices or, on demand, only read."""
+        block = self.config.block("tables", table)
+        return variant_cells(block, [variant for variant in block.variants if variant.on_demand == on_demand])
 
     def report_cells(self) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores behind the report's tables, each once."""

@@ -7,11 +7,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from mutations import damage_json, damage_lines
 from registry import register
 
+from descbench.choices.choice import Rescored, RescoredCell, read_rescored
 from descbench.datasets.crop_labels import CropLabels, Extras, read_crop_labels, write_crop_labels
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
@@ -19,6 +21,8 @@ from descbench.datasets.pairs import TrainingPairs, read_pairs, write_pairs
 from descbench.datasets.places import PlaceLabels, write_places
 from descbench.features.store import ShardReader
 from descbench.io.csvfiles import checksum_path
+from descbench.io.digests import sha256_file
+from descbench.io.jsonfiles import write_checked_json
 from descbench.io.seal import check_seal, seal
 from descbench.metrics.protocols import read_labels
 from descbench.metrics.scores import FACTS, Metric, Scores, read_scores, write_scores
@@ -161,6 +165,24 @@ register(
     mutations=(damage_json,),
 )
 register("scores", checked(read_scores), json_seed(lambda path: write_scores(SCORES, path)), mutations=(damage_json,))
+
+
+def read_choices(path: Path) -> None:
+    """What a cell scores under each choice, beside the scores that it was compared with."""
+    scores = path.parent / "scores.json"
+    if not scores.exists():
+        write_scores(SCORES, scores)
+    read_rescored(path, "a on b", scores)
+
+
+def write_choices(path: Path) -> None:
+    scores = path.parent / "scores.json"
+    write_scores(SCORES, scores)
+    found = [Rescored("one", "a text", "", {"map_hard": 0.5}), Rescored("two", "a text", "us", {}, "a reason")]
+    write_checked_json(path, asdict(RescoredCell("a on b", sha256_file(scores), found)))
+
+
+register("choices of scoring", checked(read_choices), json_seed(write_choices), mutations=(damage_json,))
 
 
 def read_benchmark(path: Path) -> list[JobTime]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from goldens import golden_files
 
+from descbench.choices.matches import MatchedResults, mean_over_pairs, without_large
 from descbench.matching.homography import count_inliers, estimate_homography
 from descbench.matching.matcher import MatchSettings, match_descriptors
 from descbench.metrics.homography_accuracy import (
@@ -22,7 +23,9 @@ from descbench.metrics.homography_accuracy import (
     matching_score,
     scaled_homography,
 )
+from descbench.metrics.matched_pairs import MatchedPair
 from descbench.metrics.mma import match_errors, matching_accuracy, warp
+from descbench.metrics.score_matches import MatchScoring
 
 EXACT = 1e-9
 # Float32 keypoints and another order of sums, in pixels; and where another release of OpenCV draws other samples.
@@ -94,6 +97,28 @@ def test_matching_accuracy(golden):
         found = {"v": v.mean(), "i": i.mean(), "avg_macro": (v.mean() + i.mean()) / 2}
         found["avg_micro_d2net"] = np.concatenate([v, i]).mean()
         assert found == pytest.approx(expected, rel=0, abs=EXACT)
+
+
+def test_choices_of_scoring(golden):
+    """All sequences without the large ones are those that were scored, and their mean over pairs is that of D2-Net."""
+    pairs = []
+    for name in golden.expected["sequences"]:
+        for k in IMAGES:
+            sizes = golden.size(name, 1), golden.size(name, k)
+            points, counts = golden.matched(name, k), (len(golden.of(name, 1, "desc")), len(golden.of(name, k, "desc")))
+            scores = np.ones(len(points[0]), np.float32)
+            paths = f"{name}/1.ppm", f"{name}/{k}.ppm"
+            pairs.append(MatchedPair(*paths, (0, k), golden.of(name, k, "H"), points, scores, counts, sizes))
+    every = MatchedResults(pairs, None, MatchScoring(), MatchSettings())
+    kept = MatchedResults(
+        [pair for pair in pairs if pair.sequence in golden.names], None, MatchScoring(), MatchSettings()
+    )
+    means = mean_over_pairs(kept)
+    without = without_large(every) if golden.expected["excluded"] else {}
+    for threshold, expected in golden.expected["mma"].items():
+        assert means[f"mma@{threshold}"] == pytest.approx(expected["avg_micro_d2net"], rel=0, abs=EXACT)
+        if golden.expected["excluded"]:
+            assert without[f"mma@{threshold}"] == pytest.approx(expected["avg_macro"], rel=0, abs=EXACT)
 
 
 def corner_errors(golden: Golden, kind: str) -> list[float]:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from goldens import HERE, golden_files
 
+from descbench.choices.recall import RankedPlaces, every_view
 from descbench.config.datasets import DbStructDataset
 from descbench.datasets.build import build_manifest
 from descbench.datasets.manifest import Manifest, read_manifest
@@ -274,6 +275,9 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
     agree(values(scores), golden["recall_pano_nms"], len(queries))
     for key in (key for key in golden if key.startswith("recall_pano_nms_")):
         agree(values(scores), golden[key], len(queries) // 3, key.removeprefix("recall_pano_nms"))
+    # The choice of the other code bases: every view counts.
+    results = RankedPlaces(ids, np.ones(ids.shape, bool), labels, Manifest(()), False)
+    agree(every_view(results), golden["recall_plain"], len(queries))
 
 
 def test_golden_lists_are_the_ones_the_real_files_gave(real_data: Path) -> None:

@@ -73,6 +73,19 @@ def test_revisited(tmp_path: Path) -> None:
     assert labels == GroundTruth("revisited", expected)
 
 
+def test_queries_that_are_whole(tmp_path: Path) -> None:
+    """All as before, without boxes; a box that is none is refused all the same."""
+    _dump(tmp_path, "test/town/gnd.pkl", GND)
+    cropped, whole = (_build(tmp_path, **{**REVISITOP, "format": name}) for name in ("revisitop", "revisitop_whole"))
+    assert whole[1] == cropped[1]
+    assert [(row.path, row.role) for row in whole[0].rows] == [(row.path, row.role) for row in cropped[0].rows]
+    assert [row.box is None for row in cropped[0].rows] == [False, False, True, True, True]
+    assert all(row.box is None for row in whole[0].rows)
+    shutil.rmtree(tmp_path / "out")
+    _dump(tmp_path, "test/town/gnd.pkl", _revisited(bbx=[3, 3, 3, 9]))
+    _refused(tmp_path, "has no area", **{**REVISITOP, "format": "revisitop_whole"})
+
+
 def test_classic(tmp_path: Path) -> None:
     """Queries are database images too, junk may be absent, and there may be no box."""
     gnd = [{"ok": [0, 2], "junk": [1], "bbx": [0, 0, 5, 5]}, {"ok": np.array([1.0])}]

@@ -410,6 +410,10 @@ ELSEWHERE = {
     "FilesMethod.folder": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "FilesMethod.delimiter": "workflow/test_patches.py::test_files_of_descriptors_are_scored",
     "PatchMethod.decimals": "workflow/test_patches.py::test_decimals_round_descriptors",
+    **{
+        f"Variant.{key}": "workflow/test_protocol_tables.py::test_results_that_were_made_otherwise"
+        for key in ("datasets", "methods", "on_demand")
+    },
     "TableRow.elsewhere": "unit/test_tables.py::test_other_methods_fill_other_columns",
     "TableRow.repeats": "workflow/test_patches.py::test_a_row_of_several_seeds",
     "TableRow.leave_empty": "workflow/test_patches.py::test_tables_are_whole",
@@ -498,6 +502,9 @@ TOLD = {
     "Source.licence": "kept in the record of a download",
     "Source.note": "kept in the provenance",
     "Table.note": "printed under a table",
+    "Variant.choice": "a name",
+    "Variant.text": "shown beside results",
+    "Variant.used_by": "shown beside results",
     "Table.title": "a heading",
     "TableRow.label": "a heading",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import yaml
 from in_process import Bench, RefusedError, merged
 
 from descbench.cli import main
+from descbench.config.load import load_config_files
+from descbench.errors import ConfigError
 from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.metrics.scores import read_scores
 
@@ -68,6 +71,20 @@ TOWN = {
         "pairs": table("sift", [("facades", "mma@3"), ("facades", "homography@3")]),
         "parts": table("pixels", [("drawn", "fpr95_quay"), ("walls", "matching"), ("walls", "verification")]),
         "poses": table("scene", [("square", "within_5m_10deg"), ("square", "median_position")]),
+    },
+}
+# What is varied, as options.yaml and tiny.yaml have it.
+VARIED = {
+    "alderford": {
+        "generator": "toytown",
+        "images": "toytown/test/alderford/jpg",
+        "ground_truth": "toytown/test/alderford/gnd_alderford.pkl",
+        "counts": {"query": 3, "database": 14},
+    },
+    "own_asmk": {
+        "search": "asmk",
+        "features": "own_local",
+        "codebook": {"features": "own_local", "dataset": "toytown_sfm", "size": 16},
     },
 }
 TABLES = tuple(TOWN["tables"])
@@ -218,3 +235,56 @@ def test_scores_of_something_else_are_refused(town, place):
     message = "but the results that it was made from give" if place == "scores" else "compared with other scores"
     with pytest.raises(RefusedError, match=message):
         bench.run(job)
+
+
+def otherwise(**keys) -> dict:
+    """The town with results that were made otherwise: whole queries, or features of fewer descriptors."""
+    whole = {**VARIED["alderford"], "format": "revisitop_whole"}
+    variant = {"choice": "other", "text": "something else", "used_by": "somebody", **keys}
+    table = {**TOWN["tables"]["labels"], "variants": [variant]}
+    fewer = {**VARIED["own_asmk"], "n": 5}
+    return merged(TOWN, {"datasets": {"whole": whole}, "methods": {"fewer": fewer}, "tables": {"labels": table}})
+
+
+@pytest.mark.parametrize(
+    ("keys", "cell"),
+    [
+        ({"datasets": {"alderford": "whole"}}, ("own_asmk", "whole")),
+        ({"methods": {"own_asmk": "fewer"}}, ("fewer", "alderford")),
+    ],
+)
+def test_results_that_were_made_otherwise(town, keys, cell):
+    """On demand they are shown once they are there; otherwise they are computed."""
+    bench = town.copy(f"otherwise-{cell[0]}")
+    scores = f"results/scores/{cell[0]}/{cell[1]}.json"
+    overlay = otherwise(**keys)
+    assert bench.make(target("labels"), overlay=overlay) == ["build_protocol_table"]
+    assert "other" not in values(bench, "labels", "alderford", "map_medium")
+    text = (bench.folder / "results/protocols/labels.md").read_text()
+    assert f"`other` says nothing: {cell[0]} on {cell[1]} was not scored" in text
+    wanted = otherwise(**keys, on_demand=False)
+    assert bench.planned(target("labels"), overlay=wanted)["score_ranking"] == 1
+    bench.make(scores, overlay=overlay)
+    assert bench.make(target("labels"), overlay=overlay) == ["build_protocol_table"]
+    found = values(bench, "labels", "alderford", "map_medium")
+    scored = read_scores(bench.folder / scores).metrics["map_medium"]
+    assert found["other"] == pytest.approx(100 * scored.value, abs=0.006)
+    assert found["other"] != found["ours"]
+    assert {row["used_by"] for row in rows(bench, "labels") if row["choice"] == "other"} == {"somebody"}
+    assert bench.make(target("labels"), overlay=wanted) == ["build_protocol_table"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "has neither `datasets` nor `methods`"),
+        ({"datasets": {"photos": "alderford"}}, "'photos' is in no column of this table"),
+        ({"datasets": {"alderford": "streets_test"}}, "map_medium"),
+        ({"methods": {"own_asmk": "sift"}}, "scores methods of family retrieval, and this one is of family matching"),
+    ],
+)
+def test_variants_that_do_not_fit(town, monkeypatch, keys, message):
+    monkeypatch.chdir(town.folder)
+    Path("wrong.yaml").write_text(yaml.safe_dump(merged(town.config, otherwise(**keys))))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config_files(Path("wrong.yaml"), home=town.project)

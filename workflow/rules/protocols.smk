@@ -142,6 +142,10 @@ rule build_protocol_table:
         rescored=lambda wildcards: [
             plan.paths.rescored(*cell) for cell in plan.table_cells(wildcards.table)
         ],
+        variants=lambda wildcards: [
+            plan.paths.scores(*cell)
+            for cell in plan.variant_cells(wildcards.table, on_demand=False)
+        ],
     output:
         csv=report(
             plan.paths.protocol_table("{table}"),
@@ -163,8 +167,17 @@ rule build_protocol_table:
         runtime=growing_minutes(5),
     params:
         code=BUILD_PROTOCOL_TABLE_VERSION,
-        table=lambda wildcards: block("tables", wildcards.table),
+        table=lambda wildcards: cfg.tables[wildcards.table].model_dump(mode="json"),
         cells=lambda wildcards: plan.table_cells(wildcards.table),
+        variants=lambda wildcards: plan.variant_cells(
+            wildcards.table, on_demand=False
+        ),
+        extra=lambda wildcards: [
+            asdict(cell)
+            for cell in plan.on_disk.find_scores(
+                plan.variant_cells(wildcards.table, on_demand=True)
+            )
+        ],
     message:
         "Write {wildcards.table} under other choices of scoring"
     script:

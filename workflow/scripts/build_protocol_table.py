@@ -12,6 +12,9 @@ with job(snakemake):
         {cell: Path(path) for cell, path in zip(cells, paths, strict=True)}
         for paths in (snakemake.input.scores, snakemake.input.rescored)
     )
+    variants = map(tuple, snakemake.params.variants)
+    scores |= {cell: Path(path) for cell, path in zip(variants, snakemake.input.variants, strict=True)}
+    scores |= {(extra["method"], extra["dataset"]): Path(extra["scores"]) for extra in snakemake.params.extra}
     build_protocol_table(
         snakemake.wildcards.table,
         Table.model_validate(snakemake.params.table),

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from descbench.errors import DataError, StaleFileError
 from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import as_record, read_json, write_checked_json
+from descbench.io.kinds import shorten
 from descbench.metrics.scores import Scores, read_scores
 
 Values = dict[str, float]
@@ -124,12 +125,14 @@ def read_rescored(path: str | os.PathLike[str], cell: str, scores: Path) -> Resc
     """
     found = as_record(RescoredCell, read_json(path, _WHAT), path, _WHAT)
     if found.cell != cell:
-        raise StaleFileError(f"{path}: protocol choices of {found.cell}, not of {cell}; delete the file and rerun.")
+        raise StaleFileError(
+            f"{path}: protocol choices of {shorten(found.cell)}, not of {cell}; delete the file and rerun."
+        )
     if found.scores != sha256_file(scores):
         raise StaleFileError(f"{path}: compared with other scores than {scores} has now; delete the file and rerun.")
     for choice in found.choices:
         if any(not math.isfinite(value) for value in choice.values.values()):
-            raise DataError(f"{path}: {choice.name} has a value that is no number; delete the file and rerun.")
+            raise DataError(f"{path}: {shorten(choice.name)} has a value that is no number; delete the file and rerun.")
     return found
 
 

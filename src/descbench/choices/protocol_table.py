@@ -124,7 +124,8 @@ def build_protocol_table(
     Args:
         name: of the table.
         table: rows, columns and published figures.
-        scores, rescored: files of every ``(method, dataset)`` of the table, but for on-demand columns.
+        scores, rescored: files of every ``(method, dataset)`` of the table, but for on-demand columns; ``scores`` of
+            its variants as well, those on demand where they are there.
         csv_path, markdown_path: files to write.
 
     Raises:
@@ -150,8 +151,28 @@ def protocol_cells(
         known = _of_row(rows[line.row], line, found)
         if line.ours is not None and known:
             factor = _factor(rows[line.row], line, scores)
-            cells.append(CellChoices(line, tuple(_outcomes(known, line.metric, factor)), _silent(known)))
+            made, lacking = _variants(table, rows[line.row], line, scores)
+            outcomes = (*_outcomes(known, line.metric, factor), *made)
+            cells.append(CellChoices(line, outcomes, _silent(known) | lacking))
     return cells
+
+
+def _variants(
+    table: Table, row: TableRow, line: Line, scores: Mapping[Cell, Path]
+) -> tuple[list[Outcome], dict[str, str]]:
+    """What the cell is from results that were made otherwise, and of which of these there are no scores."""
+    found, lacking = [], {}
+    for variant in table.variants:
+        cells = [variant.cell(method, line.dataset) for method in row.methods_on(line.dataset)]
+        absent = [" on ".join(cell) for cell in cells if cell is not None and cell not in scores]
+        if absent:
+            lacking[variant.choice] = f"{', '.join(absent)} was not scored"
+        elif None not in cells:
+            metrics = [read_scores(scores[cell], " on ".join(cell)).metrics.get(line.metric) for cell in cells]
+            if all(metric is not None and metric.value is not None for metric in metrics):
+                value = fmean(metric.factor * metric.value for metric in metrics)
+                found.append(Outcome(variant.choice, variant.text, variant.used_by or "", round(value, 2)))
+    return found, lacking
 
 
 def _of_row(row: TableRow, line: Line, found: Mapping[Cell, RescoredCell]) -> list[RescoredCell]:

@@ -11,6 +11,7 @@ from descbench.command_files import made, named, read_configuration
 from descbench.config.base import close_names
 from descbench.errors import ConfigError
 from descbench.plan import Plan
+from descbench.tables.notes import Cell
 
 _SHOWN = 20
 HINT = (
@@ -90,7 +91,13 @@ def _of_table(plan: Plan, name: str, configfiles: Sequence[Path]) -> list[CellCh
     cells = plan.table_cells(name)
     scores = {cell: Path(plan.paths.scores(*cell)) for cell in cells}
     rescored = {cell: Path(plan.paths.rescored(*cell)) for cell in cells}
-    return protocol_cells(name, plan.config.tables[name], scores, rescored)
+    return protocol_cells(name, plan.config.tables[name], scores | _variants(plan, name), rescored)
+
+
+def _variants(plan: Plan, name: str) -> dict[Cell, Path]:
+    """Scores of a table's results that were made otherwise and are there."""
+    cells = [cell for on_demand in (False, True) for cell in plan.variant_cells(name, on_demand=on_demand)]
+    return {(found.method, found.dataset): Path(found.scores) for found in plan.on_disk.find_scores(cells)}
 
 
 def _of_scores(plan: Plan, target: str, tables: dict[str, str], configfiles: Sequence[Path]) -> list[CellChoices]:
@@ -111,7 +118,7 @@ def _of_scores(plan: Plan, target: str, tables: dict[str, str], configfiles: Seq
         columns = [column for column in table.columns if column.dataset == cell[1]]
         if rows and columns:
             small = table.model_copy(update={"rows": tuple(rows), "columns": tuple(columns)})
-            found += protocol_cells(name, small, {cell: scores}, {cell: rescored})
+            found += protocol_cells(name, small, {**_variants(plan, name), cell: scores}, {cell: rescored})
     return found
 
 

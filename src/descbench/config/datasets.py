@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,7 @@ HOMOGRAPHIES = Metrics(tuple(_homography_metrics()), "matching of image pairs")
 class RevisitopDataset(DatasetBase):
     """Oxford / Paris in the revisited or the classic protocol: a jpg folder and a ground-truth pickle."""
 
+    CROPS: ClassVar[bool] = True
     format: Literal["revisitop"]
     images: Below = Field(description="Image folder below <data_dir>/datasets.")
     ground_truth: Below = Field(description="Ground-truth pickle below <data_dir>/datasets.")
@@ -55,6 +56,13 @@ class RevisitopDataset(DatasetBase):
     def metrics(self) -> Metrics:
         """By protocol."""
         return REVISITED if self.protocol == "revisited" else CLASSIC
+
+
+class RevisitopWholeDataset(RevisitopDataset):
+    """The same, with queries that are whole images, whatever boxes the ground truth has."""
+
+    CROPS = False
+    format: Literal["revisitop_whole"]
 
 
 class Sfm120kDataset(DatasetBase):
@@ -301,6 +309,7 @@ class WithDistractorsDataset(DatasetBase):
 
 Dataset = Annotated[
     RevisitopDataset
+    | RevisitopWholeDataset
     | Sfm120kDataset
     | SfmValDataset
     | ImageListDataset

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from descbench.config.base import Block, DatasetName, Label, MethodName, Name, Names, Problem, ScoredName, Strict, Text
+from descbench.config.base import (
+    NOTE,
+    Block,
+    DatasetName,
+    Label,
+    MethodName,
+    Name,
+    Names,
+    Problem,
+    ScoredName,
+    Strict,
+    Text,
+)
 from descbench.config.checks import no_metric
 
 
@@ -83,6 +95,25 @@ class Cause(Strict):
     datasets: Names = Field((), description="Datasets whose cells it concerns; none = all columns.")
 
 
+class Variant(Strict):
+    """The cells of a table from results that were made otherwise, for the table of choices of scoring."""
+
+    choice: Name = Field(description="Its name there.")
+    text: Label = Field(description="What is done otherwise.")
+    used_by: Label | None = Field(None, description="Who is known to do so.")
+    datasets: dict[ScoredName, ScoredName] = Field({}, description="Datasets whose place another one takes, by name.")
+    methods: dict[MethodName, MethodName] = Field({}, description="Methods whose place another one takes, by name.")
+    on_demand: bool = Field(
+        True,
+        description="Shown where its scores are there already; false: they are computed with the table of choices.",
+    )
+
+    def cell(self, method: str, dataset: str) -> tuple[str, str] | None:
+        """Method and dataset that stand in for these; None where it has no others."""
+        found = self.methods.get(method, method), self.datasets.get(dataset, dataset)
+        return None if found == (method, dataset) else found
+
+
 class Table(Block):
     """One table: rows of methods, columns of metrics, published figures beside ours."""
 
@@ -100,6 +131,9 @@ class Table(Block):
     note: Text | None = Field(None, description="Printed under the table.")
     causes: tuple[Cause, ...] = Field(
         (), description="Known causes of a difference from the published figures, shown with each cell of the report."
+    )
+    variants: Annotated[tuple[Variant, ...], NOTE] = Field(
+        (), description="Results that were made otherwise, beside ours in results/protocols/<table>.csv."
     )
     on_demand: bool = Field(
         False, description="Built only when its own file is asked for: no part of `all` and of the report."
@@ -119,6 +153,7 @@ class Table(Block):
         for number, cause in enumerate(self.causes):
             for name in sorted(set(cause.datasets) - {column.dataset for column in self.columns}):
                 yield ("causes", number, "datasets"), f"{name!r} is in no column of this table"
+        yield from self._variants_fit(config)
         labels = [row.label for row in self.rows]
         for number, row in enumerate(self.rows):
             path = ("rows", number)
@@ -146,6 +181,25 @@ class Table(Block):
             if name not in shown:
                 yield ("leave_empty", number), f"{name!r} is in no column of this table"
 
+    def _variants_fit(self, config: Any) -> Iterator[Problem]:
+        """Each has results of its own, scored by the metrics that the columns show."""
+        names = [variant.choice for variant in self.variants]
+        for number, variant in enumerate(self.variants):
+            path = ("variants", number)
+            if names.index(variant.choice) < number:
+                yield (*path, "choice"), f"a second variant {variant.choice!r}"
+            if not variant.datasets and not variant.methods:
+                yield path, "has neither `datasets` nor `methods`, so that it is the table itself"
+            shown = [c for c in self.columns if c.dataset in variant.datasets]
+            for name in sorted(set(variant.datasets) - {column.dataset for column in shown}):
+                yield (*path, "datasets", name), f"{name!r} is in no column of this table"
+            for column in shown:
+                if why := no_metric(config, variant.datasets[column.dataset], column.metric):
+                    yield (*path, "datasets", column.dataset), why
+            for method, dataset in variant_cells(self, (variant,)):
+                for why in _unfit(method, [dataset], config):
+                    yield path, why
+
     def _inline_figures(self, row: TableRow) -> Iterator[Problem]:
         """One figure of a column at most."""
         shown = {(column.dataset, column.metric) for column in self.columns}
@@ -156,6 +210,19 @@ class Table(Block):
                 yield path, f"a second figure for {what}"
             if cell not in shown:
                 yield path, f"{what} is no column of this table"
+
+
+def variant_cells(table: Table, variants: Iterable[Variant]) -> list[tuple[str, str]]:
+    """Method and dataset of all scores that variants of a table show, each once."""
+    cells = [
+        variant.cell(method, column.dataset)
+        for variant in variants
+        for row in table.rows
+        for column in table.columns
+        if not column.on_demand and column.dataset not in row.leave_empty
+        for method in row.methods_on(column.dataset)
+    ]
+    return list(dict.fromkeys(cell for cell in cells if cell is not None))
 
 
 def _unfit(method: str, datasets: list[str], config: Any) -> Iterator[str]:

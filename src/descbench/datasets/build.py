@@ -190,6 +190,7 @@ def _read_bag(dataset: DescriptorBagDataset, datasets_dir: Path) -> tuple[Manife
 # Readers of official files, by the dataset's format.
 READERS: dict[str, Callable[[Any, Path], tuple[Manifest, Labels]]] = {
     "revisitop": read_revisitop,
+    "revisitop_whole": read_revisitop,
     "sfm120k": read_sfm120k,
     "sfm_val": read_sfm_val,
     "image_list": read_image_list,

@@ -15,7 +15,7 @@ from descbench.io.pickles import load_pickle
 
 
 def read_revisitop(dataset: RevisitopDataset, datasets_dir: Path) -> tuple[Manifest, GroundTruth]:
-    """Manifest (queries with their boxes, then the database) and ground truth.
+    """Manifest (queries, with their boxes where these are cropped to, then the database) and ground truth.
 
     Raises:
         DataError: the pickle is no ground truth of the protocol.
@@ -24,9 +24,10 @@ def read_revisitop(dataset: RevisitopDataset, datasets_dir: Path) -> tuple[Manif
     content = check_benchmark(load_pickle(path), path)
     labels = parse_labels(content["gnd"], dataset.protocol, path)
     names = {key: [f"{dataset.images}/{_file_name(name)}" for name in content[key]] for key in ("qimlist", "imlist")}
+    boxes = [parse_box(entry, i, path) for i, entry in enumerate(content["gnd"])]
     queries = [
-        ManifestRow(i, image, "query", parse_box(entry, i, path))
-        for i, (image, entry) in enumerate(zip(names["qimlist"], content["gnd"], strict=True))
+        ManifestRow(i, image, "query", box if dataset.CROPS else None)
+        for i, (image, box) in enumerate(zip(names["qimlist"], boxes, strict=True))
     ]
     return Manifest((*queries, *rows_of("database", names["imlist"]))), labels
 
