@@ -68,7 +68,7 @@ def _methods(plan: Plan) -> Iterable[Offer]:
         based = plan.lineage.methods_behind(name)[1:]
         for behind in (name, *based):
             sources += plan.config.methods[behind].released_for(plan.config.datasets)
-        what = f"{block.family}: {block.stage.replace('_', ' ')}" + (f" after {based[0]}" if based else "")
+        what = f"{block.family}: {block.summary}" + (f" after {based[0]}" if based else "")
         what += "".join(f", {features}" for features in block.all_features if features != name)
         words = [data for _, data in block.learned_from]
         needs = [_fetched(plan, sources), *_told("words of", words), *_told("learned from", _learned(plan, models))]

@@ -57,6 +57,7 @@ def test_choices_are_those_of_the_library():
     ("arguments", "message"),
     [
         (["chek"], "No such command 'chek'. Did you mean 'check'?; see `descbench --help`."),
+        (["search", "--images", "photos", "--query", "", "--method", "m"], "an argument is empty (perhaps a variable"),
         (["check", "--foo"], "No such option: --foo; see `descbench check --help`."),
         (["pairs", "--map", "m"], "Missing option '--method'; see `descbench pairs --help`."),
         (["check", "--configfile"], "No such option"),
@@ -135,7 +136,7 @@ def offered(monkeypatch, tmp_path):
             ],
         ),
         (["datasets", "mi"], ["mine folder your own folder"]),
-        (["methods"], ["net retrieval: search flat net.pth CC BY-NC-SA 4.0"]),
+        (["methods"], ["net retrieval: exact search of global descriptors net.pth CC BY-NC-SA 4.0"]),
         (["models"], ["net gem, resnet50: weights official net.pth CC BY-NC-SA 4.0"]),
     ],
 )

@@ -19,6 +19,7 @@ class HammingMethod(CodebookMethod):
     HAS_WORDS: ClassVar[bool] = True
     HAS_SIGNATURES: ClassVar[bool] = True
     stage: ClassVar[str] = "search_hamming"
+    summary: ClassVar[str] = "Hamming embedding"
     model_config = left_out("features")
 
     search: Literal["hamming"]
@@ -71,6 +72,7 @@ class HammingExpandMethod(RerankMethod):
     HAS_WORDS: ClassVar[bool] = True
     HAS_SIGNATURES: ClassVar[bool] = True
     stage: ClassVar[str] = "expand_hamming"
+    summary: ClassVar[str] = "Hamming query expansion"
 
     search: Literal["expand_hamming"]
     ranking: MethodName = Field(description="Method that found images by signatures: one of search hamming.")

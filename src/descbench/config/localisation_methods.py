@@ -39,6 +39,7 @@ class LocaliseMethod(MethodBase):
 
     family: ClassVar[str] = "localisation"
     stage: ClassVar[str] = "localise_queries"
+    summary: ClassVar[str] = "poses by matches with a map of points"
     model_config = left_out("features")
 
     localise: Literal["pnp"] = Field(description="How: RANSAC over 2-D to 3-D correspondences, and refinement.")

@@ -45,6 +45,7 @@ class MatchMethod(MethodBase, Matching):
 
     family: ClassVar[str] = "matching"
     stage: ClassVar[str] = "match_features"
+    summary: ClassVar[str] = "nearest descriptors of image pairs"
     model_config = left_out("features")
 
     match: Literal["nearest"] = Field(description="What matches: nearest descriptors.")

@@ -65,6 +65,7 @@ class MethodBase(Block):
         SCORED_ON: section of the configuration that has what it is scored on.
         needs_codebook: whether it searches an inverted file of visual words.
         stage: rule and library function that search, or describe patches or read their descriptors.
+        summary: what it is, in the words of the field, for lists.
         ranks_shards: whether it ranks shard by shard, so that partial rankings are merged; others need whole rankings.
         HAS_WORDS: whether its ranking comes from bags of visual words.
         HAS_SIGNATURES: whether its words have binary signatures, so that its inverted file is none of counts.
@@ -79,6 +80,7 @@ class MethodBase(Block):
     HAS_SIGNATURES: ClassVar[bool] = False
     HAS_INLIERS: ClassVar[bool] = False
     stage: ClassVar[str]
+    summary: ClassVar[str]
 
     @property
     def based_on(self) -> str | None:

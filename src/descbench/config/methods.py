@@ -28,6 +28,7 @@ class AsmkMethod(CodebookMethod):
     """ASMK search over local features."""
 
     stage: ClassVar[str] = "search_index"
+    summary: ClassVar[str] = "ASMK of local descriptors"
     model_config = left_out("features")
 
     search: Literal["asmk"]
@@ -68,6 +69,7 @@ class FlatMethod(RetrievalMethod):
     """Exact search over global features."""
 
     stage: ClassVar[str] = "search_flat"
+    summary: ClassVar[str] = "exact search of global descriptors"
     model_config = left_out("features")
 
     search: Literal["inner_product", "euclidean"]
@@ -93,6 +95,7 @@ class BowMethod(CodebookMethod):
 
     HAS_WORDS: ClassVar[bool] = True
     stage: ClassVar[str] = "search_bow"
+    summary: ClassVar[str] = "bags of visual words"
     model_config = left_out("features")
 
     search: Literal["bow"]

@@ -58,6 +58,7 @@ class PatchMethod(PatchMethodBase):
     """Descriptors that are made here."""
 
     stage: ClassVar[str] = "describe_patches"
+    summary: ClassVar[str] = "descriptors of patches"
 
     describe: Literal["network", "pixels", "sift", "rootsift"] = Field(
         description="What makes descriptors: a network, the pixels themselves, or SIFT and RootSIFT of OpenCV."
@@ -82,6 +83,7 @@ class FilesMethod(PatchMethodBase):
     """Anyone's descriptors, read from files in the layout of the HPatches benchmark."""
 
     stage: ClassVar[str] = "import_descriptors"
+    summary: ClassVar[str] = "descriptors of patches, read from files"
 
     describe: Literal["files"] = Field(description="Descriptors are read, and not made here.")
     folder: UserPath = Field(

@@ -46,6 +46,7 @@ class VerifyMethod(RerankMethod):
 
     HAS_INLIERS: ClassVar[bool] = True
     stage: ClassVar[str] = "verify_geometry"
+    summary: ClassVar[str] = "spatial verification"
 
     search: Literal["verify"]
     ranking: MethodName = Field(
@@ -71,6 +72,7 @@ class ExpandMethod(RerankMethod):
 
     HAS_WORDS: ClassVar[bool] = True
     stage: ClassVar[str] = "expand_query"
+    summary: ClassVar[str] = "average query expansion"
 
     search: Literal["expand"]
     ranking: MethodName = Field(description="Method that verified images: one of search verify.")

@@ -21,6 +21,7 @@ class ListedMethod(RetrievalMethod):
 
     ranks_shards: ClassVar[bool] = False
     stage: ClassVar[str] = "import_ranking"
+    summary: ClassVar[str] = "a published ranking"
     top_k: ClassVar[None] = None
 
     search: Literal["listed"]
@@ -66,6 +67,7 @@ class ShortlistMethod(RetrievalMethod):
 
     ranks_shards: ClassVar[bool] = False
     stage: ClassVar[str] = "rerank_shortlist"
+    summary: ClassVar[str] = "re-ranking by local matching"
     top_k: ClassVar[None] = None
     model_config = left_out("features")
 

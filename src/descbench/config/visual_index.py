@@ -29,6 +29,7 @@ class VisualIndexMethod(RetrievalMethod):
 
     ranks_shards: ClassVar[bool] = False
     stage: ClassVar[str] = "search_visual_index"
+    summary: ClassVar[str] = "COLMAP's visual index"
     model_config = left_out("features")
 
     search: Literal["visual_index"]
