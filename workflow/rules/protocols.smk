@@ -169,9 +169,7 @@ rule build_protocol_table:
         code=BUILD_PROTOCOL_TABLE_VERSION,
         table=lambda wildcards: cfg.tables[wildcards.table].model_dump(mode="json"),
         cells=lambda wildcards: plan.table_cells(wildcards.table),
-        variants=lambda wildcards: plan.variant_cells(
-            wildcards.table, on_demand=False
-        ),
+        variants=lambda wildcards: plan.variant_cells(wildcards.table, on_demand=False),
         extra=lambda wildcards: [
             asdict(cell)
             for cell in plan.on_disk.find_scores(
