@@ -512,7 +512,7 @@ def test_a_table_of_choices(tmp_path):
     text = (tmp_path / "t.md").read_text()
     assert "| A | M | 30.0 | 58.0 | 60.0 (nearer) | 15.0 (farther) | 60.0 (nearer) |" in text
     assert "- `nearer`: twice (somebody)." in text
-    assert "- On b, `silent` says nothing: for a reason." in text
+    assert "- A on b, nothing is said by: `silent` (for a reason)." in text
 
 
 @pytest.mark.parametrize(

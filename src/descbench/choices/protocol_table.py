@@ -214,12 +214,18 @@ def _markdown(name: str, table: Table, cells: Sequence[CellChoices]) -> str:
         out.append("| " + " | ".join(map(markdown_text, shown)) + " |")
     texts = {o.choice: o.text + (f" ({o.used_by})" if o.used_by else "") for cell in cells for o in cell.outcomes}
     out += ["", *(f"- `{choice}`: {markdown_text(text)}." for choice, text in texts.items())]
-    silent = dict.fromkeys(
-        f"- On {cell.line.dataset}, `{choice}` says nothing: {reason}."
-        for cell in cells
-        for choice, reason in cell.silent.items()
-    )
-    return "\n".join([*out, "", *map(markdown_text, silent)]).rstrip() + "\n"
+    return "\n".join([*out, "", *_silences(cells)]).rstrip() + "\n"
+
+
+def _silences(cells: Sequence[CellChoices]) -> Iterator[str]:
+    """Of each row and dataset, which choices say nothing, by the reason."""
+    for (row, dataset), silent in {(c.line.row, c.line.dataset): c.silent for c in cells}.items():
+        reasons: dict[str, list[str]] = {}
+        for choice, reason in silent.items():
+            reasons.setdefault(reason, []).append(f"`{choice}`")
+        found = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+        if found:
+            yield markdown_text(f"- {row} on {dataset}, nothing is said by: {found}.")
 
 
 def _shown(outcome: Outcome | None) -> str:

@@ -36,7 +36,8 @@ def explain_cells(
         configfiles: overlays.
 
     Returns:
-        the sentences, and of a single cell what it scores under each choice.
+        the sentences, and of a single cell what it scores under each choice: the nearest to the published figure first
+        or, where nothing is published, the largest.
 
     Raises:
         ConfigError: names that no table has, or a target that is neither.
@@ -58,8 +59,12 @@ def explain_cells(
         lines.append(f"{len(cells) - _SHOWN} more cells; name a row, a dataset and a metric.")
     if any(cell.closest is not None and cell.closest.choice != OURS for cell in cells):
         lines.append(HINT)
-    outcomes = [*cells[0].outcomes] if len(cells) == 1 else []
-    return lines, outcomes
+    return lines, _sorted(cells[0]) if len(cells) == 1 else []
+
+
+def _sorted(cell: CellChoices) -> list[Outcome]:
+    known = cell.line.reference
+    return sorted(cell.outcomes, key=lambda found: -found.value if known is None else abs(found.value - known))
 
 
 def explain(cell: CellChoices) -> Iterator[str]:

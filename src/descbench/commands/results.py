@@ -168,7 +168,7 @@ def why(
     print("\n".join(lines))
     if outcomes:
         shown = [(found.choice, f"{found.value:.2f}", found.text, found.used_by) for found in outcomes]
-        print_table(("choice", "value", "what it is", "used by"), shown)
+        print_table(("choice", "value", "what is computed", "used by"), shown)
 
 
 @commands.command(
