@@ -3,4 +3,5 @@ include: "workflow/Snakefile"
 
 
 # An include does not hand its default target on.
-workflow.default_target = "all"
+if not workflow.modifier.is_module:
+    workflow.default_target = "all"

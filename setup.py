@@ -1,12 +1,14 @@
 """Builds the compiled kernels; everything else is in pyproject.toml."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 PACKAGE = Path("src/descbench")
 KERNELS = (PACKAGE / "neighbours/kernels", PACKAGE / "retrieval/kernels")
@@ -40,4 +42,24 @@ extensions = [
     extension("_flat", "neighbours", ("flat.cpp", "flat_measures.cpp", "flat_vnni.cpp"), **CPP),
 ]
 
-setup(ext_modules=cythonize(extensions, language_level=3))
+# The workflow, so that an installed package has it too (`descbench snakefile`).
+WORKFLOW = ("Snakefile", "workflow", "config", "envs", "profiles")
+
+
+class BuildWithWorkflow(build_py):
+    """Copies the workflow into a built package; one that is installed as editable reads the checkout."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib, "descbench/_project")
+        for name in WORKFLOW:
+            if Path(name).is_dir():
+                shutil.copytree(name, target / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(name, target / name)
+
+
+setup(ext_modules=cythonize(extensions, language_level=3), cmdclass={"build_py": BuildWithWorkflow})

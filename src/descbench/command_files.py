@@ -11,14 +11,13 @@ from descbench.config.load import load_config_files
 from descbench.config.models import Config
 from descbench.errors import ConfigError, DataError
 from descbench.planning import find_default_config
-
-# The folder of the project, which the package lies in where it is installed from a checkout.
-_HOME = Path(__file__).resolve().parents[2]
+from descbench.project import project_folder, snakemake_command
 
 
 def read_configuration(files: Sequence[Path]) -> Config:
     """As the workflow reads it: config/config.yaml of this folder, or else the project's, and files over it."""
-    return load_config_files(find_default_config(str(_HOME)), *files, home=_HOME)
+    home = project_folder()
+    return load_config_files(find_default_config(str(home)), *files, home=home)
 
 
 def named(known: Mapping[str, Any], what: str, name: str) -> Any:
@@ -32,7 +31,7 @@ def made(path: Path, configfiles: Sequence[Path] = ()) -> Path:
     """A file of the workflow; where it is not there, DataError names the command that makes it."""
     if not path.is_file():
         given = f"--configfile {' '.join(map(str, configfiles))} -- " if configfiles else ""
-        raise DataError(f"{path}: not there yet; `snakemake --cores 8 {given}{path}` makes it.")
+        raise DataError(f"{path}: not there yet; `{snakemake_command()} {given}{path}` makes it.")
     return path
 
 

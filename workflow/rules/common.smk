@@ -13,8 +13,9 @@ from descbench.choices import (
     RESCORE_RANKING_VERSION,
 )
 from descbench.config.base import CHECK, NOTE, ROLES, SCORING, SPEED, decisive
-from descbench.config.load import load_config
+from descbench.config.load import load_config, overlay
 from descbench.config.published import figures_on
+from descbench.config.yaml_files import read_yaml
 from descbench.datasets import (
     BUILD_MANIFEST_VERSION,
     BUILD_PAIRS_VERSION,
@@ -100,11 +101,12 @@ from descbench.training import (
 
 # Files of the command line overlay the one that the workflow names itself.
 overlays = list(workflow.overwrite_configfiles)
-cfg = refusing(load_config)(
-    config,
-    [f for f in workflow.configfiles if f not in overlays] + overlays,
-    home=home,
-)
+if as_module:
+    config = refusing(overlay)(read_yaml(default_config), config)
+    config_files = [default_config]
+else:
+    config_files = [f for f in workflow.configfiles if f not in overlays] + overlays
+cfg = refusing(load_config)(config, config_files, home=home)
 plan = Planner(Plan(cfg))
 # Jobs read the workflow again; the run that started them has named the folder of its notes by then.
 os.environ.setdefault(

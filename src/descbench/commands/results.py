@@ -43,6 +43,20 @@ def check(
 
 
 @commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "Print where the Snakefile lies, for Snakemake's -s.",
+        "For folders other than a checkout; data and results lie where you are.",
+        [('snakemake --cores 8 -s "$(descbench snakefile)" results/table2.csv', "a table, with an installed package")],
+    ),
+)
+def snakefile() -> None:
+    from descbench.project import project_folder
+
+    print(project_folder() / "Snakefile")
+
+
+@commands.command(
     "list",
     rich_help_panel=CONFIGURATION,
     help=help_text(

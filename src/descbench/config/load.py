@@ -95,6 +95,14 @@ def load_config_files(*files: str | Path, home: str | Path = ".") -> Config:
     return load_config(merged, files, home)
 
 
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration laid over another one, as Snakemake lays files over each other; neither is changed."""
+    both: dict[str, Any] = {}
+    for layer in (below, above):
+        _overlay(both, layer, whole=False)
+    return both
+
+
 def _overlay(target: dict[str, Any], layer: Mapping[str, Any], path: tuple[Any, ...] = (), whole: bool = True) -> None:
     """Merge ``layer`` into ``target``: mappings merge, but for those that are one choice; everything else replaces.
 
