@@ -1,4 +1,4 @@
-"""Where the workflow lies: Snakefile, ``workflow/``, ``config/`` and profiles, of a checkout or of an installed package."""
+"""Where Snakefile, ``workflow/`` and ``config/`` lie: in a checkout, or in an installed package."""
 
 from __future__ import annotations
 
