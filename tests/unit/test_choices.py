@@ -284,6 +284,21 @@ def test_homographies_of_exactly_the_threshold():
     assert matches._values(results.ours)["homography@3"] == matches.homography_at_most(results)["homography@3"] - 1 / 4
 
 
+def test_settings_of_estimators_reach_them(monkeypatch):
+    """What is not changed stays as it was scored."""
+    seen = []
+    real = matches.estimate_homography
+    monkeypatch.setattr(matches, "estimate_homography", lambda *given: seen.append(given[2]) or real(*given))
+    for name in ("estimator_usac_magsac", "threshold_5", "iterations_2000"):
+        next(choice for choice in matches.CHOICES if choice.name == name).rescore(matched(PAIRS[:1]))
+    used = HomographySettings()
+    assert seen == [
+        replace(used, estimator="usac_magsac"),
+        replace(used, threshold=5.0),
+        replace(used, iterations=2000, confidence=0.995),
+    ]
+
+
 def test_pixels_of_reduced_images():
     """Images reduced to 400 pixels: the second by half, so that four pixels are two."""
     with pytest.raises(NotMeantError, match="full size"):
@@ -512,7 +527,7 @@ def test_a_table_of_choices(tmp_path):
     text = (tmp_path / "t.md").read_text()
     assert "| A | M | 30.0 | 58.0 | 60.0 (nearer) | 15.0 (farther) | 60.0 (nearer) |" in text
     assert "- `nearer`: twice (somebody)." in text
-    assert "- A on b, nothing is said by: `silent` (for a reason)." in text
+    assert "- On b, nothing is said by `silent` (for a reason). Rows: A." in text
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_differences_distances_and_spread(town):
 def test_choices_that_say_nothing_are_named_with_the_reason(town):
     text = (town.folder / "results/protocols/pairs.md").read_text()
     assert "`sequences_108` (the dataset has none of the eight sequences" in text
-    assert "- ours on facades, nothing is said by: " in text
+    assert "- On facades, nothing is said by " in text
     assert "| ours | facades mma@3 |" in text
 
 
@@ -217,6 +217,26 @@ def test_keys_of_scoring_change_what_is_a_choice(town):
     assert (set(one) - set(other), set(other) - set(one)) == ({"threshold_5"}, {"threshold_3"})
     assert other["threshold_3"] == one["ours"]
     assert other["ours"] == one["threshold_5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "method", "keys", "cell"),
+    [
+        ("parts", "distance_L1", "pixels", {"distance": "L1"}, ("walls", "matching")),
+        ("pairs", "one_way", "sift", {"mutual": False}, ("facades", "mma@3")),
+        ("pairs", "ratio_0.8", "sift", {"ratio": 0.8}, ("facades", "mma@3")),
+        ("pairs", "pixels_resized", "sift", {"pixels": "resized"}, ("facades", "mma@3")),
+    ],
+)
+def test_a_choice_is_what_the_key_of_a_method_does(town, name, choice, method, keys, cell):
+    """Choices that methods have as keys: the other method's scores are those of the choice."""
+    bench = town.copy(f"key-{choice}-{cell[0]}")
+    block = {**TOWN["methods"][method], **({"features": "sift"} if method == "sift" else {}), **keys}
+    scores = f"results/scores/another/{cell[0]}.json"
+    bench.make(scores, overlay=merged(TOWN, {"methods": {"another": block}}))
+    metric, found = read_scores(bench.folder / scores).metrics[cell[1]], values(town, name, *cell)
+    assert found[choice] == pytest.approx(metric.factor * metric.value, abs=0.006)
+    assert found[choice] != found["ours"]
 
 
 @pytest.mark.parametrize("place", ["scores", "protocols"])

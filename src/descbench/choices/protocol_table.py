@@ -218,14 +218,16 @@ def _markdown(name: str, table: Table, cells: Sequence[CellChoices]) -> str:
 
 
 def _silences(cells: Sequence[CellChoices]) -> Iterator[str]:
-    """Of each row and dataset, which choices say nothing, by the reason."""
+    """Which choices say nothing, by the reason; rows that share these on a dataset share a line."""
+    rows: dict[tuple[str, str], list[str]] = {}
     for (row, dataset), silent in {(c.line.row, c.line.dataset): c.silent for c in cells}.items():
         reasons: dict[str, list[str]] = {}
         for choice, reason in silent.items():
             reasons.setdefault(reason, []).append(f"`{choice}`")
-        found = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
-        if found:
-            yield markdown_text(f"- {row} on {dataset}, nothing is said by: {found}.")
+        if found := "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items()):
+            rows.setdefault((dataset, found), []).append(row)
+    for (dataset, found), names in rows.items():
+        yield markdown_text(f"- On {dataset}, nothing is said by {found}. Rows: {'; '.join(names)}.")
 
 
 def _shown(outcome: Outcome | None) -> str:

@@ -20,7 +20,7 @@ from descbench.datasets.recall_labels import Ids, RecallLabels, others
 from descbench.errors import DataError
 from descbench.metrics.places import find_first_hits, grouped, what_counts
 
-RADII = (5, 10, 25, 50, 100)
+RADII = (10, 25, 50)  # metres
 
 
 @dataclass(frozen=True)

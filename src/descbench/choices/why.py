@@ -131,7 +131,7 @@ def _label(plan: Plan, cells: list[CellChoices], row: str | None) -> str | None:
     """Label of the row whose method has that name; where none has, it is a label itself."""
     tables = {cell.line.table for cell in cells}
     labels = {known.method: known.label for name in tables for known in plan.config.tables[name].rows}
-    return row if row is None else labels.get(row, row)
+    return row if row is None or row in labels.values() else labels.get(row, row)
 
 
 def _kept(cells: list[CellChoices], key: str, value: str | None) -> list[CellChoices]:
