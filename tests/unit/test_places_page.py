@@ -131,11 +131,23 @@ def test_verdicts_and_distances(tmp_path):
     assert "Of 4 queries so many have a right image: 1 among the first 1, 2 among the first 5, 3 among" in text
 
 
+def test_the_image_that_should_have_been_found_is_shown(tmp_path):
+    """The first right one behind the results; the nearest that counts where none was ranked."""
+    text = show(tmp_path)
+    assert "should have come first" not in section(text, 0) + section(text, 1) + section(text, 3)
+    assert re.search(
+        r"6\. <strong>should have come first</strong>, [\d.]+ m<br/>database/a &amp; b_2", section(text, 2)
+    )
+    text = show(tmp_path, rankings=[[7, 6, 5], [1, 0, 2], [2, 1, 0], [0, 1, 2]])
+    assert re.search(r"not found: <strong>should have come first</strong>, 5\.0 m<br/>\S+ &amp; b_0", section(text, 0))
+
+
 def test_page_is_well_formed_and_stands_alone(tmp_path):
     text = show(tmp_path)
     page = Page(text)
     images = page.of("img")
-    assert len(images) == 4 * 6
+    # Of query 2 the right image at rank 6 as well.
+    assert len(images) == 4 * 6 + 1
     assert all(image["src"].startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
     assert "m<1> on town" in page.text
     assert not re.search(r"https?:|url\((?!#)", text.replace("http://www.w3.org/2000/svg", ""))

@@ -90,6 +90,7 @@ from descbench.tables import (
     SHOW_PATCHES_VERSION,
     SHOW_PLACES_VERSION,
     SHOW_POSES_VERSION,
+    SHOW_RANKING_VERSION,
 )
 from descbench.training import (
     CLUSTER_DESCRIPTORS_VERSION,
@@ -125,6 +126,12 @@ def has_labels(dataset):
     """Whether lists of database images say what is right in a dataset."""
     block = plan.lineage.base_block(dataset)
     return bool(block.metrics().names) and not block.HAS_PLACES
+
+
+def has_ranked_page(dataset):
+    """Whether images of a dataset are ranked for queries, and no page with a map shows them."""
+    base = plan.lineage.base_block(dataset)
+    return base.FAMILY == "retrieval" and not base.HAS_PLACES
 
 
 def any_of(names):
@@ -350,6 +357,16 @@ def get_codebook(wildcards):
 def get_labels(wildcards):
     """Ground truth that a ranking is scored with; a dataset without it is refused while planning."""
     return plan.labels(wildcards.dataset)
+
+
+def get_labels_and_scores(wildcards):
+    """Ground truth and scores of a ranking; neither where the dataset has no labels."""
+    if not has_labels(wildcards.dataset):
+        return {}
+    return {
+        "ground_truth": plan.labels(wildcards.dataset),
+        "scores": plan.paths.scores(wildcards.method, wildcards.dataset),
+    }
 
 
 def find_extra_cells(table):

@@ -38,6 +38,44 @@ rule show_places:
         "../scripts/show_places.py"
 
 
+rule show_ranking:
+    input:
+        unpack(get_labels_and_scores),
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
+        ranking=plan.paths.ranking("{method}", "{dataset}"),
+        manifest=lambda wildcards: plan.paths.manifest(
+            plan.lineage.base_dataset(wildcards.dataset)
+        ),
+    output:
+        report(
+            plan.paths.page("{method}", "{dataset}"),
+            caption="../report/ranking.rst",
+            category="Ranked images",
+            labels={"method": "{method}", "dataset": "{dataset}"},
+        ),
+    log:
+        "logs/show_ranking/{method}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/show_ranking/{method}/{dataset}.tsv"
+    wildcard_constraints:
+        method=any_of(cfg.names("methods", family="retrieval", HAS_INLIERS=False)),
+        dataset=any_of(filter(has_ranked_page, cfg.names("datasets"))),
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing_minutes(20),
+    params:
+        code=SHOW_RANKING_VERSION,
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
+        features=get_reading,
+    message:
+        "Show images that {wildcards.method} ranks on {wildcards.dataset}"
+    script:
+        "../scripts/show_ranking.py"
+
+
 rule show_patches:
     input:
         patches=lambda wildcards: plan.patches(wildcards.patch_set),

@@ -27,7 +27,7 @@ class ShownResult:
     """A result on the page.
 
     Attributes:
-        place: its rank, from 1, among those that count.
+        place: its rank, from 1, among those that count; 0 of one that was not found.
         verdict: ``right`` or ``wrong``.
         path: of the image, in the manifest.
         metres: from the query.
@@ -45,13 +45,18 @@ class ShownResult:
 
 @dataclass(frozen=True)
 class ShownQuery:
-    """A query on the page: what became of it, its picture and its first results."""
+    """A query on the page: what became of it, its picture, its first results, and a right image that is not among them.
+
+    ``missed`` is the best ranked one, or the nearest where none was found (its ``place`` is 0); None where one of the
+    results is right.
+    """
 
     number: int
     outcome: str
     path: str
     picture: Picture
     results: tuple[ShownResult, ...]
+    missed: ShownResult | None
 
 
 @dataclass(frozen=True)
@@ -191,14 +196,31 @@ def _rule(result: _Outcome) -> str:
 def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], Picture]) -> ShownQuery:
     """A query and its first results."""
     path = result.queries[query].path
-    counted = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)[:_RESULTS]
+    ranked = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)
+    counted = ranked[:_RESULTS]
     return ShownQuery(
         number=query,
         outcome=_in_words(result, query),
         path=path,
         picture=picture(path),
         results=tuple(_result(result, query, place, image, picture) for place, image in enumerate(counted.tolist(), 1)),
+        missed=_missed(result, query, ranked, times, picture),
     )
+
+
+def _missed(
+    result: _Outcome, query: int, ranked: np.ndarray, times: np.ndarray, picture: Callable[[str], Picture]
+) -> ShownResult | None:
+    """The right image that should have been among the first results, where none is."""
+    right = np.flatnonzero(np.isin(ranked, result.labels.positives[query]))
+    if right.size:
+        place = int(right[0])
+        return None if place < _RESULTS else _result(result, query, place + 1, int(ranked[place]), picture)
+    positives = np.array(result.labels.positives[query], np.int64)
+    every = [_result(result, query, 0, image, lambda path: Picture()) for image in positives.tolist()]
+    nearest = positives[np.argsort([one.metres for one in every], kind="stable")]
+    counted = what_counts(nearest, query, result.labels, times)[:1].tolist()
+    return _result(result, query, 0, counted[0], picture) if counted else None
 
 
 def _in_words(result: _Outcome, query: int) -> str:

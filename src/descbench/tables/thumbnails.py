@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from descbench.errors import DataError
-from descbench.features.images import load_image
+from descbench.features.images import Box, load_image
 from descbench.tables.match_drawing import encode_picture
 
 _SIZE = 160
@@ -23,8 +23,8 @@ class Picture:
     reason: str = ""
 
 
-def thumbnails(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[str], Picture]:
-    """A function from a path below a folder to its small picture; each is read once.
+def thumbnails(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[..., Picture]:
+    """A function from a path below a folder, and a box where it is cropped, to its small picture; each is read once.
 
     Args:
         root: the folder, such as the one that the paths of a manifest are relative to.
@@ -33,9 +33,9 @@ def thumbnails(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Cal
     """
 
     @cache
-    def picture(path: str) -> Picture:
+    def picture(path: str, box: Box | None = None) -> Picture:
         try:
-            pixels = load_image(root / path, _SIZE, **reading).pixels
+            pixels = load_image(root / path, _SIZE, box, **reading).pixels
         except DataError as error:
             if on_bad_image == "stop":
                 raise

@@ -1,0 +1,304 @@
+"""A page of ranked images to look at: all queries in a table, and pictures of the worst, the median and the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from descbench.datasets.ground_truth import GroundTruth
+from descbench.datasets.manifest import ManifestRow, read_manifest
+from descbench.datasets.recall_labels import RecallLabels
+from descbench.errors import DataError
+from descbench.metrics.protocols import read_labels
+from descbench.metrics.score import check_queries
+from descbench.metrics.scores import read_scores
+from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
+from descbench.tables.inliers_page import choose_queries
+from descbench.tables.pages import write_page
+from descbench.tables.thumbnails import Picture, thumbnails
+
+_RESULTS = 8
+_MISSED = 2
+# Labels of images that are neither right nor wrong.
+_IGNORED = ("junk",)
+# Metrics in the table of all queries: average precisions; of recall there is the rank of the first right image.
+_SHOWN = "map"
+# The one that queries are sorted by, where a protocol has several.
+_SORTED_BY = "map_medium"
+
+
+@dataclass(frozen=True)
+class RankingFiles:
+    """What the page is made from.
+
+    Attributes:
+        ranking: of the method on the dataset.
+        manifest: of the dataset.
+        ground_truth, scores: those of the dataset and of the method on it; None where it has no labels.
+        image_root: folder that the manifest's paths are relative to.
+    """
+
+    ranking: Path
+    manifest: Path
+    ground_truth: Path | None
+    scores: Path | None
+    image_root: Path
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image on the page.
+
+    Attributes:
+        rank: its place in the ranking, from 1; 0 of one that is not in it.
+        verdict: its label for the query, ``right`` or ``wrong``; empty where there are no labels.
+        kind: ``right``, ``wrong``, ``ignored`` or ``found``, for its looks.
+        path: of the image in the manifest, or which distractor it is.
+        score: of the image for the query; None of one that is not in the ranking.
+        picture: of the image; None of a distractor.
+    """
+
+    rank: int
+    verdict: str
+    kind: str
+    path: str
+    score: float | None
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class ShownQuery:
+    """A query with pictures: its first images, and the first right ones that stand behind them or were not found."""
+
+    number: int
+    outcome: str
+    path: str
+    picture: Picture
+    images: tuple[ShownImage, ...]
+    missed: tuple[ShownImage, ...]
+
+
+@dataclass(frozen=True)
+class ShownGroup:
+    """Queries under one heading."""
+
+    heading: str
+    queries: tuple[ShownQuery, ...]
+
+
+@dataclass(frozen=True)
+class QueryLine:
+    """A query in the table of all: ``values`` in the columns' order, ``first`` the rank of its first right image."""
+
+    number: int
+    path: str
+    values: tuple[float | None, ...]
+    first: int | None
+    shown: bool
+    unread: bool
+
+
+def show_ranking(
+    files: RankingFiles,
+    output: Path,
+    *,
+    method: str,
+    dataset: str,
+    each: int = 8,
+    reading: Mapping[str, Any] | None = None,
+    on_bad_image: Literal["stop", "skip"] = "stop",
+) -> None:
+    """Write a page that needs no other file.
+
+    All queries stand in a table. Pictures are of the worst, the median and the best by average precision (medium)
+    or by the rank of the first right image; without labels, of queries at even steps of the list.
+
+    Args:
+        files: what the page is made from.
+        output: the page (HTML).
+        method, dataset: names for the heading.
+        each: queries of each of the three kinds that are shown with pictures.
+        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
+
+    Raises:
+        StaleFileError: files of another method or dataset.
+        DataError: a damaged file, a ranking of other images than the manifest's, or a picture that is missing.
+    """
+    title = f"{method} on {dataset}"
+    page = _Page(files, title, thumbnails(files.image_root, reading or {}, on_bad_image))
+    groups = {heading: chosen for heading, chosen in page.choose(each).items() if chosen}
+    shown = {number for chosen in groups.values() for number in chosen}
+    write_page(
+        output,
+        "ranking.html.jinja",
+        title=title,
+        rule=page.rule(len(shown)),
+        columns=[_in_words(metric) for metric in page.values],
+        lines=[page.line(number, number in shown) for number in page.from_worst()],
+        groups=[ShownGroup(heading, tuple(map(page.query, chosen))) for heading, chosen in groups.items()],
+    )
+
+
+class _Page:
+    """Everything that the page shows, read and checked.
+
+    Attributes:
+        values: metric -> its values of queries, NaN where a query does not count in it.
+    """
+
+    def __init__(self, files: RankingFiles, title: str, picture: Callable[..., Picture]) -> None:
+        self._picture = picture
+        self._ranked, self._unread = read_ranking(files.ranking, title), images_without_features(files.ranking)
+        self._found = found_images(self._ranked)
+        listed = read_manifest(files.manifest)
+        self._queries, self._database = listed.of_role("query").rows, listed.of_role("database").rows
+        check_queries(self._ranked, len(self._queries), files.ranking, files.manifest)
+        if self._ranked.image_ids.max(initial=-1) >= len(self._database):
+            raise DataError(f"{files.ranking}: ranks other images than {files.manifest} lists; rebuild both.")
+        self._labels, self._metric = None, ""
+        self.values: dict[str, np.ndarray] = {}
+        if files.ground_truth is not None and files.scores is not None:
+            self._read_labels(files.ground_truth, files.scores, title)
+        self._first = [self._rank_of_first(query) for query in range(len(self._queries))]
+
+    def _read_labels(self, ground_truth: Path, scores_file: Path, title: str) -> None:
+        labels, scores = read_labels(ground_truth), read_scores(scores_file, title)
+        if labels is None:
+            raise DataError(f"{ground_truth}: no labels of database images for queries; show another dataset.")
+        self._labels = labels[1]
+        right = self._labels.queries if isinstance(self._labels, GroundTruth) else self._labels.positives
+        if not len(right) == scores.num_queries == len(self._queries):
+            raise DataError(f"{ground_truth}: labels of other queries than those of {title}; rebuild the scores.")
+        self.values = {
+            metric: np.array([np.nan if value is None else float(value) for value in scores.per_query[metric]])
+            for metric in scores.metrics
+            if metric.startswith(_SHOWN)
+        }
+        self._metric = _SORTED_BY if _SORTED_BY in self.values else next(iter(self.values), "")
+
+    def choose(self, each: int) -> dict[str, list[int]]:
+        """Queries that are shown with pictures, by heading."""
+        if self._labels is None:
+            steps = np.linspace(0, len(self._queries) - 1, min(3 * each, len(self._queries)))
+            return {"Queries at even steps of the list": np.round(steps).astype(int).tolist()}
+        return choose_queries(self._goodness(), each)
+
+    def from_worst(self) -> list[int]:
+        """All queries, the worst first; those that do not count come last, and without labels as they are listed."""
+        if self._labels is None:
+            return list(range(len(self._queries)))
+        return np.argsort(self._goodness(), kind="stable").tolist()
+
+    def _goodness(self) -> np.ndarray:
+        """A number of each query, larger for better ones: average precision, or 1 / rank of the first right image."""
+        if self._metric:
+            return self.values[self._metric]
+        return np.array([1 / first if first else 0.0 for first in self._first])
+
+    def rule(self, shown: int) -> str:
+        """What the page shows of what, in sentences."""
+        parts = [f"{len(self._database):,} images were searched for each of {len(self._queries):,} queries."]
+        if self._metric:
+            parts.append(f"Queries are sorted by {_in_words(self._metric)}, the worst first.")
+        elif self._labels is not None:
+            parts.append("Queries are sorted by the rank of their first right image, the worst first.")
+        else:
+            parts.append("There are no labels, so that nothing is right or wrong.")
+        if (self._ranked.image_ids < 0).any():
+            parts[0] = f"Distractors and {parts[0]}"
+        parts.append(f"{shown} of them have pictures below.")
+        if missed := int((~self._found.any(axis=1)).sum()):
+            parts.append(f"{missed} queries could not be read, and count as missed.")
+        if self._unread:
+            parts.append(f"{len(self._unread)} images could not be read, and are never found.")
+        return " ".join(parts)
+
+    def line(self, query: int, shown: bool) -> QueryLine:
+        """A query in the table of all."""
+        values = tuple(None if np.isnan(values[query]) else float(values[query]) for values in self.values.values())
+        unread = not self._found[query].any()
+        return QueryLine(query, self._queries[query].path, values, self._first[query], shown, unread)
+
+    def query(self, query: int) -> ShownQuery:
+        """A query with pictures of its first images, and of right ones that should have come before wrong ones."""
+        row, ids = self._queries[query], self._ranked.image_ids[query]
+        order = [place for place in range(len(ids)) if self._found[query, place]]
+        images = tuple(self._image(query, rank, place) for rank, place in enumerate(order[:_RESULTS], 1))
+        wanted = sorted(self._right(query) - {int(ids[place]) for place in order[:_RESULTS]})
+        ranks = {int(ids[place]): (rank, place) for rank, place in enumerate(order, 1)}
+        late = sorted((ranks[image] for image in wanted if image in ranks), key=lambda found: found[0])
+        missed = [self._image(query, rank, place) for rank, place in late[:_MISSED]]
+        absent = [image for image in wanted if image not in ranks]
+        missed += [self._absent(query, image) for image in absent[: _MISSED - len(missed)]]
+        if all(image.kind != "wrong" for image in images):
+            missed = []
+        return ShownQuery(query, self._outcome(query), row.path, self._picture_of(row), images, tuple(missed))
+
+    def _outcome(self, query: int) -> str:
+        """What became of a query, in words."""
+        if not self._found[query].any():
+            return "could not be read, and counts as missed" if self._labels is not None else "could not be read"
+        if self._labels is None:
+            return self._queries[query].path
+        if not self._right(query):
+            return "nothing is right"
+        known = {name: of[query] for name, of in self.values.items() if not np.isnan(of[query])}
+        values = [f"{_in_words(name)} {100 * value:.1f}" for name, value in known.items()]
+        first = self._first[query]
+        return ", ".join([*values, f"first right image at rank {first}" if first else "no right image was found"])
+
+    def _image(self, query: int, rank: int, place: int) -> ShownImage:
+        image, score = int(self._ranked.image_ids[query, place]), float(self._ranked.scores[query, place])
+        if image < 0:
+            # Distractors are other datasets' images; all that is known of them here is that they are wrong.
+            return ShownImage(rank, "wrong", "wrong", f"distractor {-image}", score, None)
+        verdict, kind = self._verdict(query, image)
+        row = self._database[image]
+        return ShownImage(rank, verdict, kind, row.path, score, self._picture_of(row))
+
+    def _absent(self, query: int, image: int) -> ShownImage:
+        row = self._database[image]
+        return ShownImage(0, *self._verdict(query, image), row.path, None, self._picture_of(row))
+
+    def _picture_of(self, row: ManifestRow) -> Picture:
+        return self._picture(row.path) if row.box is None else self._picture(row.path, row.box)
+
+    def _verdict(self, query: int, image: int) -> tuple[str, str]:
+        """The label of an image for a query, and how it looks."""
+        if self._labels is None:
+            return "", "found"
+        if isinstance(self._labels, GroundTruth):
+            labels = [name for name, ids in self._labels.queries[query].items() if image in ids]
+            verdict = labels[0] if labels else "wrong"
+        else:
+            verdict = "right" if image in self._right(query) else "wrong"
+        return verdict, "wrong" if verdict == "wrong" else "ignored" if verdict in _IGNORED else "right"
+
+    def _right(self, query: int) -> set[int]:
+        """Ids of the images that are right for a query."""
+        if self._labels is None:
+            return set()
+        if isinstance(self._labels, GroundTruth):
+            labels = self._labels.queries[query]
+            return {image for name, ids in labels.items() if name not in _IGNORED for image in ids}
+        return set(_positives(self._labels, query))
+
+    def _rank_of_first(self, query: int) -> int | None:
+        """Rank of the first right image among those that were found, from 1; None where there is none."""
+        found = self._ranked.image_ids[query][self._found[query]]
+        right = np.flatnonzero(np.isin(found, list(self._right(query))))
+        return int(right[0]) + 1 if right.size else None
+
+
+def _in_words(metric: str) -> str:
+    """What a metric is of a single query: ``map_medium`` its average precision."""
+    return metric.replace(_SHOWN, "AP", 1).replace("_", " ")
+
+
+def _positives(labels: RecallLabels, query: int) -> Sequence[int]:
+    return labels.positives[query]

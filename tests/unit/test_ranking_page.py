@@ -1,0 +1,170 @@
+"""The page of ranked images: labels, average precisions and what should have been found follow from ranking and labels."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
+from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
+from descbench.datasets.recall_labels import PositiveLabels, write_positives
+from descbench.errors import DataError, StaleFileError
+from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import read_scores
+from descbench.retrieval.ranking import PartInfo, ranking_writer
+from descbench.tables.ranking_page import RankingFiles, show_ranking
+
+CELL = "m<1> on town"
+IMAGES = 12
+# Query 0 finds both of its images at once; query 1 after nine wrong ones; query 2 has nothing right.
+LABELS = GroundTruth(
+    "revisited",
+    (
+        {"easy": (0,), "hard": (1,), "junk": (2,)},
+        {"easy": (10,), "hard": (), "junk": ()},
+        {"easy": (), "hard": (), "junk": (3,)},
+    ),
+)
+POSITIVES = PositiveLabels(((0, 1), (10,), ()), right="what a list says")
+RANKINGS = [[0, 2, 1, *range(3, 12)], [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 9, 11], list(range(12))]
+
+
+def make(folder, labels, *, rankings=RANKINGS, scores=None):
+    """A dataset, its ranking and scores in a folder: what the page is made from."""
+    rows = []
+    for role, count in (("database", IMAGES), ("query", len(rankings))):
+        (folder / role).mkdir(exist_ok=True)
+        for i in range(count):
+            path = f"{role}/a & b_{i}.jpg"
+            Image.new("RGB", (80, 60), (20 * i, 90, 90)).save(folder / path)
+            rows.append(ManifestRow(i, path, role, box=(10, 10, 30, 50) if (role, i) == ("query", 0) else None))
+    write_manifest(Manifest(tuple(rows)), folder / "list.csv")
+    ids = np.array(rankings)
+    scores = -np.arange(ids.size, dtype=float).reshape(ids.shape) if scores is None else scores
+    first = min(0, int(ids.min()))
+    info = PartInfo(first, IMAGES - first, {"cell": CELL})
+    with ranking_writer(folder / "ranking.h5", info, np.arange(len(ids)), ids.shape[1]) as writer:
+        writer.write(0, ids, scores)
+    if labels is None:
+        return RankingFiles(folder / "ranking.h5", folder / "list.csv", None, None, folder)
+    write = write_ground_truth if isinstance(labels, GroundTruth) else write_positives
+    write(labels, folder / "gt.json")
+    score_ranking(folder / "ranking.h5", folder / "gt.json", folder / "scores.json", cell=CELL)
+    return RankingFiles(folder / "ranking.h5", folder / "list.csv", folder / "gt.json", folder / "scores.json", folder)
+
+
+def show(folder, labels=LABELS, *, each=8, **changes):
+    files = make(folder, labels, **changes)
+    show_ranking(files, folder / "page.html", method="m<1>", dataset="town", each=each)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+def section(text, query):
+    return re.search(rf'<section id="query-{query}">.*?</section>', text, re.S).group()
+
+
+def verdicts(text):
+    return re.findall(r"(\d+)\. <strong>(\w+)</strong>, score", text)
+
+
+def test_labels_of_the_first_images(tmp_path):
+    text = show(tmp_path)
+    assert verdicts(section(text, 0))[:4] == [("1", "easy"), ("2", "junk"), ("3", "hard"), ("4", "wrong")]
+    assert "Should have been found" not in section(text, 0)
+    late = section(text, 1).partition("Should have been found")[2]
+    assert verdicts(late) == [("10", "easy")]
+    assert "b_10.jpg" in late
+
+
+def test_values_are_those_of_the_scores(tmp_path):
+    text = show(tmp_path)
+    scores = read_scores(tmp_path / "scores.json", CELL)
+    for query in (0, 1):
+        value = 100 * scores.per_query["map_medium"][query]
+        assert f"AP medium {value:.1f}" in section(text, query)
+    rows = re.findall(r'<tr><th scope="row">.*?(\d+)(?:</a>)?</th>.*?</tr>', text, re.S)
+    assert rows == ["1", "0", "2"]  # the worst by AP medium first; what does not count last
+    assert "does not count" in text
+    assert "sorted by AP medium" in text
+
+
+def test_queries_beyond_the_pictures_stay_in_the_table(tmp_path):
+    text = show(tmp_path, each=0)
+    assert "<img" not in text
+    assert len(re.findall(r'<th scope="row">', text)) == len(RANKINGS)
+    assert "0 of them have pictures" in text
+
+
+def test_lists_of_positives_are_right_or_wrong(tmp_path):
+    text = show(tmp_path, POSITIVES)
+    assert [verdict for _, verdict in verdicts(section(text, 0))[:4]] == ["right", "wrong", "right", "wrong"]
+    assert "first right image at rank 10" in section(text, 1)
+    assert "sorted by the rank of their first right image" in text
+
+
+def test_without_labels_nothing_is_right_or_wrong(tmp_path):
+    text = show(tmp_path, None)
+    assert "There are no labels" in text
+    assert verdicts(text) == []
+    assert "1. score" in section(text, 0)
+
+
+def test_a_right_image_that_was_cut_off_is_shown(tmp_path):
+    text = show(tmp_path, rankings=[row[:9] for row in RANKINGS])
+    late = section(text, 1).partition("Should have been found")[2]
+    assert "not in the ranking" in late
+    assert "b_10.jpg" in late
+
+
+def test_a_query_is_cropped_as_its_features_were(tmp_path):
+    files = make(tmp_path, None)
+    show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town")
+    text = (tmp_path / "page.html").read_text()
+    address = re.search(r'<img src="(data:[^"]+)" alt="query 0"', text)[1]
+    Image.new("RGB", (80, 60), (0, 90, 90)).crop((10, 10, 30, 50)).save(tmp_path / "query/a & b_0.jpg")
+    rows = [
+        ManifestRow(row, f"{role}/a & b_{row}.jpg", role)
+        for role, count in (("database", IMAGES), ("query", 3))
+        for row in range(count)
+    ]
+    write_manifest(Manifest(tuple(rows)), tmp_path / "list.csv")
+    show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town")
+    whole = re.search(r'<img src="(data:[^"]+)" alt="query 0"', (tmp_path / "page.html").read_text())[1]
+    assert len(address) == pytest.approx(len(whole), rel=0.2)
+    assert address != text
+
+
+def test_distractors_and_what_could_not_be_read(tmp_path):
+    scores = -np.arange(36.0).reshape(3, 12)
+    scores[2] = np.nan
+    text = show(tmp_path, rankings=[[-4, *row[:-1]] for row in RANKINGS[:2]] + [list(range(12))], scores=scores)
+    assert "1. <strong>wrong</strong>, distractor 4" in section(text, 0)
+    assert "could not be read" in text
+    assert "1 queries could not be read, and count as missed." in text
+
+
+def test_pictures_that_cannot_be_read(tmp_path):
+    files = make(tmp_path, LABELS)
+    (tmp_path / "database/a & b_0.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"a & b_0\.jpg"):
+        show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town")
+    assert not (tmp_path / "page.html").exists()
+    show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town", on_bad_image="skip")
+    assert '<div class="missing">' in (tmp_path / "page.html").read_text()
+
+
+def test_files_of_another_method_or_dataset_are_refused(tmp_path):
+    files = make(tmp_path, LABELS)
+    with pytest.raises(StaleFileError, match="not of other on town"):
+        show_ranking(files, tmp_path / "page.html", method="other", dataset="town")
+    with pytest.raises(DataError, match="other images"):
+        show(tmp_path, None, rankings=[[*range(11), 12]] * 3)
+
+
+def test_names_are_text_and_the_page_stands_alone(tmp_path):
+    text = show(tmp_path)
+    assert "m&lt;1&gt; on town" in text
+    assert "m<1>" not in text
+    assert not re.search(r"https?:", text)
+    assert show(tmp_path) == text

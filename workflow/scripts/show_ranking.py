@@ -1,0 +1,24 @@
+"""Rule show_ranking: a page with ranked images to look at."""
+
+from pathlib import Path
+
+from descbench.jobs import job
+from descbench.tables.ranking_page import RankingFiles, show_ranking
+
+with job(snakemake):
+    features, files = snakemake.params.features, snakemake.input
+    labels, scores = files.get("ground_truth"), files.get("scores")
+    show_ranking(
+        RankingFiles(
+            Path(files.ranking),
+            Path(files.manifest),
+            Path(labels) if labels else None,
+            Path(scores) if scores else None,
+            Path(snakemake.params.image_root),
+        ),
+        Path(snakemake.output[0]),
+        method=snakemake.wildcards.method,
+        dataset=snakemake.wildcards.dataset,
+        reading={key: features[key] for key in ("truncated_images", "deep_images") if key in features},
+        on_bad_image=features.get("on_bad_image", "stop"),
+    )
