@@ -38,6 +38,7 @@ demo: $(SETUP)
 		results/demo/table2.csv results/demo/table3.csv results/demo/table4.csv results/demo/table5.csv results/demo/table6.csv \
 		results/demo/table7.csv results/demo/table8.csv results/demo/table9.csv \
 		results/demo/pages/netvlad_alexnet_trained/streets_test.html results/demo/pages/square_sift/square.html \
+		results/demo/pages/how_r18_trained_n200/alderford.html \
 		results/demo/report.html
 	@echo
 	@cat results/demo/table1.md results/demo/table2.md results/demo/table3.md results/demo/table4.md results/demo/table5.md results/demo/table6.md \

@@ -3,5 +3,5 @@ include: "workflow/Snakefile"
 
 
 # An include does not hand its default target on.
-if not workflow.modifier.is_module:
+if workflow.modifier.is_main_snakefile():
     workflow.default_target = "all"

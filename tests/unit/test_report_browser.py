@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from report_example import CAUSE, SHA256, example_report
+from test_ranking_page import show as show_page_of_ranked_images
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 pytestmark = [
@@ -173,6 +174,24 @@ def test_contrast_labels_and_roles(page, scheme):
     for summary in all_of(page, "dialog[open] details:not([open]) summary"):
         summary.click()
     assert violations(page) == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("axe_core_python") is None, reason="needs axe-core-python (requirements/dev.txt)"
+)
+def test_a_page_of_ranked_images(browser, tmp_path):
+    """Contrast, labels and roles; a query of the table leads to its pictures; nothing stands on the console."""
+    show_page_of_ranked_images(tmp_path, each=1)
+    browser.get((tmp_path / "page.html").as_uri())
+    axe = Path(importlib.util.find_spec("axe_core_python").origin).with_name("axe.min.js").read_text(encoding="utf-8")
+    browser.execute_script(axe)
+    assert violations(browser) == []
+    link = all_of(browser, "#queries a")[0]
+    number = link.text
+    link.click()
+    assert browser.current_url.endswith(f"#query-{number}")
+    assert all_of(browser, f"#query-{number} img")
+    assert browser.get_log("browser") == []
 
 
 def violations(page: Any) -> list[tuple[str, list[str]]]:

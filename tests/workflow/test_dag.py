@@ -242,10 +242,10 @@ def streets(folder, **block):
     }
 
 
-def test_datasets_without_positions_have_no_page_of_places(workplace):
-    result = workplace.run("-n", "results/pages/how_n30/alderford.html", check=False)
-    assert result.returncode != 0
-    assert "results/pages/how_n30/alderford.html" in result.stdout + result.stderr
+def test_datasets_without_positions_have_a_page_of_ranked_images(workplace):
+    jobs = workplace.planned("results/pages/how_n30/alderford.html")
+    assert jobs["show_ranking"] == 1
+    assert "show_places" not in jobs
 
 
 def test_photographs_with_positions_in_their_names_need_no_code(workplace, tmp_path):
