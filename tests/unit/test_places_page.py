@@ -112,6 +112,7 @@ def test_in_place_of_pictures_that_cannot_be_read_stands_the_reason(tmp_path):
     assert verdicts(text, 1) == []
     assert "1 queries could not be read" in text
     assert "1 database images could not be read" in text
+    assert "<li>database/a &amp; b_7.jpg</li>" in text
 
 
 def test_verdicts_and_distances(tmp_path):

@@ -32,7 +32,7 @@ POSITIVES = PositiveLabels(((0, 1), (10,), ()), right="what a list says")
 RANKINGS = [[0, 2, 1, *range(3, 12)], [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 9, 11], list(range(12))]
 
 
-def make(folder, labels, *, rankings=RANKINGS, scores=None):
+def make(folder, labels, *, rankings=RANKINGS, scores=None, unread=()):
     """A dataset, its ranking and scores in a folder: what the page is made from."""
     rows = []
     for role, count in (("database", IMAGES), ("query", len(rankings))):
@@ -45,7 +45,7 @@ def make(folder, labels, *, rankings=RANKINGS, scores=None):
     ids = np.array(rankings)
     scores = -np.arange(ids.size, dtype=float).reshape(ids.shape) if scores is None else scores
     first = min(0, int(ids.min()))
-    info = PartInfo(first, IMAGES - first, {"cell": CELL})
+    info = PartInfo(first, IMAGES - first, {"cell": CELL}, tuple(unread))
     with ranking_writer(folder / "ranking.h5", info, np.arange(len(ids)), ids.shape[1]) as writer:
         writer.write(0, ids, scores)
     if labels is None:
@@ -138,6 +138,19 @@ def test_distractors_and_what_could_not_be_read(tmp_path):
     assert "1. <strong>wrong</strong>, distractor 4" in section(text, 0)
     assert "could not be read" in text
     assert "1 queries could not be read, and count as missed." in text
+
+
+def test_images_that_could_not_be_read_are_named(tmp_path, monkeypatch):
+    rankings = [sorted(row, key=lambda image: image in (3, 10)) for row in RANKINGS]
+    scores = np.tile(-np.arange(12.0), (3, 1))
+    scores[:, -2:] = np.nan
+    text = show(tmp_path, rankings=rankings, scores=scores, unread=(3, 10))
+    named = re.search(r'<details class="unread">.*?</details>', text, re.S).group()
+    assert re.findall(r"<li>(.*?)</li>", named) == ["database/a &amp; b_3.jpg", "database/a &amp; b_10.jpg"]
+    monkeypatch.setattr("descbench.tables.unread.MOST_NAMES", 1)
+    text = show(tmp_path, rankings=rankings, scores=scores, unread=(3, 10))
+    assert "<li>and 1 more</li>" in text
+    assert '<details class="unread">' not in show(tmp_path)
 
 
 def test_pictures_that_cannot_be_read(tmp_path):

@@ -1,6 +1,7 @@
 """Bags of words, their verification and expansion, through the workflow's own rules on a tiny town."""
 
 import re
+import shutil
 
 import numpy as np
 import option_looks as look
@@ -358,3 +359,18 @@ def test_the_page_of_a_verified_ranking(searched):
     write_inliers([(0, ranked.image_ids[0, 0], found)], "sv on alderford", damaged)
     with pytest.raises(RefusedError, match=r"inliers of features that .* lacks"):
         bench.make(target, overlay=TOWN, anew=["show_inliers"])
+
+
+def test_the_page_of_a_verified_ranking_without_labels(searched, tmp_path):
+    """Lines between inliers need labels; without any the ranked images are shown all the same."""
+    bench = searched.copy("unlabelled")
+    photographs = sorted((bench.folder / "data/datasets/toytown").rglob("*.jpg"))[:4]
+    assert len(photographs) == 4
+    for i, path in enumerate(photographs):
+        shutil.copy(path, tmp_path / f"{i}.jpg")
+    overlay = merged(TOWN, {"datasets": {"mine": {"format": "folder", "database": str(tmp_path)}}})
+    target = "results/pages/sv/mine.html"
+    ran = bench.make(target, overlay=overlay)
+    assert ran.count("verify_geometry") == ran.count("show_ranking") == 1
+    assert "show_inliers" not in ran
+    assert "There are no labels" in (bench.folder / target).read_text()

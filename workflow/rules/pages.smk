@@ -1,4 +1,8 @@
 # Rankings -> pages with pictures, to look at; made when asked for by name.
+# Both show a method that verifies; lines between inliers are shown where labels say what is right.
+ruleorder: show_inliers > show_ranking
+
+
 rule show_places:
     input:
         images=lambda wildcards: plan.image_inputs(wildcards.dataset),
@@ -58,7 +62,7 @@ rule show_ranking:
     benchmark:
         "logs/benchmarks/show_ranking/{method}/{dataset}.tsv"
     wildcard_constraints:
-        method=any_of(cfg.names("methods", family="retrieval", HAS_INLIERS=False)),
+        method=any_of(cfg.names("methods", family="retrieval")),
         dataset=any_of(filter(has_ranked_page, cfg.names("datasets"))),
     conda:
         ENVIRONMENT

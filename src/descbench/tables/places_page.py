@@ -18,6 +18,7 @@ from descbench.retrieval.ranking import found_images, images_without_features, r
 from descbench.tables.pages import write_page
 from descbench.tables.places_map import draw_map
 from descbench.tables.thumbnails import Picture, thumbnails
+from descbench.tables.unread import name_unread
 
 _RESULTS = 5
 
@@ -77,7 +78,7 @@ class _Outcome:
     image_ids: np.ndarray
     found: np.ndarray
     ranks: np.ndarray
-    unreadable: int
+    unread: tuple[str, ...]
 
 
 def show_places(
@@ -120,6 +121,7 @@ def show_places(
         "places.html.jinja",
         title=title,
         rule=_rule(result),
+        unread=name_unread(result.unread),
         map=draw_map(_places(result.database), _places(result.queries), result.ranks),
         groups=_groups(result, queries, thumbnails(image_root, reading or {}, on_bad_image)),
     )
@@ -159,7 +161,9 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outc
         raise DataError(f"{manifest}: {unplaced.path} has no position; rebuild the manifest.")
     found = found_images(ranked)
     ranks = find_first_hits(ranked.image_ids, labels, complete=True, found=found).ranks
-    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, len(images_without_features(ranking)))
+    ids = images_without_features(ranking)
+    unread = tuple(database[image].path if image >= 0 else f"distractor {-image}" for image in ids)
+    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, unread)
 
 
 def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture]) -> list[ShownGroup]:
@@ -188,8 +192,8 @@ def _rule(result: _Outcome) -> str:
     parts.append(f"Of {len(ranks)} queries so many have a right image: {found}.")
     if missed := int((~result.found.any(axis=1)).sum()):
         parts.append(f"{missed} queries could not be read, and count as missed.")
-    if result.unreadable:
-        parts.append(f"{result.unreadable} database images could not be read, and are never found.")
+    if result.unread:
+        parts.append(f"{len(result.unread)} database images could not be read, and are never found.")
     return " ".join(parts)
 
 

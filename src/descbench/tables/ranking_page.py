@@ -20,6 +20,7 @@ from descbench.retrieval.ranking import found_images, images_without_features, r
 from descbench.tables.inliers_page import choose_queries
 from descbench.tables.pages import write_page
 from descbench.tables.thumbnails import Picture, thumbnails
+from descbench.tables.unread import name_unread
 
 _RESULTS = 8
 _MISSED = 2
@@ -138,6 +139,7 @@ def show_ranking(
         "ranking.html.jinja",
         title=title,
         rule=page.rule(len(shown)),
+        unread=name_unread(page.unread()),
         columns=[_in_words(metric) for metric in page.values],
         lines=[page.line(number, number in shown) for number in page.from_worst()],
         groups=[ShownGroup(heading, tuple(map(page.query, chosen))) for heading, chosen in groups.items()],
@@ -217,6 +219,10 @@ class _Page:
         if self._unread:
             parts.append(f"{len(self._unread)} images could not be read, and are never found.")
         return " ".join(parts)
+
+    def unread(self) -> list[str]:
+        """Images that could not be read: paths in the manifest, or which distractor."""
+        return [self._database[image].path if image >= 0 else f"distractor {-image}" for image in self._unread]
 
     def line(self, query: int, shown: bool) -> QueryLine:
         """A query in the table of all."""
