@@ -181,8 +181,10 @@ def test_contrast_labels_and_roles(page, scheme):
 )
 def test_a_page_of_ranked_images(browser, tmp_path):
     """Contrast, labels and roles; a query of the table leads to its pictures; nothing stands on the console."""
-    show_page_of_ranked_images(tmp_path, each=1)
+    show_page_of_ranked_images(tmp_path, each=1, unread=(3,))
     browser.get((tmp_path / "page.html").as_uri())
+    all_of(browser, "details.unread summary")[0].click()
+    assert all_of(browser, "details.unread li")[0].is_displayed()
     axe = Path(importlib.util.find_spec("axe_core_python").origin).with_name("axe.min.js").read_text(encoding="utf-8")
     browser.execute_script(axe)
     assert violations(browser) == []
