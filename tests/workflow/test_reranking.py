@@ -141,7 +141,7 @@ def test_places_and_distractors(town):
     )
     page = (bench.folder / "results/pages/own_near/both.html").read_text()
     assert "Distractors and 14 images were searched" in page
-    assert "<strong>wrong</strong>, distractor" in page
+    assert "sorted by AP medium" in page
     listed, after = ranking(bench, "lists", "streets_test"), ranking(bench, "listed_near", "streets_test")
     assert listed.image_ids[1].tolist() == np.roll(np.arange(16), 1)[:8].tolist()
     assert np.sort(after.image_ids[:, :6]).tolist() == np.sort(listed.image_ids[:, :6]).tolist()
