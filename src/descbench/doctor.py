@@ -21,6 +21,7 @@ from descbench.config.base import close_names
 from descbench.errors import ConfigError, DataError
 from descbench.hardware import memory_gb
 from descbench.io.download import addresses_of
+from descbench.licences import forbids_commerce
 from descbench.machine import count_gpus
 from descbench.plan import Plan
 
@@ -29,7 +30,6 @@ MOST_MEMORY = 24_000
 _SECONDS = 10
 _NUMBER_BYTES = {"float32": 4, "float16": 2}
 _SIFT = 128
-_NO_COMMERCE = re.compile(r"non-commercial|BY-NC|no commercial|research|academic", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _licences(plan: Plan, sources: Sequence[str]) -> Iterator[Finding]:
     by_licence: dict[str, list[str]] = {}
     for name in sources:
         by_licence.setdefault(plan.config.sources[name].licence or "not stated by the owners", []).append(name)
-    for licence in sorted(by_licence, key=lambda text: _NO_COMMERCE.search(text) is None):
+    for licence in sorted(by_licence, key=lambda text: not forbids_commerce(text)):
         names = by_licence[licence]
         yield Finding("note", "licence", f"{licence}: {_shown(names)}")
 

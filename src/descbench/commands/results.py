@@ -123,6 +123,59 @@ def doctor(
 @commands.command(
     rich_help_panel=CONFIGURATION,
     help=help_text(
+        "Write a table with all that it rests on into one zip file, an RO-Crate.",
+        "In it are the table, its scores and their provenance, lists of images, configuration and workflow, and "
+        "descriptions of the datasets (Croissant) with licences. Images, weights and features are not.",
+        [
+            ("descbench bundle results/table2.csv", "writes results/table2.crate.zip"),
+            (
+                "descbench bundle results/table2.csv --commercial",
+                "refuses weights without a licence for commercial use",
+            ),
+        ],
+    ),
+)
+def bundle(
+    target: Annotated[str, typer.Argument(help="Table, or its file.", autocompletion=TABLES)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Zip file to write.")] = None,
+    commercial: Annotated[
+        bool, typer.Option("--commercial", help="Refuse cells whose weights may not be used commercially.")
+    ] = False,
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.bundle.bundle_table import bundle_table
+
+    print(bundle_table(target, output, configfiles=configfile or [], commercial=commercial))
+
+
+@commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
+        "Hash files again, and name those that are not what was recorded.",
+        "Of a bundle every file in it; of a table its scores, downloads, weights and your own files.",
+        [
+            ("descbench verify table2.crate.zip", "a bundle"),
+            ("descbench verify results/table2.csv", "a table, in the folder that it was computed in"),
+        ],
+    ),
+)
+def verify(
+    target: Annotated[str, typer.Argument(help="Bundle, table, or file of a table.", autocompletion=TABLES)],
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.bundle.verify import verify as verify_files
+
+    compared, differences = verify_files(target, configfiles=configfile or [])
+    for one in differences:
+        print(f"{one.state}: {one.name}: {one.told}")
+    print(f"{compared} files compared, {len(differences)} not as recorded.")
+    if differences:
+        raise typer.Exit(1)
+
+
+@commands.command(
+    rich_help_panel=CONFIGURATION,
+    help=help_text(
         "Compare two methods on the same queries: difference, interval, p-value.",
         "For the metrics of two scores files: the difference (second minus first), its 95 % bootstrap interval over "
         "queries, and the p-value of a paired permutation test.",

@@ -1,0 +1,122 @@
+"""A table with all that it rests on as one zip file, which is a Workflow Run RO-Crate (``crate.py``)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from descbench.bundle.contents import TableFiles, find_not_commercial, read_table
+from descbench.bundle.crate import describe_crate
+from descbench.bundle.croissant import describe_dataset
+from descbench.command_files import read_configuration
+from descbench.errors import ConfigError, DataError
+from descbench.io.atomic import atomic_path
+from descbench.io.csvfiles import read_csv
+from descbench.io.digests import sha256_file
+from descbench.plan import Plan
+from descbench.project import project_folder
+
+# Of the workflow: what a run is made from, beside the package.
+_WORKFLOW = ("Snakefile", "workflow", "config", "envs")
+# The first date that a zip file can hold: equal contents give equal bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def bundle_table(
+    target: str, output: str | Path | None = None, *, configfiles: Sequence[str | Path] = (), commercial: bool = False
+) -> Path:
+    """Write a table, its scores and provenance, lists of images, configuration and workflow into one zip file.
+
+    Images, weights, features and rankings are not in it: the provenance and the descriptions of the datasets
+    (Croissant) say where they come from, with digests and licences.
+
+    Args:
+        target: a table, or its file.
+        output: the zip file; None: ``<table>.crate.zip`` beside the table.
+        configfiles: overlays of the configuration.
+        commercial: refuse cells that rest on weights without a licence for commercial use.
+
+    Returns:
+        the file.
+
+    Raises:
+        ConfigError: no such table, an output that is no zip file, or a cell that ``commercial`` refuses.
+        DataError: files that are not there yet or damaged, or an output that cannot be written.
+    """
+    files = [Path(file) for file in configfiles]
+    config = read_configuration(files)
+    plan = Plan(config)
+    table = read_table(plan, target, files)
+    refused = list(find_not_commercial(table)) if commercial else []
+    if refused:
+        raise ConfigError("\n".join([f"{table.name}: not for commercial use:", *(f"  {line}" for line in refused)]))
+    written = Path(output) if output else table.csv.with_suffix(".crate.zip")
+    if written.suffix != ".zip":
+        raise ConfigError(f"{written}: a bundle is a zip file; name one that ends in .zip.")
+    with tempfile.TemporaryDirectory(prefix="bundle-") as name:
+        folder = Path(name)
+        _gather(folder, table, plan, files)
+        describe_crate(folder, table)
+        with atomic_path(written) as temporary:
+            _zip(folder, temporary)
+    return written
+
+
+def _gather(folder: Path, table: TableFiles, plan: Plan, configfiles: Sequence[Path]) -> None:
+    """Copy what is in a bundle to a folder."""
+    for name in _WORKFLOW:
+        _copy(project_folder() / name, folder / name)
+    for number, file in enumerate(configfiles):
+        _copy(file, folder / f"overlays/{number}_{file.name}")
+    content = yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "configuration.yaml").write_text(content, encoding="utf-8")
+    for file in (table.csv, table.markdown):
+        _copy(file, folder / file.name)
+    for cell in table.cells:
+        _copy(cell.scores_file, folder / f"scores/{cell.method}/{cell.dataset}.json")
+        _copy(cell.provenance_file, folder / f"provenance/{cell.method}/{cell.dataset}.json")
+    for dataset, block in table.datasets.items():
+        _describe_data(folder, plan, table, dataset, block)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise DataError(f"{source}: cannot be copied into a bundle ({error.strerror}).") from error
+
+
+def _describe_data(folder: Path, plan: Plan, table: TableFiles, dataset: str, block: Any) -> None:
+    """The list of a dataset's images, where there is one, and the dataset as Croissant."""
+    named = {*block.get("sources", ()), *block.get("image_sources", ())}
+    sources = {name: entry for name, entry in table.sources.items() if name in named}
+    listed = Path(plan.paths.manifest(dataset))
+    manifest = None
+    if listed.is_file():
+        _copy(listed, folder / f"manifests/{dataset}.csv")
+        columns, _ = read_csv(listed, "manifest")
+        manifest = (f"../manifests/{dataset}.csv", sha256_file(listed), columns)
+    described = describe_dataset(dataset, block, sources, manifest)
+    path = folder / f"datasets/{dataset}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _zip(folder: Path, output: Path) -> None:
+    """A zip file of a folder whose bytes follow from its content alone."""
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, path.read_bytes())

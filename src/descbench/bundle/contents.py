@@ -1,0 +1,111 @@
+"""What a table rests on, read from the files of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from descbench.command_files import made
+from descbench.config.base import close_names
+from descbench.errors import ConfigError
+from descbench.io.jsonfiles import read_json
+from descbench.licences import why_not_commercial
+from descbench.metrics.scores import Scores, read_scores
+from descbench.plan import Plan
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """One cell: its names, its scores with their file, and its provenance with its file."""
+
+    method: str
+    dataset: str
+    scores_file: Path
+    scores: Scores
+    provenance_file: Path
+    provenance: Mapping[str, Any]
+
+    @property
+    def weights(self) -> set[str]:
+        """Names of the sources that weights were read from."""
+        blocks = self.provenance["configuration"].get("models", {}).values()
+        return {block["weights"]["file"] for block in blocks if block.get("weights", {}).get("file")}
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """A table with its files and cells."""
+
+    name: str
+    title: str
+    csv: Path
+    markdown: Path
+    cells: tuple[CellFiles, ...]
+
+    @property
+    def sources(self) -> dict[str, Mapping[str, Any]]:
+        """Everything that was downloaded, or put in place by hand, by its name."""
+        return {name: entry for cell in self.cells for name, entry in cell.provenance["sources"].items()}
+
+    @property
+    def datasets(self) -> dict[str, Mapping[str, Any]]:
+        """Blocks of all datasets and patch sets behind the cells, by name."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for cell in self.cells:
+            for section in ("datasets", "patch_sets"):
+                found |= cell.provenance["configuration"].get(section, {})
+        return found
+
+
+def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFiles:
+    """A table and what its cells were made from.
+
+    Args:
+        plan: of the configuration.
+        target: name of a table, or its file.
+        configfiles: what the configuration was read from beside the default, for messages.
+
+    Raises:
+        ConfigError: no such table.
+        DataError: a file that is not there yet, or is damaged.
+    """
+    name = table_name(plan, target)
+    csv = made(Path(plan.paths.table(name)), configfiles)
+    # What a table shows where it is there counts where it is there.
+    shown = [cell for cell in plan.on_demand_cells(name) if Path(plan.paths.scores(*cell)).is_file()]
+    cells = [_read_cell(plan, method, dataset, configfiles) for method, dataset in [*plan.table_cells(name), *shown]]
+    markdown = Path(plan.paths.table_markdown(name))
+    return TableFiles(name, plan.config.tables[name].title, csv, markdown, tuple(cells))
+
+
+def table_name(plan: Plan, target: str) -> str:
+    """Name of the table that a target is.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    tables = plan.config.tables
+    found = [name for name in tables if target == name or Path(target) == Path(plan.paths.table(name))]
+    if not found:
+        close = close_names(Path(target).stem, list(tables))
+        raise ConfigError(f"{target!r} is no table of this configuration; {close}. Others need their --configfile.")
+    return found[0]
+
+
+def _read_cell(plan: Plan, method: str, dataset: str, configfiles: Sequence[Path]) -> CellFiles:
+    scores, provenance = Path(plan.paths.scores(method, dataset)), Path(plan.paths.provenance(method, dataset))
+    content = read_scores(made(scores, configfiles), f"{method} on {dataset}")
+    record = read_json(made(provenance, configfiles), "provenance")
+    return CellFiles(method, dataset, scores, content, provenance, record)
+
+
+def find_not_commercial(table: TableFiles) -> Iterator[str]:
+    """A sentence for each cell and each of its weights that commercial use cannot rest on."""
+    for cell in table.cells:
+        for name in sorted(cell.weights):
+            source = cell.provenance["sources"].get(name)
+            reason = why_not_commercial(source["licence"] if source else None)
+            if reason:
+                yield f"{cell.method} on {cell.dataset}: {name} {reason}"

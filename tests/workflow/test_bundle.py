@@ -1,0 +1,233 @@
+"""A table in a bundle: a valid crate with valid descriptions of datasets, whose files are told from damaged ones."""
+
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import mlcroissant
+import pytest
+from validated_crate import problems
+
+from descbench.bundle.bundle_table import bundle_table
+from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial
+from descbench.bundle.crate import METADATA
+from descbench.bundle.verify import verify
+from descbench.cli import main
+from descbench.errors import ConfigError, DataError
+from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
+
+TABLE = "results/table2.csv"
+CONFIG = ("tiny.yaml",)
+
+
+@pytest.fixture(scope="module")
+def place(finished, tmp_path_factory):
+    """The finished table in a folder of its own; files are linked."""
+    folder = tmp_path_factory.mktemp("bundle") / "work"
+    shutil.copytree(finished.folder, folder, symlinks=True, copy_function=os.link)
+    shutil.copyfile(Path(__file__).with_name("tiny.yaml"), folder / "tiny.yaml")
+    return folder
+
+
+@pytest.fixture
+def inside(place, monkeypatch):
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def bundle(place):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        return place / bundle_table(TABLE, configfiles=CONFIG)
+
+
+def changed(bundle: Path, target: Path, **members: bytes | None) -> Path:
+    """A copy of a bundle with other members, by their names with __ for a slash; None: left out."""
+    others = {name.replace("__", "/"): content for name, content in members.items()}
+    with zipfile.ZipFile(bundle) as source, zipfile.ZipFile(target, "w") as copy:
+        for entry in source.infolist():
+            if entry.filename not in others:
+                copy.writestr(entry, source.read(entry))
+        for name, content in others.items():
+            if content is not None:
+                copy.writestr(name, content)
+    return target
+
+
+def test_the_validator_requires_nothing_more(bundle, tmp_path):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path)
+    assert problems(tmp_path, "workflow-run-crate-0.5") == []
+    (tmp_path / "Snakefile").unlink()
+    assert problems(tmp_path, "workflow-run-crate-0.5")
+
+
+def test_datasets_are_valid_croissant(bundle, tmp_path):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path)
+    described = sorted((tmp_path / "datasets").glob("*.json"))
+    assert described
+    for path in described:
+        issues = mlcroissant.Dataset(jsonld=path).metadata.ctx.issues
+        assert not issues.errors
+    record = next(path for path in described if "recordSet" in json.loads(path.read_text()))
+    rows = list(mlcroissant.Dataset(jsonld=record).records("images"))
+    columns = (tmp_path / "manifests" / f"{record.stem}.csv").read_text().splitlines()
+    assert len(rows) == len(columns) - 1
+
+
+def test_equal_tables_give_equal_bytes(bundle, inside):
+    again = bundle_table(TABLE, "again.zip", configfiles=CONFIG)
+    assert again.read_bytes() == bundle.read_bytes()
+
+
+def test_what_is_in_it(bundle):
+    names = set(zipfile.ZipFile(bundle).namelist())
+    assert {"table2.csv", "table2.md", "Snakefile", "workflow/Snakefile", "configuration.yaml", METADATA} <= names
+    scores = {name for name in names if name.startswith("scores/")}
+    assert scores
+    assert {name.replace("scores/", "provenance/", 1) for name in scores} <= names
+
+
+def test_an_untouched_bundle_is_as_recorded(bundle):
+    compared, differences = verify(bundle)
+    assert compared == len(zipfile.ZipFile(bundle).namelist()) - 1
+    assert differences == []
+
+
+def test_what_differs_is_named(bundle, tmp_path, capsys):
+    other = changed(bundle, tmp_path / "b.zip", table2__csv=None, more__txt=b"x", **{"table2.csv": b"other\n", "table2.md": None})
+    found = {one.name: one.state for one in verify(other)[1]}
+    assert found == {"table2.csv": "differs", "table2.md": "missing", "more/txt": "unknown"}
+    assert main(["verify", str(other)]) == 1
+    assert "differs: table2.csv: SHA-256" in capsys.readouterr().out
+
+
+def test_a_flipped_bit_is_found(bundle, tmp_path):
+    content = bytearray(bundle.read_bytes())
+    with zipfile.ZipFile(bundle) as archive:
+        entry = archive.getinfo("configuration.yaml")
+    content[entry.header_offset + 30 + len(entry.filename) + entry.compress_size // 2] ^= 1
+    (tmp_path / "b.zip").write_bytes(content)
+    assert [one.name for one in verify(tmp_path / "b.zip")[1]] == ["configuration.yaml"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"no zip", b'{"@graph": []}', b"[]", b'{"@graph": [{"@id": 1, "@type": "File"}]}', b"[" * 100_000],
+)
+def test_what_is_no_bundle_is_refused(tmp_path, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr(METADATA, content)
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("other", content)
+    for name in ("a.zip", "b.zip", "c.zip", "absent.zip"):
+        with pytest.raises(DataError, match=name):
+            verify(tmp_path / name)
+
+
+def test_a_bomb_is_not_unpacked(bundle, tmp_path):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("big", bytes(50 << 20))
+        archive.writestr(METADATA, json.dumps({"@graph": [{"@id": "big", "@type": "File", "sha256": "0" * 64}]}))
+    ((one,),) = (verify(tmp_path / "b.zip")[1],)
+    assert "expands too much" in one.told
+
+
+def test_a_table_is_compared_with_what_made_it(inside, tmp_path, capsys):
+    compared, differences = verify(TABLE, configfiles=CONFIG)
+    assert compared > 3
+    assert differences == []
+    folder = tmp_path / "work"
+    shutil.copytree(inside, folder, symlinks=True)
+    checkpoints = sorted((folder / "results/checkpoints").glob("*.pt"))
+    os.chdir(folder)
+    recorded = [Path(path) for path in _recorded_checkpoints(folder)]
+    assert recorded
+    recorded[0].unlink()
+    found = verify(TABLE, configfiles=CONFIG)[1]
+    assert [(one.state, one.name) for one in found] == [("missing", str(recorded[0]))]
+    others = [path for path in checkpoints if path.name != recorded[0].name]
+    if others:
+        shutil.copyfile(others[0], recorded[0])
+        with pytest.raises(DataError, match=recorded[0].name):
+            verify(TABLE, configfiles=CONFIG)
+
+
+def _recorded_checkpoints(folder: Path) -> list[str]:
+    from descbench.bundle.contents import read_table
+    from descbench.bundle.verify import _recorded
+    from descbench.command_files import read_configuration
+    from descbench.plan import Plan
+
+    files = [Path(name) for name in CONFIG]
+    plan = Plan(read_configuration(files))
+    return [file for file in _recorded(plan, read_table(plan, TABLE, files).cells) if file.endswith(".pt")]
+
+
+def test_what_cannot_be_bundled_is_refused(inside):
+    with pytest.raises(ConfigError, match="'results/tabel2.csv' is no table"):
+        bundle_table("results/tabel2.csv", configfiles=CONFIG)
+    with pytest.raises(ConfigError, match="ends in .zip"):
+        bundle_table(TABLE, "table2.tar", configfiles=CONFIG)
+    with pytest.raises(DataError, match="snakemake --cores 8"):
+        bundle_table("table2", "x.zip", configfiles=[*CONFIG, _elsewhere(inside)])
+    assert not Path("x.zip").exists()
+
+
+def _elsewhere(folder: Path) -> Path:
+    path = folder / "elsewhere.yaml"
+    path.write_text("results_dir: nowhere\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("licence", "spdx", "commercial"),
+    [
+        ("CC BY-NC-SA 4.0 (NAVER Corporation): no commercial use", "CC-BY-NC-SA-4.0", False),
+        ("CC BY 4.0", "CC-BY-4.0", True),
+        ("MIT", "MIT", True),
+        ("Apache 2.0", "Apache-2.0", True),
+        ("BSD 3-Clause", "BSD-3-Clause", True),
+        ("Magic Leap's own: academic and non-commercial use", None, False),
+        ("research use", "LicenseRef-research-use", False),
+        ("not looked at", "NOASSERTION", False),
+        (None, "NOASSERTION", False),
+    ],
+)
+def test_licences(licence, spdx, commercial):
+    assert spdx is None or spdx_of(licence) == spdx
+    assert (why_not_commercial(licence) is None) == commercial
+    assert forbids_commerce(licence) == (licence is not None and not commercial and "looked" not in licence)
+
+
+def test_every_licence_of_the_catalogue_has_an_identifier(project):
+    from descbench.config.load import load_config_files
+
+    config = load_config_files(project / "config/config.yaml", home=project)
+    found = {source.licence: spdx_of(source.licence) for source in config.sources.values()}
+    assert {"CC-BY-NC-SA-4.0", "CC-BY-NC-SA-3.0", "MIT"} <= set(found.values())
+    assert all(identifier.replace("-", "").replace(".", "").isalnum() for identifier in found.values())
+
+
+def test_weights_without_a_commercial_licence_are_refused(inside, monkeypatch):
+    """Those that the catalogue forbids, and those of which nothing is stated."""
+    models = {"m": {"weights": {"source": "official", "file": "w.pth"}}}
+    record = {"configuration": {"models": models}, "sources": {"w.pth": {"licence": "CC BY-NC-SA 4.0", "files": []}}}
+    cell = CellFiles("fire", "town", Path("s"), None, Path("p"), record)
+    table = TableFiles("t", "T", Path("t.csv"), Path("t.md"), (cell,))
+    assert list(find_not_commercial(table)) == ["fire on town: w.pth allows no commercial use (CC BY-NC-SA 4.0)"]
+    unknown = replace(cell, provenance={**record, "sources": {"w.pth": {"licence": None, "files": []}}})
+    assert "no licence that is stated" in next(find_not_commercial(replace(table, cells=(unknown,))))
+    free = replace(cell, provenance={**record, "sources": {"w.pth": {"licence": "MIT", "files": []}}})
+    assert list(find_not_commercial(replace(table, cells=(free,)))) == []
+    monkeypatch.setattr("descbench.bundle.bundle_table.find_not_commercial", lambda _: iter(["fire on town: no"]))
+    with pytest.raises(ConfigError, match="not for commercial use:\n  fire on town: no"):
+        bundle_table(TABLE, "c.zip", configfiles=CONFIG, commercial=True)
+    assert not Path("c.zip").exists()
+    bundle_table(TABLE, "c.zip", configfiles=CONFIG)
