@@ -11,10 +11,12 @@ _KNOWN = (
     (re.compile(r"Apache[- ](?:License )?2\.0"), "Apache-2.0"),
     (re.compile(r"BSD[- ]3"), "BSD-3-Clause"),
 )
-_NO_COMMERCE = re.compile(r"non-commercial|BY-NC|no commercial|research|academic", re.IGNORECASE)
+_NO_COMMERCE = re.compile(r"non-?commercial|BY-NC|no commercial|research|academic", re.IGNORECASE)
 # Statements that say nothing of what they are about.
 _UNSTATED = re.compile(r"not stated|not looked at|nothing is said|the photographs belong", re.IGNORECASE)
 NOT_STATED = "NOASSERTION"
+# Those that allow commercial use; of others nobody here has read what they allow.
+_COMMERCIAL = re.compile(r"MIT|Apache-2\.0|BSD-3-Clause|CC0-1\.0|CC-BY(-SA|-ND)?-\d\.\d")
 
 
 def spdx_of(statement: str | None) -> str:
@@ -38,4 +40,6 @@ def why_not_commercial(statement: str | None) -> str | None:
         return f"allows no commercial use ({statement})"
     if spdx_of(statement) == NOT_STATED:
         return "has no licence that is stated: ask its owner"
+    if not _COMMERCIAL.fullmatch(spdx_of(statement)):
+        return f"has a licence that is not known to allow commercial use ({statement})"
     return None

@@ -45,9 +45,8 @@ def bundle(place):
         return place / bundle_table(TABLE, configfiles=CONFIG)
 
 
-def changed(bundle: Path, target: Path, **members: bytes | None) -> Path:
-    """A copy of a bundle with other members, by their names with __ for a slash; None: left out."""
-    others = {name.replace("__", "/"): content for name, content in members.items()}
+def changed(bundle: Path, target: Path, others: dict[str, bytes | None]) -> Path:
+    """A copy of a bundle with other members; None: left out."""
     with zipfile.ZipFile(bundle) as source, zipfile.ZipFile(target, "w") as copy:
         for entry in source.infolist():
             if entry.filename not in others:
@@ -100,11 +99,50 @@ def test_an_untouched_bundle_is_as_recorded(bundle):
 
 
 def test_what_differs_is_named(bundle, tmp_path, capsys):
-    other = changed(bundle, tmp_path / "b.zip", table2__csv=None, more__txt=b"x", **{"table2.csv": b"other\n", "table2.md": None})
+    changes = {"table2.csv": b"other\n", "table2.md": None, "more/x.txt": b"x"}
+    other = changed(bundle, tmp_path / "b.zip", changes)
     found = {one.name: one.state for one in verify(other)[1]}
-    assert found == {"table2.csv": "differs", "table2.md": "missing", "more/txt": "unknown"}
+    assert found == {"table2.csv": "differs", "table2.md": "missing", "more/x.txt": "unknown"}
     assert main(["verify", str(other)]) == 1
     assert "differs: table2.csv: SHA-256" in capsys.readouterr().out
+
+
+def test_an_edited_table_is_found(inside, tmp_path):
+    """It has no checksum: it is what its scores give."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    path = Path(TABLE)
+    text = path.read_text()
+    path.write_text(text.replace("0", "9"))
+    assert [(one.state, one.name) for one in verify(TABLE, configfiles=CONFIG)[1]] == [("differs", TABLE)]
+    with pytest.raises(DataError, match=r"table2\.csv: not what the scores"):
+        bundle_table(TABLE, "x.zip", configfiles=CONFIG)
+    assert not Path("x.zip").exists()
+
+
+def test_an_unpacked_bundle(bundle, tmp_path):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "b")
+    assert verify(tmp_path / "b")[1] == []
+    (tmp_path / "b/table2.md").write_text("other")
+    assert [one.name for one in verify(tmp_path / "b")[1]] == ["table2.md"]
+    with pytest.raises(DataError, match="no bundle"):
+        verify(tmp_path)
+
+
+def test_encrypted_and_strange_zip_files(bundle, tmp_path):
+    content = bytearray(bundle.read_bytes())
+    with zipfile.ZipFile(bundle) as archive:
+        entries = archive.infolist()
+    for flags, method in ((1, 8), (0, 14), (0, 99)):
+        other = bytearray(content)
+        place = other.rindex(b"PK\x01\x02", 0, other.rindex(METADATA.encode()))
+        other[place + 8 : place + 12] = flags.to_bytes(2, "little") + method.to_bytes(2, "little")
+        start = next(entry.header_offset for entry in entries if entry.filename == METADATA)
+        other[start + 6 : start + 10] = flags.to_bytes(2, "little") + method.to_bytes(2, "little")
+        (tmp_path / "b.zip").write_bytes(other)
+        with pytest.raises(DataError, match=r"b\.zip"):
+            verify(tmp_path / "b.zip")
 
 
 def test_a_flipped_bit_is_found(bundle, tmp_path):
@@ -118,7 +156,15 @@ def test_a_flipped_bit_is_found(bundle, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"PK\x03\x04", b"no zip", b'{"@graph": []}', b"[]", b'{"@graph": [{"@id": 1, "@type": "File"}]}', b"[" * 100_000],
+    [
+        b"",
+        b"PK\x03\x04",
+        b"no zip",
+        b'{"@graph": []}',
+        b"[]",
+        b'{"@graph": [{"@id": 1, "@type": "File"}]}',
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_no_bundle_is_refused(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
@@ -171,9 +217,9 @@ def _recorded_checkpoints(folder: Path) -> list[str]:
 
 
 def test_what_cannot_be_bundled_is_refused(inside):
-    with pytest.raises(ConfigError, match="'results/tabel2.csv' is no table"):
+    with pytest.raises(ConfigError, match=r"'results/tabel2\.csv' is no table"):
         bundle_table("results/tabel2.csv", configfiles=CONFIG)
-    with pytest.raises(ConfigError, match="ends in .zip"):
+    with pytest.raises(ConfigError, match=r"ends in \.zip"):
         bundle_table(TABLE, "table2.tar", configfiles=CONFIG)
     with pytest.raises(DataError, match="snakemake --cores 8"):
         bundle_table("table2", "x.zip", configfiles=[*CONFIG, _elsewhere(inside)])
@@ -197,13 +243,15 @@ def _elsewhere(folder: Path) -> Path:
         ("Magic Leap's own: academic and non-commercial use", None, False),
         ("research use", "LicenseRef-research-use", False),
         ("not looked at", "NOASSERTION", False),
+        ("All rights reserved", "LicenseRef-All-rights-reserved", None),
+        ("noncommercial use only", "LicenseRef-noncommercial-use-only", False),
         (None, "NOASSERTION", False),
     ],
 )
 def test_licences(licence, spdx, commercial):
     assert spdx is None or spdx_of(licence) == spdx
-    assert (why_not_commercial(licence) is None) == commercial
-    assert forbids_commerce(licence) == (licence is not None and not commercial and "looked" not in licence)
+    assert (why_not_commercial(licence) is None) == (commercial is True)
+    assert forbids_commerce(licence) == (licence is not None and commercial is False and "looked" not in licence)
 
 
 def test_every_licence_of_the_catalogue_has_an_identifier(project):

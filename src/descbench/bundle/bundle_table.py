@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from descbench.bundle.contents import TableFiles, find_not_commercial, read_table
+from descbench.bundle.contents import TableFiles, files_that_differ, find_not_commercial, read_table
 from descbench.bundle.crate import describe_crate
 from descbench.bundle.croissant import describe_dataset
 from descbench.command_files import read_configuration
@@ -54,6 +54,9 @@ def bundle_table(
     config = read_configuration(files)
     plan = Plan(config)
     table = read_table(plan, target, files)
+    if others := files_that_differ(plan, table):
+        message = "not what the scores of its cells give: it was edited, or they changed"
+        raise DataError(f"{others[0]}: {message}; delete it, and have the table made again.")
     refused = list(find_not_commercial(table)) if commercial else []
     if refused:
         raise ConfigError("\n".join([f"{table.name}: not for commercial use:", *(f"  {line}" for line in refused)]))

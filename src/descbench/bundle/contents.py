@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
 from descbench.metrics.scores import Scores, read_scores
 from descbench.plan import Plan
+from descbench.tables.table import build_table
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,22 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
     cells = [_read_cell(plan, method, dataset, configfiles) for method, dataset in [*plan.table_cells(name), *shown]]
     markdown = Path(plan.paths.table_markdown(name))
     return TableFiles(name, plan.config.tables[name].title, csv, markdown, tuple(cells))
+
+
+def files_that_differ(plan: Plan, table: TableFiles) -> list[Path]:
+    """The files of a table that are not what its scores give: edited ones, or those of other scores."""
+    paths = {(cell.method, cell.dataset): cell for cell in table.cells}
+    with tempfile.TemporaryDirectory(prefix="table-") as folder:
+        again = [Path(folder, file.name) for file in (table.csv, table.markdown)]
+        build_table(
+            table.name,
+            plan.config.tables[table.name],
+            {names: cell.scores_file for names, cell in paths.items()},
+            {names: str(cell.provenance_file) for names, cell in paths.items()},
+            *again,
+        )
+        given = zip((table.csv, table.markdown), again, strict=True)
+        return [file for file, rebuilt in given if not file.is_file() or file.read_bytes() != rebuilt.read_bytes()]
 
 
 def table_name(plan: Plan, target: str) -> str:

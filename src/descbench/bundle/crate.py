@@ -41,7 +41,10 @@ def describe_crate(folder: Path, table: TableFiles) -> None:
     crate.name = f"descbench: {table.title}"
     cells = f"what its {len(table.cells)} cells rest on"
     crate.description = f"{table.name} of descbench {descbench.__version__}, and {cells}."
-    crate.license = "https://spdx.org/licenses/MIT"
+    crate.license = (
+        "The workflow is under the MIT licence (https://spdx.org/licenses/MIT); lists of images, and all that is named "
+        "here and not in the crate, are under those of their owners."
+    )
     computed = datetime.fromtimestamp(table.csv.stat().st_mtime, UTC)
     crate.datePublished = computed
     made = _add_files(crate, folder)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from descbench.bundle.contents import CellFiles, read_table
+from descbench.bundle.contents import CellFiles, files_that_differ, read_table
 from descbench.bundle.crate import METADATA
 from descbench.command_files import read_configuration
 from descbench.errors import DataError
@@ -21,6 +23,8 @@ from descbench.plan import Plan
 # Bounds of a bundle that is read: members, bytes of the description, bytes in all and of a member's expansion.
 _MEMBERS, _DESCRIPTION, _BYTES, _RATIO = 100_000, 64 << 20, 4 << 30, 1000
 _CHUNK = 1 << 20
+# What reading a damaged, encrypted or strange zip file ends in.
+_BROKEN = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,16 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
     """
     path = Path(target)
     if path.suffix == ".zip":
-        return _verify_bundle(path)
+        return _verify_zip(path)
+    if path.is_dir():
+        return _verify_folder(path)
     files = [Path(file) for file in configfiles]
     plan = Plan(read_configuration(files))
     table = read_table(plan, str(target), files)
-    compared, found = 2 * len(table.cells) + 1, []
+    told = "not what the scores of its cells give"
+    found = [Difference("differs", str(file), told) for file in files_that_differ(plan, table)]
+    # Scores and provenance were compared with their checksums when they were read.
+    compared = 2 * len(table.cells) + 2
     for file, expected in _recorded(plan, table.cells).items():
         compared += 1
         if not Path(file).is_file():
@@ -97,14 +106,29 @@ def _digest(file: str) -> str:
     return sha256_file(file)
 
 
-def _verify_bundle(path: Path) -> tuple[int, list[Difference]]:
+def _verify_zip(path: Path) -> tuple[int, list[Difference]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            recorded, there = _read_description(archive, path), _members(archive, path)
-            found = list(_compare(archive, recorded, there))
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error) as error:
+            there = _members(archive, path)
+            entry = there.get(METADATA)
+            if entry is not None and entry.file_size > _DESCRIPTION:
+                raise DataError(f"{path}: {METADATA} is too large for a bundle of descbench.")
+            recorded = _recorded_files(b"" if entry is None else archive.read(entry), path)
+            found = list(_compare(recorded, {name: partial(_hash_member, archive, of) for name, of in there.items()}))
+    except _BROKEN as error:
         raise DataError(f"{path}: not a zip file that can be read ({error}); bundle the table again.") from error
     return len(recorded), found
+
+
+def _verify_folder(path: Path) -> tuple[int, list[Difference]]:
+    """Of a bundle that was unpacked."""
+    description = path / METADATA
+    if not description.is_file() or description.stat().st_size > _DESCRIPTION:
+        raise DataError(f"{path}: a folder without {METADATA} is no bundle; name a bundle or a table.")
+    recorded = _recorded_files(description.read_bytes(), path)
+    files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+    there = {file.relative_to(path).as_posix(): partial(sha256_file, file) for file in files}
+    return len(recorded), list(_compare(recorded, there))
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -117,13 +141,10 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     return names
 
 
-def _read_description(archive: zipfile.ZipFile, path: Path) -> dict[str, str]:
+def _recorded_files(description: bytes, path: Path) -> dict[str, str]:
     """SHA-256 of every file that the description names."""
     try:
-        entry = archive.getinfo(METADATA)
-        if entry.file_size > _DESCRIPTION:
-            raise DataError(f"{path}: {METADATA} is too large for a bundle of descbench.")
-        graph = json.loads(archive.read(entry))["@graph"]
+        graph = json.loads(description)["@graph"]
         found = {one["@id"]: one["sha256"] for one in graph if _is_file(one)}
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
@@ -140,13 +161,11 @@ def _is_file(entity: Mapping[str, Any]) -> bool:
     return named and isinstance(entity["@id"], str) and isinstance(entity["sha256"], str)
 
 
-def _compare(
-    archive: zipfile.ZipFile, recorded: Mapping[str, str], there: Mapping[str, zipfile.ZipInfo]
-) -> Iterator[Difference]:
+def _compare(recorded: Mapping[str, str], there: Mapping[str, Callable[[], str]]) -> Iterator[Difference]:
     for name, expected in sorted(recorded.items()):
         if name not in there:
             yield Difference("missing", name, "the description names it")
-        elif (now := _hash_member(archive, there[name])) != expected:
+        elif (now := there[name]()) != expected:
             yield Difference("differs", name, f"SHA-256 {now}, recorded {expected}")
     for name in sorted(there.keys() - recorded.keys() - {METADATA}):
         yield Difference("unknown", name, "the description does not name it")
@@ -161,6 +180,6 @@ def _hash_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
         with archive.open(entry) as stream:
             while block := stream.read(_CHUNK):
                 digest.update(block)
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+    except _BROKEN as error:
         return f"not computed: {error}"
     return digest.hexdigest()
