@@ -74,6 +74,13 @@ def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
     tables = {file: name for name in config.tables for file in (paths.table(name), paths.table_markdown(name), name)}
     if target in tables:
         return list(dict.fromkeys(plan.table_cells(tables[target])))
+    crossed = {
+        file: name
+        for name in config.cross_tables
+        for file in (paths.cross_table(name), paths.cross_table_markdown(name), paths.cross_tests(name))
+    }
+    if target in crossed:
+        return plan.cross_table_cells(crossed[target])
     scores = re.fullmatch(
         re.escape(paths.scores("{method}", "{dataset}"))
         .replace(r"\{method\}", "([^/]+)")

@@ -121,6 +121,15 @@ class Lineage:
         described_by = [model for block in blocks for model in block.described_by(self.config)]
         return self._with_teachers([model for name in described_by for model in self.ancestry(name)])
 
+    def learns_from(self, method: str, dataset: str) -> bool:
+        """Whether words, whitening, clusters or a training behind a method were made of that dataset."""
+        section = self.config.block("methods", method).SCORED_ON
+        searched = self.searched_datasets(dataset) if section == "datasets" else [dataset]
+        of_methods = (self.config.block("methods", name).learned_from for name in self.methods_behind(method))
+        of_models = (self.learned_from(name) for name in self.models_behind(method))
+        learned = {found for part in (*of_methods, *of_models) for found in part}
+        return any((section, name) in learned for name in searched)
+
     def _with_teachers(self, models: list[str]) -> list[str]:
         """Models, each once, with those whose features they learned from, and what these started from."""
         found = list(dict.fromkeys(models))

@@ -12,12 +12,16 @@ from descbench.datasets.own import OwnImages, is_own, list_own, listing_digest, 
 from descbench.lineage import Lineage
 from descbench.paths import Paths
 
-# What of the block of a dataset decides which images its folders hold.
+# What of the block of a dataset decides which images its folders hold, and what no such block may lack.
 _DECISIVE = {
     "format",
     "database",
     "queries",
     "ground_truth",
+    "positives",
+    "tolerance",
+    "numbers",
+    "pairs",
     "folder",
     "on_bad_file",
     "model",

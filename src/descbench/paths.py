@@ -195,6 +195,18 @@ class Paths:
         """The same in short."""
         return f"{self.results}/protocols/{table}.md"
 
+    def cross_table(self, name: str) -> str:
+        """All rows on all datasets that fit them, tidy CSV."""
+        return f"{self.results}/cross/{name}.csv"
+
+    def cross_table_markdown(self, name: str) -> str:
+        """The same as a matrix."""
+        return f"{self.results}/cross/{name}.md"
+
+    def cross_tests(self, name: str) -> str:
+        """Paired tests between the rows of a cross table, CSV."""
+        return f"{self.results}/cross/{name}.tests.csv"
+
     def counts(self, name: str) -> str:
         """Features and matches of a sequence, counted again, JSON."""
         return f"{self.results}/remeasured/{name}.json"

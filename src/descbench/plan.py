@@ -7,6 +7,7 @@ Snakefile again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from descbench.config.base import Role
@@ -355,6 +356,19 @@ class Plan(PairPlan):
         """Those of results that were made otherwise: computed for the table of choices or, on demand, only read."""
         block = self.config.block("tables", table)
         return variant_cells(block, [variant for variant in block.variants if variant.on_demand == on_demand])
+
+    def cross_table_cells(self, name: str) -> list[tuple[str, str]]:
+        """``(method, dataset)`` of all scores that a cross table needs, each once, in order."""
+        cells = self.config.block("cross_tables", name).cells(self.config)
+        return list(dict.fromkeys((cell.method, cell.dataset) for cell in cells if cell.method is not None))
+
+    def cross_table_rows(self, name: str) -> list[dict[str, Any]]:
+        """What each row of a cross table has on each dataset, and whether its method learned from that dataset."""
+        cells = self.config.block("cross_tables", name).cells(self.config)
+        return [
+            {**asdict(cell), "learned": cell.method is not None and self.lineage.learns_from(cell.method, cell.dataset)}
+            for cell in cells
+        ]
 
     def report_cells(self) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores behind the report's tables, each once."""

@@ -14,6 +14,7 @@ from descbench.plan import Plan
 # Wildcard of a path -> section of the configuration that has its names.
 _SECTIONS = {
     "table": "tables",
+    "cross_table": "cross_tables",
     "remeasured": "remeasured",
     "method": "methods",
     "dataset": "datasets",

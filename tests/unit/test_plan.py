@@ -44,6 +44,7 @@ ASKED = {
     "sources_behind": ("how_r18_n1000", "roxford5k"),
     "blocks_behind": ("how_r18_n1000", "roxford5k"),
     "names_behind": ("how_r18_n1000", "roxford5k"),
+    "learns_from": ("how_r18_n1000", "sfm120k"),
 }
 
 

@@ -237,6 +237,10 @@ ELSEWHERE = {
         )
         for key in keys
     },
+    **{
+        f"CrossTable.{key}": "workflow/test_cross_table_runs.py::test_keys_change_the_table"
+        for key in ("title", "rows", "datasets", "note")
+    },
     "KeypointFeatures.reading": "workflow/test_any_detector.py::test_images_are_read_as_asked",
     **{
         f"{owner}.{key}": "unit/test_other_points.py::test_an_option_changes_what_is_found"

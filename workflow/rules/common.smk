@@ -82,6 +82,7 @@ from descbench.retrieval import (
     VERIFY_GEOMETRY_VERSION,
 )
 from descbench.tables import (
+    BUILD_CROSS_TABLE_VERSION,
     BUILD_REMEASURED_VERSION,
     BUILD_REPORT_VERSION,
     BUILD_TABLE_VERSION,
@@ -403,6 +404,7 @@ wildcard_constraints:
     features=any_of(cfg.names("features")),
     method=any_of(cfg.names("methods")),
     table=any_of(cfg.names("tables")),
+    cross_table=any_of(cfg.names("cross_tables")),
     remeasured=any_of(cfg.names("remeasured")),
     role=any_of(ROLES),
     shard=r"\d{5}",

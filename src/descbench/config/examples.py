@@ -72,6 +72,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             ],
         }
     },
+    "cross_tables": {
+        "all_on_mine": {
+            "title": "All methods on my photographs",
+            "rows": {"HOW, trained here": ["how_r18_mine_n500"], "NetVLAD, untrained": ["netvlad_random"]},
+            "datasets": {"mine": ["map_medium", "map_hard"]},
+        }
+    },
     "remeasured": {
         "r2d2_mine": {
             "dataset": "my_sequences",

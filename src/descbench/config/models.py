@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from descbench.config.base import Label, Name, Seed, Several, Strict, UserPath, WorkflowPath
+from descbench.config.cross_tables import CrossTable
 from descbench.config.datasets import Dataset
 from descbench.config.examples import EXAMPLES
 from descbench.config.features import Features
@@ -76,6 +77,11 @@ class Config(Strict):
         {}, description="What is searched how, by name: a row of a table.", examples=[EXAMPLES["methods"]]
     )
     tables: dict[Name, Table] = Field({}, description="Tables by name.", examples=[EXAMPLES["tables"]])
+    cross_tables: dict[Name, CrossTable] = Field(
+        {},
+        description="Tables of all rows on all datasets that fit them, results/cross/<name>.csv, by name.",
+        examples=[EXAMPLES["cross_tables"]],
+    )
     remeasured: dict[Name, MatchCounts] = Field(
         {},
         description="Published counts that results/remeasured.csv compares with ours, by name.",

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from descbench.errors import DataError
-from descbench.metrics.intervals import compare_paired
+from descbench.metrics.intervals import DRAWS, Comparison, compare_paired
 from descbench.metrics.scores import Metric, Scores
 
 # Statistics of queries whose differences are none of theirs.
@@ -47,13 +47,7 @@ def compare_scores(
     Raises:
         DataError: scores of other queries or labels, no metric in both, or none that is asked for.
     """
-    if (first.protocol, first.num_queries) != (second.protocol, second.num_queries):
-        raise DataError(
-            f"scores of {first.num_queries} queries ({first.protocol}) and of {second.num_queries} "
-            f"({second.protocol}) cannot be compared query by query; score both on one dataset."
-        )
-    if first.labels != second.labels:
-        raise DataError("the two methods were scored with different labels of the dataset; score both again.")
+    check_same_queries(first, second)
     shared = [name for name in first.metrics if name in second.metrics]
     if not shared:
         raise DataError("the two scores share no metric.")
@@ -74,6 +68,37 @@ def compare_scores(
     return lines
 
 
+def check_same_queries(first: Scores, second: Scores) -> None:
+    """Refuse scores that cannot be compared query by query.
+
+    Raises:
+        DataError: they are of other queries or labels.
+    """
+    if (first.protocol, first.num_queries) != (second.protocol, second.num_queries):
+        raise DataError(
+            f"scores of {first.num_queries} queries ({first.protocol}) and of {second.num_queries} "
+            f"({second.protocol}) cannot be compared query by query; score both on one dataset."
+        )
+    if first.labels != second.labels:
+        raise DataError("the two methods were scored with different labels of the dataset; score both again.")
+
+
+def why_untested(name: str, scores: Scores) -> str | None:
+    """Why two methods cannot be tested by a metric, which is no mean of values of queries; None: they can."""
+    return scores.facts.get("not_paired") or _UNTESTED.get(scores.metrics[name].statistic)
+
+
+def compare_metric(name: str, first: Scores, second: Scores, permutations: int) -> Comparison | None:
+    """The paired test of a metric that :func:`why_untested` has nothing against; None: too few queries count."""
+    values = first.per_query[name], second.per_query[name]
+    return compare_paired(*values, first.weights.get(name), permutations)
+
+
+def too_few(scores: Scores) -> str:
+    """What is said where :func:`compare_metric` gives nothing."""
+    return f"fewer than two {scores.facts.get('queries', 'queries')} count"
+
+
 def _asked(patterns: Sequence[str], shared: Sequence[str]) -> list[str]:
     """Names that fit, each once, pattern by pattern."""
     found: dict[str, None] = {}
@@ -87,14 +112,13 @@ def _asked(patterns: Sequence[str], shared: Sequence[str]) -> list[str]:
 
 def _row(name: str, first: Scores, second: Scores) -> _Row:
     one, other = first.metrics[name], second.metrics[name]
-    if why := first.facts.get("not_paired") or _UNTESTED.get(one.statistic):
+    if why := why_untested(name, first):
         known = one.value is not None and other.value is not None
         difference = f"{one.factor * (other.value - one.value):+.2f}" if known else "-"
         return _Row((name, _with_interval(one), _with_interval(other), difference, "-", "-", one.direction), why)
-    found = compare_paired(first.per_query[name], second.per_query[name], first.weights.get(name))
+    found = compare_metric(name, first, second, DRAWS)
     if found is None:
-        why = f"fewer than two {first.facts.get('queries', 'queries')} count"
-        return _Row((name, _value(one), _value(other), "-", "-", "-", one.direction), why)
+        return _Row((name, _value(one), _value(other), "-", "-", "-", one.direction), too_few(first))
     scale = one.factor
     interval = f"[{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
     cells = (f"{scale * found.difference:+.2f}", interval, f"{found.p:.4f}", one.direction)

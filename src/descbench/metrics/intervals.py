@@ -79,13 +79,17 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float] | None:
 
 
 def compare_paired(
-    first: Sequence[float | None], second: Sequence[float | None], weights: Sequence[float] | None = None
+    first: Sequence[float | None],
+    second: Sequence[float | None],
+    weights: Sequence[float] | None = None,
+    permutations: int = DRAWS,
 ) -> Comparison | None:
     """Compare two methods by their values for the same queries.
 
     Args:
         first, second: (Q,) each, in [0, 1]; a query counts where both have a value.
         weights: as in :func:`bootstrap_interval`.
+        permutations: of the test; the smallest p-value is one over one more than these.
 
     Returns:
         None where fewer than two queries count.
@@ -106,10 +110,10 @@ def compare_paired(
         known, steps = _weighted(differences, np.asarray(weights, float))
         total = float(steps.sum() << 30)
     observed = abs(int(known.sum()))
-    extreme = sum(int((np.abs(signs @ known) >= observed).sum()) for signs in _signs(len(known)))
+    extreme = sum(int((np.abs(signs @ known) >= observed).sum()) for signs in _signs(len(known), permutations))
     difference = float(known.sum() / total)
     # The order that was observed is one of the permutations.
-    return Comparison(difference, *interval, (extreme + 1) / (DRAWS + 1), len(known))
+    return Comparison(difference, *interval, (extreme + 1) / (permutations + 1), len(known))
 
 
 def _weighted_interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:
@@ -152,12 +156,26 @@ def draw_rows(size: int, stream: int = 0, drawn: int | None = None) -> Iterator[
         yield random.integers(0, size, (min(step, DRAWS - start), drawn))
 
 
-def _signs(size: int) -> Iterator[np.ndarray]:
-    """Rows of -1 and 1, (n, size) each, DRAWS in all."""
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, each corrected for all of them (Holm 1979), in the order given.
+
+    A test of them is passed at 5 % where its corrected value is below 0.05; that any is passed by chance alone then
+    has a probability below 5 %.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    for done, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
+def _signs(size: int, draws: int) -> Iterator[np.ndarray]:
+    """Rows of -1 and 1, (n, size) each, so many in all."""
     random = np.random.Generator(np.random.PCG64(_SEED))
     step = max(1, _BLOCK // size)
-    for start in range(0, DRAWS, step):
-        yield 2 * random.integers(0, 2, (min(step, DRAWS - start), size)) - 1
+    for start in range(0, draws, step):
+        yield 2 * random.integers(0, 2, (min(step, draws - start), size)) - 1
 
 
 def middle(means: np.ndarray) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from descbench.config.tables import Table
@@ -23,8 +23,12 @@ def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
     methods = [method for row in table.rows for method in row.methods]
     cells = dict.fromkeys((method, column.dataset) for method in methods for column in table.columns)
     known = {cell: read_scores(scores[cell], " on ".join(cell)) for cell in cells if cell in scores}
-    lines = [*_rules(known), *_warnings(known), *_unreadable(known), *_beyond(table, known), *_left_out(known)]
-    lines += _repeated(table)
+    return list(dict.fromkeys([*scores_notes(known, _beyond(table, known)), *_repeated(table)]))
+
+
+def scores_notes(known: Mapping[Cell, Scores], more: Iterable[str] = ()) -> list[str]:
+    """Notes of scores by ``(method, dataset)``, each line once, with others before what was left out."""
+    lines = [*_rules(known), *_warnings(known), *_unreadable(known), *more, *_left_out(known)]
     return list(dict.fromkeys(lines))
 
 
