@@ -34,6 +34,10 @@ SIZES = [
     (97, 300, 130, 7),
     (400, 70, 7, 70),
     (50, 3000, 100, 5),
+    (20, 90, 2, 5),
+    (20, 90, 40, 5),
+    (20, 300, 96, 1),
+    (20, 300, 200, 5),
 ]
 
 
@@ -92,7 +96,26 @@ def spiky(generator, count, dim):
     return vectors
 
 
-KINDS = [normal, grid, doubled, zeros, denormal, tiny, huge, mixed, close, spiky]
+def uneven(generator, count, dim):
+    """Variances that fall like 1/d, as after PCA."""
+    return normal(generator, count, dim) * (np.arange(dim) + 1).astype(np.float32) ** np.float32(-0.5)
+
+
+def steep(generator, count, dim):
+    """Variances that fall like 1/d^2, and every third dimension zero."""
+    vectors = normal(generator, count, dim) / (np.arange(dim) + 1).astype(np.float32)
+    vectors[:, 2::3] = 0
+    return vectors
+
+
+def spiky_close(generator, count, dim):
+    """One dominant dimension, in which all vectors agree nearly: rounding decides unless it is accounted for."""
+    vectors = np.float32(1e-4) * normal(generator, count, dim)
+    vectors[:, 0] += 1
+    return vectors
+
+
+KINDS = [normal, grid, doubled, zeros, denormal, tiny, huge, mixed, close, spiky, uneven, steep, spiky_close]
 
 
 def draw(kind, size):

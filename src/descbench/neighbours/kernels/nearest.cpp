@@ -44,6 +44,27 @@ bool any_at_most(const float *bias, const float *products, float limit)
 
 int32_t nearest_integer(double value) { return (int32_t)std::lrint(value); }
 
+/* Vectors are turned if that reduces the mean of their largest values below this share. */
+constexpr double kWorthTurning = 0.7;
+constexpr int64_t kSample = 256;
+
+/* Signs, then the fast Walsh-Hadamard transform of `span` (a power of two) values, made orthonormal. */
+void turn_span(float *values, const float *signs, int64_t span)
+{
+    for (int64_t d = 0; d < span; d++) values[d] *= signs[d];
+    for (int64_t half = 1; half < span; half *= 2)
+        for (int64_t start = 0; start < span; start += 2 * half) {
+            float *low = values + start, *high = low + half;
+            for (int64_t d = 0; d < half; d++) {
+                const float sum = low[d] + high[d], difference = low[d] - high[d];
+                low[d] = sum;
+                high[d] = difference;
+            }
+        }
+    const float factor = (float)(1 / std::sqrt((double)span));
+    for (int64_t d = 0; d < span; d++) values[d] *= factor;
+}
+
 } // namespace
 
 Database::Database(const Kernel &chosen, const float *array, int64_t count, int64_t dimensions, bool distance,
@@ -65,6 +86,17 @@ Database::Database(const Kernel &chosen, const float *array, int64_t count, int6
     usable = bad == 0 && norm >= kSmallest && norm <= kLargest && dim <= 60000;
     arrange(norms);
     if (!usable || kernel.filter == nullptr) return;
+    decide_turning();
+    if (turned) {
+        value_found = 0;
+#pragma omp parallel num_threads(threads) reduction(max : value_found)
+        {
+            Lines<float> room(dim);
+#pragma omp for
+            for (int64_t id = 0; id < size; id++)
+                value_found = std::max(value_found, largest(seen(vectors + id * dim, room.get()), dim));
+        }
+    }
     scale = value_found / kernel.levels;
     packed.resize(tiles * steps * kTile * 4);
     double residual_found = 0;
@@ -74,6 +106,40 @@ Database::Database(const Kernel &chosen, const float *array, int64_t count, int6
         residual_found = std::max(residual_found, (double)tile_residual[tile]);
     }
     residual = residual_found;
+}
+
+const float *Database::seen(const float *vector, float *room) const
+{
+    if (!turned) return vector;
+    std::copy(vector, vector + dim, room);
+    turn_span(room, signs_.data(), span_);
+    if (span_ < dim) turn_span(room + dim - span_, signs_.data() + span_, span_);
+    return room;
+}
+
+/* A pass is exact but for one rounding of each value in each of its log2(span) sums, one of the factor and one of
+   the product with it. Each moves the vector by at most 2^-24 of its norm, which the pass keeps. */
+void Database::decide_turning()
+{
+    int stages = 0;
+    for (; 2 * span_ <= dim; span_ *= 2) stages++;
+    uint64_t state = 1;
+    signs_.resize(2 * span_);
+    for (float &sign : signs_) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        sign = state >> 63 ? -1.0f : 1.0f;
+    }
+    turned = true;
+    Lines<float> room(dim);
+    const int64_t sample = std::min(size, kSample);
+    double before = 0, after = 0;
+    for (int64_t n = 0; n < sample; n++) {
+        const float *vector = vectors + n * size / sample * dim;
+        before += largest(vector, dim);
+        after += largest(seen(vector, room.get()), dim);
+    }
+    turned = after < kWorthTurning * before;
+    if (turned) turn_error = 1.01 * (span_ < dim ? 2 : 1) * (stages + 2) / (1 << 24);
 }
 
 void Database::arrange(const std::vector<double> &norms)
@@ -96,8 +162,9 @@ void Database::pack(int64_t tile)
     std::memset(out, kernel.offset, steps * kTile * 4);
     const double inverse = 1 / scale;
     double in_tile = 0;
+    Lines<float> room(turned ? dim : 0);
     for (int64_t j = 0; j < std::min(kTile, size - tile * kTile); j++) {
-        const float *vector = vectors + order[tile * kTile + j] * dim;
+        const float *vector = seen(vectors + order[tile * kTile + j] * dim, room.get());
         double sum = 0;
         for (int64_t d = 0; d < dim; d++) {
             const int32_t code = nearest_integer(vector[d] * inverse);
@@ -120,7 +187,7 @@ Block::Block(const Database &base, int64_t neighbours)
     : database(base), k(neighbours), error(kBlock), values(kBlock * kTile), hits(kBlock), column_hits(kBlock),
       measured(kBlock), codes_(kBlock * base.steps * 4), scale_(kBlock), limit_(kBlock), kth_(kBlock),
       by_norm_(kBlock), by_residual_(kBlock), slack_(kBlock), start_(kBlock), best_(kBlock * neighbours),
-      square_(kBlock), capacity_(1024 + 8 * neighbours)
+      square_(kBlock), room_(base.dim), capacity_(1024 + 8 * neighbours)
 {
     candidates_.resize(kBlock * capacity_);
     kept_.resize(kBlock);
@@ -157,13 +224,18 @@ void Block::begin_query(int64_t i)
     int64_t bad = 0;
     const double length = norm_of(query, dim, &bad);
     const double sum_of_norms = length + database.norm;
-    double around = length, rest = 0, scale = largest(query, dim) / 127.0;
+    const double wider = 1 + database.turn_error; /* turned vectors may be this much longer */
+    double around = length, rest = 0, scale = 0;
     std::memset(codes, 0, database.steps * 4);
     square_[i] = length * length;
     if (!database.usable || !(length <= kLargest)) {
         measured[i] = 1;
         kth_[i] = -kFar;
         return;
+    }
+    if (database.kernel.filter != nullptr) {
+        query = database.seen(query, room_.get());
+        scale = largest(query, dim) / 127.0;
     }
     if (database.kernel.filter == nullptr) {
         /* Products by BLAS, in any order of summation: |error| <= d u / (1 - d u) |q||c|. */
@@ -182,13 +254,16 @@ void Block::begin_query(int64_t i)
             codes[d] = (int8_t)code;
         }
         rest = std::sqrt(rest);
-        around = length + rest;
+        around = length * wider + rest;
         start_[i] = -database.kernel.offset * sum;
         scale_[i] = (float)(2 * scale * database.scale);
     }
-    by_norm_[i] = (float)(2 * rest * kAbove);
+    by_norm_[i] = (float)(2 * rest * wider * kAbove);
     by_residual_[i] = (float)(2 * around * kAbove);
-    slack_[i] = (float)(kSlack * (database.norm * database.norm + 2 * around * (database.norm + database.residual)) +
+    /* Turning keeps q.c. With errors of at most e|q| and e|c|, the product of the turned vectors as computed differs
+       from it by at most (2e + e^2)|q||c|, and twice that counts. 1e-30 covers values that underflow. */
+    const double turning = 4.1 * database.turn_error * (length + 1e-30) * (database.norm + 1e-30);
+    slack_[i] = (float)(turning + kSlack * (database.norm * database.norm + 2 * around * (database.norm + database.residual)) +
                         (double)dim / (1LL << 50) * sum_of_norms * sum_of_norms);
 }
 

@@ -108,9 +108,19 @@ class Database {
     std::vector<float> tile_norm, tile_residual;
     int64_t bad = 0;                  /* values that are not finite */
 
+    /* Whether the filter sees the vectors turned: one scale serves all dimensions, which wastes most of the range of
+       the integers where a few dimensions hold the large values. Measuring always uses the vectors themselves. */
+    bool turned = false;
+    double turn_error = 0; /* |turned vector as computed - as it would be exactly| over its norm */
+
     double measure(const float *query, int64_t id) const; /* smaller is nearer */
+    /* What the filter sees of this vector: itself, or `room` (dim floats) filled with its turned values. */
+    const float *seen(const float *vector, float *room) const;
 
   private:
+    void decide_turning();
+    std::vector<float> signs_; /* of the first pass, then of the second */
+    int64_t span_ = 1;         /* largest power of two that is at most dim */
     void arrange(const std::vector<double> &norms); /* set order, bias and tile_norm */
     void pack(int64_t tile);
 };
@@ -154,6 +164,7 @@ class Block {
     std::vector<Candidate> candidates_; /* (kBlock, capacity_) */
     std::vector<int64_t> kept_;
     std::vector<double> square_;        /* |q|^2 */
+    Lines<float> room_;                 /* a turned query */
     int64_t capacity_;
     std::vector<std::pair<double, int64_t>> found_;
 };
