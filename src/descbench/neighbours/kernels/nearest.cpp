@@ -46,7 +46,7 @@ int32_t nearest_integer(double value) { return (int32_t)std::lrint(value); }
 
 /* Vectors are turned if that reduces the mean of their largest values below this share. */
 constexpr double kWorthTurning = 0.7;
-constexpr int64_t kSample = 256;
+constexpr int64_t kSample = 64;
 
 /* Signs, then the fast Walsh-Hadamard transform of `span` (a power of two) values, made orthonormal. */
 void turn_span(float *values, const float *signs, int64_t span)
