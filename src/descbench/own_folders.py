@@ -19,9 +19,7 @@ _DECISIVE = {
     "queries",
     "ground_truth",
     "positives",
-    "tolerance",
     "numbers",
-    "pairs",
     "folder",
     "on_bad_file",
     "model",
@@ -29,6 +27,8 @@ _DECISIVE = {
     "query_list",
     "map",
 }
+# What a block may not lack either, though it decides labels alone: always the same value.
+_OF_LABELS = {"tolerance": 0}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,11 @@ class OwnFolders:
 
     def settings(self, dataset: str) -> dict[str, Any] | None:
         """What of the block of a dataset decides which images its folders hold; None of official datasets."""
-        return self._block(dataset).model_dump(mode="json", include=_DECISIVE) if self.holds(dataset) else None
+        if not self.holds(dataset):
+            return None
+        block = self._block(dataset)
+        labels = {key: value for key, value in _OF_LABELS.items() if key in type(block).model_fields}
+        return block.model_dump(mode="json", include=_DECISIVE) | labels
 
     def list_images(self, dataset: str) -> OwnImages:
         """Images, labels and what is left out, of a dataset in folders of the user's.

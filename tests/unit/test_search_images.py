@@ -108,7 +108,7 @@ def test_what_cannot_be_searched(place):
     assert len(descbench.search_images("photos", asked, "whole", on_bad_file="skip")[0].images) == 5
     for kind, method in (("checkpoints/whole.pt", "whole"), ("codebooks/parts.h5", "parts")):
         Path(f"results/{kind}").unlink()
-        with pytest.raises(DataError, match=f"not there yet; `snakemake --cores 8 results/{kind}` makes it"):
+        with pytest.raises(DataError, match=f"not there yet; `snakemake --cores 8 -s .* results/{kind}` makes it"):
             descbench.search_images("photos", asked, method, on_bad_file="skip")
 
 

@@ -86,6 +86,15 @@ def test_sizes_drawn_at_random(kernel, seed, monkeypatch):
     check(queries, images, int(generator.integers(1, 40)), int(generator.integers(1, 400)), bool(seed % 2))
 
 
+@pytest.mark.parametrize("by_distance", [False, True])
+def test_a_query_beyond_the_filter_meets_images_within_it(kernel, by_distance):
+    """Its cosines are unknown, those of the images are not: all are measured."""
+    generator = np.random.default_rng(0)
+    images = normal(generator, 122, 49) * (10 ** generator.uniform(-12, 13, (122, 1))).astype(np.float32)
+    for k in (1, 14, 121):
+        check(normal(generator, 1, 49) * np.float32(1e15), images, k, 300, by_distance)
+
+
 def test_images_that_are_queries(kernel):
     """The distance of equal vectors is zero exactly."""
     vectors = normal(np.random.default_rng(1), 300, 700)

@@ -65,7 +65,8 @@ void bound_row(float *cosines, Seen query, const Seen *images, int64_t count, bo
         const double error = query.error + (1 + query.error) * image.error;
         const double width = scale * error + query.slack + image.slack;
         const double middle = known + scale * cosines[j], high = middle + width;
-        const bool unknown = error == kInfinity; /* then the rest may be NaN */
+        /* Infinite, or NaN where a query of unknown cosines meets an image of known ones; the rest may be NaN too. */
+        const bool unknown = !(error < kInfinity);
         guesses[j] = unknown ? -largest : (float)(middle - kGuess * width);
         cosines[j] = unknown ? largest : (float)(high + std::fabs(high) * 1e-7 + 1e-40);
     }
