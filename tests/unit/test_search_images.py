@@ -170,6 +170,20 @@ def test_places_that_are_not_written_to(place, option, message):
     assert not Path("photos/kept").exists()
 
 
+def test_what_is_read_is_not_replaced(place):
+    """A configuration as a page, and labels as scores; both have the ending of what is written."""
+    paint(place / "asked.png", 1)
+    Path("mine.html").write_text("{}")
+    with pytest.raises(ConfigError, match=r"html: \./mine\.html is read by this call"):
+        descbench.search_images("photos", "asked.png", "whole", html="./mine.html", configfiles=["mine.html"])
+    labels = Path("positives.json")
+    labels.write_text('{"positives": {"asked.png": ["1.png"]}}')
+    before = labels.read_bytes()
+    with pytest.raises(ConfigError, match=r"output: \S*positives\.json is read by this call"):
+        descbench.evaluate_images("photos", "whole", queries="photos", positives=labels, output=labels.resolve())
+    assert labels.read_bytes() == before
+
+
 def test_a_folder_of_queries_is_read_as_strictly(place):
     paint(place / "asked/a.png", 1)
     (place / "asked/b.mov").touch()

@@ -130,6 +130,66 @@ def test_an_unpacked_bundle(bundle, tmp_path):
         verify(tmp_path)
 
 
+def test_names_that_addresses_write_otherwise(inside):
+    overlay = inside / "a b ü#%20.yaml"
+    shutil.copyfile(CONFIG[0], overlay)
+    written = bundle_table(TABLE, "odd.zip", configfiles=[overlay])
+    assert verify(written)[1] == []
+
+
+def test_what_is_no_bundle_is_not_replaced(inside, bundle):
+    photographs = Path("photographs.zip")
+    photographs.write_bytes(b"photographs")
+    with pytest.raises(ConfigError, match="is no bundle"):
+        bundle_table(TABLE, photographs, configfiles=CONFIG)
+    assert photographs.read_bytes() == b"photographs"
+    shutil.copyfile(bundle, "mine.zip")
+    bundle_table(TABLE, "mine.zip", configfiles=CONFIG)
+
+
+def test_a_list_of_images_that_was_changed(inside, tmp_path):
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    path = Path("results/manifests/alderford.csv")
+    path.write_text(path.read_text() + "junk\n")
+    assert [(one.state, one.name) for one in verify(TABLE, configfiles=CONFIG)[1]] == [("differs", str(path))]
+
+
+def test_descriptions_that_contradict_themselves(bundle, tmp_path):
+    with zipfile.ZipFile(bundle) as archive:
+        crate = json.loads(archive.read(METADATA))
+    crate["@graph"].append({"@id": "table2.csv", "@type": "File", "sha256": "0" * 64})
+    other = changed(bundle, tmp_path / "b.zip", {METADATA: json.dumps(crate).encode()})
+    with pytest.raises(DataError, match="names a file twice"):
+        verify(other)
+
+
+def test_names_of_a_bundle_stay_on_their_line(tmp_path, capsys):
+    names = ["a\ud800", "a\x1b[31mred\nok"]
+    graph = [{"@id": name, "@type": "File", "sha256": "0" * 64} for name in names]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr(METADATA, json.dumps({"@graph": graph}))
+    assert main(["verify", str(tmp_path / "b.zip")]) == 1
+    told = capsys.readouterr().out
+    assert told.count("\n") == 3
+    assert "\x1b[" not in told
+
+
+def test_links_in_an_unpacked_bundle_are_named(bundle, tmp_path):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "b")
+    (tmp_path / "b/table2.md").unlink()
+    (tmp_path / "b/table2.md").symlink_to("/etc/passwd")
+    (tmp_path / "b/etc").symlink_to("/etc")
+    assert {one.name: one.state for one in verify(tmp_path / "b")[1]} == {"table2.md": "differs", "etc": "unknown"}
+
+
+def test_a_table_by_its_absolute_path(inside, bundle):
+    assert bundle_table(inside / TABLE, "absolute.zip", configfiles=CONFIG).is_file()
+    with pytest.raises(DataError, match="no such bundle"):
+        verify("none.zip")
+
+
 def test_encrypted_and_strange_zip_files(bundle, tmp_path):
     content = bytearray(bundle.read_bytes())
     with zipfile.ZipFile(bundle) as archive:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from descbench.bundle.contents import TableFiles, files_that_differ, find_not_commercial, read_table
-from descbench.bundle.crate import describe_crate
+from descbench.bundle.crate import METADATA, describe_crate
 from descbench.bundle.croissant import describe_dataset
 from descbench.command_files import read_configuration
 from descbench.errors import ConfigError, DataError
@@ -30,7 +30,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def bundle_table(
-    target: str, output: str | Path | None = None, *, configfiles: Sequence[str | Path] = (), commercial: bool = False
+    target: str | Path,
+    output: str | Path | None = None,
+    *,
+    configfiles: Sequence[str | Path] = (),
+    commercial: bool = False,
 ) -> Path:
     """Write a table, its scores and provenance, lists of images, configuration and workflow into one zip file.
 
@@ -53,7 +57,7 @@ def bundle_table(
     files = [Path(file) for file in configfiles]
     config = read_configuration(files)
     plan = Plan(config)
-    table = read_table(plan, target, files)
+    table = read_table(plan, str(target), files)
     if others := files_that_differ(plan, table):
         message = "not what the scores of its cells give: it was edited, or they changed"
         raise DataError(f"{others[0]}: {message}; delete it, and have the table made again.")
@@ -63,6 +67,8 @@ def bundle_table(
     written = Path(output) if output else table.csv.with_suffix(".crate.zip")
     if written.suffix != ".zip":
         raise ConfigError(f"{written}: a bundle is a zip file; name one that ends in .zip.")
+    if written.exists() and not _is_bundle(written):
+        raise ConfigError(f"{written}: is there, and is no bundle; name another file, or move it away.")
     with tempfile.TemporaryDirectory(prefix="bundle-") as name:
         folder = Path(name)
         _gather(folder, table, plan, files)
@@ -70,6 +76,14 @@ def bundle_table(
         with atomic_path(written) as temporary:
             _zip(folder, temporary)
     return written
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is a bundle, which a new one may replace."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return METADATA in archive.namelist()
 
 
 def _gather(folder: Path, table: TableFiles, plan: Plan, configfiles: Sequence[Path]) -> None:

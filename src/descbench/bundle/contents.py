@@ -105,7 +105,8 @@ def table_name(plan: Plan, target: str) -> str:
         ConfigError: it is none.
     """
     tables = plan.config.tables
-    found = [name for name in tables if target == name or Path(target) == Path(plan.paths.table(name))]
+    place = Path(target).resolve().with_suffix(".csv")
+    found = [name for name in tables if target == name or place == Path(plan.paths.table(name)).resolve()]
     if not found:
         close = close_names(Path(target).stem, list(tables))
         raise ConfigError(f"{target!r} is no table of this configuration; {close}. Others need their --configfile.")

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from descbench.bundle.contents import CellFiles, files_that_differ, read_table
 from descbench.bundle.crate import METADATA
 from descbench.command_files import read_configuration
 from descbench.errors import DataError
+from descbench.io.csvfiles import read_csv
 from descbench.io.digests import sha256_file
 from descbench.plan import Plan
 
@@ -57,17 +59,21 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
         DataError: a bundle that cannot be read, or scores or provenance that are damaged or not there.
     """
     path = Path(target)
-    if path.suffix == ".zip":
-        return _verify_zip(path)
     if path.is_dir():
         return _verify_folder(path)
+    if path.suffix.lower() == ".zip" and not path.is_file():
+        raise DataError(f"{path}: no such bundle; correct its name.")
+    if path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)):
+        return _verify_zip(path)
     files = [Path(file) for file in configfiles]
     plan = Plan(read_configuration(files))
     table = read_table(plan, str(target), files)
     told = "not what the scores of its cells give"
     found = [Difference("differs", str(file), told) for file in files_that_differ(plan, table)]
+    lists = [path for name in table.datasets if (path := Path(plan.paths.manifest(name))).is_file()]
+    found += [Difference("differs", str(path), told) for path in lists if (told := _damage(path))]
     # Scores and provenance were compared with their checksums when they were read.
-    compared = 2 * len(table.cells) + 2
+    compared = 2 * len(table.cells) + 2 + len(lists)
     for file, expected in _recorded(plan, table.cells).items():
         compared += 1
         if not Path(file).is_file():
@@ -75,6 +81,15 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
         elif (now := _digest(file)) != expected:
             found.append(Difference("differs", file, f"SHA-256 {now}, recorded {expected}"))
     return compared, found
+
+
+def _damage(manifest: Path) -> str:
+    """What is wrong with a list of images; empty: it has the checksum beside it."""
+    try:
+        read_csv(manifest, "manifest")
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _recorded(plan: Plan, cells: Sequence[CellFiles]) -> dict[str, str]:
@@ -126,9 +141,17 @@ def _verify_folder(path: Path) -> tuple[int, list[Difference]]:
     if not description.is_file() or description.stat().st_size > _DESCRIPTION:
         raise DataError(f"{path}: a folder without {METADATA} is no bundle; name a bundle or a table.")
     recorded = _recorded_files(description.read_bytes(), path)
-    files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
-    there = {file.relative_to(path).as_posix(): partial(sha256_file, file) for file in files}
+    there = {
+        file.relative_to(path).as_posix(): partial(_hash_file, file)
+        for file in path.rglob("*")
+        if file.is_symlink() or not file.is_dir()
+    }
     return len(recorded), list(_compare(recorded, there))
+
+
+def _hash_file(path: Path) -> str:
+    """SHA-256 of a file; links and what else is no regular file have none."""
+    return sha256_file(path) if path.is_file() and not path.is_symlink() else "not computed: a link, or no regular file"
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
@@ -145,11 +168,14 @@ def _recorded_files(description: bytes, path: Path) -> dict[str, str]:
     """SHA-256 of every file that the description names."""
     try:
         graph = json.loads(description)["@graph"]
-        found = {one["@id"]: one["sha256"] for one in graph if _is_file(one)}
+        listed = [(unquote(one["@id"]), one["sha256"]) for one in graph if _is_file(one)]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: no bundle of descbench, whose {METADATA} names every file ({error!r:.80})."
         ) from error
+    found = dict(listed)
+    if len(found) < len(listed):
+        raise DataError(f"{path}: its {METADATA} names a file twice; bundle the table again.")
     if not found:
         raise DataError(f"{path}: its {METADATA} names no file; bundle the table again.")
     return found

@@ -18,7 +18,7 @@ from descbench.commands.app import (
     MethodOption,
     help_text,
 )
-from descbench.commands.shown import print_table
+from descbench.commands.shown import print_table, printable
 
 commands = typer.Typer()
 
@@ -167,7 +167,7 @@ def verify(
 
     compared, differences = verify_files(target, configfiles=configfile or [])
     for one in differences:
-        print(f"{one.state}: {one.name}: {one.told}")
+        print(f"{one.state}: {printable(one.name)}: {printable(one.told)}")
     print(f"{compared} files compared, {len(differences)} not as recorded.")
     if differences:
         raise typer.Exit(1)

@@ -68,7 +68,7 @@ def evaluate_images(
     check_searches(config, method)
     labels = _labels(ground_truth, positives, frames, frame_pairs, queries)
     dataset = _dataset({"database": images, "queries": queries or images, "on_bad_file": on_bad_file, **labels})
-    check_scores(output)
+    check_scores(output, [ground_truth, positives, frame_pairs, *files])
     folder = work_folder(config, "evaluate", method, Path(images)) if work is None else Path(work)
     scores = folder / "scores.json" if output is None else Path(output)
     codebook = find_codebook(config, method, files)

@@ -70,7 +70,7 @@ def match_pair(
     files = [Path(file) for file in configfiles]
     config = read_configuration(files)
     settings, estimation = _settings(config, method)
-    check_page(html)
+    check_page(html, [first, second, *files])
     images = Path(first), Path(second)
     for path in images:
         if not path.is_file():

@@ -87,7 +87,7 @@ def search_images(
     check_searches(config, method)
     if top_k < 1:
         raise ConfigError(f"top_k {top_k}: at least 1.")
-    check_page(html)
+    check_page(html, files)
     dataset = folder_dataset(Path(images), on_bad_file)
     asked = _queries([queries] if isinstance(queries, str | Path) else queries, on_bad_file)
     folder = work_folder(config, "search", method, Path(images)) if work is None else Path(work)

@@ -58,25 +58,31 @@ def hold_folder(option: str, folder: Path, apart_from: Sequence[Path] = ()) -> I
             fcntl.flock(stream, fcntl.LOCK_UN)
 
 
-def check_page(html: str | Path | None) -> None:
+def check_page(html: str | Path | None, inputs: Sequence[str | Path | None] = ()) -> None:
     """Refuse, before anything is computed, a page that cannot be written or would replace another kind of file.
 
+    Args:
+        html: the page; None: there is none.
+        inputs: files that are read, which no page may replace.
+
     Raises:
-        ConfigError: it is a folder, or has another ending than a page.
+        ConfigError: it is a folder or an input, or has another ending than a page.
     """
-    _check_output("html", html, _PAGES)
+    _check_output("html", html, _PAGES, inputs)
 
 
-def check_scores(output: str | Path | None) -> None:
+def check_scores(output: str | Path | None, inputs: Sequence[str | Path | None] = ()) -> None:
     """Refuse what is no scores file, as :func:`check_page`.
 
     Raises:
-        ConfigError: it is a folder, or has another ending than a scores file.
+        ConfigError: it is a folder or an input, or has another ending than a scores file.
     """
-    _check_output("output", output, (".json",))
+    _check_output("output", output, (".json",), inputs)
 
 
-def _check_output(option: str, path: str | Path | None, endings: Sequence[str]) -> None:
+def _check_output(
+    option: str, path: str | Path | None, endings: Sequence[str], inputs: Sequence[str | Path | None]
+) -> None:
     if path is None:
         return
     if Path(path).is_dir():
@@ -84,4 +90,6 @@ def _check_output(option: str, path: str | Path | None, endings: Sequence[str]) 
     if Path(path).suffix.lower() not in endings:
         # A photograph of the user's would be gone.
         raise ConfigError(f"{option}: {path} does not end in {' or '.join(endings)}; name the file to write.")
+    if any(Path(path).resolve() == Path(given).resolve() for given in inputs if given is not None):
+        raise ConfigError(f"{option}: {path} is read by this call; name another file to write.")
     make_folder(option, Path(path).parent)
