@@ -53,3 +53,23 @@ def make_patch_training(folder: Path, model: HardNetModel = MODEL, validated: bo
         history=folder / "history.csv",
         folder=folder / "work",
     )
+
+
+def photo_labels(points: np.ndarray, pairs: np.ndarray) -> PatchLabels:
+    matches = (points[pairs[:, 0]] == points[pairs[:, 1]]).astype(np.uint8)
+    return PatchLabels(points, np.zeros(len(points), np.int64), (ALL,), pairs, matches)
+
+
+def photo_set(seed: int, noise: float) -> tuple[dict[str, np.ndarray], dict[str, PatchLabels]]:
+    """Two parts of 60 patches of 30 points; labels are the same for every seed and noise."""
+    random, descriptors, labels = np.random.default_rng(seed), {}, {}
+    for number, name in enumerate(("quay", "mill")):
+        points = np.repeat(np.arange(30), 2)
+        other = np.random.default_rng(number).integers(2, 58, 30)
+        pairs = np.array(
+            [[2 * i, 2 * i + 1] for i in range(30)] + [[2 * i, (2 * i + int(other[i])) % 60] for i in range(30)]
+        )
+        labels[name] = photo_labels(points, pairs)
+        base = np.random.default_rng(50 + number).normal(size=(30, 8))[points]
+        descriptors[name] = (base + noise * random.normal(size=base.shape)).astype(np.float32)
+    return descriptors, labels

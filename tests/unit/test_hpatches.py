@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from benchmarks.plain import hpatches as plain
+from drawn_patches import photo_labels, photo_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descbench.datasets.hpatches_patches import STRIPS
 from descbench.datasets.hpatches_tasks import Listed, Retrieval, Split, Verification, draw_retrieval, draw_verification
-from descbench.datasets.patch_sets import ALL, PatchLabels
+from descbench.datasets.patch_sets import PatchLabels
 from descbench.errors import DataError
 from descbench.metrics.compare import compare_scores
 from descbench.metrics.fpr95 import fpr95
@@ -19,6 +20,7 @@ from descbench.metrics.hpatches_distances import NOISES, prepared
 from descbench.metrics.hpatches_matching import score_matching
 from descbench.metrics.hpatches_retrieval import score_retrieval
 from descbench.metrics.hpatches_verification import score_verification, stable_order
+from descbench.metrics.patch_curves import RECALLS, read_curves
 from descbench.metrics.remarks import rule_of, why_missing
 from descbench.metrics.score_patches import Fpr95, HPatches, score_patches
 from descbench.metrics.scores import read_scores
@@ -203,32 +205,13 @@ def flat(descriptors: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dic
     return arrays, {name: strip_labels(array.shape[1]) for name, array in descriptors.items()}
 
 
-def photo_labels(points: np.ndarray, pairs: np.ndarray) -> PatchLabels:
-    matches = (points[pairs[:, 0]] == points[pairs[:, 1]]).astype(np.uint8)
-    return PatchLabels(points, np.zeros(len(points), np.int64), (ALL,), pairs, matches)
-
-
-def photo_set(seed: int, noise: float) -> tuple[dict[str, np.ndarray], dict[str, PatchLabels]]:
-    """Two parts of 60 patches of 30 points; labels are the same for every seed and noise."""
-    random, descriptors, labels = np.random.default_rng(seed), {}, {}
-    for number, name in enumerate(("quay", "mill")):
-        points = np.repeat(np.arange(30), 2)
-        other = np.random.default_rng(number).integers(2, 58, 30)
-        pairs = np.array(
-            [[2 * i, 2 * i + 1] for i in range(30)] + [[2 * i, (2 * i + int(other[i])) % 60] for i in range(30)]
-        )
-        labels[name] = photo_labels(points, pairs)
-        base = np.random.default_rng(50 + number).normal(size=(30, 8))[points]
-        descriptors[name] = (base + noise * random.normal(size=base.shape)).astype(np.float32)
-    return descriptors, labels
-
-
 def test_fpr95_of_parts(tmp_path):
     descriptors, labels = photo_set(1, 0.5)
     score_patches(descriptors, labels, Fpr95(), tmp_path / "s.json", cell="m on brown", digest="d")
     scores = read_scores(tmp_path / "s.json", "m on brown")
     assert (scores.family, scores.protocol, scores.num_queries, scores.labels) == ("patches", "fpr95", 120, "d")
     assert scores.facts.pop("not_paired").startswith("the threshold is another")
+    curves = read_curves({"curves": scores.facts.pop("curves")}, "s.json")
     assert scores.facts == {"queries": "pairs", "parts": ["quay", "mill"], "positives": [30, 30], "negatives": [30, 30]}
     assert scores.metrics.keys() == {"fpr95_quay", "fpr95_mill"}
     for start, name in ((0, "quay"), (60, "mill")):
@@ -236,6 +219,7 @@ def test_fpr95_of_parts(tmp_path):
         metric = scores.metrics[f"fpr95_{name}"]
         assert metric.value == fpr95(np.linalg.norm(a - b, axis=1), labels[name].matches)
         assert metric.low <= metric.value <= metric.high
+        assert curves[name].false_positives[RECALLS.index(95)] == (metric.value, metric.low, metric.high)
         assert (metric.direction, metric.unit, metric.chance) == ("lower", "fraction", 0.95)
         values = scores.per_query[f"fpr95_{name}"]
         assert {i for i, value in enumerate(values) if value is not None} == set(range(start + 30, start + 60))
@@ -295,6 +279,13 @@ def test_hpatches_of_a_split(tmp_path):
     assert clipped.metrics.keys() == {"matlab_verification", "matlab_matching", "matlab_retrieval"}
     assert (clipped.facts["implementation"], clipped.facts["normalisation"]) == ("matlab", "matlab_zca")
     assert clipped.metrics["matlab_matching"].value != values["matlab_matching"]
+    # Curves are of the list behind `verification`, so the MATLAB benchmark has none.
+    curves = read_curves(scores.facts, "s.json")
+    assert list(curves) == [f"{noise} {kind}" for kind in ("inter", "intra") for noise in NOISES]
+    found = score_verification(prepared({name: descriptors[name] for name in TEST}, "L2"), pairs)["hard", "intra"]
+    count, middle = len(found.before), RECALLS.index(50)
+    assert curves["hard intra"].false_positives[middle][0] == found.before[-(-count // 2) - 1] / found.wrong
+    assert clipped.facts["curves"] == {}
     assert "in MATLAB alone" in why_missing("matching", clipped)
     assert why_missing("matlab_matching", clipped) is None
     assert rule_of("walls", clipped).endswith("benchmark in MATLAB.")

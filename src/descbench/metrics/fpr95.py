@@ -7,10 +7,14 @@ with which 95 % of the right ones are reached, so it is the mean of one value a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from descbench.metrics.intervals import draw_rows, middle
+from descbench.metrics.intervals import DRAWS, draw_rows, middle
+
+_RECALL = 95  # percent
 
 
 def fpr95(distances: np.ndarray, matches: np.ndarray) -> float:
@@ -53,6 +57,21 @@ def threshold(distances: np.ndarray, matches: np.ndarray) -> tuple[float, np.nda
     return float(np.asarray(distances)[order[last]]), passed
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What draws of pairs gave, at R recalls.
+
+    Attributes:
+        counts: (n, R) int64, wrong pairs of each draw that pass.
+        right: (R,) int64, right pairs of a draw that make each recall.
+        wrong: wrong pairs of a draw.
+    """
+
+    counts: np.ndarray
+    right: np.ndarray
+    wrong: int
+
+
 def fpr95_interval(
     distances: np.ndarray, matches: np.ndarray, points: np.ndarray | None = None
 ) -> tuple[float, float] | None:
@@ -67,23 +86,40 @@ def fpr95_interval(
     Returns:
         lowest and highest plausible value; None where there are fewer than two right or two wrong pairs.
     """
+    drawn = draw_false_positives(distances, matches, (_RECALL,), points)
+    return None if drawn is None else middle(drawn.counts[:, 0] / drawn.wrong)
+
+
+def before_right_pairs(distances: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, int]:
+    """How many wrong pairs stand before each right pair, (n,) int64 ascending, and how many wrong pairs there are.
+
+    Arguments and errors as in :func:`fpr95`.
+    """
     order, _ = _in_order(distances, matches)
-    right = np.asarray(matches)[order] != 0
-    places = np.flatnonzero(right), np.flatnonzero(~right)
-    count, wrong_count = map(len, places)
-    if min(count, wrong_count) < 2:
+    places = np.flatnonzero(np.asarray(matches)[order] != 0)
+    return places - np.arange(len(places)), len(order) - len(places)
+
+
+def draw_false_positives(
+    distances: np.ndarray, matches: np.ndarray, recalls: Sequence[int], points: np.ndarray | None = None
+) -> Drawn | None:
+    """The draws of :func:`fpr95_interval`, at several recalls in percent; arguments and errors as there."""
+    before, wrong_count = before_right_pairs(distances, matches)
+    if min(len(before), wrong_count) < 2:
         return None
     effect = 1.0 if points is None else design_effect(distances, matches, points)
-    drawn_count, drawn_wrong = (max(2, round(size / effect)) for size in (count, wrong_count))
-    # Of each right pair, how many wrong ones stand before it; of the drawn, the one that reaches 95 % decides.
-    before = places[0] - np.arange(count)
-    needed = _needed(drawn_count)
-    found = [np.partition(row, needed - 1)[needed - 1] for rows in draw_rows(count, drawn=drawn_count) for row in rows]
-    values = np.empty(len(found))
-    drawn = (row for rows in draw_rows(wrong_count, stream=1, drawn=drawn_wrong) for row in rows)
-    for number, (place, row) in enumerate(zip(found, drawn, strict=True)):
-        values[number] = np.count_nonzero(row < before[place])
-    return middle(values / drawn_wrong)
+    drawn_count, drawn_wrong = (max(2, round(size / effect)) for size in (len(before), wrong_count))
+    needed = np.array([_needed(drawn_count, recall) for recall in recalls])
+    rights = (row for rows in draw_rows(len(before), drawn=drawn_count) for row in rows)
+    wrongs = (row for rows in draw_rows(wrong_count, stream=1, drawn=drawn_wrong) for row in rows)
+    counts = np.empty((DRAWS, len(recalls)), np.int64)
+    passed = np.zeros(wrong_count + 1, np.int64)
+    for number, (right, wrong) in enumerate(zip(rights, wrongs, strict=True)):
+        # Of the drawn right pairs, the one that reaches the recall decides: all wrong ones before it pass.
+        reached = np.cumsum(np.bincount(right, minlength=len(before)))
+        np.cumsum(np.bincount(wrong, minlength=wrong_count), out=passed[1:])
+        counts[number] = passed[before[np.searchsorted(reached, needed)]]
+    return Drawn(counts, needed, drawn_wrong)
 
 
 def design_effect(distances: np.ndarray, matches: np.ndarray, points: np.ndarray) -> float:
@@ -140,6 +176,6 @@ def _in_order(distances: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, n
     return order, ~right & (np.arange(len(order)) < threshold)
 
 
-def _needed(count: int) -> int:
-    """The smallest number that is at least 95 % of ``count``, in whole numbers."""
-    return -(-95 * count // 100)
+def _needed(count: int, recall: int = _RECALL) -> int:
+    """The smallest number that is at least ``recall`` percent of ``count``, in whole numbers."""
+    return -(-recall * count // 100)

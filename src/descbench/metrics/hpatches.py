@@ -15,7 +15,8 @@ from descbench.datasets.hpatches_tasks import Retrieval, Split, Verification
 from descbench.metrics.hpatches_distances import NOISES
 from descbench.metrics.hpatches_matching import MatchingResult, score_matching
 from descbench.metrics.hpatches_retrieval import RetrievalResult, score_retrieval
-from descbench.metrics.hpatches_verification import SequenceSums, VerificationResult, score_verification
+from descbench.metrics.hpatches_verification import KINDS, SequenceSums, VerificationResult, score_verification
+from descbench.metrics.patch_curves import Curve, sequence_curve
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def score_tasks(
     retrieval: Retrieval | None,
     distance: str,
     pools: Sequence[int],
-) -> Columns:
-    """All metrics of a split.
+) -> tuple[Columns, dict[str, Curve]]:
+    """All metrics of a split, and the curves of verification by name.
 
     Args:
         descriptors: (16, N, D) of each test sequence, finite.
@@ -60,13 +61,15 @@ def score_tasks(
     Raises:
         DataError: the distance is unknown, or does not fit the descriptors.
     """
-    columns = matching_columns(score_matching(descriptors, split.test, distance))
+    columns, curves = matching_columns(score_matching(descriptors, split.test, distance)), {}
     if verification is not None:
-        columns |= verification_columns(score_verification(descriptors, verification, distance))
+        results = score_verification(descriptors, verification, distance)
+        columns |= verification_columns(results)
+        curves = verification_curves(results, len(split.test))
     if retrieval is not None:
         found = score_retrieval(descriptors, retrieval, distance, pools)
         columns |= retrieval_columns(found, retrieval.queries.sequences, len(split.test), pools)
-    return columns
+    return columns, curves
 
 
 def verification_columns(results: Mapping[tuple[str, str], VerificationResult]) -> Columns:
@@ -79,6 +82,18 @@ def verification_columns(results: Mapping[tuple[str, str], VerificationResult]) 
         columns[f"verification_{noise}_{kind}_ap"] = _of_sums(found.imbalanced_ap)
         columns[f"verification_{noise}_{kind}_auc"] = _of_sums(found.balanced_auc)
     return columns
+
+
+def verification_curves(results: Mapping[tuple[str, str], VerificationResult], count: int) -> dict[str, Curve]:
+    """Of the list of ``verification``, by noise and kind of wrong pairs, such as ``easy inter``.
+
+    Args:
+        results: of the descriptors.
+        count: of sequences.
+    """
+    ordered = ((kind, noise) for kind in KINDS for noise in NOISES)
+    found = {f"{noise} {kind}": results[noise, kind] for kind, noise in ordered}
+    return {name: sequence_curve(part.before, part.sequences, part.wrong, count) for name, part in found.items()}
 
 
 def matching_columns(found: MatchingResult) -> Columns:

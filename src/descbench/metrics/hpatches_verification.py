@@ -44,11 +44,17 @@ class VerificationResult:
         balanced_auc: area under the ROC curve of all pairs.
         imbalanced_ap: area under precision over recall, with a fifth of the right pairs; the published figure.
         matlab_ap: the MATLAB benchmark's mean of the precision at each right pair, of the same list.
+        before: (P,) int64 ascending, how many wrong pairs stand before each right pair of this list.
+        sequences: (P,) of these right pairs, from 0.
+        wrong: number of wrong pairs.
     """
 
     balanced_auc: SequenceSums
     imbalanced_ap: SequenceSums
     matlab_ap: SequenceSums
+    before: np.ndarray
+    sequences: np.ndarray
+    wrong: int
 
 
 def score_verification(
@@ -130,6 +136,9 @@ def _result(before: np.ndarray, order: np.ndarray, right: Listed, wrong: int) ->
         _sums(1 - before / wrong, sequences, count),
         _sums(ap_terms(before[few]), fewer, count),
         _sums(precision_terms(before[few]), fewer, count),
+        before[few],
+        fewer,
+        wrong,
     )
 
 

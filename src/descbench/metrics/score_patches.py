@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,10 +14,11 @@ from descbench.datasets.hpatches_patches import STRIPS
 from descbench.datasets.hpatches_tasks import Retrieval, Split, Verification
 from descbench.datasets.patch_sets import PatchLabels
 from descbench.errors import DataError
-from descbench.metrics.fpr95 import fooled_pairs, fpr95, fpr95_interval
+from descbench.metrics.fpr95 import fooled_pairs
 from descbench.metrics.hpatches import score_tasks
 from descbench.metrics.hpatches_distances import pair_distances
 from descbench.metrics.hpatches_normalisation import whiten_and_root, whiten_by_energy
+from descbench.metrics.patch_curves import RECALLS, pair_curve
 from descbench.metrics.scores import Metric, Scores, Value, mean, write_scores
 
 _FEWEST_PAIRS = 5
@@ -117,7 +118,7 @@ class Fpr95:
     def score(self, descriptors: Mapping[str, np.ndarray], labels: Mapping[str, PatchLabels]) -> ScoredPatches:
         """One metric a part, lower is better, with a bootstrap interval over pairs that may share points."""
         total = sum(len(part.pairs) for part in labels.values())
-        metrics, per_query, start = {}, {}, 0
+        metrics, per_query, curves, start = {}, {}, {}, 0
         for name, known in labels.items():
             right = int(known.matches.sum())
             if not 0 < right < len(known.matches):
@@ -125,8 +126,9 @@ class Fpr95:
                     f"part {name}: {right} of {len(known.matches)} test pairs match; both kinds are needed."
                 )
             distances = pair_distances(descriptors[name], known.pairs[:, 0], [known.pairs[:, 1]], self.distance)[0]
-            low, high = fpr95_interval(distances, known.matches, known.points[known.pairs]) or (None, None)
-            value, metric = fpr95(distances, known.matches), f"fpr95_{name}"
+            curves[name] = pair_curve(distances, known.matches, known.points[known.pairs])
+            value, low, high = curves[name].false_positives[RECALLS.index(95)]
+            metric = f"fpr95_{name}"
             metrics[metric] = Metric(value, low, high, "bootstrap", direction="lower", chance=_CHANCE)
             values = np.full(total, np.nan)
             values[start : start + len(distances)] = fooled_pairs(distances, known.matches)
@@ -138,6 +140,7 @@ class Fpr95:
             "parts": list(labels),
             "positives": [int(part.matches.sum()) for part in labels.values()],
             "negatives": [int((part.matches == 0).sum()) for part in labels.values()],
+            "curves": {name: asdict(curve) for name, curve in curves.items()},
         }
         return ScoredPatches(total, metrics, per_query, facts, {})
 
@@ -178,9 +181,9 @@ class HPatches:
             views = whiten_and_root(views, learnt, self.split.test)
         elif self.normalisation == "matlab_zca":
             views = whiten_by_energy(views, learnt, self.split.test, self.clipped)
-        found = score_tasks(views, self.split, self.verification, self.retrieval, self.distance, self.pools)
+        found, curves = score_tasks(views, self.split, self.verification, self.retrieval, self.distance, self.pools)
         if self.normalisation == "matlab_zca":
-            found = {name: column for name, column in found.items() if name.startswith(MATLAB)}
+            found, curves = {name: column for name, column in found.items() if name.startswith(MATLAB)}, {}
         metrics, per_query, weights = {}, {}, {}
         for name, column in found.items():
             per_query[name], weights[name] = _listed(column.values), column.weights.tolist()
@@ -196,6 +199,7 @@ class HPatches:
             "retrieval_queries": len(self.retrieval.queries) if self.retrieval else 0,
             "retrieval_distractors": len(self.retrieval.distractors) if self.retrieval else 0,
             "pools": list(self.pools),
+            "curves": {name: asdict(curve) for name, curve in curves.items()},
         }
         return ScoredPatches(len(self.split.test), metrics, per_query, facts, weights)
 

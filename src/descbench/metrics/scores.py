@@ -73,7 +73,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "corners",
         "opencv",
     ),
-    "fpr95": ("queries", "not_paired", "parts", "positives", "negatives"),
+    "fpr95": ("queries", "not_paired", "parts", "positives", "negatives", "curves"),
     "hpatches": (
         "queries",
         "sequences",
@@ -85,6 +85,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "retrieval_queries",
         "retrieval_distractors",
         "pools",
+        "curves",
     ),
     "poses": ("queries", "names", "localised", "inliers", "poses", "scored_by"),
 }

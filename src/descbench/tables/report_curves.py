@@ -6,58 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
 from descbench.metrics.mma import THRESHOLDS
 from descbench.metrics.places import DEPTHS
-from descbench.metrics.scores import Scores
+from descbench.metrics.scores import FAMILIES, Scores
 from descbench.tables.costs import Cost, costs_of, frontier
 from descbench.tables.drawings import draw_svg
 from descbench.tables.mma_curves import PUBLISHED_PAIRS, published_runs
 from descbench.tables.notes import Cell
+from descbench.tables.patch_curves import patch_curves
 from descbench.tables.results import Basis, Evidence
-from descbench.tables.shown import ShownRow, ShownTable
+from descbench.tables.row_drawings import EM, GREY, HEIGHT, PANEL, Drawing, legend_of, stroke_of
+from descbench.tables.shown import ShownTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Inches, and letters of the page an inch.
-_PANEL, _HEIGHT, _EM = 3.6, 2.7, 6.5
 _MOST_PANELS = 4
 _DECADE = 10.0
-# Seen on light and on dark ground; rows beyond them go through the dashes.
-_COLOURS = ("#2f7fd0", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#7b68c8", "#5b8a9a", "#c0392b")
-_DASHES = ((), (4, 2), (1, 1.5), (6, 2, 1, 2))
-_PUBLISHED = "#8c8c8c"
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """How a row is drawn: colour, and dashes as SVG writes them (empty: none)."""
-
-    label: str
-    colour: str
-    dashes: str
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A drawing under a table.
-
-    Attributes:
-        name: id of its element.
-        caption: what it shows, in words.
-        svg: an ``<svg>`` element.
-        legend: its rows.
-        width: of the drawing on the page, in the height of its letters.
-    """
-
-    name: str
-    caption: str
-    svg: Markup
-    legend: tuple[Stroke, ...]
-    width: float
+_PATCHES = FAMILIES["patches"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +56,7 @@ def table_drawings(table: ShownTable, bases: Mapping[Cell, Basis], evidence: Evi
     for protocol, axis in _AXES.items():
         if panels := {name: rows for name, rows in known.items() if _protocol(rows) == protocol}:
             yield _curves(table, axis, panels, evidence)
+    yield from patch_curves(table, {name: rows for name, rows in known.items() if _protocol(rows) in _PATCHES})
     yield from _costs(table, bases, evidence)
 
 
@@ -115,7 +83,7 @@ def _curves(table: ShownTable, axis: _Axis, panels: Mapping[str, Mapping[int, Sc
         for number, (name, rows) in enumerate(shown.items(), start=1):
             axes = figure.add_subplot(1, len(shown), number)
             for run in runs[name]:
-                axes.plot(axis.values, run, color=_PUBLISHED, linewidth=0.6, alpha=0.7)
+                axes.plot(axis.values, run, color=GREY, linewidth=0.6, alpha=0.7)
             for row, scores in rows.items():
                 _curve(axes, axis, scores, row)
             axes.set(title=name, xlabel=axis.label, ylabel=axis.title if number == 1 else "")
@@ -131,9 +99,9 @@ def _curves(table: ShownTable, axis: _Axis, panels: Mapping[str, Mapping[int, Sc
         number = sum(map(len, runs.values()))
         what += f" Thin grey lines: published runs on the same pairs ({number}), of other settings each."
     name = f"{table.name}-curves-{axis.prefix.strip('@')}"
-    size = (_PANEL * len(shown), _HEIGHT)
+    size = (PANEL * len(shown), HEIGHT)
     rows = sorted({row for found in shown.values() for row in found})
-    return Drawing(name, what, draw_svg(name, what, size, draw), _legend(table.rows, rows), _EM * size[0])
+    return Drawing(name, what, draw_svg(name, what, size, draw), legend_of(table.rows, rows), EM * size[0])
 
 
 def _published(rows: Mapping[int, Scores], figures: Sequence[Mapping[str, object]]) -> list[tuple[float, ...]]:
@@ -146,7 +114,7 @@ def _published(rows: Mapping[int, Scores], figures: Sequence[Mapping[str, object
 def _curve(axes: Axes, axis: _Axis, scores: Scores, row: int) -> None:
     metrics = {value: scores.metrics.get(f"{axis.prefix}{value}") for value in axis.values}
     points = {value: metric for value, metric in metrics.items() if metric is not None and metric.value is not None}
-    stroke = _stroke(row)
+    stroke = stroke_of(row)
     axes.plot(
         list(points),
         [100 * metric.value for metric in points.values()],
@@ -189,10 +157,10 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
         for number, (key, label) in enumerate(shown.items(), start=1):
             axes = figure.add_subplot(1, len(shown), number)
             known = [(getattr(c, key), ours) for ours, c in points.values() if getattr(c, key) is not None]
-            axes.plot(*zip(*frontier(known), strict=True), color=_PUBLISHED, linewidth=0.8, linestyle=":")
+            axes.plot(*zip(*frontier(known), strict=True), color=GREY, linewidth=0.8, linestyle=":")
             for row, (ours, cost) in points.items():
                 if (value := getattr(cost, key)) is not None:
-                    axes.plot([value], [ours], "o", color=_stroke(row)[0], markersize=6)
+                    axes.plot([value], [ours], "o", color=stroke_of(row)[0], markersize=6)
                     axes.annotate(str(row + 1), (value, ours), textcoords="offset points", xytext=(6, 3))
             axes.set(xlabel=label, ylabel="score in the unit of the table" if number == 1 else "")
             axes.margins(0.15)
@@ -203,9 +171,9 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
         "of the jobs that rank, their start included; describing the queries is not in them. Bytes are those of the "
         "files that are searched. Dotted: the rows that no other beats in both."
     )
-    size = (_PANEL * len(shown), _HEIGHT)
+    size = (PANEL * len(shown), HEIGHT)
     return Drawing(
-        name, what, draw_svg(name, what, size, draw), _legend(table.rows, sorted(points), numbered=True), _EM * size[0]
+        name, what, draw_svg(name, what, size, draw), legend_of(table.rows, sorted(points), numbered=True), EM * size[0]
     )
 
 
@@ -215,19 +183,3 @@ def scale_costs(axes: Axes, values: Sequence[float]) -> None:
         axes.set_xscale("log")
     else:
         axes.locator_params(axis="x", nbins=4)
-
-
-def _stroke(row: int) -> tuple[str, tuple[float, ...]]:
-    return _COLOURS[row % len(_COLOURS)], _DASHES[row // len(_COLOURS) % len(_DASHES)]
-
-
-def _legend(rows: Sequence[ShownRow], numbers: Sequence[int], *, numbered: bool = False) -> tuple[Stroke, ...]:
-    strokes = ((number, *_stroke(number)) for number in numbers)
-    return tuple(
-        Stroke(f"{number + 1}. {rows[number].label}" if numbered else rows[number].label, colour, _dashed(dashes))
-        for number, colour, dashes in strokes
-    )
-
-
-def _dashed(dashes: Sequence[float]) -> str:
-    return " ".join(f"{2 * dash:g}" for dash in dashes)
