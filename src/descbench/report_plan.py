@@ -16,6 +16,7 @@ from descbench.config.published import figures_on
 from descbench.io.run_notes import Stages
 
 Cell = tuple[str, str]
+_REPORT = "build_report"
 
 
 def report_cells(
@@ -25,7 +26,8 @@ def report_cells(
     asked: Collection[str] = (),
     is_made: Callable[[str], bool] = lambda path: False,
 ) -> list[dict[str, Any]]:
-    """For each method and dataset: names behind it, its page where there is one, and what a search of it reads.
+    """For each method and dataset: names behind it, its page and its choices of scoring where they are there, and what
+    a search of it reads.
 
     Args:
         config: the configuration.
@@ -42,6 +44,8 @@ def report_cells(
             "page": (page := plan.paths.page(method, dataset)),
             "page_is_there": os.path.normpath(page) in asked or Path(page).is_file(),
             "page_is_made": is_made(page),
+            "rescored": (rescored := plan.paths.rescored(method, dataset)),
+            "rescored_is_there": os.path.normpath(rescored) in asked or Path(rescored).is_file(),
             "searched": _searched(config, plan, method, dataset),
         }
         for method, dataset in cells
@@ -55,6 +59,11 @@ def published_curves(config: Config, cells: Iterable[Cell], home: str | Path) ->
     return {name: figures_on(config, name, home) for name in paired}
 
 
+def prefix_of(rules: Iterable[Any]) -> str:
+    """What the names of our rules begin with: a workflow that has ours as a module may put something before them."""
+    return next((rule.name.removesuffix(_REPORT) for rule in rules if rule.name.endswith(_REPORT)), "")
+
+
 def timed_stages(rules: Iterable[Any]) -> dict[str, tuple[str, str]]:
     """Patterns of the benchmark file and of the first output of each rule that makes a part of a result.
 
@@ -63,10 +72,13 @@ def timed_stages(rules: Iterable[Any]) -> dict[str, tuple[str, str]]:
     """
     from snakemake.io import strip_wildcard_constraints  # only here: the package itself needs no Snakemake
 
-    timed = [rule for rule in rules if rule.benchmark and rule.output and not rule.name.startswith("show_")]
+    rules = list(rules)
+    prefix = prefix_of(rules)
+    timed = {rule.name.removeprefix(prefix): rule for rule in rules if rule.benchmark and rule.output}
     return {
-        rule.name: (strip_wildcard_constraints(str(rule.benchmark)), strip_wildcard_constraints(str(rule.output[0])))
-        for rule in timed
+        name: (strip_wildcard_constraints(str(rule.benchmark)), strip_wildcard_constraints(str(rule.output[0])))
+        for name, rule in timed.items()
+        if not name.startswith("show_")
     }
 
 
@@ -92,7 +104,9 @@ def stages_behind(dag: Any, rule: str) -> Stages:
 
 def makes_page(rules: Iterable[Any]) -> Callable[[str], bool]:
     """Whether one of the rules that show results makes a page; arguments as of :func:`timed_stages`."""
-    showing = [rule for rule in rules if rule.name.startswith("show_")]
+    rules = list(rules)
+    prefix = prefix_of(rules)
+    showing = [rule for rule in rules if rule.name.removeprefix(prefix).startswith("show_")]
     return lambda path: any(rule.is_producer(path) for rule in showing)
 
 
@@ -111,7 +125,7 @@ def _searched(config: Config, plan: Any, method: str, dataset: str) -> dict[str,
 
 def as_evidence(cells: Iterable[Mapping[str, Any]]) -> dict[str, dict[Cell, Any]]:
     """What :func:`report_cells` gave, by attributes of :class:`descbench.tables.results.Evidence`."""
-    found: dict[str, dict[Cell, Any]] = {"behind": {}, "pages": {}, "page_targets": {}, "stored": {}}
+    found: dict[str, dict[Cell, Any]] = {"behind": {}, "pages": {}, "page_targets": {}, "rescored": {}, "stored": {}}
     for entry in cells:
         cell = entry["method"], entry["dataset"]
         found["behind"][cell] = entry["behind"]
@@ -119,6 +133,8 @@ def as_evidence(cells: Iterable[Mapping[str, Any]]) -> dict[str, dict[Cell, Any]
             found["pages"][cell] = Path(entry["page"])
         elif entry["page_is_made"]:
             found["page_targets"][cell] = entry["page"]
+        if entry["rescored_is_there"]:
+            found["rescored"][cell] = Path(entry["rescored"])
         if entry["searched"]["files"]:
             found["stored"][cell] = [Path(file) for file in entry["searched"]["files"]], entry["searched"]["images"]
     return found

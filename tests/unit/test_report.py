@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -16,10 +17,12 @@ from matplotlib.figure import Figure
 from report_example import CAUSE, SHA256, SOURCE, example_report, example_tables
 from scores_files import write_told
 
+from descbench.choices.choice import Rescored, RescoredCell
 from descbench.config.load import load_config_files
 from descbench.config.tables import Table
 from descbench.errors import ConfigError, DataError
 from descbench.io.atomic import write_text
+from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import write_checked_json
 from descbench.io.run_notes import note_stages, read_stages
 from descbench.plan import Plan
@@ -332,6 +335,10 @@ def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
     assert (as_evidence([made])["pages"], as_evidence([made])["page_targets"]) == ({}, {("sift", "yosemite"): page})
     (none,) = report_cells(config, Plan(config), [("sift", "yosemite")], (), makes_page([_Rule("x")]))
     assert as_evidence([none])["page_targets"] == {}
+    write_text(tmp_path / "protocols/sift/liberty.json", "choices")
+    rescored = tmp_path / "protocols/sift/liberty.json"
+    cells = report_cells(config, Plan(config), [("sift", "liberty"), ("sift", "yosemite")])
+    assert as_evidence(cells)["rescored"] == {("sift", "liberty"): rescored}
     found = as_evidence([how, sift])
     assert found["pages"] == {("sift", "liberty"): tmp_path / "pages/sift/liberty.html"}
     assert found["stored"].keys() == {("how_r18_n1000", "roxford5k")}
@@ -349,3 +356,65 @@ def test_benchmarks_of_rules_that_make_results():
         made.name, made.benchmark, made.output = name, benchmark, output
         rules.append(made)
     assert timed_stages(rules) == {"search": ("logs/b/search/{method}.tsv", "r/{method}.h5")}
+    # Another workflow that has this one as a module may put a prefix before every rule.
+    for made in rules:
+        made.name = f"bench_{made.name}"
+        made.is_producer = lambda path: path == "p/m.html"
+    report = rule()
+    report.name, report.benchmark, report.output = "bench_build_report", "logs/b/report.tsv", ["report.html"]
+    report.is_producer = lambda path: path == "report.html"
+    assert timed_stages([*rules, report]).keys() == {"search", "build_report"}
+    makes = makes_page([*rules, report])
+    assert (makes("p/m.html"), makes("report.html")) == (True, False)
+
+
+def write_choices(path: Path, scores: Path, cell: str) -> Path:
+    choices = [
+        Rescored("by_sum", "AP is a sum.", "somebody", {"map_medium": 0.83}),
+        Rescored("cropped", "Queries are cropped.", "", {"map_medium": 0.7, "map_hard": 0.4}),
+        Rescored("no_junk", "Junk counts as wrong.", "", {}, "nothing is junk"),
+    ]
+    write_checked_json(path, asdict(RescoredCell(cell, sha256_file(scores), choices)))
+    return path
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_dialog_has_the_spread_of_choices_of_scoring(tmp_path, stale):
+    """Of the results that have them; those of earlier scores are as good as none."""
+    rows = [
+        {
+            "label": "Local",
+            "method": "local",
+            "reference_results": [{"dataset": "town", "metric": "map_medium", "source": SOURCE, "paper": 82.5}],
+        },
+        {"label": "Plain", "method": "plain"},
+    ]
+    columns = [{"dataset": "town", "metric": metric, "label": metric} for metric in ("map_medium", "map_hard", "mp@1")]
+    table = Table.model_validate({"title": "t", "columns": columns, "rows": rows})
+    values = {"map_medium": 0.8, "map_hard": 0.5, "mp@1": 0.9}
+    scores = {
+        (name, "town"): write_told(tmp_path / f"{name}.json", values, cell=f"{name} on town")
+        for name in ("local", "plain")
+    }
+    made = write_choices(tmp_path / "choices.json", scores["local", "town"], "local on town")
+    if stale:
+        write_told(scores["local", "town"], values | {"mp@1": 0.8}, cell="local on town")
+    evidence = Evidence(
+        rescored={("local", "town"): made},
+        choice_targets={"t": "results/protocols/t.csv", "u": "results/protocols/u.csv"},
+    )
+    build_report({"t": table}, scores, {}, tmp_path / "report.html", evidence)
+    found = dialogs((tmp_path / "report.html").read_text())
+    target = "<code>snakemake --cores 2 results/protocols/t.csv</code>"
+    assert target in found["plain on town"]
+    assert "results/protocols/u.csv" not in found["plain on town"]
+    assert (target in found["local on town"]) is stale
+    shown = re.search(r'<table class="choices">.*?</table>', found["local on town"], re.S)
+    assert (shown is None) is stale
+    if not stale:
+        rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in re.findall(r"<tr>.*?</tr>", shown[0], re.S)[1:]]
+        assert rows == [
+            ["t", "Local", "map_medium", "80.00", "2", "70.00", "(cropped)", "83.00", "(by_sum)", "83.00", "(by_sum)"],
+            ["t", "Local", "map_hard", "50.00", "1", "40.00", "(cropped)", "50.00", "(ours)"],
+            ["t", "Local", "mp@1", "90.00", "0", "none", "concerns", "this", "metric"],
+        ]

@@ -77,6 +77,9 @@ rule build_report:
             asked_files(),
             makes_page(workflow.rules),
         ),
+        choice_targets={
+            name: plan.paths.protocol_table(name) for name in plan.usual_tables()
+        },
         figures=lambda wildcards: published_curves(cfg, all_report_cells(), home),
         stages=lambda wildcards: timed_stages(workflow.rules),
     message:

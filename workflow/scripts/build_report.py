@@ -23,6 +23,7 @@ with job(snakemake):
         **as_evidence(snakemake.params.evidence),
         stages=snakemake.params.stages,
         figures=snakemake.params.figures,
+        choice_targets=snakemake.params.choice_targets,
         graph=read_stages(run_folder()),
     )
     build_report(tables, scores, histories, Path(snakemake.output[0]), evidence)

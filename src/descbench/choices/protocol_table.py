@@ -146,15 +146,28 @@ def protocol_cells(
     """The cells of a table that have a value; arguments and errors as of :func:`build_protocol_table`."""
     found = {cell: read_rescored(path, " on ".join(cell), scores[cell]) for cell, path in rescored.items()}
     rows = {row.label: row for row in table.rows}
-    cells = []
-    for line in table_lines(name, table, scores):
-        known = _of_row(rows[line.row], line, found)
-        if line.ours is not None and known:
-            factor = _factor(rows[line.row], line, scores)
-            made, lacking = _variants(table, rows[line.row], line, scores)
-            outcomes = (*_outcomes(known, line.metric, factor), *made)
-            cells.append(CellChoices(line, outcomes, _silent(known) | lacking))
-    return cells
+    cells = (cell_choices(table, rows[line.row], line, scores, found) for line in table_lines(name, table, scores))
+    return [cell for cell in cells if cell is not None]
+
+
+def cell_choices(
+    table: Table, row: TableRow, line: Line, scores: Mapping[Cell, Path], found: Mapping[Cell, RescoredCell]
+) -> CellChoices | None:
+    """One cell of a table under all choices; None where it has no value, or a method of its row was not rescored.
+
+    Args:
+        table: the block.
+        row: the row of the cell.
+        line: the cell.
+        scores: files by ``(method, dataset)``.
+        found: what :func:`descbench.choices.choice.read_rescored` read of them.
+    """
+    known = _of_row(row, line, found)
+    if line.ours is None or not known:
+        return None
+    made, lacking = _variants(table, row, line, scores)
+    outcomes = (*_outcomes(known, line.metric, _factor(row, line, scores)), *made)
+    return CellChoices(line, outcomes, _silent(known) | lacking)
 
 
 def _variants(

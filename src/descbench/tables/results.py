@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from urllib.parse import quote
 
 import yaml
 
+from descbench.choices.choice import RescoredCell, read_rescored
+from descbench.choices.protocol_table import CellChoices, cell_choices
+from descbench.errors import StaleFileError
 from descbench.io.jsonfiles import read_json
 from descbench.metrics.remarks import rule_of
 from descbench.metrics.scores import Scores, read_scores
@@ -31,6 +35,8 @@ class Evidence:
         behind: names that a result rests on, by section (:meth:`descbench.lineage.Lineage.names_behind`).
         pages: page of pictures of a result, where one is there.
         page_targets: what is asked for to have one made, where none is there.
+        rescored: what a result scores under other choices, where it is there (:mod:`descbench.choices.choice`).
+        choice_targets: what is asked for to have it made, by table.
         stages: patterns of benchmark files and outputs, by rule (:func:`.stage_times.read_job_times`).
         stored: files that a search reads, and how many images they describe.
         figures: published figures of datasets with image pairs (:func:`descbench.config.published.figures_on`).
@@ -41,6 +47,8 @@ class Evidence:
     behind: Mapping[Cell, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     pages: Mapping[Cell, Path] = field(default_factory=dict)
     page_targets: Mapping[Cell, str] = field(default_factory=dict)
+    rescored: Mapping[Cell, Path] = field(default_factory=dict)
+    choice_targets: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stored: Mapping[Cell, tuple[Sequence[Path], int]] = field(default_factory=dict)
     figures: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
@@ -49,11 +57,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell with this result stands: table, label of its row, and the cell."""
+    """Where a cell with this result stands.
+
+    Attributes:
+        table, row: name of the table and label of the row.
+        cell: the cell.
+        choices: what it scores under other choices of scoring; None where that was not made.
+    """
 
     table: str
     row: str
     cell: ShownCell
+    choices: CellChoices | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,7 @@ class Result:
         title: methods and dataset.
         places: where it stands in the tables.
         causes: known causes of a difference from what was published, each once.
+        choice_targets: what is asked for to have the choices of scoring that are not there made.
         bases: of its methods; more than one where a row repeats a training.
     """
 
@@ -103,6 +119,7 @@ class Result:
     title: str
     places: Sequence[Place]
     causes: Sequence[str]
+    choice_targets: Sequence[str]
     bases: Sequence[Basis]
 
 
@@ -127,26 +144,43 @@ def shown_results(
         for cell in ((method, dataset) for method in methods):
             if cell not in bases:
                 bases[cell] = _basis(cell, scores[cell], jobs, evidence, output)
-    return [
-        Result(
-            name=name,
-            title=f"{' and '.join(key[0])} on {key[1]}",
-            places=_places(tables, key),
-            causes=_causes(tables, key),
-            bases=[bases[method, key[1]] for method in key[0]],
+    choices = _read_choices(bases, scores, evidence)
+    results = []
+    for key, name in ids.items():
+        places = list(_places(tables, key, scores, choices))
+        lacking = dict.fromkeys(place.table for place in places if place.choices is None)
+        results.append(
+            Result(
+                name=name,
+                title=f"{' and '.join(key[0])} on {key[1]}",
+                places=places,
+                causes=_causes(tables, key),
+                choice_targets=[evidence.choice_targets[t] for t in lacking if t in evidence.choice_targets],
+                bases=[bases[method, key[1]] for method in key[0]],
+            )
         )
-        for key, name in ids.items()
-    ]
+    return results
 
 
-def _places(tables: Iterable[ShownTable], key: Key) -> list[Place]:
-    return [
-        Place(table.name, row.label, cell)
-        for table in tables
-        for row in table.rows
-        for cell in row.cells
-        if cell.key == key and cell.opens is not None
-    ]
+def _read_choices(cells: Iterable[Cell], scores: Mapping[Cell, Path], evidence: Evidence) -> dict[Cell, RescoredCell]:
+    """Choices of scoring that are there. No rule of the report makes them: those of earlier scores count as absent."""
+    found = {}
+    for cell in cells:
+        if cell in evidence.rescored:
+            with suppress(StaleFileError):
+                found[cell] = read_rescored(evidence.rescored[cell], " on ".join(cell), scores[cell])
+    return found
+
+
+def _places(
+    tables: Iterable[ShownTable], key: Key, scores: Mapping[Cell, Path], choices: Mapping[Cell, RescoredCell]
+) -> Iterator[Place]:
+    for table in tables:
+        for row, block in zip(table.rows, table.block.rows, strict=True):
+            for cell in row.cells:
+                if cell.key == key and cell.opens is not None:
+                    found = cell_choices(table.block, block, cell.line, scores, choices)
+                    yield Place(table.name, row.label, cell, found)
 
 
 def _causes(tables: Iterable[ShownTable], key: Key) -> list[str]:
