@@ -7,6 +7,7 @@ the signal that stopped it. The commands are in :mod:`descbench.commands`.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,13 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ended = get_command(app).main(
                 repeat_configfile(given) or ["--help"], prog_name="descbench", standalone_mode=False
             )
+            sys.stdout.flush()
     except DescbenchError as error:
         print("descbench:", "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
         return 1
     except typer.TyperException as error:
         print(f"descbench: {_in_one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # Commands refuse files by name; an error without one is of what they print.
+        if error.filename is not None:
+            raise
+        return _leave_output(error)
     return ended or 0
+
+
+def _leave_output(error: OSError) -> int:
+    """End where standard output takes no more: its disk is full, or its reader (such as ``head``) has left."""
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 1)  # or Python would try again as it ends
+    if not isinstance(error, BrokenPipeError):
+        print(f"descbench: standard output cannot be written ({error.strerror}).", file=sys.stderr)
+    return 1
 
 
 def _in_one_line(error: typer.TyperException) -> str:

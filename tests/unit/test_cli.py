@@ -202,3 +202,33 @@ def test_close_names():
 def test_a_network_that_cannot_be_exported_is_refused_before_it_is_made(capsys, offered):
     assert main(["export", "net", "net.onnx"]) == 1
     assert "architecture gem describes whole images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list tables", "--help", "check config/demo.yaml", "snakefile"])
+def test_a_full_disk_behind_standard_output_is_one_line(project, command):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "descbench", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=project,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "descbench: standard output cannot be written (No space left on device).\n"
+
+
+def test_a_reader_that_leaves_ends_a_command_without_a_word(project):
+    """As `descbench list methods | head -1` does."""
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-m", "descbench", "list", "methods"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        cwd=project,
+        check=False,
+    )
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, b"")

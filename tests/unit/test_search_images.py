@@ -155,6 +155,7 @@ def test_odd_names_are_told_as_they_are(place, capsys):
     [
         ({"html": "asked.png"}, r"html: asked\.png does not end in \.html or \.htm"),
         ({"html": "photos"}, "html: photos is a folder; name the file to write"),
+        ({"html": "pipe.html"}, "html: pipe.html is a named pipe, a socket or a device; name a file to write"),
         ({"html": "asked.png/o.html"}, "html: the folder asked.png cannot be made"),
         ({"work": "photos/kept"}, "photos/kept lies in photos, a folder of images; name one outside"),
         ({"work": "asked.png"}, "the work folder: the folder asked.png cannot be made"),
@@ -163,6 +164,7 @@ def test_odd_names_are_told_as_they_are(place, capsys):
 def test_places_that_are_not_written_to(place, option, message):
     """Before anything is computed, and with every photograph as it was."""
     before = paint(place / "asked.png", 1).read_bytes()
+    os.mkfifo(place / "pipe.html")
     with pytest.raises(ConfigError, match=message):
         descbench.search_images("photos", "asked.png", "whole", **option)
     assert Path("asked.png").read_bytes() == before

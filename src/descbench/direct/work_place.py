@@ -87,6 +87,8 @@ def _check_output(
         return
     if Path(path).is_dir():
         raise ConfigError(f"{option}: {path} is a folder; name the file to write.")
+    if Path(path).exists() and not Path(path).is_file():
+        raise ConfigError(f"{option}: {path} is a named pipe, a socket or a device; name a file to write.")
     if Path(path).suffix.lower() not in endings:
         # A photograph of the user's would be gone.
         raise ConfigError(f"{option}: {path} does not end in {' or '.join(endings)}; name the file to write.")
