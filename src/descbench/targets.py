@@ -130,7 +130,10 @@ def _unknown(key: str, name: str, plan: Plan) -> str:
 def _of_no_kind(target: str, tables: Mapping[str, str], plan: Plan, rules: Sequence[str]) -> str:
     listed = f"Tables are {', '.join(tables.values()) or 'none'}."
     files = [*tables.values(), *map(plan.paths.table_markdown, tables), plan.paths.report()]
-    choices = {**tables, **{name: name for name in (*rules, *files)}}
+    files += [plan.paths.cross_table(name) for name in plan.config.cross_tables]
+    # An ending may have been forgotten.
+    stems = {file.rpartition(".")[0]: file for file in reversed(files)}
+    choices = {**tables, **stems, **{name: name for name in (*rules, *files)}}
     close = difflib.get_close_matches(os.path.normpath(target), list(choices), n=1)
     meant = f" Did you mean {choices[close[0]]}?" if close else ""
     results = f"{plan.paths.results}/"

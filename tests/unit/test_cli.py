@@ -164,7 +164,9 @@ def test_check_names_the_line(capsys, project, monkeypatch, tmp_path):
 def test_check_away_from_the_configuration(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 0
-    assert "The configuration is right. Tables: table1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "The configuration is right. Tables: table1" in said
+    assert "Cross tables: retrieval, descriptors." in said
 
 
 def test_pairs_cannot_be_written(capsys, project, monkeypatch, tmp_path):
@@ -197,6 +199,8 @@ def test_close_names():
         )
     assert close_names("surf", ["sift"]) == "known: sift"
     assert close_names("surf", []) == "known: none"
+    # A label with blanks, such as that of a row, can be pasted into a command line.
+    assert close_names("x", ["SIFT, mutual", "sift"]) == 'known: "SIFT, mutual", sift'
 
 
 def test_a_network_that_cannot_be_exported_is_refused_before_it_is_made(capsys, offered):

@@ -302,6 +302,20 @@ def test_a_single_query_gives_a_reason_in_place_of_a_test(tmp_path):
     ]
 
 
+def test_two_rows_of_one_method_are_not_tested(town, tmp_path):
+    """They are not counted among the tests that others are corrected for."""
+    rows = {"good": ["good"], "again": ["good"], "bad": ["bad"]}
+    _, tests, markdown = build(tmp_path, town, rows=rows, datasets={"town": ["map_medium"]})
+    assert [(test["first"], test["second"], test["reason"]) for test in tests] == [
+        ("good", "again", "both rows are method good"),
+        ("good", "bad", ""),
+        ("again", "bad", ""),
+    ]
+    raised = 2 * float(tests[1]["p"])
+    assert float(tests[1]["p_holm"]) == pytest.approx(min(1, raised), abs=1e-5)
+    assert markdown.count("**") == 4
+
+
 def test_rows_of_other_labels_are_refused_by_name(town, tmp_path):
     write(town["bad", "town"], np.full(200, 0.5), "bad on town", labels="y")
     with pytest.raises(DataError, match="good and bad on town: the two methods were scored with different labels"):

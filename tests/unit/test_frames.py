@@ -222,6 +222,17 @@ def test_evaluation_by_lists(place):
     assert scores.facts["queries_without_positive"] == 2
 
 
+def test_labels_that_are_right_for_no_query(place):
+    """Whatever is found would score 0: names or numbers are those of something else."""
+    (place / "positives.json").write_text(json.dumps({"positives": {"frame0.png": []}}))
+    message = "nothing is right for any of its 4 queries, .*must be those of the queries, such as frame0.png"
+    with pytest.raises(DataError, match=message):
+        descbench.evaluate_images("day", "whole", queries="night", positives="positives.json")
+    (place / "pairs.csv").write_text("100, 5\n")
+    with pytest.raises(DataError):
+        descbench.evaluate_images("day", "whole", queries="night", frames=0, frame_pairs="pairs.csv")
+
+
 def test_what_cannot_be_evaluated(place):
     for given, message in (
         ({}, "which images are correct. No labels given"),

@@ -155,6 +155,17 @@ def test_a_list_of_images_that_was_changed(inside, tmp_path):
     assert [(one.state, one.name) for one in verify(TABLE, configfiles=CONFIG)[1]] == [("differs", str(path))]
 
 
+def test_a_list_of_images_that_is_gone_is_named(inside, tmp_path, caplog):
+    bundle_table(TABLE, tmp_path / "a.zip", configfiles=CONFIG)
+    assert "is not there" not in caplog.text
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    path = Path("results/manifests/alderford.csv")
+    path.unlink()
+    bundle_table(TABLE, tmp_path / "b.zip", configfiles=CONFIG)
+    assert f"{path} is not there, so the bundle has no list of the images of alderford" in caplog.text
+
+
 def test_descriptions_that_contradict_themselves(bundle, tmp_path):
     with zipfile.ZipFile(bundle) as archive:
         crate = json.loads(archive.read(METADATA))

@@ -194,6 +194,28 @@ def test_why_of_a_table_and_of_scores(why):
     assert "beside, ours" in shown
 
 
+def test_why_takes_every_file_of_a_table_and_of_a_cell(why, town):
+    """Of the table and of its choices, from wherever one points at it."""
+    shown = why("places")
+    files = ("results/places.csv", "results/places.md", target("places"), target("places").replace(".csv", ".md"))
+    for file in (*files, str(town.folder / files[0]), f"./results/../{files[0]}"):
+        assert why(file) == shown, file
+    shown = why("results/scores/own_asmk/alderford.json")
+    assert why(str(town.folder / "results/protocols/own_asmk/alderford.json")) == shown
+
+
+def test_why_names_what_makes_choices_that_are_gone(why, town):
+    gone = town.folder / "results/protocols/own/streets_test.json"
+    content = gone.read_bytes()
+    gone.unlink()
+    try:
+        said = why("places", refused=True)
+    finally:
+        gone.write_bytes(content)
+    assert "results/protocols/own/streets_test.json: not there yet; `snakemake" in said
+    assert "town.yaml -- results/protocols/own/streets_test.json` makes it" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

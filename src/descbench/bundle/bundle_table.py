@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import zipfile
@@ -21,7 +22,7 @@ from descbench.io.atomic import atomic_path
 from descbench.io.csvfiles import read_csv
 from descbench.io.digests import sha256_file
 from descbench.plan import Plan
-from descbench.project import project_folder
+from descbench.project import project_folder, snakemake_command
 
 # Of the workflow: what a run is made from, beside the package.
 _WORKFLOW = ("Snakefile", "workflow", "config", "envs")
@@ -124,6 +125,14 @@ def _describe_data(folder: Path, plan: Plan, table: TableFiles, dataset: str, bl
         _copy(listed, folder / f"manifests/{dataset}.csv")
         columns, _ = read_csv(listed, "manifest")
         manifest = (f"../manifests/{dataset}.csv", sha256_file(listed), columns)
+    elif dataset in plan.config.datasets:  # patch sets have no such list
+        logging.warning(
+            "%s is not there, so the bundle has no list of the images of %s; `%s %s` makes it.",
+            listed,
+            dataset,
+            snakemake_command(),
+            listed,
+        )
     described = describe_dataset(dataset, block, sources, manifest)
     path = folder / f"datasets/{dataset}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

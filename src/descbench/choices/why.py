@@ -30,7 +30,7 @@ def explain_cells(
     """Sentences on the cells of a table, or of the tables that show a scores file.
 
     Args:
-        target: name of a table, its file, or a scores file.
+        target: name of a table, one of its files (also of its choices), or the scores file of a cell (or its choices).
         row: label of a row, or the method of one; None: any.
         dataset, metric: of the cells; None: any.
         configfiles: overlays.
@@ -44,12 +44,9 @@ def explain_cells(
         DataError: choices that are not there yet.
     """
     plan = Plan(read_configuration(configfiles))
-    tables = {plan.paths.table(name): name for name in plan.config.tables} | {name: name for name in plan.config.tables}
-    path = Path(target).as_posix()
-    if path in tables:
-        cells = _of_table(plan, tables[path], configfiles)
-    else:
-        cells = _of_scores(plan, path, tables, configfiles)
+    tables = _names_of_files(plan)
+    table = target if target in plan.config.tables else tables.get(Path(target).resolve())
+    cells = _of_scores(plan, target, configfiles) if table is None else _of_table(plan, table, configfiles)
     for key, value in (("row", _label(plan, cells, row)), ("dataset", dataset), ("metric", metric)):
         cells = _kept(cells, key, value)
     if row is dataset is metric is None and any(cell.line.verdict == "off" for cell in cells):
@@ -91,11 +88,18 @@ def explain(cell: CellChoices) -> Iterator[str]:
     )
 
 
+def _names_of_files(plan: Plan) -> dict[Path, str]:
+    """Tables by the absolute paths of their files."""
+    paths = plan.paths
+    kinds = (paths.table, paths.table_markdown, paths.protocol_table, paths.protocol_table_markdown)
+    return {Path(path_of(name)).resolve(): name for name in plan.config.tables for path_of in kinds}
+
+
 def _of_table(plan: Plan, name: str, configfiles: Sequence[Path]) -> list[CellChoices]:
     made(Path(plan.paths.protocol_table(name)), configfiles)
     cells = plan.table_cells(name)
-    scores = {cell: Path(plan.paths.scores(*cell)) for cell in cells}
-    rescored = {cell: Path(plan.paths.rescored(*cell)) for cell in cells}
+    scores = {cell: made(Path(plan.paths.scores(*cell)), configfiles) for cell in cells}
+    rescored = {cell: made(Path(plan.paths.rescored(*cell)), configfiles) for cell in cells}
     return protocol_cells(name, plan.config.tables[name], scores | _variants(plan, name), rescored)
 
 
@@ -105,17 +109,22 @@ def _variants(plan: Plan, name: str) -> dict[Cell, Path]:
     return {(found.method, found.dataset): Path(found.scores) for found in plan.on_disk.find_scores(cells)}
 
 
-def _of_scores(plan: Plan, target: str, tables: dict[str, str], configfiles: Sequence[Path]) -> list[CellChoices]:
+def _of_scores(plan: Plan, target: str, configfiles: Sequence[Path]) -> list[CellChoices]:
     """Cells of all tables that show a scores file of one method."""
     shown = {
-        plan.paths.scores(*cell): cell
+        Path(path).resolve(): cell
         for name in plan.config.tables
         for cell in (*plan.table_cells(name), *plan.on_demand_cells(name))
+        for path in (plan.paths.scores(*cell), plan.paths.rescored(*cell))
     }
-    if target not in shown:
-        raise ConfigError(f"{target}: no table, and no scores file that a table shows; {close_names(target, tables)}.")
-    cell = shown[target]
-    scores, rescored = Path(plan.paths.scores(*cell)), made(Path(plan.paths.rescored(*cell)), configfiles)
+    cell = shown.get(Path(target).resolve())
+    if cell is None:
+        known = [*plan.config.tables, *map(plan.paths.table, plan.config.tables)]
+        raise ConfigError(f"{target}: no table, and no scores file that a table shows; {close_names(target, known)}.")
+    scores, rescored = (
+        made(Path(plan.paths.scores(*cell)), configfiles),
+        made(Path(plan.paths.rescored(*cell)), configfiles),
+    )
     read_rescored(rescored, " on ".join(cell), scores)
     found = []
     for name, table in plan.config.tables.items():

@@ -39,7 +39,8 @@ def check(
     from descbench.command_files import read_configuration
 
     config = read_configuration(files or [])
-    print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.")
+    crossed = f" Cross tables: {', '.join(config.cross_tables)}." if config.cross_tables else ""
+    print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.{crossed}")
 
 
 @commands.command(

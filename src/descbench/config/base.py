@@ -162,8 +162,8 @@ def close_names(name: str, known: Iterable[str]) -> str:
 
 
 def first_names(names: Sequence[str]) -> str:
-    """Names in a row; of many, the first ones and how many more there are."""
-    shown = ", ".join(names[:_SHOWN])
+    """Names in a row, those with blanks in quotes; of many, the first ones and how many more there are."""
+    shown = ", ".join(f'"{name}"' if re.search(r"[\s,]", name) else name for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more (`descbench list` shows datasets, methods and models)"
     return shown + more if len(names) > _SHOWN else shown
 

@@ -125,6 +125,11 @@ def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
     queries, alone = len(labels.positives), labels.without_positive()
     usable = sum(map(bool, labels.training_positives))
     logging.info("%s: right within %g m; %d of %d queries usable in training", name, labels.radius, usable, queries)
+    if queries and alone == queries:
+        raise DataError(
+            f"datasets.{name}: none of its {queries} queries has a database image within {labels.radius:g} m, so that "
+            "nothing could be found; correct the positions, which must be in metres of one zone, or the radius."
+        )
     if alone:
         logging.warning(
             "%s: %d of %d queries have no database image within %g m; they count as missed.",
@@ -137,7 +142,15 @@ def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
 
 def _report_positives(name: str, labels: PositiveLabels, manifest: Manifest) -> None:
     """Say how many queries nothing is right for."""
-    if alone := labels.without_positive():
+    alone = labels.without_positive()
+    if labels.positives and alone == len(labels.positives):
+        first = manifest.of_role("query").rows[0].path
+        raise DataError(
+            f"datasets.{name}: nothing is right for any of its {alone} queries, so that nothing could be "
+            "found; correct its labels, whose names or numbers must be those of the queries, such as "
+            f"{Path(first).name}."
+        )
+    if alone:
         logging.warning("%s: nothing is right for %d of %d queries", name, alone, len(labels.positives))
 
 

@@ -191,8 +191,14 @@ def _tests(
     found = {row: known[cell.method, dataset] for row in rows if (cell := cells[row, dataset]).method is not None}
     pairs = list(combinations([row for row, scores in found.items() if metric in scores.metrics], 2))
     permutations = max(DRAWS, _PERMUTATIONS * len(pairs))
-    tests, raw = [], []
+    tests: list[CrossTest] = []
+    raw: list[float | None] = []
     for first, second in pairs:
+        if (method := cells[first, dataset].method) == cells[second, dataset].method:
+            why = f"both rows are method {method}"
+            tests.append(CrossTest(name, dataset, metric, first, second, reason=why))
+            raw.append(None)
+            continue
         test, p = _test(name, column, (first, second), (found[first], found[second]), permutations)
         tests.append(test)
         raw.append(p)
