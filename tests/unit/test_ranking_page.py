@@ -63,7 +63,7 @@ def show(folder, labels=LABELS, *, each=8, **changes):
 
 
 def section(text, query):
-    return re.search(rf'<section id="query-{query}">.*?</section>', text, re.S).group()
+    return re.search(rf'<section id="query-{query}"[^>]*>.*?</section>', text, re.S).group()
 
 
 def verdicts(text):
@@ -85,17 +85,51 @@ def test_values_are_those_of_the_scores(tmp_path):
     for query in (0, 1):
         value = 100 * scores.per_query["map_medium"][query]
         assert f"AP medium {value:.1f}" in section(text, query)
-    rows = re.findall(r'<tr><th scope="row">.*?(\d+)(?:</a>)?</th>.*?</tr>', text, re.S)
+    rows = re.findall(r'<tr[^>]*><th scope="row">.*?(\d+)(?:</a>)?</th>.*?</tr>', text, re.S)
     assert rows == ["1", "0", "2"]  # the worst by AP medium first; what does not count last
     assert "does not count" in text
     assert "sorted by AP medium" in text
 
 
-def test_queries_beyond_the_pictures_stay_in_the_table(tmp_path):
+def shown_queries(text):
+    """Headings of the groups, with the queries below each."""
+    groups = re.findall(r"<section data-group>\s*<h2>(.*?)</h2>(.*?)(?=<section data-group>|<script)", text, re.S)
+    return {heading: [int(n) for n in re.findall(r'<section id="query-(\d+)"', part)] for heading, part in groups}
+
+
+def test_all_queries_have_pictures_where_there_is_room(tmp_path, monkeypatch):
+    text = show(tmp_path, each=1)
+    groups = shown_queries(text)
+    assert sorted(query for chosen in groups.values() for query in chosen) == [0, 1, 2]
+    assert groups.popitem() == ("Other queries, the worst first", [2])
+    assert "have pictures below" not in text
+    assert len(re.findall(r'<a href="#query-\d">', text)) == len(RANKINGS)
+    # The chosen ones come first; of the others as many as fit.
+    sizes = [sum(map(len, re.findall(r'src="(data:[^"]+)"', section(text, query)))) for query in (0, 1, 2)]
+    monkeypatch.setattr("descbench.tables.ranking_page._ROOM", sizes[1] + sizes[0] - 1)
     text = show(tmp_path, each=0)
-    assert "<img" not in text
+    assert shown_queries(text) == {"Other queries, the worst first": [1]}
+    assert "1 of them have pictures below: more would make the page larger than 5 MB." in text
     assert len(re.findall(r'<th scope="row">', text)) == len(RANKINGS)
-    assert "0 of them have pictures" in text
+    monkeypatch.setattr("descbench.tables.ranking_page._ROOM", 0)
+    assert "<img" not in show(tmp_path, each=0)
+
+
+def test_what_filters_read(tmp_path):
+    """Name, rank of the first right image and average precision, of sections and of lines of the table."""
+    text = show(tmp_path)
+    values = read_scores(tmp_path / "scores.json", CELL).per_query["map_medium"]
+    scores = 100 * np.array([np.nan if value is None else value for value in values])
+    for query, first in ((0, "1"), (1, "10"), (2, "0")):
+        found = re.findall(rf'data-query="{query}" data-name="([^"]+)" data-first="(\d*)" data-score="([^"]*)"', text)
+        shown = "" if np.isnan(scores[query]) else f"{scores[query]:.4f}"
+        assert found == 2 * [(f"query/a &amp; b_{query}.jpg", first, shown)]
+    assert "AP medium from" in text
+    # Without labels there is nothing to filter by but names.
+    text = show(tmp_path, None)
+    assert set(re.findall(r'data-first="([^"]*)"', text)) == set(re.findall(r'data-score="([^"]*)"', text)) == {""}
+    assert "filter-outcome" not in text.partition("<script")[0]
+    assert "filter-low" not in text.partition("<script")[0]
 
 
 def test_lists_of_positives_are_right_or_wrong(tmp_path):

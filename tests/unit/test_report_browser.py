@@ -196,6 +196,37 @@ def test_a_page_of_ranked_images(browser, tmp_path):
     assert browser.get_log("browser") == []
 
 
+def test_queries_of_a_page_are_filtered(browser, tmp_path):
+    """By name, by what became of the first image, and by average precision; table and pictures alike."""
+    show_page_of_ranked_images(tmp_path, each=1)
+    browser.get((tmp_path / "page.html").as_uri())
+
+    def seen() -> tuple[list[str], list[str], str]:
+        lines = [line.text for line in all_of(browser, "#queries tbody th") if line.is_displayed()]
+        drawn = [part for part in all_of(browser, "section[data-query]") if part.is_displayed()]
+        told = one(browser, "#shown-queries").text
+        return sorted(lines), sorted(part.get_attribute("data-query") for part in drawn), told
+
+    assert seen() == (["0", "1", "2"], ["0", "1", "2"], "3 of 3 queries")
+    for text, numbers in (("right", ["0"]), ("wrong", ["1", "2"]), ("none is right at any rank", ["2"])):
+        choose(browser, "#filter-outcome", text)
+        assert seen() == (numbers, numbers, f"{len(numbers)} of 3 queries"), text
+    headings = [group.is_displayed() for group in all_of(browser, "section[data-group]")]
+    assert headings.count(True) == 1
+    choose(browser, "#filter-outcome", "any")
+    one(browser, "#filter-name").send_keys("B_1")
+    assert seen()[0] == ["1"]
+    one(browser, "#filter-name").clear()
+    one(browser, "#filter-name").send_keys(" ")
+    # What does not count in the metric is in no range of it.
+    values = {query: float(one(browser, f"#query-{query}").get_attribute("data-score")) for query in ("0", "1")}
+    one(browser, "#filter-low").send_keys("0")
+    assert seen()[0] == ["0", "1"]
+    one(browser, "#filter-high").send_keys(f"{sum(values.values()) / 2:.1f}")
+    assert seen()[1] == [min(values, key=values.__getitem__)]
+    assert browser.get_log("browser") == []
+
+
 def violations(page: Any) -> list[tuple[str, list[str]]]:
     found = page.execute_async_script("const done = arguments[0]; axe.run(document).then((r) => done(r.violations))")
     return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]

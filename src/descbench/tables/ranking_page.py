@@ -1,4 +1,4 @@
-"""A page of ranked images to look at: all queries in a table, and pictures of the worst, the median and the best."""
+"""A page of ranked images to look at: all queries in a table, with pictures of as many as a page can hold."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from descbench.tables.unread import name_unread
 
 _RESULTS = 8
 _MISSED = 2
+# Letters of all pictures, so that the page stays below 5 MB.
+_ROOM = 4_000_000
 # Labels of images that are neither right nor wrong.
 _IGNORED = ("junk",)
 # Metrics in the table of all queries: average precisions; of recall there is the rank of the first right image.
@@ -73,14 +75,25 @@ class ShownImage:
 
 @dataclass(frozen=True)
 class ShownQuery:
-    """A query with pictures: its first images, and the first right ones that stand behind them or were not found."""
+    """A query with pictures: its first images, and the first right ones that stand behind them or were not found.
+
+    ``score`` is what queries are sorted by, ``first`` the rank of the first right image; None where there is none.
+    """
 
     number: int
     outcome: str
     path: str
+    score: float | None
+    first: int | None
     picture: Picture
     images: tuple[ShownImage, ...]
     missed: tuple[ShownImage, ...]
+
+    @property
+    def size(self) -> int:
+        """Letters of its pictures."""
+        shown = [self.picture, *(image.picture for image in (*self.images, *self.missed) if image.picture)]
+        return sum(len(picture.address) for picture in shown)
 
 
 @dataclass(frozen=True)
@@ -93,10 +106,11 @@ class ShownGroup:
 
 @dataclass(frozen=True)
 class QueryLine:
-    """A query in the table of all: ``values`` in the columns' order, ``first`` the rank of its first right image."""
+    """A query in the table of all: ``values`` in the columns' order; ``score`` and ``first`` as of a shown query."""
 
     number: int
     path: str
+    score: float | None
     values: tuple[float | None, ...]
     first: int | None
     shown: bool
@@ -115,14 +129,15 @@ def show_ranking(
 ) -> None:
     """Write a page that needs no other file.
 
-    All queries stand in a table. Pictures are of the worst, the median and the best by average precision (medium)
-    or by the rank of the first right image; without labels, of queries at even steps of the list.
+    All queries stand in a table. The first with pictures are the worst, the median and the best by average precision
+    (medium) or by the rank of the first right image; without labels, queries at even steps of the list. All others
+    follow, the worst first, as long as the page stays below 5 MB.
 
     Args:
         files: what the page is made from.
         output: the page (HTML).
         method, dataset: names for the heading.
-        each: queries of each of the three kinds that are shown with pictures.
+        each: queries of each of the three kinds.
         reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
 
@@ -132,17 +147,22 @@ def show_ranking(
     """
     title = f"{method} on {dataset}"
     page = _Page(files, title, thumbnails(files.image_root, reading or {}, on_bad_image))
-    groups = {heading: chosen for heading, chosen in page.choose(each).items() if chosen}
-    shown = {number for chosen in groups.values() for number in chosen}
+    groups = [
+        ShownGroup(heading, tuple(map(page.query, chosen))) for heading, chosen in page.choose(each).items() if chosen
+    ]
+    groups += page.others(groups)
+    shown = {query.number for group in groups for query in group.queries}
     write_page(
         output,
         "ranking.html.jinja",
         title=title,
         rule=page.rule(len(shown)),
         unread=name_unread(page.unread()),
+        labelled=page.labelled,
+        sorted_by=page.sorted_by,
         columns=[_in_words(metric) for metric in page.values],
         lines=[page.line(number, number in shown) for number in page.from_worst()],
-        groups=[ShownGroup(heading, tuple(map(page.query, chosen))) for heading, chosen in groups.items()],
+        groups=groups,
     )
 
 
@@ -190,6 +210,31 @@ class _Page:
             return {"Queries at even steps of the list": np.round(steps).astype(int).tolist()}
         return choose_queries(self._goodness(), each)
 
+    def others(self, groups: Sequence[ShownGroup]) -> list[ShownGroup]:
+        """The queries that are in none of the groups, as long as there is room for their pictures."""
+        room = _ROOM - sum(query.size for group in groups for query in group.queries)
+        known, found = {query.number for group in groups for query in group.queries}, []
+        for number in self.from_worst():
+            if number in known:
+                continue
+            query = self.query(number)
+            room -= query.size
+            if room < 0:
+                break
+            found.append(query)
+        order = "in the order of the list" if self._labels is None else "the worst first"
+        return [ShownGroup(f"Other queries, {order}", tuple(found))] if found else []
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels say what is right."""
+        return self._labels is not None
+
+    @property
+    def sorted_by(self) -> str:
+        """The metric that queries are sorted by, in words; empty where there is none."""
+        return _in_words(self._metric) if self._metric else ""
+
     def from_worst(self) -> list[int]:
         """All queries, the worst first; those that do not count come last, and without labels as they are listed."""
         if self._labels is None:
@@ -213,7 +258,8 @@ class _Page:
             parts.append("There are no labels, so that nothing is right or wrong.")
         if (self._ranked.image_ids < 0).any():
             parts[0] = f"Distractors and {parts[0]}"
-        parts.append(f"{shown} of them have pictures below.")
+        if shown < len(self._queries):
+            parts.append(f"{shown} of them have pictures below: more would make the page larger than 5 MB.")
         if missed := int((~self._found.any(axis=1)).sum()):
             parts.append(f"{missed} queries could not be read, and count as missed.")
         if self._unread:
@@ -228,7 +274,14 @@ class _Page:
         """A query in the table of all."""
         values = tuple(None if np.isnan(values[query]) else float(values[query]) for values in self.values.values())
         unread = not self._found[query].any()
-        return QueryLine(query, self._queries[query].path, values, self._first[query], shown, unread)
+        return QueryLine(
+            query, self._queries[query].path, self._score(query), values, self._first[query], shown, unread
+        )
+
+    def _score(self, query: int) -> float | None:
+        """What queries are sorted by, where it is an average precision that counts."""
+        value = self.values[self._metric][query] if self._metric else np.nan
+        return None if np.isnan(value) else float(value)
 
     def query(self, query: int) -> ShownQuery:
         """A query with pictures of its first images, and of right ones that should have come before wrong ones."""
@@ -243,7 +296,8 @@ class _Page:
         missed += [self._absent(query, image) for image in absent[: _MISSED - len(missed)]]
         if all(image.kind != "wrong" for image in images):
             missed = []
-        return ShownQuery(query, self._outcome(query), row.path, self._picture_of(row), images, tuple(missed))
+        found = self._score(query), self._first[query]
+        return ShownQuery(query, self._outcome(query), row.path, *found, self._picture_of(row), images, tuple(missed))
 
     def _outcome(self, query: int) -> str:
         """What became of a query, in words."""
