@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,29 @@ def test_the_first_are_in_the_order_of_their_inliers(town):
         assert after.image_ids[row, :6].tolist() == sorted(inliers, key=lambda image: -inliers[image])
         assert after.image_ids[row, 6:].tolist() == before.image_ids[row, 6:].tolist()
     assert sum(part.inliers.sum() for part in parts) > 0
+
+
+def test_the_page_has_lines_between_the_inliers_that_were_counted(town):
+    target = "results/pages/own_near/alderford.html"
+    assert town.make(target, overlay=TOWN) == ["show_reranked"]
+    text, ranked = look.text(town.folder / target), ranking(town, "own_near")
+    drawn = 0
+    for row in range(3):
+        part = read_inlier_counts(town.folder / f"results/inliers/own_near/alderford/0000{row}.h5")
+        counts = dict(zip(part.pairs[:, 1].tolist(), part.inliers.tolist(), strict=True))
+        expected = [counts[image] for image in ranked.image_ids[row, :6].tolist() if counts[image]][:2]
+        section = re.search(rf'<section id="query-{row}".*?</section>', text, re.S).group()
+        drawings = section.split('<figure class="lines">')[1:]
+        assert [int(re.search(r"(\d+) inliers of query", drawing)[1]) for drawing in drawings][
+            : len(expected)
+        ] == expected
+        assert [drawing.count("<line ") for drawing in drawings][: len(expected)] == [min(n, 60) for n in expected]
+        drawn += len(drawings)
+    assert drawn > 0
+    # Of other methods there are none.
+    other = "results/pages/own/alderford.html"
+    assert "show_ranking" in town.make(other, overlay=TOWN)
+    assert '<figure class="lines">' not in look.text(town.folder / other)
 
 
 def test_shards_change_nothing(town):

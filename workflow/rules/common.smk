@@ -92,6 +92,7 @@ from descbench.tables import (
     SHOW_PLACES_VERSION,
     SHOW_POSES_VERSION,
     SHOW_RANKING_VERSION,
+    SHOW_RERANKED_VERSION,
 )
 from descbench.training import (
     CLUSTER_DESCRIPTORS_VERSION,

@@ -67,14 +67,18 @@ def estimate_homography(
 
 
 def count_inliers(first: np.ndarray, second: np.ndarray, threshold: float = 5.0) -> int:
-    """Matches that one homography explains, by OpenCV's RANSAC with its own settings; 0 where there is none.
+    """How many matches :func:`find_inliers` finds; arguments as there."""
+    return int(find_inliers(first, second, threshold).sum())
+
+
+def find_inliers(first: np.ndarray, second: np.ndarray, threshold: float = 5.0) -> np.ndarray:
+    """Matches (M,) bool that one homography explains, by OpenCV's RANSAC with its own settings.
 
     Args:
         first, second: (M, 2) float32 x, y.
         threshold: in pixels of the second image.
     """
-    found = estimate_homography(first, second, HomographySettings("ransac", threshold, 2000, 0.995))
-    return int(found.inliers.sum())
+    return estimate_homography(first, second, HomographySettings("ransac", threshold, 2000, 0.995)).inliers
 
 
 def _opencv(method: int) -> Callable[..., tuple[np.ndarray | None, np.ndarray]]:

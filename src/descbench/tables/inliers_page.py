@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.manifest import ManifestRow, read_manifest
 from descbench.errors import DataError
-from descbench.features.images import LoadedImage, load_image
+from descbench.features.images import LoadedImage
 from descbench.features.store import ShardReader
 from descbench.metrics.protocols import read_labels
 from descbench.metrics.scores import read_scores
@@ -23,10 +22,10 @@ from descbench.retrieval.inliers import Inliers, read_inliers
 from descbench.retrieval.ranking import read_part_info, read_ranking
 from descbench.tables.match_drawing import draw_matches, encode_picture
 from descbench.tables.pages import write_page
+from descbench.tables.thumbnails import read_pictures
 
 _RESULTS = 6
 _DRAWN = 3
-_PICTURE = 240
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def show_inliers(
         DataError: a damaged file, inliers of features or images that are not there, or a picture that is missing.
     """
     title = f"{method} on {dataset}"
-    page = _Page(files, title, _pictures(files.image_root, reading or {}, on_bad_image))
+    page = _Page(files, title, read_pictures(files.image_root, reading or {}, on_bad_image))
     scores = read_scores(files.scores, title)
     metric = next(iter(scores.metrics))
     values = [np.nan if value is None else float(value) for value in scores.per_query[metric]]
@@ -210,21 +209,6 @@ def _places(
         for reader in with_images:
             reader.close()
     raise DataError(f"{inliers}: inliers of image {image}, which no feature shard holds; delete it and rerun.")
-
-
-def _pictures(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Callable[[ManifestRow], LoadedImage | str]:
-    """A function from an image to its picture, cropped as its features were, or why there is none; all read once."""
-
-    @cache
-    def picture(row: ManifestRow) -> LoadedImage | str:
-        try:
-            return load_image(root / row.path, _PICTURE, row.box, **reading)
-        except DataError as error:
-            if on_bad_image == "stop":
-                raise
-            return str(error)
-
-    return picture
 
 
 def _address(picture: LoadedImage | str) -> tuple[str, str]:

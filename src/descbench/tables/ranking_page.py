@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from markupsafe import Markup
 
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.manifest import ManifestRow, read_manifest
@@ -24,6 +25,10 @@ from descbench.tables.unread import name_unread
 
 _RESULTS = 8
 _MISSED = 2
+_DRAWN = 2
+# What draws lines between a query and an image, given their ids, the image's rank and both rows of the manifest; None:
+# there are no lines.
+Draw = Callable[[int, int, int, tuple[ManifestRow, ManifestRow]], Markup | None]
 # Letters of all pictures, so that the page stays below 5 MB.
 _ROOM = 4_000_000
 # Labels of images that are neither right nor wrong.
@@ -88,12 +93,13 @@ class ShownQuery:
     picture: Picture
     images: tuple[ShownImage, ...]
     missed: tuple[ShownImage, ...]
+    drawings: tuple[tuple[str, Markup], ...] = ()
 
     @property
     def size(self) -> int:
         """Letters of its pictures."""
         shown = [self.picture, *(image.picture for image in (*self.images, *self.missed) if image.picture)]
-        return sum(len(picture.address) for picture in shown)
+        return sum(len(picture.address) for picture in shown) + sum(len(drawing) for _, drawing in self.drawings)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def show_ranking(
     each: int = 8,
     reading: Mapping[str, Any] | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
+    draw: Draw | None = None,
 ) -> None:
     """Write a page that needs no other file.
 
@@ -140,6 +147,7 @@ def show_ranking(
         each: queries of each of the three kinds.
         reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
+        draw: lines between a query of the three kinds and its first images; None: there are none.
 
     Raises:
         StaleFileError: files of another method or dataset.
@@ -148,7 +156,9 @@ def show_ranking(
     title = f"{method} on {dataset}"
     page = _Page(files, title, thumbnails(files.image_root, reading or {}, on_bad_image))
     groups = [
-        ShownGroup(heading, tuple(map(page.query, chosen))) for heading, chosen in page.choose(each).items() if chosen
+        ShownGroup(heading, tuple(page.query(query, draw) for query in chosen))
+        for heading, chosen in page.choose(each).items()
+        if chosen
     ]
     groups += page.others(groups)
     shown = {query.number for group in groups for query in group.queries}
@@ -283,7 +293,7 @@ class _Page:
         value = self.values[self._metric][query] if self._metric else np.nan
         return None if np.isnan(value) else float(value)
 
-    def query(self, query: int) -> ShownQuery:
+    def query(self, query: int, draw: Draw | None = None) -> ShownQuery:
         """A query with pictures of its first images, and of right ones that should have come before wrong ones."""
         row, ids = self._queries[query], self._ranked.image_ids[query]
         order = [place for place in range(len(ids)) if self._found[query, place]]
@@ -297,7 +307,19 @@ class _Page:
         if all(image.kind != "wrong" for image in images):
             missed = []
         found = self._score(query), self._first[query]
-        return ShownQuery(query, self._outcome(query), row.path, *found, self._picture_of(row), images, tuple(missed))
+        drawings = self._drawings(query, order[:_RESULTS], draw) if draw else ()
+        shown = self._picture_of(row), images, tuple(missed), drawings
+        return ShownQuery(query, self._outcome(query), row.path, *found, *shown)
+
+    def _drawings(self, query: int, places: Sequence[int], draw: Draw) -> tuple[tuple[str, Markup], ...]:
+        """Lines between a query and the first of its images that have any, by what stands under them."""
+        found: list[tuple[str, Markup]] = []
+        for rank, image in enumerate(self._ranked.image_ids[query][places].tolist(), 1):
+            if image >= 0 and len(found) < _DRAWN:
+                row = self._database[image]
+                if (drawing := draw(query, image, rank, (self._queries[query], row))) is not None:
+                    found.append((f"{rank}. {row.path}", drawing))
+        return tuple(found)
 
     def _outcome(self, query: int) -> str:
         """What became of a query, in words."""

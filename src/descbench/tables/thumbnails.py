@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from descbench.datasets.manifest import ManifestRow
 from descbench.errors import DataError
-from descbench.features.images import Box, load_image
+from descbench.features.images import Box, LoadedImage, load_image
 from descbench.tables.match_drawing import encode_picture
 
 _SIZE = 160
+_UNDER_LINES = 240
 
 
 @dataclass(frozen=True)
@@ -41,5 +43,24 @@ def thumbnails(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Cal
                 raise
             return Picture(reason=str(error))
         return Picture(encode_picture(pixels))
+
+    return picture
+
+
+def read_pictures(
+    root: Path, reading: Mapping[str, Any], on_bad_image: str
+) -> Callable[[ManifestRow], LoadedImage | str]:
+    """A function from an image to its picture for lines between matches, cropped as its features were, or why there is
+    none; each is read once. Arguments as of :func:`thumbnails`.
+    """
+
+    @cache
+    def picture(row: ManifestRow) -> LoadedImage | str:
+        try:
+            return load_image(root / row.path, _UNDER_LINES, row.box, **reading)
+        except DataError as error:
+            if on_bad_image == "stop":
+                raise
+            return str(error)
 
     return picture
