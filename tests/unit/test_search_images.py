@@ -210,6 +210,19 @@ def test_images_left_out_are_told_each_time(place, caplog):
         assert "4 images in photos were searched" in Path("out.html").read_text()
 
 
+def test_images_that_cannot_be_read_are_skipped_like_other_files(place, caplog):
+    """A call that may not skip them does not take what a call left that might."""
+    Path("photos/4.png").write_bytes(b"no image")
+    asked = ("photos", "photos/1.png", "whole")
+    with pytest.raises(DataError, match=r"4\.png.*`--on-bad-file skip` of a command"):
+        descbench.search_images(*asked, work="work")
+    (found,) = descbench.search_images(*asked, work="work", on_bad_file="skip")
+    assert len(found.images) == 4
+    assert "skipped: " in caplog.text
+    with pytest.raises(DataError, match=r"4\.png"):
+        descbench.search_images(*asked, work="work")
+
+
 def test_code_that_changed_under_a_notebook(place, monkeypatch):
     """Features of a module as it was imported would be kept as those of the file of today."""
     monkeypatch.delitem(sys.modules, "own_networks", raising=False)

@@ -24,7 +24,7 @@ Work = Annotated[
 ]
 OnBadFile = Annotated[
     Literal["stop", "skip"],
-    typer.Option("--on-bad-file", help="A file in the folder that cannot be an image: stop, or skip it."),
+    typer.Option("--on-bad-file", help="A file in the folder that is no image or cannot be read: stop, or skip it."),
 ]
 
 

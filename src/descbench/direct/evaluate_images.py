@@ -53,7 +53,7 @@ def evaluate_images(
         output: scores file to write; None: it stays in the work folder.
         work: folder that features stay in; None: one of this method and these images below ``<results_dir>/direct``.
         configfiles: overlays of the configuration.
-        on_bad_file: ``stop`` at a file in the folders that cannot be an image, or ``skip`` it.
+        on_bad_file: ``stop`` at a file in the folders that is no image or cannot be read, or ``skip`` it.
 
     Returns:
         The scores, as of the workflow's rule ``score_ranking``.
@@ -72,7 +72,7 @@ def evaluate_images(
     folder = work_folder(config, "evaluate", method, Path(images)) if work is None else Path(work)
     scores = folder / "scores.json" if output is None else Path(output)
     codebook = find_codebook(config, method, files)
-    features = WorkFeatures(config, config.methods[method].features, folder, files)
+    features = WorkFeatures(config, config.methods[method].features, folder, files, on_bad_file == "skip")
     with hold_folder("the work folder", folder, [Path(images), Path(queries or images)]):
         _score(config.methods[method], dataset, features, codebook, scores)
         return read_scores(scores)

@@ -72,7 +72,8 @@ def search_images(
         html: page to write, with pictures; None: none.
         work: folder that is kept; None: one of this method and these images below ``<results_dir>/direct``.
         configfiles: overlays of the configuration.
-        on_bad_file: ``stop`` at a file in a folder of images or queries that cannot be an image, or ``skip`` it.
+        on_bad_file: ``stop`` at a file in a folder of images or queries that is no image or cannot be read, or ``skip``
+            it.
 
     Returns:
         What was found, for the queries in their order.
@@ -92,7 +93,7 @@ def search_images(
     asked = _queries([queries] if isinstance(queries, str | Path) else queries, on_bad_file)
     folder = work_folder(config, "search", method, Path(images)) if work is None else Path(work)
     codebook = find_codebook(config, method, files)
-    features = WorkFeatures(config, config.methods[method].features, folder, files)
+    features = WorkFeatures(config, config.methods[method].features, folder, files, on_bad_file == "skip")
     with hold_folder("the work folder", folder, [Path(images)]):
         database = features.describe("database", _in_known_order(dataset, folder), own_root(dataset))
         queried = features.describe("query", *asked, "query")

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from descbench.command_files import made
+from descbench.config.features import Features
 from descbench.config.models import Config
 from descbench.datasets.manifest import Manifest, write_manifest
 from descbench.datasets.own import with_contents
@@ -50,6 +51,7 @@ class WorkFeatures:
         features: name of the features block.
         work: folder that is kept: manifests, what is known of files, feature shards.
         configfiles: overlays of the configuration, for messages.
+        skip_unread: leave out images that cannot be read, whatever the features block says.
 
     Raises:
         ConfigError: the features are released ones, without a network.
@@ -60,10 +62,17 @@ class WorkFeatures:
     features: str
     work: Path
     configfiles: Sequence[Path] = field(default=())
+    skip_unread: bool = False
 
     def __post_init__(self) -> None:
         if not self.config.features[self.features].READS_IMAGES:
             raise ConfigError(f"features {self.features!r} are released ones: there is no network to describe images.")
+
+    @cached_property
+    def _block(self) -> Features:
+        """The features block, with what is done about images that cannot be read."""
+        block = self.config.features[self.features]
+        return block.model_copy(update={"on_bad_image": "skip"}) if self.skip_unread else block
 
     @cached_property
     def networks(self) -> dict[str, Network]:
@@ -95,21 +104,24 @@ class WorkFeatures:
         for start in range(0, len(of_role), self.config.shard_size):
             stop = min(start + self.config.shard_size, len(of_role))
             shards.append(self.work / f"{name}-{start:08d}.h5")
-            if not (kept := _fits(shards[-1], of_role.slice(start, stop), digest, weights)):
+            may_lack = self._block.on_bad_image == "skip"
+            if not (kept := _fits(shards[-1], of_role.slice(start, stop), digest, weights, may_lack)):
                 shard = ShardSpec(listed, str(path), role, start, stop, digest)
-                extract_features(shard, root, networks, self.config.features[self.features], shards[-1], **running)
+                extract_features(shard, root, networks, self._block, shards[-1], **running)
             unread += len(_skipped(shards[-1], warn=kept))
         for left in set(self.work.glob(f"{name}-*.h5")) - set(shards):
             left.unlink()
         return DescribedImages(path, listed, root, tuple(shards), unread)
 
 
-def _fits(shard: Path, images: Manifest, features: str, checkpoint: str) -> bool:
-    """Whether a shard is there and holds these images by these settings and weights."""
+def _fits(shard: Path, images: Manifest, features: str, checkpoint: str, may_lack: bool) -> bool:
+    """Whether a shard is there and holds these images by these settings and weights; all of them, or some may lack."""
     if not shard.is_file():
         return False
     with ShardReader(shard) as reader:
-        found = reader.info
+        found, lacks = reader.info, bool(reader.skipped)
+    if lacks and not may_lack:
+        return False
     return (found.images, found.features, found.checkpoint) == (images.digest(), features, checkpoint)
 
 
