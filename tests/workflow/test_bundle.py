@@ -57,12 +57,30 @@ def changed(bundle: Path, target: Path, others: dict[str, bytes | None]) -> Path
     return target
 
 
-def test_the_validator_requires_nothing_more(bundle, tmp_path):
+@pytest.mark.parametrize("profile", ["workflow-run-crate-0.5", "provenance-run-crate-0.5"])
+def test_the_validator_requires_nothing_more(bundle, tmp_path, profile):
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path)
-    assert problems(tmp_path, "workflow-run-crate-0.5") == []
+    assert problems(tmp_path, profile) == []
     (tmp_path / "Snakefile").unlink()
-    assert problems(tmp_path, "workflow-run-crate-0.5")
+    assert problems(tmp_path, profile)
+
+
+def test_the_steps_are_those_that_wrote_what_is_in_it(bundle):
+    with zipfile.ZipFile(bundle) as archive:
+        entities = {one["@id"]: one for one in json.loads(archive.read("ro-crate-metadata.json"))["@graph"]}
+        names = set(archive.namelist())
+    (organised,) = [one for one in entities.values() if one["@type"] == "OrganizeAction"]
+    actions = [entities[entities[control["@id"]]["object"]["@id"]] for control in organised["object"]]
+    scores = sorted(name for name in names if name.startswith("scores/"))
+    written = [[result["@id"] for result in action["result"]] for action in actions]
+    assert sorted(results[0] for results in written[:-1]) == scores
+    assert written[-1] == ["table2.csv", "table2.md"]
+    assert sorted(given["@id"] for given in actions[-1]["object"]) == scores
+    scripts = [f"workflow/scripts/{stage}.py" for stage in ("score_ranking", "build_table")]
+    assert list(dict.fromkeys(action["instrument"]["@id"] for action in actions)) == scripts
+    assert set(scripts) <= names
+    assert entities[organised["result"]["@id"]]["instrument"]["@id"] == "Snakefile"
 
 
 def test_datasets_are_valid_croissant(bundle, tmp_path):

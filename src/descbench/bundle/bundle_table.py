@@ -1,4 +1,4 @@
-"""A table with all that it rests on as one zip file, which is a Workflow Run RO-Crate (``crate.py``)."""
+"""A table with all that it rests on as one zip file, which is a Provenance Run RO-Crate (``crate.py``)."""
 
 from __future__ import annotations
 

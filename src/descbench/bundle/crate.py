@@ -1,17 +1,20 @@
-"""The description of a bundle: a Workflow Run RO-Crate (https://w3id.org/ro/wfrun/workflow/0.5).
+"""The description of a bundle: a Provenance Run RO-Crate (https://w3id.org/ro/wfrun/provenance/0.5).
 
-It names every file with its SHA-256, the run of the workflow that made the results, and what was downloaded for it.
+It names every file with its SHA-256, the run of the workflow that made the results with the steps that wrote them, and
+what was downloaded for it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import descbench
 from descbench.bundle.contents import TableFiles
+from descbench.bundle.steps import add_steps, script_of, stages_of
 from descbench.io.digests import sha256_file
 from descbench.licences import spdx_of
 
@@ -19,6 +22,7 @@ METADATA = "ro-crate-metadata.json"
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
 _MEDIA = {
@@ -47,7 +51,7 @@ def describe_crate(folder: Path, table: TableFiles) -> None:
     )
     computed = datetime.fromtimestamp(table.csv.stat().st_mtime, UTC)
     crate.datePublished = computed
-    made = _add_files(crate, folder)
+    made = _add_files(crate, folder, {script_of(stage) for stage in stages_of(table)})
     crate.root_dataset["conformsTo"] = [
         crate.add(ContextEntity(crate, address, {"@type": "CreativeWork", "name": name, "version": version}))
         for address, (name, version) in _PROFILES.items()
@@ -59,13 +63,14 @@ def describe_crate(folder: Path, table: TableFiles) -> None:
     }
     given = [file for name, file in made.items() if name.startswith(("manifests/", "overlays/"))]
     results = [file for name, file in made.items() if name.startswith("scores/") or name in _tables(table)]
-    crate.add_action(
+    run = crate.add_action(
         made[_WORKFLOW],
         identifier="#run",
         object=[*given, made["configuration.yaml"]],
         result=results,
         properties=properties,
     )
+    add_steps(crate, made, table, run)
     _add_sources(crate, table)
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, ensure_ascii=False, default=str)
     (folder / METADATA).write_text(text + "\n", encoding="utf-8")
@@ -75,8 +80,8 @@ def _tables(table: TableFiles) -> tuple[str, str]:
     return table.csv.name, table.markdown.name
 
 
-def _add_files(crate: Any, folder: Path) -> dict[str, Any]:
-    """Every file of a folder as an entity, by its name."""
+def _add_files(crate: Any, folder: Path, tools: Collection[str]) -> dict[str, Any]:
+    """Every file of a folder as an entity, by its name; ``tools`` are programs that were run."""
     made = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
@@ -84,10 +89,11 @@ def _add_files(crate: Any, folder: Path) -> dict[str, Any]:
         if media := _MEDIA.get(path.suffix):
             known["encodingFormat"] = media
         if name == _WORKFLOW:
-            known["name"] = "descbench"
+            known |= {"name": "descbench", "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]}
             made[name] = crate.add_workflow(path, name, main=True, lang="snakemake", properties=known)
         else:
-            made[name] = crate.add_file(path, name, properties=known)
+            kind = {"@type": ["File", "SoftwareSourceCode"]} if name in tools else {}
+            made[name] = crate.add_file(path, name, properties=known | kind)
     return made
 
 
