@@ -125,11 +125,6 @@ def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
     queries, alone = len(labels.positives), labels.without_positive()
     usable = sum(map(bool, labels.training_positives))
     logging.info("%s: right within %g m; %d of %d queries usable in training", name, labels.radius, usable, queries)
-    if queries and alone == queries:
-        raise DataError(
-            f"datasets.{name}: none of its {queries} queries has a database image within {labels.radius:g} m, so that "
-            "nothing could be found; correct the positions, which must be in metres of one zone, or the radius."
-        )
     if alone:
         logging.warning(
             "%s: %d of %d queries have no database image within %g m; they count as missed.",
