@@ -246,6 +246,13 @@ def test_scores_without_values_of_their_queries_are_refused(tmp_path):
             read_scores(tmp_path / "s.json")
 
 
+def test_nothing_takes_the_place_of_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "table.csv")
+    with pytest.raises(DataError, match=r"table\.csv: is a named pipe, a socket or a device; name a file to write"):
+        write_text(tmp_path / "table.csv", "a,b")
+    assert (tmp_path / "table.csv").is_fifo()
+
+
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
     script = "import os; from descbench.io.atomic import atomic_path\n"
     script += "with atomic_path('out.json') as t: t.write_text('half'); os.kill(os.getpid(), 9)"

@@ -1,5 +1,7 @@
 """YAML is read strictly and in bounded time; what is refused is named with its file and line."""
 
+import os
+
 import pytest
 import yaml
 
@@ -75,6 +77,12 @@ def test_refused_with_the_line(write, content, expected):
 def test_folder_given_as_file(tmp_path):
     with pytest.raises(ConfigError, match="is a folder; name a configuration file in it"):
         read_yaml(tmp_path)
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "mine.yaml")
+    with pytest.raises(ConfigError, match="is a named pipe, a socket or a device; name a configuration file"):
+        read_yaml(tmp_path / "mine.yaml")
 
 
 def test_name_that_no_file_can_have():

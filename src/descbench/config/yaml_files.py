@@ -73,6 +73,8 @@ def read_text(path: Path) -> str:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; name a configuration file in it.")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is a named pipe, a socket or a device; name a configuration file.")
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_FILE + 1)
     except FileNotFoundError:

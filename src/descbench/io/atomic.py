@@ -27,9 +27,12 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     at and which the next writer of the same target removes.
 
     Raises:
-        DataError: the disk is full, or the folder cannot be written to.
+        DataError: the disk is full, the folder cannot be written to, or the target is a named pipe, socket or device.
     """
     target = Path(target)
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        # Its place would be taken by a file: of /dev/null, for all programs.
+        raise DataError(f"{target}: is a named pipe, a socket or a device; name a file to write.")
     temporary = target.with_name(f"{target.name}.tmp-{_host()}-{os.getpid()}")
     with named_errors(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
