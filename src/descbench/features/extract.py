@@ -196,8 +196,8 @@ def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: 
     except DataError as error:
         if settings.on_bad_image == "stop":
             hint = (
-                "Or leave it out: `on_bad_image: skip` in the features block, `--on-bad-file skip` of `descbench search` "
-                "and `evaluate`."
+                "Or leave it out: `on_bad_image: skip` in the features block, `--on-bad-file skip` of `descbench "
+                "search` and `evaluate`."
             )
             raise DataError(f"{error} {hint}") from error
         logging.warning("skipped: %s", error)
