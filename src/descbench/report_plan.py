@@ -45,7 +45,7 @@ def report_cells(
             "page_is_there": os.path.normpath(page) in asked or Path(page).is_file(),
             "page_is_made": is_made(page),
             "rescored": (rescored := plan.paths.rescored(method, dataset)),
-            "rescored_is_there": os.path.normpath(rescored) in asked or Path(rescored).is_file(),
+            "rescored_is_there": Path(rescored).is_file(),
             "searched": _searched(config, plan, method, dataset),
         }
         for method, dataset in cells

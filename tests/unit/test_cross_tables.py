@@ -307,7 +307,7 @@ def test_two_rows_of_one_method_are_not_tested(town, tmp_path):
     rows = {"good": ["good"], "again": ["good"], "bad": ["bad"]}
     _, tests, markdown = build(tmp_path, town, rows=rows, datasets={"town": ["map_medium"]})
     assert [(test["first"], test["second"], test["reason"]) for test in tests] == [
-        ("good", "again", "both rows are method good"),
+        ("good", "again", "both rows are the same method"),
         ("good", "bad", ""),
         ("again", "bad", ""),
     ]

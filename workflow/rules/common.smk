@@ -81,6 +81,12 @@ from descbench.retrieval import (
     TRAIN_CODEBOOK_VERSION,
     VERIFY_GEOMETRY_VERSION,
 )
+from descbench.rule_values import (
+    any_of,
+    growing,
+    growing_minutes,
+    network_threads,
+)
 from descbench.tables import (
     BUILD_CROSS_TABLE_VERSION,
     BUILD_REMEASURED_VERSION,
@@ -136,11 +142,6 @@ def has_ranked_page(dataset):
     return base.FAMILY == "retrieval" and not base.HAS_PLACES
 
 
-def any_of(names):
-    """Regular expression of exactly these names; of none of them, one that matches nothing."""
-    return "|".join(re.escape(name) for name in names) or "(?!)"
-
-
 def block(section, name):
     """What decides in a block of the configuration, as plain values, to be passed as a parameter."""
     return decisive(getattr(cfg, section)[name], SPEED, NOTE)
@@ -157,21 +158,6 @@ def gpus(wildcards=None):
     return 0 if cfg.device == "cpu" else 1
 
 
-def network_threads(most, get_image_size, processes=1):
-    """Threads for a network in each process, one for each 320 x 320 pixels: with less they wait for each other.
-
-    Images of no known size are large.
-    """
-
-    def get(wildcards):
-        size = get_image_size(wildcards)
-        return processes * (
-            most if size is None else max(1, min(most, size**2 // 320**2))
-        )
-
-    return get
-
-
 def learned_image_size(wildcards):
     """Longer side in pixels of the images that the weights of a model are learned from."""
     weights = cfg.models[wildcards.model].weights
@@ -184,16 +170,6 @@ def learned_image_size(wildcards):
 def extracted_image_size(wildcards):
     """Longer side in pixels of the images that features are extracted from; None where they keep their size."""
     return cfg.features[wildcards.features].longer_side
-
-
-def growing(start_mb):
-    """Memory that doubles with every attempt."""
-    return lambda wildcards, attempt: start_mb * 2 ** (attempt - 1)
-
-
-def growing_minutes(start):
-    """Time limit that doubles with every attempt."""
-    return lambda wildcards, attempt: start * 2 ** (attempt - 1)
 
 
 def optionally_temporary(path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def threshold(distances: np.ndarray, matches: np.ndarray) -> tuple[float, np.nda
         before it or are it.
     """
     order, _ = _in_order(distances, matches)
-    last = np.flatnonzero(np.asarray(matches)[order] != 0)[_needed(np.count_nonzero(matches)) - 1]
+    last = np.flatnonzero(np.asarray(matches)[order] != 0)[needed_pairs(np.count_nonzero(matches)) - 1]
     passed = np.zeros(len(order), bool)
     passed[order[: last + 1]] = True
     return float(np.asarray(distances)[order[last]]), passed
@@ -109,7 +110,7 @@ def draw_false_positives(
         return None
     effect = 1.0 if points is None else design_effect(distances, matches, points)
     drawn_count, drawn_wrong = (max(2, round(size / effect)) for size in (len(before), wrong_count))
-    needed = np.array([_needed(drawn_count, recall) for recall in recalls])
+    needed = needed_pairs(drawn_count, np.array(recalls))
     rights = (row for rows in draw_rows(len(before), drawn=drawn_count) for row in rows)
     wrongs = (row for rows in draw_rows(wrong_count, stream=1, drawn=drawn_wrong) for row in rows)
     counts = np.empty((DRAWS, len(recalls)), np.int64)
@@ -152,7 +153,7 @@ def _influence_of_threshold(right: np.ndarray) -> np.ndarray:
     either side, times the pair's own part in the recall.
     """
     places = np.flatnonzero(right)
-    count, wrong, needed = len(places), len(right) - len(places), _needed(len(places))
+    count, wrong, needed = len(places), len(right) - len(places), needed_pairs(len(places))
     reach = math.ceil(2 * math.sqrt(0.95 * 0.05 * count))
     low, high = max(0, needed - 1 - reach), min(count - 1, needed - 1 + reach)
     between = places[high] - places[low] - (high - low)
@@ -172,10 +173,10 @@ def _in_order(distances: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, n
         raise ValueError(f"{count} of {len(matches)} pairs are right ones; both kinds are needed")
     order = np.argsort(distances, kind="stable")
     right = matches[order]
-    threshold = int(np.searchsorted(np.cumsum(right), _needed(count)))
+    threshold = int(np.searchsorted(np.cumsum(right), needed_pairs(count)))
     return order, ~right & (np.arange(len(order)) < threshold)
 
 
-def _needed(count: int, recall: int = _RECALL) -> int:
-    """The smallest number that is at least ``recall`` percent of ``count``, in whole numbers."""
+def needed_pairs(count: int, recall: int | np.ndarray = _RECALL) -> Any:
+    """The smallest number that is at least ``recall`` percent of ``count``, in whole numbers; one for each recall."""
     return -(-recall * count // 100)

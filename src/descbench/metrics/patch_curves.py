@@ -14,11 +14,12 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
-from descbench.metrics.fpr95 import before_right_pairs, draw_false_positives
+from descbench.metrics.fpr95 import before_right_pairs, draw_false_positives, needed_pairs
 from descbench.metrics.intervals import draw_rows, middle
 
 # Percent of the right pairs.
 RECALLS = (1, *range(5, 96, 5), 97, 99)
+_RECALLS = np.array(RECALLS)
 _BLOCKS = 1000  # what right pairs are gathered into for the draws of sequences
 
 # Value, and the ends of its 95 % interval (both None where they are unknown).
@@ -48,7 +49,7 @@ def pair_curve(distances: np.ndarray, matches: np.ndarray, points: np.ndarray | 
     """
     before, wrong = before_right_pairs(distances, matches)
     drawn = draw_false_positives(distances, matches, RECALLS, points)
-    needed = _needed(len(before))
+    needed = needed_pairs(len(before), _RECALLS)
     values = before[needed - 1]
     if drawn is None:
         return _curve(values, needed, wrong, None, None)
@@ -65,7 +66,7 @@ def sequence_curve(before: np.ndarray, sequences: np.ndarray, wrong: int, count:
         wrong: number of wrong pairs.
         count: of sequences.
     """
-    needed = _needed(len(before))
+    needed = needed_pairs(len(before), _RECALLS)
     values = before[needed - 1]
     if count < 2:
         return _curve(values, needed, wrong, None, None)
@@ -104,15 +105,10 @@ def read_curves(facts: dict[str, Any], where: object) -> dict[str, Curve]:
     return found
 
 
-def _needed(count: int) -> np.ndarray:
-    """(R,) int64, the smallest numbers that are at least so many percent of ``count``."""
-    return -(-np.array(RECALLS) * count // 100)
-
-
 def _drawn_places(row: np.ndarray, held: np.ndarray) -> np.ndarray | None:
     """(R,) the block in which each recall is reached by drawn sequences; None: none of them has a right pair."""
     reached = np.cumsum(np.bincount(row, minlength=len(held)) @ held)
-    return np.searchsorted(reached, _needed(reached[-1])) if reached[-1] else None
+    return np.searchsorted(reached, needed_pairs(reached[-1], _RECALLS)) if reached[-1] else None
 
 
 def _curve(

@@ -191,14 +191,8 @@ def _tests(
     found = {row: known[cell.method, dataset] for row in rows if (cell := cells[row, dataset]).method is not None}
     pairs = list(combinations([row for row, scores in found.items() if metric in scores.metrics], 2))
     permutations = max(DRAWS, _PERMUTATIONS * len(pairs))
-    tests: list[CrossTest] = []
-    raw: list[float | None] = []
+    tests, raw = [], []
     for first, second in pairs:
-        if (method := cells[first, dataset].method) == cells[second, dataset].method:
-            why = f"both rows are method {method}"
-            tests.append(CrossTest(name, dataset, metric, first, second, reason=why))
-            raw.append(None)
-            continue
         test, p = _test(name, column, (first, second), (found[first], found[second]), permutations)
         tests.append(test)
         raw.append(p)
@@ -211,6 +205,8 @@ def _test(
 ) -> tuple[CrossTest, float | None]:
     """The test of two rows, not corrected yet, and its p-value; None: there is no test."""
     dataset, metric = column
+    if scores[0] is scores[1]:
+        return CrossTest(name, dataset, metric, *pair, reason="both rows are the same method"), None
     try:
         check_same_queries(*scores)
     except DataError as error:

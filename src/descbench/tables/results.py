@@ -166,7 +166,8 @@ def _read_choices(cells: Iterable[Cell], scores: Mapping[Cell, Path], evidence: 
     """Choices of scoring that are there. No rule of the report makes them: those of earlier scores count as absent."""
     found = {}
     for cell in cells:
-        if cell in evidence.rescored:
+        # Another job of this run may be about to make them anew.
+        if cell in evidence.rescored and evidence.rescored[cell].is_file():
             with suppress(StaleFileError):
                 found[cell] = read_rescored(evidence.rescored[cell], " on ".join(cell), scores[cell])
     return found
