@@ -44,6 +44,16 @@ def test_the_band_at_95_percent_is_the_interval_of_fpr95():
     assert pair_curve(np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1])).precision[0] == (1.0, None, None)
 
 
+def test_the_band_of_precision_is_that_of_the_false_positives():
+    """Of as many pairs in each draw as there are, one follows from the other: more of the ones is less of the other."""
+    distances, matches = drawn_pairs(5, 900)
+    curve, right, wrong = pair_curve(distances, matches), matches.sum(), (matches == 0).sum()
+    for recall, rates, precisions in zip(curve.recall, curve.false_positives, curve.precision, strict=True):
+        needed = -(-recall * right // 100)
+        expected = [needed / (needed + wrong * rates[end]) for end in (0, 2, 1)]
+        assert precisions == pytest.approx(expected, abs=0.01)
+
+
 def test_the_curve_of_sequences_by_counting():
     """With one block a right pair, draws are counted to the pair."""
     random = np.random.default_rng(3)

@@ -378,9 +378,10 @@ def write_choices(path: Path, scores: Path, cell: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("stale", [False, True])
-def test_a_dialog_has_the_spread_of_choices_of_scoring(tmp_path, stale):
-    """Of the results that have them; those of earlier scores are as good as none."""
+@pytest.mark.parametrize("state", ["there", "stale", "being remade"])
+def test_a_dialog_has_the_spread_of_choices_of_scoring(tmp_path, state):
+    """Of results that have them; those of earlier scores, or that another job makes anew, are as good as none."""
+    stale = state != "there"
     rows = [
         {
             "label": "Local",
@@ -397,7 +398,9 @@ def test_a_dialog_has_the_spread_of_choices_of_scoring(tmp_path, stale):
         for name in ("local", "plain")
     }
     made = write_choices(tmp_path / "choices.json", scores["local", "town"], "local on town")
-    if stale:
+    if state == "being remade":
+        made.unlink()
+    if state == "stale":
         write_told(scores["local", "town"], values | {"mp@1": 0.8}, cell="local on town")
     evidence = Evidence(
         rescored={("local", "town"): made},

@@ -121,6 +121,15 @@ def test_the_page_has_lines_between_the_inliers_that_were_counted(town):
     assert '<figure class="lines">' not in look.text(town.folder / other)
 
 
+def test_lines_are_of_the_shortlist_alone(town):
+    """Of one image a query, what stands behind it was never matched."""
+    bench = town.copy("reranking-one")
+    target = "results/pages/own_near/alderford.html"
+    bench.make(target, overlay=merged(TOWN, {"methods": {"own_near": {"first": 1}}}))
+    text = look.text(bench.folder / target)
+    assert set(re.findall(r"<figcaption>inliers of (\d+)\.", text)) == {"1"}
+
+
 def test_shards_change_nothing(town):
     """With three images of each query, all queries are one shard; the counts are those of three shards."""
     bench = town.copy("reranking-shards")
