@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from descbench.config.models import Config
 from descbench.errors import ConfigError
@@ -19,8 +20,27 @@ class PairPlan:
     lineage: Lineage
     count: Callable[[str, str], int | None]
     features: Callable[..., list[str]]
+    query_features: Callable[[str, str], list[str]]
+    searched_features: Callable[[str, str], list[str]]
     query_role: Callable[[str], str]
     searched_role: Callable[[str], str]
+
+    # --- lines between inliers ---
+
+    def line_inputs(self, method: str, dataset: str) -> dict[str, Any]:
+        """Files that lines between inliers are drawn from; none of a method that compares no local features."""
+        block = self.config.block("methods", method)
+        if not block.HAS_INLIERS and block.shortlist is None:
+            return {}
+        role_of = {"queries": self.query_features, "database": self.searched_features}
+        files: dict[str, Any] = {role: of(method, dataset) for role, of in role_of.items()}
+        return files | ({"inliers": self.paths.inliers(method, dataset)} if block.HAS_INLIERS else {})
+
+    def line_settings(self, method: str) -> dict[str, Any]:
+        """How the inliers were found, and the digest of the features that they are of; None where there are none."""
+        shortlist = self.config.block("methods", method).shortlist
+        digest = self.lineage.digest_features(self.config.block("methods", method).features) if shortlist else None
+        return {"shortlist": shortlist, "made_by": digest}
 
     # --- matches ---
 

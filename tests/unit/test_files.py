@@ -17,7 +17,7 @@ from sealed import altered
 
 from descbench.errors import DataError
 from descbench.features.store import ShardInfo, ShardReader, ShardWriter
-from descbench.io.atomic import write_text
+from descbench.io.atomic import work_folder, write_text
 from descbench.io.csvfiles import checksum_path, read_csv, write_csv
 from descbench.io.hdf5 import created, opened
 from descbench.io.jsonfiles import read_json, write_checked_json
@@ -264,6 +264,24 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
     write_text(tmp_path / "out.json", json.dumps({}))
     assert sorted(os.listdir(tmp_path)) == sorted(["out.json", *others])  # noqa: PTH208
+
+
+def test_folders_of_killed_jobs_are_removed(tmp_path):
+    script = """
+import os
+from pathlib import Path
+from descbench.io.atomic import work_folder
+with work_folder(Path("ranking.h5")) as folder:
+    (folder / "part.h5").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False, timeout=60)
+    assert len(list(tmp_path.iterdir())) == 1
+    with work_folder(tmp_path / "ranking.h5") as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+        assert list(folder.iterdir()) == []
+        (folder / "part.h5").write_text("a part")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_while_a_checkpoint_is_saved(tmp_path):

@@ -74,7 +74,7 @@ def test_asmk_of_a_map_against_itself(tmp_path):
     found = read(tmp_path / "p.txt")
     assert [query for query, _, _ in found] == list("aabbccdd")
     assert all(query != image for query, image, _ in found)
-    assert not list(tmp_path.glob("pairs-*"))
+    assert not list(tmp_path.glob("*.work.*"))
 
 
 def test_words_are_weighted_by_idf(tmp_path):

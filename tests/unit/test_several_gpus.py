@@ -104,7 +104,7 @@ def test_sigterm_to_the_launcher_leaves_a_state(tmp_path):
     assert code == 128 + signal.SIGTERM, "".join(lines)
     assert torch.load(job.files.folder / "state.pt", weights_only=True)["state"]["epoch"] >= 1
     assert not job.files.checkpoint.exists()
-    assert not list(job.files.folder.glob("launch-*"))
+    assert not list(job.files.folder.glob("*.work.*"))
 
 
 def test_more_processes_than_gpus(tmp_path, monkeypatch):

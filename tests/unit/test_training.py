@@ -327,7 +327,7 @@ def test_validation_decides_the_best_epoch(building_training):
         rows = list(csv.DictReader(stream))
     assert [row["score"] != "" for row in rows] == [False, True, False]
     assert [int(row["best"]) for row in rows] == [1, 1, 0]
-    assert not list(building_training.folder.glob("validation-*"))
+    assert not list(building_training.folder.glob("*.work.*"))
 
 
 def test_patience_ends_a_training(building_training, monkeypatch):

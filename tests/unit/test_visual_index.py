@@ -1,5 +1,8 @@
 """COLMAP's visual index: what it finds, the same each time; distractors, images that could not be read, refusals."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sealed import altered
@@ -106,6 +109,43 @@ def test_verified_images_are_ordered_by_votes(tmp_path):
     assert search(town, num_queries=1, verified=4).image_ids[0, 0] == 1
 
 
+FULL = f"""
+import resource, signal, sys
+from pathlib import Path
+from descbench.errors import DataError
+from descbench.retrieval.search_visual_index import search_visual_index
+from descbench.retrieval.vocabulary import build_vocabulary
+limit = int(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+database = [Path("d0.h5"), Path("d1.h5")]
+try:
+    if sys.argv[2] == "search":
+        settings = {{"num_queries": 4, "asks_itself": False, **{SEARCH}}}
+        search_visual_index(Path("words.h5"), [Path("q.h5")], database, Path("out.h5"), **settings)
+    else:
+        build_vocabulary(database, Path("out.h5"), **{LEARN})
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "limit", "message"),
+    [
+        ("search", 4352, "out.h5: could not be written: disk full"),  # COLMAP's vocabulary
+        ("search", 100_000, "words.h5: COLMAP refuses it"),  # its database, of which it says nothing more
+        ("build", 4352, "disk full"),
+    ],
+)
+def test_a_full_disk_is_told_and_leaves_nothing(town, stage, limit, message):
+    folder, before = town[0], sorted(town[0].iterdir())
+    command = [sys.executable, "-c", FULL, str(limit), stage]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert message in done.stdout, done.stdout + done.stderr
+    assert sorted(folder.iterdir()) == before
+
+
 def test_what_does_not_fit_is_refused(town):
     folder, _, database = town
     with pytest.raises(DataError, match="these have 16"):
@@ -118,7 +158,7 @@ def test_what_does_not_fit_is_refused(town):
     flat = write(folder / "flat.h5", [draw(60, 0)], geometry=False)
     with pytest.raises(DataError, match="without place, size or orientation"):
         search((folder, [flat], database))
-    assert not list(folder.glob("visual-index-*"))
+    assert not list(folder.glob("*.work.*"))
 
 
 @pytest.mark.parametrize("damage", ["version", "dtype", "content"])

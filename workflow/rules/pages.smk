@@ -1,12 +1,7 @@
 # Rankings -> pages with pictures, to look at; made when asked for by name.
-# Both show a method that verifies; lines between inliers are shown where labels say what is right.
-ruleorder: show_inliers > show_ranking
-# Both show a method that re-ranks.
-ruleorder: show_reranked > show_ranking
-
-
 rule show_places:
     input:
+        unpack(lambda wildcards: plan.line_inputs(wildcards.method, wildcards.dataset)),
         images=lambda wildcards: plan.image_inputs(wildcards.dataset),
         ranking=plan.paths.ranking("{method}", "{dataset}"),
         manifest=lambda wildcards: plan.paths.manifest(
@@ -32,12 +27,13 @@ rule show_places:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(4000),
         runtime=growing_minutes(20),
     params:
         code=SHOW_PLACES_VERSION,
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         features=get_reading,
+        lines=lambda wildcards: plan.line_settings(wildcards.method),
     message:
         "Show results of {wildcards.method} on {wildcards.dataset}"
     script:
@@ -46,6 +42,7 @@ rule show_places:
 
 rule show_ranking:
     input:
+        unpack(lambda wildcards: plan.line_inputs(wildcards.method, wildcards.dataset)),
         unpack(get_labels_and_scores),
         images=lambda wildcards: plan.image_inputs(wildcards.dataset),
         ranking=plan.paths.ranking("{method}", "{dataset}"),
@@ -70,66 +67,17 @@ rule show_ranking:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(4000),
         runtime=growing_minutes(20),
     params:
         code=SHOW_RANKING_VERSION,
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         features=get_reading,
+        lines=lambda wildcards: plan.line_settings(wildcards.method),
     message:
         "Show images that {wildcards.method} ranks on {wildcards.dataset}"
     script:
         "../scripts/show_ranking.py"
-
-
-rule show_reranked:
-    input:
-        unpack(get_labels_and_scores),
-        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
-        queries=lambda wildcards: plan.query_features(
-            wildcards.method, wildcards.dataset
-        ),
-        database=lambda wildcards: plan.searched_features(
-            wildcards.method, wildcards.dataset
-        ),
-        ranking=plan.paths.ranking("{method}", "{dataset}"),
-        manifest=lambda wildcards: plan.paths.manifest(
-            plan.lineage.base_dataset(wildcards.dataset)
-        ),
-    output:
-        report(
-            plan.paths.page("{method}", "{dataset}"),
-            caption="../report/ranking.rst",
-            category="Ranked images",
-            labels={"method": "{method}", "dataset": "{dataset}"},
-        ),
-    log:
-        "logs/show_reranked/{method}/{dataset}.log",
-    benchmark:
-        "logs/benchmarks/show_reranked/{method}/{dataset}.tsv"
-    wildcard_constraints:
-        method=any_of(cfg.names("methods", stage="rerank_shortlist")),
-        dataset=any_of(filter(has_ranked_page, cfg.names("datasets"))),
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing_minutes(20),
-    params:
-        code=SHOW_RERANKED_VERSION,
-        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
-        features=get_reading,
-        settings=lambda wildcards: cfg.methods[wildcards.method].match.matching(),
-        threshold=lambda wildcards: cfg.methods[wildcards.method].threshold,
-        first=lambda wildcards: cfg.methods[wildcards.method].first,
-        made_by=lambda wildcards: plan.lineage.digest_features(
-            cfg.methods[wildcards.method].features
-        ),
-    message:
-        "Show what {wildcards.method} matches on {wildcards.dataset}"
-    script:
-        "../scripts/show_reranked.py"
 
 
 rule show_patches:
@@ -165,54 +113,6 @@ rule show_patches:
         "Show pairs that {wildcards.method} confuses on {wildcards.patch_set}"
     script:
         "../scripts/show_patches.py"
-
-
-rule show_inliers:
-    input:
-        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
-        ranking=plan.paths.ranking("{method}", "{dataset}"),
-        inliers=plan.paths.inliers("{method}", "{dataset}"),
-        scores=plan.paths.scores("{method}", "{dataset}"),
-        queries=lambda wildcards: plan.query_features(
-            wildcards.method, wildcards.dataset
-        ),
-        database=lambda wildcards: plan.searched_features(
-            wildcards.method, wildcards.dataset
-        ),
-        manifest=lambda wildcards: plan.paths.manifest(
-            plan.lineage.base_dataset(wildcards.dataset)
-        ),
-        ground_truth=lambda wildcards: plan.labels(wildcards.dataset),
-    output:
-        report(
-            plan.paths.page("{method}", "{dataset}"),
-            caption="../report/inliers.rst",
-            category="Spatial verification",
-            labels={"method": "{method}", "dataset": "{dataset}"},
-        ),
-    log:
-        "logs/show_inliers/{method}/{dataset}.log",
-    benchmark:
-        "logs/benchmarks/show_inliers/{method}/{dataset}.tsv"
-    wildcard_constraints:
-        method=any_of(cfg.names("methods", HAS_INLIERS=True)),
-        dataset=any_of(filter(has_labels, cfg.names("datasets"))),
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing_minutes(20),
-    params:
-        code=SHOW_INLIERS_VERSION,
-        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
-        features=lambda wildcards: block(
-            "features", cfg.methods[wildcards.method].features
-        ),
-    message:
-        "Show what {wildcards.method} verified on {wildcards.dataset}"
-    script:
-        "../scripts/show_inliers.py"
 
 
 rule show_matches:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from descbench.jobs import job
+from descbench.tables.inlier_lines import line_files
 from descbench.tables.places_page import show_places
 
 with job(snakemake):
@@ -17,4 +18,5 @@ with job(snakemake):
         dataset=snakemake.wildcards.dataset,
         reading={key: features[key] for key in ("truncated_images", "deep_images") if key in features},
         on_bad_image=features.get("on_bad_image", "stop"),
+        lines=line_files(snakemake.input, snakemake.params.lines),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from descbench.bundle.crate import METADATA, describe_crate
 from descbench.bundle.croissant import describe_dataset
 from descbench.command_files import read_configuration
 from descbench.errors import ConfigError, DataError
-from descbench.io.atomic import atomic_path
+from descbench.io.atomic import atomic_path, work_folder
 from descbench.io.csvfiles import read_csv
 from descbench.io.digests import sha256_file
 from descbench.plan import Plan
@@ -70,8 +69,7 @@ def bundle_table(
         raise ConfigError(f"{written}: a bundle is a zip file; name one that ends in .zip.")
     if written.exists() and not _is_bundle(written):
         raise ConfigError(f"{written}: is there, and is no bundle; name another file, or move it away.")
-    with tempfile.TemporaryDirectory(prefix="bundle-") as name:
-        folder = Path(name)
+    with work_folder(written) as folder:
         _gather(folder, table, plan, files)
         describe_crate(folder, table)
         with atomic_path(written) as temporary:

@@ -112,6 +112,12 @@ class MethodBase(Block):
         return ()
 
     @property
+    def shortlist(self) -> dict[str, Any] | None:
+        """How it matches the first images of a ranking by local features: ``settings`` of matching, ``threshold`` in
+        pixels, and ``first``, how many (None: all); None where it matches none."""
+        return None
+
+    @property
     def uses_statistics(self) -> bool:
         """Whether it weights words by statistics of the whole index."""
         return False

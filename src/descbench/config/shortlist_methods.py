@@ -87,6 +87,11 @@ class ShortlistMethod(RetrievalMethod):
         """The method whose ranking it starts from."""
         return self.ranking
 
+    @property
+    def shortlist(self) -> dict[str, Any]:
+        """The settings of its own keys."""
+        return {"settings": self.match.matching(), "threshold": self.threshold, "first": self.first}
+
     def unfit(self, scored_on: str, config: Any) -> str | None:
         """What its ranking can be made of."""
         return super().unfit(scored_on, config) or config.methods[self.ranking].unfit(scored_on, config)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,13 @@ from typing import Any
 from descbench.errors import DataError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_SIGNS = ("no space left", "file too large", "quota exceeded", *(f"errno = {number}," for number in _DISK_FULL))
+_FULL_SIGNS = (
+    "no space left",
+    "file too large",
+    "quota exceeded",
+    "disk is full",
+    *(f"errno = {number}," for number in _DISK_FULL),
+)
 
 
 @contextmanager
@@ -33,7 +40,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not (target.is_file() or target.is_dir()):
         # Its place would be taken by a file: of /dev/null, for all programs.
         raise DataError(f"{target}: is a named pipe, a socket or a device; name a file to write.")
-    temporary = target.with_name(f"{target.name}.tmp-{_host()}-{os.getpid()}")
+    temporary = _temporary(target)
     with named_errors(target, temporary):
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
@@ -45,6 +52,28 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # the error that led here is the one to tell
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def work_folder(output: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``output``, for files that it is computed with; it is removed in the end.
+
+    What a killed process left is removed by the next one that computes the same output.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written to.
+    """
+    target = output.with_name(f"{output.name}.work")
+    folder = _temporary(target)
+    with named_errors(output, folder):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed process of the same number
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -108,8 +137,13 @@ def _nan_to_null(value: Any) -> Any:
     return value
 
 
+def _temporary(target: Path) -> Path:
+    """What this process makes before it has the target's name."""
+    return target.with_name(f"{target.name}.tmp-{_host()}-{os.getpid()}")
+
+
 def _remove_leftovers(target: Path) -> None:
-    """Remove temporary files of writers of ``target`` that were killed.
+    """Remove temporary files and folders of writers of ``target`` that were killed.
 
     One target has one writer at a time: Snakemake locks its working directory, downloads have a lock of their
     own. Of this host's processes only those that are gone count, to be safe.
@@ -119,7 +153,10 @@ def _remove_leftovers(target: Path) -> None:
         found = [(Path(entry.path), match) for entry in entries if (match := pattern.fullmatch(entry.name))]
     for path, match in found:
         if match[1] not in (None, _host()) or not _is_running(int(match[2])):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _host() -> str:

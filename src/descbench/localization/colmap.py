@@ -16,7 +16,7 @@ import pycolmap
 from descbench.datasets.cameras import Camera, Pose
 from descbench.datasets.colmap_model import ModelImage
 from descbench.errors import DataError
-from descbench.io.atomic import write_text
+from descbench.io.atomic import is_disk_full, write_text
 
 _COLUMNS = 4  # of keypoints in a database: x, y and an affine shape that nothing here has
 
@@ -45,6 +45,8 @@ def refusing_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        if is_disk_full(error):
+            raise
         raise DataError(f"{what}: COLMAP refuses it ({str(error).splitlines()[0][:200]}).") from error
     finally:
         pycolmap.logging.minloglevel = level

@@ -6,7 +6,6 @@ The model is a folder in COLMAP's binary format; ``<dataset>.json`` beside it sa
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.datasets.pose_labels import read_pose_labels
 from descbench.errors import DataError, StaleFileError
 from descbench.features.image_features import ImageFeatures
+from descbench.io.atomic import work_folder
 from descbench.io.digests import digest_of, sha256_file
 from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 from descbench.localization.colmap import PosedImages, number_of, refusing_errors
@@ -114,9 +114,8 @@ def reconstruct(
         digest = images.digest
     posed = PosedImages(_names(rows, labels, len(known.map_poses)), known.map_cameras, known.map_poses, keypoints)
     by_pair = {tuple(pair): found.of(number).indices for number, pair in enumerate(found.pairs.tolist())}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".reconstruct-", dir=output.parent) as folder:
-        made = Path(folder) / "model"
+    with work_folder(output) as folder:
+        made = folder / "model"
         model = triangulate_points(posed, by_pair, made, settings)
         if not model.num_points3D():
             raise DataError(f"{output}: no point was triangulated from {len(by_pair)} pairs; match other features.")

@@ -6,7 +6,6 @@ Definition: docs/protocols/localization.md, Map of points.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pycolmap
 
 from descbench.errors import DataError
+from descbench.io.atomic import work_folder
 from descbench.localization.colmap import (
     PosedImages,
     number_of,
@@ -70,8 +70,8 @@ def triangulate_points(
     """
     settings = settings or TriangulationSettings()
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="triangulate-", dir=output.parent) as folder:
-        database, nowhere = Path(folder) / "database.db", Path(folder) / "images"
+    with work_folder(output) as folder:
+        database, nowhere = folder / "database.db", folder / "images"
         nowhere.mkdir()
         verified = verify_pairs(images, matches, database, settings)
         check_convention(images, verified)

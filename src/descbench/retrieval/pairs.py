@@ -6,7 +6,6 @@ Definition: docs/protocols/kapture.md, Pairs file.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from math import isnan
@@ -15,7 +14,7 @@ from pathlib import Path
 from descbench.config.methods import Method
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.errors import DataError
-from descbench.io.atomic import atomic_path
+from descbench.io.atomic import atomic_path, work_folder
 from descbench.retrieval.ranking import Ranking, read_ranking
 from descbench.retrieval.run_search import Database, rank_queries
 
@@ -52,11 +51,10 @@ def compute_pairs(
     queries, images = ([row.path for row in manifest.rows] for manifest in manifests)
     # An image may be recorded more than once under the query's name.
     kept = min(len(images), top_k + max(Counter(images).values()))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="pairs-", dir=output.parent) as folder:
-        ranking = Path(folder) / "ranking.h5"
+    with work_folder(output) as folder:
+        ranking = folder / "ranking.h5"
         lengths = {"top_k": kept, "num_queries": len(queries)}
-        rank_queries(method, query_shards, database, Path(folder), ranking, **lengths, threads=threads)
+        rank_queries(method, query_shards, database, folder, ranking, **lengths, threads=threads)
         write_pairs_file(read_ranking(ranking), queries, images, output, top_k=top_k)
 
 

@@ -6,7 +6,6 @@ the images of each query in order. Definition: docs/protocols/oxford_bow.md, COL
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pycolmap
 from descbench.errors import DataError
 from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader, check_shard
+from descbench.io.atomic import work_folder
 from descbench.localization.colmap import refusing_errors
 from descbench.retrieval.ranking import PartInfo, merge_rankings, rank_scores, ranking_writer
 from descbench.retrieval.vocabulary import DIMENSIONS, FLOATS, VocabularyInfo, read_vocabulary
@@ -63,10 +63,10 @@ def search_visual_index(
         DataError: damaged files, features without place, size and orientation, or what COLMAP refuses.
     """
     info, content = read_vocabulary(vocabulary)
-    with tempfile.TemporaryDirectory(prefix="visual-index-", dir=output.parent) as folder:
-        words = Path(folder, "words.bin")
-        content.tofile(words)
-        with refusing_errors(str(vocabulary)), _Images(Path(folder, "images.db"), info, n) as images:
+    with work_folder(output) as folder:
+        words = folder / "words.bin"
+        words.write_bytes(content.tobytes())
+        with refusing_errors(str(vocabulary)), _Images(folder / "images.db", info, n) as images:
             searched, absent = images.add(database)
             asked, unread = (searched, absent) if asks_itself else images.add(queries)
             pycolmap.set_random_seed(seed)
@@ -83,7 +83,7 @@ def search_visual_index(
         made_from = {"features": info.features, **settings} | ({"cell": cell} if cell else {})
         about = PartInfo(-num_distractors, len(searched), made_from, tuple(i - num_distractors for i in sorted(absent)))
         ids = np.arange(len(searched)) - num_distractors
-        part, width = Path(folder, "part.h5"), None if top_k is None else top_k + asks_itself
+        part, width = folder / "part.h5", None if top_k is None else top_k + asks_itself
         query_ids = np.arange(len(asked))
         with ranking_writer(part, about, query_ids, min(width or len(ids), len(ids))) as writer:
             for row, number in enumerate(asked):

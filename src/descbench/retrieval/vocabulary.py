@@ -6,7 +6,6 @@ docs/protocols/oxford_bow.md, COLMAP's visual index.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from descbench.errors import DataError
+from descbench.io.atomic import work_folder
 from descbench.io.hdf5 import created, opened
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.codebook import read_points
@@ -82,13 +82,13 @@ def build_vocabulary(
     options = pycolmap.VisualIndex.BuildOptions(
         num_visual_words=size, num_iterations=iterations, num_rounds=rounds, num_checks=_CHECKS, num_threads=1
     )
-    with refusing_errors(str(output)), tempfile.TemporaryDirectory(prefix="vocabulary-") as folder:
+    with work_folder(output) as folder, refusing_errors(str(output)):
         pycolmap.set_random_seed(seed)
         kind = getattr(pycolmap.FeatureExtractorType, FLOATS)
         index = pycolmap.VisualIndex.create(DIMENSIONS, _BITS)
         index.build(options, pycolmap.FeatureDescriptorsFloat(type=kind, data=read.points))
-        index.write(Path(folder, "words.bin"))
-        content = np.fromfile(Path(folder, "words.bin"), np.uint8)
+        index.write(folder / "words.bin")
+        content = np.fromfile(folder / "words.bin", np.uint8)
     write_vocabulary(VocabularyInfo(read.info.features, read.info.checkpoint, version("pycolmap")), content, output)
 
 

@@ -16,10 +16,9 @@ from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matc
 from descbench.metrics.mma import THRESHOLDS, matching_accuracy
 from descbench.metrics.score_matches import MatchScoring, pair_errors
 from descbench.metrics.scores import Scores, read_scores
-from descbench.tables.inliers_page import choose_queries
 from descbench.tables.match_drawing import Stroke, draw_matches, places_in_picture
 from descbench.tables.mma_curves import matching_curves
-from descbench.tables.pages import write_page
+from descbench.tables.pages import choose_queries, write_page
 
 _METRIC = "mma@3_micro"
 _PICTURE = 480

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -46,6 +47,17 @@ def write_page(output: Path, template: str, **values: Any) -> None:
     page = _environment().get_template(template).render(values)
     # Names of files may hold bytes that are no text.
     write_text(output, page.encode("utf-8", "backslashreplace").decode())
+
+
+def choose_queries(values: np.ndarray, each: int) -> dict[str, list[int]]:
+    """Positions of the worst, the median and the best values (n,), each once; NaN does not count."""
+    order = np.argsort(values, kind="stable")[: int((~np.isnan(values)).sum())]
+    worst = order[:each]
+    best = order[len(worst) :][::-1][:each]
+    left = order[len(worst) : len(order) - len(best)]
+    start = max((len(left) - each) // 2, 0)
+    found = {"The worst queries": worst, "Median queries": left[start : start + each], "The best queries": best}
+    return {heading: chosen.tolist() for heading, chosen in found.items()}
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from markupsafe import Markup
 
 from descbench.datasets.manifest import ManifestRow, read_manifest
 from descbench.datasets.places import PlaceLabels, read_places
@@ -15,12 +16,14 @@ from descbench.errors import DataError
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
+from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
 from descbench.tables.pages import write_page
 from descbench.tables.places_map import draw_map
-from descbench.tables.thumbnails import Picture, thumbnails
+from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
 
 _RESULTS = 5
+_DRAWN = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class ShownQuery:
     """A query on the page: what became of it, its picture, its first results, and a right image that is not among them.
 
     ``missed`` is the best ranked one, or the nearest where none was found (its ``place`` is 0); None where one of the
-    results is right.
+    results is right. ``drawings`` have lines to the first results that have inliers, by what stands under them.
     """
 
     number: int
@@ -58,6 +61,7 @@ class ShownQuery:
     picture: Picture
     results: tuple[ShownResult, ...]
     missed: ShownResult | None
+    drawings: tuple[tuple[str, Markup], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def show_places(
     queries: int = 24,
     reading: Mapping[str, Any] | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
+    lines: LineFiles | None = None,
 ) -> None:
     """Write a page that needs no other file: a map of all queries, and results of some with small pictures.
 
@@ -109,13 +114,17 @@ def show_places(
         queries: number of queries that are shown with pictures.
         reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
+        lines: what lines between the queries shown and their first results follow from; None: there are none.
 
     Raises:
+        StaleFileError: files of another method or dataset.
         DataError: no place-recognition labels, a ranking of other queries or images, images without positions,
             or a picture that is missing or damaged; the file is named.
     """
-    title = f"{method} on {dataset}"
+    title, seen_by = f"{method} on {dataset}", (image_root, reading or {}, on_bad_image)
     result = _read(ranking, ground_truth, manifest, title)
+    with inlier_lines(ranking, lines, read_pictures(*seen_by), title) as draw:
+        groups = _groups(result, queries, thumbnails(*seen_by), draw)
     write_page(
         output,
         "places.html.jinja",
@@ -123,7 +132,7 @@ def show_places(
         rule=_rule(result),
         unread=name_unread(result.unread),
         map=draw_map(_places(result.database), _places(result.queries), result.ranks),
-        groups=_groups(result, queries, thumbnails(image_root, reading or {}, on_bad_image)),
+        groups=groups,
     )
 
 
@@ -166,7 +175,7 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outc
     return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, unread)
 
 
-def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture]) -> list[ShownGroup]:
+def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture], draw: Draw) -> list[ShownGroup]:
     """The queries that are shown with pictures; groups without any are left out."""
     hopeless = np.array([not ids for ids in result.labels.positives], bool)
     worst = choose_worst(np.where(hopeless, 1, result.ranks), queries // 2)
@@ -174,7 +183,7 @@ def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture]) -
     times = np.array(result.labels.database_times)
     groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
     return [
-        ShownGroup(heading, tuple(_query(result, query, times, picture) for query in chosen.tolist()))
+        ShownGroup(heading, tuple(_query(result, query, times, picture, draw) for query in chosen.tolist()))
         for heading, chosen in groups.items()
         if len(chosen)
     ]
@@ -197,7 +206,9 @@ def _rule(result: _Outcome) -> str:
     return " ".join(parts)
 
 
-def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], Picture]) -> ShownQuery:
+def _query(
+    result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], Picture], draw: Draw
+) -> ShownQuery:
     """A query and its first results."""
     path = result.queries[query].path
     ranked = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)
@@ -209,7 +220,19 @@ def _query(result: _Outcome, query: int, times: np.ndarray, picture: Callable[[s
         picture=picture(path),
         results=tuple(_result(result, query, place, image, picture) for place, image in enumerate(counted.tolist(), 1)),
         missed=_missed(result, query, ranked, times, picture),
+        drawings=_drawings(result, query, counted, draw),
     )
+
+
+def _drawings(result: _Outcome, query: int, counted: np.ndarray, draw: Draw) -> tuple[tuple[str, Markup], ...]:
+    """Lines between a query and the first of its results that have any."""
+    found: list[tuple[str, Markup]] = []
+    for place, image in enumerate(counted.tolist(), 1):
+        if image >= 0 and len(found) < _DRAWN:
+            row, rank = result.database[image], 1 + int(np.flatnonzero(result.image_ids[query] == image)[0])
+            if (drawing := draw(query, image, rank, (result.queries[query], row))) is not None:
+                found.append((f"{place}. {row.path}", drawing))
+    return tuple(found)
 
 
 def _missed(

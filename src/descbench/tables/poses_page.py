@@ -18,8 +18,7 @@ from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import PoseRecord, read_estimated
 from descbench.metrics.poses import pose_errors
 from descbench.metrics.scores import Metric, Scores, read_scores
-from descbench.tables.inliers_page import choose_queries
-from descbench.tables.pages import write_page
+from descbench.tables.pages import choose_queries, write_page
 from descbench.tables.poses_map import bin_errors, draw_poses
 
 # No more queries than these are listed, so that the page stays small whatever the dataset.

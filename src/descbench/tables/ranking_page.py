@@ -18,17 +18,16 @@ from descbench.metrics.protocols import read_labels
 from descbench.metrics.score import check_queries
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
-from descbench.tables.inliers_page import choose_queries
-from descbench.tables.pages import write_page
-from descbench.tables.thumbnails import Picture, thumbnails
+from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
+from descbench.tables.pages import choose_queries, write_page
+from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
 
 _RESULTS = 8
 _MISSED = 2
 _DRAWN = 2
-# What draws lines between a query and an image, given their ids, the image's rank and both rows of the manifest; None:
-# there are no lines.
-Draw = Callable[[int, int, int, tuple[ManifestRow, ManifestRow]], Markup | None]
+# Queries of each kind; a drawing of lines takes as much room as several pictures.
+_EACH, _EACH_WITH_LINES = 8, 4
 # Letters of all pictures, so that the page stays below 5 MB.
 _ROOM = 4_000_000
 # Labels of images that are neither right nor wrong.
@@ -129,10 +128,10 @@ def show_ranking(
     *,
     method: str,
     dataset: str,
-    each: int = 8,
+    each: int | None = None,
     reading: Mapping[str, Any] | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
-    draw: Draw | None = None,
+    lines: LineFiles | None = None,
 ) -> None:
     """Write a page that needs no other file.
 
@@ -144,22 +143,24 @@ def show_ranking(
         files: what the page is made from.
         output: the page (HTML).
         method, dataset: names for the heading.
-        each: queries of each of the three kinds.
+        each: queries of each of the three kinds; None: 8, and 4 where they have lines.
         reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
-        draw: lines between a query of the three kinds and its first images; None: there are none.
+        lines: what lines between a query of the three kinds and its first images follow from; None: there are none.
 
     Raises:
         StaleFileError: files of another method or dataset.
         DataError: a damaged file, a ranking of other images than the manifest's, or a picture that is missing.
     """
-    title = f"{method} on {dataset}"
-    page = _Page(files, title, thumbnails(files.image_root, reading or {}, on_bad_image))
-    groups = [
-        ShownGroup(heading, tuple(page.query(query, draw) for query in chosen))
-        for heading, chosen in page.choose(each).items()
-        if chosen
-    ]
+    title, seen_by = f"{method} on {dataset}", (files.image_root, reading or {}, on_bad_image)
+    page = _Page(files, title, thumbnails(*seen_by))
+    chosen = page.choose((_EACH_WITH_LINES if lines else _EACH) if each is None else each)
+    with inlier_lines(files.ranking, lines, read_pictures(*seen_by), title) as draw:
+        groups = [
+            ShownGroup(heading, tuple(page.query(query, draw) for query in queries))
+            for heading, queries in chosen.items()
+            if queries
+        ]
     groups += page.others(groups)
     shown = {query.number for group in groups for query in group.queries}
     write_page(

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from descbench.config.networks import Model
 from descbench.config.training import Training
 from descbench.device import pick_device
 from descbench.errors import ConfigError, DataError, DescbenchError
+from descbench.io.atomic import work_folder
 from descbench.signals import on_stop
 from descbench.training.train import TrainingFiles, train_checkpoint
 from descbench.training.train_patches import PatchTrainingFiles, train_on_patches
@@ -81,9 +81,8 @@ def train(job: TrainingJob, processes: int = 1) -> None:
         job.run()
         return
     _check_gpus(job.device, processes)
-    job.files.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="launch-", dir=job.files.folder) as folder:
-        path, error = Path(folder) / "job.json", Path(folder) / "error.json"
+    with work_folder(job.files.folder / "launch") as folder:
+        path, error = folder / "job.json", folder / "error.json"
         job.write(path)
         code, stopped = _torchrun(path, error, processes)
         if stopped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from descbench.errors import DataError
 from descbench.features.extract import extract_features
 from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
+from descbench.io.atomic import work_folder
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import read_scores
 from descbench.models.checkpoints import save_network
@@ -66,8 +66,7 @@ class Validator(ABC):
         Raises:
             DataError: the scores have no such metric, or no query counts in it.
         """
-        with tempfile.TemporaryDirectory(prefix="validation-", dir=self.folder) as name:
-            folder = Path(name)
+        with work_folder(self.folder / "validation") as folder:
             save_network(network, self.model, folder / "network.pt", {})
             self.rank(folder / "network.pt", folder, folder / "ranking.h5")
             score_ranking(folder / "ranking.h5", self.ground_truth, folder / "scores.json")
