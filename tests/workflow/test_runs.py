@@ -354,6 +354,16 @@ def test_pairs_of_kapture_folders(finished, bench, project, monkeypatch, capsys)
     before = kept.stat().st_mtime_ns
     assert main([*again, "--work", "w", "-o", "pairs.txt"]) == 0
     assert kept.stat().st_mtime_ns == before
+    # An image that cannot be read is in no pair, where that is asked for.
+    pictures = sorted(Path(seen).rglob("*.jpg"))
+    pictures[0].unlink()
+    pictures[0].write_bytes(b"no image")
+    assert main([*again, "-o", "less.txt"]) == 1
+    assert pictures[0].name in capsys.readouterr().err
+    assert not Path("less.txt").exists()
+    assert main([*again, "--on-bad-file", "skip", "-o", "less.txt"]) == 0
+    text = Path("less.txt").read_text()
+    assert [picture.name in text for picture in pictures] == [False] + 6 * [True]
     demo = ["--configfile", str(project / "config/demo.yaml"), "--method", "how_r18_n200", "-o", "pairs.txt"]
     assert main([*again, *demo]) == 1
     told = capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -70,6 +70,10 @@ MethodOption = Annotated[
 KeptFolder = Annotated[
     Path | None,
     typer.Option("--work", help="Folder to keep features in, for the next call; default: none is kept."),
+]
+OnBadFile = Annotated[
+    Literal["stop", "skip"],
+    typer.Option("--on-bad-file", help="A file in the folder that is no image or cannot be read: stop, or skip it."),
 ]
 
 app = typer.Typer(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from descbench.commands.app import OWN_DATA, ConfigFiles, MethodOption, help_text
+from descbench.commands.app import OWN_DATA, ConfigFiles, MethodOption, OnBadFile, help_text
 from descbench.commands.shown import print_table, printable
 
 commands = typer.Typer()
@@ -21,10 +21,6 @@ Work = Annotated[
         help="Folder that features and index stay in; default: one of the method and the images below "
         "results/direct (`results_dir`).",
     ),
-]
-OnBadFile = Annotated[
-    Literal["stop", "skip"],
-    typer.Option("--on-bad-file", help="A file in the folder that is no image or cannot be read: stop, or skip it."),
 ]
 
 

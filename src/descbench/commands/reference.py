@@ -29,7 +29,7 @@ def reference() -> str:
         parts.append(f"## {heading}")
         for name, command in commands.items():
             parts += [f"### descbench {name}", *_paragraphs(command.help), _parameters(name, command)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _panels(group: Any) -> dict[str, dict[str, Any]]:
@@ -67,7 +67,7 @@ def _parameters(name: str, command: Any) -> str:
         required = "" if not parameter.required else "required"
         text = text.replace("[required]", "").strip().replace("|", "\\|")
         rows.append(f"| `{what}` | {text} | {required} |".replace("|  |", "| |"))
-    return "\n".join(["| | | |", "|---|---|---|", *rows])
+    return "\n".join(["| | | |", "|---|---|---|", *rows]) if rows else ""
 
 
 if __name__ == "__main__":

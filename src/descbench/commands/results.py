@@ -16,6 +16,7 @@ from descbench.commands.app import (
     ConfigFiles,
     KeptFolder,
     MethodOption,
+    OnBadFile,
     help_text,
 )
 from descbench.commands.shown import print_table, printable
@@ -266,7 +267,9 @@ def pairs(
     ] = None,
     configfile: ConfigFiles = None,
     work: KeptFolder = None,
+    on_bad_file: OnBadFile = "stop",
 ) -> None:
     from descbench.direct.pairs_of_folders import write_pairs
 
-    write_pairs(map_folder, query, method, output, top_k=top_k, configfiles=configfile or [], work=work)
+    settings = {"top_k": top_k, "configfiles": configfile or [], "work": work, "on_bad_file": on_bad_file}
+    write_pairs(map_folder, query, method, output, **settings)

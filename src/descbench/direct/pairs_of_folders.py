@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from descbench.command_files import make_folder, read_configuration
 from descbench.config.datasets import KaptureDataset
 from descbench.datasets.kapture import kapture_root, read_kapture
+from descbench.direct.search_images import OnBadFile
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import DescribedImages, WorkFeatures
 from descbench.direct.work_place import hold_folder
@@ -29,6 +30,7 @@ def write_pairs(
     top_k: int | None = None,
     configfiles: Sequence[Path] = (),
     work: Path | None = None,
+    on_bad_file: OnBadFile = "stop",
 ) -> None:
     """Write the pairs file of a kapture map and its queries.
 
@@ -40,6 +42,7 @@ def write_pairs(
         top_k: pairs of each query; None: ``pairs_top_k`` of the configuration.
         configfiles: overlays of the configuration.
         work: folder to keep features in, for the next call; None: none is kept.
+        on_bad_file: ``stop`` at an image that cannot be read, or ``skip`` it: it is in no pair.
 
     Raises:
         ConfigError: a method that searches no images by itself, or a file that cannot be written.
@@ -55,7 +58,7 @@ def write_pairs(
     make_folder("--output", output.parent)
     with _work_folder(work) as folder:
         block = config.methods[method]
-        features = WorkFeatures(config, block.features, folder, configfiles)
+        features = WorkFeatures(config, block.features, folder, configfiles, on_bad_file == "skip")
         codebook = find_codebook(config, method, configfiles)
         images = _describe(features, "map", map_folder)
         queries = images if query_folder is None else _describe(features, "query", query_folder)
