@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from retrieval_data import draw_images, make_codebook, make_index, search_all, write_shard, write_shards
 
-from descbench.config.methods import AsmkMethod, FlatMethod
+from descbench.config.methods import AsmkMethod, BowMethod, FlatMethod
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.run_search import run_search
 
@@ -32,6 +32,37 @@ def test_asmk(tmp_path):
     weighted = method.model_copy(update={"idf": method.idf.model_copy(update={"use_idf": True})})
     run_search(weighted, queries, shards, tmp_path / "work", tmp_path / "w.h5", codebook=codebook, num_queries=2)
     assert not np.array_equal(read_ranking(tmp_path / "w.h5").scores, expected.scores)
+
+
+def test_words_are_found_once(tmp_path):
+    """A second search finds words of changed shards alone, and of all where the settings are others."""
+    (tmp_path / "work").mkdir()
+    images = draw_images([5, 7, 0, 6, 4])
+    shards = write_shards(tmp_path, images, [2])
+    queries = [write_shard(tmp_path / "q.h5", images[:2])]
+    codebook = make_codebook(tmp_path / "codebook.h5")
+    method = BowMethod(search="bow", features="f", n=6, codebook={"features": "f", "dataset": "d"})
+    settings = {"codebook": codebook, "num_queries": 2}
+
+    def search(method=method):
+        run_search(method, queries, shards, tmp_path / "work", tmp_path / "r.h5", **settings)
+        return read_ranking(tmp_path / "r.h5"), [path.stat().st_mtime_ns for path in words]
+
+    words = [tmp_path / f"work/words-{shard.stem}.h5" for shard in shards]
+    (first, before), (again, after) = search(), search()
+    equal(first, again)
+    assert before == after
+    shards[1] = write_shard(tmp_path / "other.h5", images[2:4], 2)
+    shards[1].replace(tmp_path / "1.h5")
+    shards[1] = tmp_path / "1.h5"
+    fewer, now = search()
+    assert (fewer.image_ids.shape, now[0]) == ((2, 4), before[0])
+    assert now[1] > before[1]
+    words[0].write_bytes(b"damaged")
+    equal(search()[0], fewer)
+    assert all(new > old for new, old in zip(search(method.model_copy(update={"n": 3}))[1], now, strict=True))
+    settings["codebook"] = make_codebook(tmp_path / "codebook.h5", seed=6)
+    assert not np.array_equal(search()[0].scores, fewer.scores)
 
 
 @pytest.mark.parametrize("top_k", [None, 3])

@@ -214,7 +214,7 @@ def test_images_that_cannot_be_read_are_skipped_like_other_files(place, caplog):
     """A call that may not skip them does not take what a call left that might."""
     Path("photos/4.png").write_bytes(b"no image")
     asked = ("photos", "photos/1.png", "whole")
-    with pytest.raises(DataError, match=r"4\.png.*`--on-bad-file skip` of `descbench search`"):
+    with pytest.raises(DataError, match=r"4\.png.*`--on-bad-file skip` of a command"):
         descbench.search_images(*asked, work="work")
     (found,) = descbench.search_images(*asked, work="work", on_bad_file="skip")
     assert len(found.images) == 4

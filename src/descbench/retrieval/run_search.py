@@ -18,7 +18,7 @@ from descbench.retrieval.search import search_index
 from descbench.retrieval.search_bow import build_bow, search_bow
 from descbench.retrieval.search_hamming import Matching, build_hamming, search_hamming
 from descbench.retrieval.statistics import collect_statistics
-from descbench.retrieval.words import assign_words
+from descbench.retrieval.words import assign_words, is_words_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def run_search(
 def prepare_database(method: Method, shards: Sequence[Path], work: Path, codebook: Path | None = None) -> Database:
     """Index feature shards where the method searches an index; what is made lies in ``work``.
 
-    An inverted file of ASMK that is there already and was made from the same is used again.
+    An inverted file of ASMK, or the words of a bag, that are there already and were made from the same are used again.
     """
     return _WAYS[method.search].prepare(method, shards, work, codebook)
 
@@ -131,11 +131,12 @@ def _index_words(
     work: Path,
     codebook: Path | None,
 ) -> Database:
-    """Index shards of the words of feature shards."""
+    """Index shards of the words of feature shards; finding the words takes the time."""
     indexes = [work / f"index-{shard.stem}.h5" for shard in shards]
     for shard, index in zip(shards, indexes, strict=True):
         words = work / f"words-{shard.stem}.h5"
-        assign_words(shard, codebook, words, n=method.n)
+        if not is_words_of(words, shard, codebook, n=method.n):
+            assign_words(shard, codebook, words, n=method.n)
         build(words, index)
     collect_statistics(indexes, work / "statistics.h5", stale=False)
     return Database(indexes, codebook, work / "statistics.h5")

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from descbench.errors import DataError
 from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader
 from descbench.io.hdf5 import Hdf5Reader, created, opened
 from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.asmk import code_bytes
-from descbench.retrieval.codebook import check_fits, embedding_digest, read_codebook
+from descbench.retrieval.codebook import Codebook, check_fits, embedding_digest, read_codebook
 from descbench.retrieval.hamming import Signed, sign
 
 _KIND = "words shard"
@@ -109,10 +110,8 @@ def assign_words(
     nearest = NearestCentroids(known.centroids, threads)
     with ShardReader(shard) as reader:
         check_fits(known, codebook, reader)
-        made_of = (known.digest, reader.info.features, reader.info.images, reader.info.checkpoint)
-        bits = 0 if known.embedding is None else len(known.embedding.projection)
-        info = WordsInfo(*made_of, n, len(known.centroids), embedding_digest(known.embedding), bits)
-        offsets = np.concatenate(([0], np.cumsum(reader.counts(n))))
+        info = _made_of(known, reader, n)
+        bits, offsets = info.bits, np.concatenate(([0], np.cumsum(reader.counts(n))))
         with created(output, _KIND, FORMAT_VERSION, asdict(info)) as file:
             file.put("offsets", offsets)
             file.put("image_ids", reader.image_ids)
@@ -129,6 +128,25 @@ def assign_words(
                 if signatures is not None:
                     signatures[start:stop] = sign(block.descriptors, found, known.embedding).reshape(-1, width)
                 start = stop
+
+
+def is_words_of(path: Path, shard: Path, codebook: Path, *, n: int) -> bool:
+    """Whether words are there that :func:`assign_words` would find, one for each feature; damaged ones are not."""
+    if not path.is_file():
+        return False
+    try:
+        found = read_words(path)
+    except DataError:
+        return False
+    with ShardReader(shard) as reader:
+        wanted = _made_of(read_codebook(codebook), reader, n)
+    return (found.info, found.words.shape[1]) == (wanted, 1)
+
+
+def _made_of(known: Codebook, reader: ShardReader, n: int) -> WordsInfo:
+    made_of = (known.digest, reader.info.features, reader.info.images, reader.info.checkpoint)
+    bits = 0 if known.embedding is None else len(known.embedding.projection)
+    return WordsInfo(*made_of, n, len(known.centroids), embedding_digest(known.embedding), bits)
 
 
 def index_name(info: WordsInfo) -> str:
