@@ -89,11 +89,16 @@ class OwnFolders:
             return None
         return self._manifest(dataset).of_role(role).slice(shard.start, shard.stop).digest()
 
-    def digest_shards(self, dataset: str, role: str, shards: Sequence[Shard]) -> list[str] | None:
-        """:meth:`digest_images` of each shard; None of official datasets."""
-        if not self.holds(dataset):
-            return None
-        return [self.digest_images(dataset, role, shard) for shard in shards]
+    def expected_images(self, dataset: str, role: str, shards: Sequence[Shard]) -> list[str | dict[str, Any]]:
+        """What readers of feature shards compare their images with, of each.
+
+        The digest of the user's own images. Of official datasets, whose lists may not be there yet, where a job finds
+        it: ``manifest``, ``role``, ``start`` and ``stop``.
+        """
+        if self.holds(dataset):
+            return [self.digest_images(dataset, role, shard) for shard in shards]
+        manifest = self._paths.manifest(self._lineage.base_dataset(dataset))
+        return [{"manifest": manifest, "role": role, "start": shard.start, "stop": shard.stop} for shard in shards]
 
     def _block(self, dataset: str) -> Any:
         return self._lineage.base_block(dataset)

@@ -259,7 +259,7 @@ class Plan(PairPlan):
 
     def index(self, method: str, dataset: str) -> list[str]:
         """All shards that a search of ``dataset`` visits, distractors first."""
-        return [self.paths.index_shard(method, *place) for place in self._searched_shards(dataset)]
+        return [self.paths.index_shard(method, *place) for place in self.searched_shards(dataset)]
 
     def query_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of the queries; none of a method without features."""
@@ -283,13 +283,13 @@ class Plan(PairPlan):
 
     def searched_words(self, method: str, dataset: str) -> list[str]:
         """Words of all shards that a search visits, distractors first."""
-        places = self._searched_shards(dataset)
+        places = self.searched_shards(dataset)
         return [self._words(method, name, "database", shard) for name, shard in places]
 
     def searched_features(self, method: str, dataset: str) -> list[str]:
         """Feature shards of all that a search visits, distractors first."""
         features = self.config.block("methods", method).features
-        places = self._searched_shards(dataset)
+        places = self.searched_shards(dataset)
         return [self.paths.feature_shard(features, name, self.searched_role(name), shard) for name, shard in places]
 
     def _words(self, method: str, dataset: str, role: str, shard: str) -> str:
@@ -297,9 +297,9 @@ class Plan(PairPlan):
 
     def ranking_parts(self, method: str, dataset: str) -> list[str]:
         """Partial rankings, one for each shard that is searched."""
-        return [self.paths.ranking_part(method, dataset, *place) for place in self._searched_shards(dataset)]
+        return [self.paths.ranking_part(method, dataset, *place) for place in self.searched_shards(dataset)]
 
-    def _searched_shards(self, dataset: str) -> list[tuple[str, str]]:
+    def searched_shards(self, dataset: str) -> list[tuple[str, str]]:
         """Dataset and name of each shard that a search visits, distractors first."""
         searched = self.lineage.searched_datasets(dataset)
         return [(name, shard.name) for name in searched for shard in self.shards(name, self.searched_role(name))]

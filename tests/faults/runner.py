@@ -24,7 +24,7 @@ from damage import DAMAGES, put
 from in_process import HERE, Bench, RefusedError, merged
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = ("results/faults.csv", "results/patched.csv")
+TABLES = tuple(f"results/{name}.csv" for name in ("faults", "patched", "matched", "localised"))
 _FORK = multiprocessing.get_context("fork")
 _SMALLEST_LIMIT = 1 << 12  # bytes: below it not even a log can be written
 
@@ -75,13 +75,19 @@ class Town:
     tables: bytes
 
     def files(self) -> list[str]:
-        """Everything that one job wrote and another may read."""
+        """Everything that one job wrote and another may read, files of folders too."""
         written = {output for step in self.steps for output in step.outputs} - set(TABLES)
-        return sorted(output for output in written if (self.bench.folder / output).is_file())
+        paths = [self.bench.folder / output for output in written]
+        found = [one for path in paths for one in (path, *path.glob("*")) if one.is_file()]
+        return sorted(str(path.relative_to(self.bench.folder)) for path in found)
+
+    def output(self, file: str) -> str:
+        """The output of a job that a file is, or that it lies in."""
+        return next(o for step in self.steps for o in step.outputs if file == o or file.startswith(f"{o}/"))
 
     def maker(self, file: str) -> Step:
         """The job that wrote a file."""
-        return next(step for step in self.steps if file in step.outputs)
+        return next(step for step in self.steps if self.output(file) in step.outputs)
 
     def behind(self, files: frozenset[str]) -> list[Step]:
         """The jobs that rest on any of some files, directly or not."""
@@ -151,14 +157,14 @@ def damaged_file(dice: Random, town: Town, bench: Bench) -> Iterator[str]:
         for step in town.steps
         if step.rule == maker.rule and step is not maker
         for mine, other in zip(maker.outputs, step.outputs, strict=True)
-        if mine == file
+        if mine == file  # of a folder there is no other
     ]
     way = dice.choice(DAMAGES)
     path = bench.folder / file
     content = path.read_bytes()
     damaged = way(dice, content, [other for other in others if other != content]) if content else b"\0"
     yield f"{way.__name__} in {file}"
-    for step in town.behind(frozenset([file])):
+    for step in town.behind(frozenset([town.output(file)])):
         _remove(bench, step.outputs)
     _remove(bench, TABLES)
     put(path, damaged)
@@ -169,7 +175,7 @@ def damaged_file(dice: Random, town: Town, bench: Bench) -> Iterator[str]:
         if Path(list_of).name not in str(error):
             raise Broken(f"the error does not name it: {error}") from None
         _clear(error)
-        _remove(bench, (file, list_of))
+        _remove(bench, (town.output(file), list_of))
         bench.make(*TABLES)
     _compare(town, bench)
 
@@ -221,7 +227,8 @@ def _quietly(bench: Bench, job: Any, limit: int | None = None) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        bench.run(job)
+        # Where the disk is full for Snakemake's own records is no affair of the job.
+        bench.run(job, recorded=limit is None)
     except RefusedError:
         os._exit(1)
     os._exit(0)
@@ -236,7 +243,11 @@ def _clear(message: object) -> None:
 
 def _remove(bench: Bench, files: Iterator[str] | tuple[str, ...]) -> None:
     for file in files:
-        (bench.folder / file).unlink(missing_ok=True)
+        path = bench.folder / file
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _read_tables(bench: Bench) -> bytes:

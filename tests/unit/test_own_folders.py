@@ -4,6 +4,7 @@ import os
 import socket
 from typing import get_args
 
+import numpy as np
 import pytest
 from PIL import Image
 from retrieval_data import draw_images, write_shard
@@ -12,10 +13,11 @@ from descbench.config.datasets import Dataset, FolderDataset, UtmNamesDataset
 from descbench.datasets import contents, own
 from descbench.datasets.contents import ABSENT, contents_of
 from descbench.datasets.folder import list_folder
+from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
 from descbench.datasets.own import label_own, list_own
 from descbench.errors import DataError, StaleFileError
 from descbench.features.checks import check_shard_files
-from descbench.features.store import ShardReader
+from descbench.features.store import ShardInfo, ShardReader, ShardWriter
 
 
 def photo(path, **options):
@@ -146,7 +148,17 @@ def test_readers_compare_the_images_of_a_shard(tmp_path):
     with ShardReader(shard) as reader:
         info = reader.info
     check_shard_files([shard], info.features, [info.images])
-    check_shard_files([shard], info.features, [None])
+    rows = tuple(ManifestRow(i, f"{i}.jpg", "query") for i in range(4))
+    write_manifest(Manifest(rows), tmp_path / "m.csv")
+    info = ShardInfo("local", info.features, Manifest(rows[1:3]).digest(), "", "cpu")
+    with ShardWriter(tmp_path / "b.h5", info, 4) as writer:
+        for image in (1, 2):
+            writer.add(image, np.zeros((1, 4), np.float32), strengths=np.ones(1, np.float32))
+    place = {"manifest": str(tmp_path / "m.csv"), "role": "query", "start": 1, "stop": 3}
+    check_shard_files([tmp_path / "b.h5"], info.features, [place])
+    for change in ({"start": 0}, {"stop": None}, {"role": "database"}):
+        with pytest.raises(StaleFileError, match="the list of images changed"):
+            check_shard_files([tmp_path / "b.h5"], info.features, [place | change])
     with pytest.raises(StaleFileError, match="the list of images changed"):
         check_shard_files([shard], info.features, ["others"])
 

@@ -62,6 +62,12 @@ class Bench:
             ran.append(job.rule.name)
         return ran
 
+    def put(self, file: str, other: str) -> None:
+        """Put what another file holds in the place of one."""
+        content = (self.folder / other).read_bytes()
+        (self.folder / file).unlink()
+        (self.folder / file).write_bytes(content)
+
     def copy(self, name: str) -> Bench:
         """A bench beside this one with all that was made so far; files are linked, for no job changes one in place."""
         folder = self.folder.parent / name
@@ -82,8 +88,8 @@ class Bench:
         """Jobs that targets need: rule -> number; empty when nothing is to be done."""
         return dict(Counter(job.rule.name for job in self.jobs(*targets, overlay=overlay)))
 
-    def run(self, job: Any) -> None:
-        """Run one job.
+    def run(self, job: Any, *, recorded: bool = True) -> None:
+        """Run one job; ``recorded``: as Snakemake does, so that the next plan knows its parameters.
 
         Raises:
             RefusedError: with its log.
@@ -95,6 +101,8 @@ class Bench:
             torch.set_num_threads(1)
             try:
                 self._run(job)
+                if recorded:
+                    asyncio.run(job.dag.workflow.persistence.finished(job))
             finally:
                 torch.set_num_threads(threads)
 
@@ -130,8 +138,6 @@ class Bench:
         handlers = logging.root.handlers[:]
         try:
             runpy.run_path(str(script), {"snakemake": given})
-            # So that the next plan knows the parameters.
-            asyncio.run(job.dag.workflow.persistence.finished(job))
         except SystemExit:
             raise RefusedError(log.read_text()) from None
         finally:

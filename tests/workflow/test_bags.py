@@ -69,6 +69,25 @@ def ranking(bench, method):
     return read_ranking(bench.folder / f"results/rankings/{method}/alderford.h5", f"{method} on alderford")
 
 
+@pytest.mark.parametrize(
+    ("rule", "method", "role", "place"),
+    [
+        ("assign_words", "bow", "query", "alderford/query"),
+        ("train_codebook", "bow", "query", "toytown_sfm/train"),
+        ("search_visual_index", "vi", "query", "alderford/database"),
+        ("search_visual_index", "vi", "database", "alderford/query"),
+        ("build_vocabulary", "vi", "query", "toytown_sfm/train"),
+    ],
+)
+def test_features_of_other_images_are_refused(searched, rule, method, role, place):
+    """Settings and weights are the right ones."""
+    bench = searched.copy(f"images-{rule}-{method}-{place}".replace("/", "-"))
+    other = "alderford/database" if place == "alderford/query" else "alderford/query"
+    bench.put(f"results/features/sift/{place}/00000.h5", f"results/features/sift/{other}/00000.h5")
+    with pytest.raises(RefusedError, match=rf"ERROR \S*{place}/00000\.h5: .*the list of images changed"):
+        bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
+
+
 def test_scores_of_all_three(searched):
     plain, verified, expanded = (ranking(searched, name) for name in ("bow", "sv", "qe"))
     inliers = read_inliers(searched.folder / "results/inliers/sv/alderford.h5", "sv on alderford")

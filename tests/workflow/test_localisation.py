@@ -63,6 +63,16 @@ def square(base) -> Bench:
     return bench
 
 
+@pytest.mark.parametrize(("role", "other"), [("map", "query"), ("query", "map")])
+def test_features_of_other_images_are_refused(square, role, other):
+    """Settings are the right ones."""
+    bench = square.copy(f"localise-images-{role}")
+    folder = "results/features/sift/square"
+    bench.put(f"{folder}/{role}/00000.h5", f"{folder}/{other}/00000.h5")
+    with pytest.raises(RefusedError, match=rf"square/{role}/00000\.h5: .*the list of images changed"):
+        bench.make(SCORES, overlay=TOWN, anew=["match_images"])
+
+
 def record(bench: Bench) -> dict:
     return json.loads((bench.folder / RECORD).read_text())
 

@@ -47,6 +47,16 @@ def indices(bench: Bench, target: str = MATCHES) -> list[list[int]]:
     return read_matches(bench.folder / target, cell="sift on facades").indices.tolist()
 
 
+def test_features_of_other_images_are_refused(matched):
+    """Settings are the right ones."""
+    bench = matched.copy("match-images")
+    other = "results/features/sift/alderford/query/00000.h5"
+    bench.make(other, overlay=TOWN)
+    bench.put("results/features/sift/facades/database/00000.h5", other)
+    with pytest.raises(RefusedError, match=r"facades/database/00000\.h5: .*the list of images changed"):
+        bench.make(MATCHES, overlay=TOWN, anew=["match_features"])
+
+
 def test_all_pairs_are_matched(matched):
     manifest = read_manifest(matched.folder / "results/manifests/facades.csv")
     pairs = read_image_pairs(matched.folder / "results/manifests/facades.pairs.csv", manifest)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import option_looks as look
 import pytest
-from in_process import Bench, merged
+from in_process import Bench, RefusedError, merged
 from scipy.io import savemat
 
 from descbench.config.load import load_config_files
@@ -64,6 +64,25 @@ def town(base) -> Bench:
 
 def ranking(bench: Bench, method: str, dataset: str = "alderford"):
     return read_ranking(bench.folder / f"results/rankings/{method}/{dataset}.h5", f"{method} on {dataset}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "method", "features", "role"),
+    [
+        ("search_flat", "own", "own", "database"),
+        ("search_flat", "own", "own", "query"),
+        ("match_shortlist", "own_near", "sift", "database"),
+        ("match_shortlist", "own_near", "sift", "query"),
+    ],
+)
+def test_features_of_other_images_are_refused(town, rule, method, features, role):
+    """Settings and weights are the right ones."""
+    bench = town.copy(f"images-{rule}-{method}-{role}")
+    other = "query" if role == "database" else "database"
+    folder = f"results/features/{features}/alderford"
+    bench.put(f"{folder}/{role}/00000.h5", f"{folder}/{other}/00000.h5")
+    with pytest.raises(RefusedError, match=rf"ERROR \S*{role}/00000\.h5: .*the list of images changed"):
+        bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
 
 
 def test_a_list_stands_in_for_a_search(town):

@@ -28,7 +28,7 @@ rule assign_words:
         runtime=growing_minutes(240),
     params:
         code=ASSIGN_WORDS_VERSION,
-        images=lambda wildcards: digest_images(
+        images=lambda wildcards: expected_shard(
             wildcards.dataset, wildcards.role, wildcards.shard
         ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,

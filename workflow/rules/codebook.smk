@@ -22,7 +22,7 @@ rule train_codebook:
         code=TRAIN_CODEBOOK_VERSION,
         codebook=lambda wildcards: block("methods", wildcards.method)["codebook"],
         signatures=lambda wildcards: cfg.methods[wildcards.method].signatures,
-        images=digest_learned,
+        images=expected_learned,
         n=lambda wildcards: plan.codebook_n(wildcards.method),
         digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].codebook.features

@@ -261,34 +261,36 @@ def get_server(wildcards):
     return None if found is None else found.model_dump(mode="json")
 
 
-def digest_images(dataset, role, shard):
-    """Digest that a feature shard has of the user's own images; None of official datasets."""
-    return plan.own_folders.digest_images(
-        dataset, role, plan.shard(dataset, role, shard)
-    )
-
-
-def digest_shards(dataset, role, images=None):
-    """Those of all shards of a role, or of the first so many images, in order; None of official datasets."""
+def expected_images(dataset, role, images=None):
+    """What the images of shards are compared with: of all of a role, or of the first so many images, in order."""
     shards = plan.shards(dataset, role, images)
-    return plan.own_folders.digest_shards(dataset, role, shards)
+    return plan.own_folders.expected_images(dataset, role, shards)
 
 
-def digest_queries(wildcards):
+def expected_shard(dataset, role, shard):
+    """That of one shard."""
+    shards = [plan.shard(dataset, role, shard)]
+    return plan.own_folders.expected_images(dataset, role, shards)[0]
+
+
+def expected_queries(wildcards):
     """Those of the shards that hold the queries of a dataset."""
-    return digest_shards(wildcards.dataset, plan.query_role(wildcards.dataset))
+    return expected_images(wildcards.dataset, plan.query_role(wildcards.dataset))
 
 
-def digest_learned(wildcards):
-    """Those of the shards that a codebook is learned from."""
-    learned = cfg.methods[wildcards.method].codebook
-    return digest_shards(learned.dataset, learned.role, learned.images)
+def expected_searched(wildcards):
+    """Those of all shards that a search visits, distractors first."""
+    return [
+        expected_shard(name, plan.searched_role(name), shard)
+        for name, shard in plan.searched_shards(wildcards.dataset)
+    ]
 
 
-def digest_vocabulary(wildcards):
-    """Those of the shards that COLMAP's visual words are learned from."""
-    learned = cfg.methods[wildcards.method].vocabulary
-    return digest_shards(learned.dataset, learned.role, learned.images)
+def expected_learned(wildcards):
+    """Those of the shards that visual words are learned from."""
+    method = cfg.methods[wildcards.method]
+    learned = method.codebook if method.needs_codebook else method.vocabulary
+    return expected_images(learned.dataset, learned.role, learned.images)
 
 
 def get_images_manifest(wildcards):

@@ -23,8 +23,8 @@ rule extract_features:
     params:
         start=lambda wildcards: get_shard(wildcards).start,
         stop=lambda wildcards: get_shard(wildcards).stop,
-        images=lambda wildcards: digest_images(
-            wildcards.dataset, wildcards.role, wildcards.shard
+        images=lambda wildcards: plan.own_folders.digest_images(
+            wildcards.dataset, wildcards.role, get_shard(wildcards)
         ),
         # Of an output, so that it is no reason to run again: the digest of the images is.
         folders=lambda wildcards, output: plan.own_folders.settings(wildcards.dataset),

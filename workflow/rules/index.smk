@@ -24,7 +24,7 @@ rule build_index:
         runtime=growing_minutes(240),
     params:
         code=BUILD_INDEX_VERSION,
-        images=lambda wildcards: digest_images(
+        images=lambda wildcards: expected_shard(
             wildcards.dataset, "database", wildcards.shard
         ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,

@@ -60,6 +60,8 @@ rule match_images:
         runtime=growing_minutes(480),
     params:
         code=MATCH_IMAGES_VERSION,
+        images=lambda wildcards: expected_images(wildcards.dataset, wildcards.role),
+        map_images=lambda wildcards: expected_images(wildcards.dataset, "map"),
         settings=lambda wildcards: cfg.methods[wildcards.method].match.matching(),
         digest=lambda wildcards: plan.lineage.digest_map_matching(wildcards.method),
         features=lambda wildcards: plan.lineage.digest_features(

@@ -27,6 +27,9 @@ rule match_features:
             wildcards.dataset, wildcards.shard
         ).start,
         stop=lambda wildcards: plan.match_shard(wildcards.dataset, wildcards.shard).stop,
+        images=lambda wildcards: expected_images(
+            wildcards.dataset, cfg.datasets[wildcards.dataset].ROLES[0]
+        ),
         settings=lambda wildcards: get_matching(wildcards.method),
         digest=lambda wildcards: plan.lineage.digest_matching(wildcards.method),
         features=lambda wildcards: plan.lineage.digest_features(

@@ -30,7 +30,7 @@ rule compute_pairs:
         digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
-        images=lambda wildcards: digest_shards(wildcards.queries, "database"),
+        images=lambda wildcards: expected_images(wildcards.queries, "database"),
         method=lambda wildcards: block("methods", wildcards.method),
         top_k=cfg.pairs_top_k,
     message:

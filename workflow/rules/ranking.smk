@@ -26,7 +26,7 @@ rule search_index:
         digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
-        images=digest_queries,
+        images=expected_queries,
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"]
         | {"top_k": get_top_k(wildcards)},
@@ -67,8 +67,8 @@ rule search_flat:
         digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
         ),
-        images=digest_queries,
-        searched=lambda wildcards: digest_images(
+        images=expected_queries,
+        searched=lambda wildcards: expected_shard(
             wildcards.searched,
             plan.searched_role(wildcards.searched),
             wildcards.shard,

@@ -54,6 +54,8 @@ rule match_shortlist:
         runtime=growing_minutes(240),
     params:
         code=MATCH_SHORTLIST_VERSION,
+        images=expected_queries,
+        searched=expected_searched,
         ranking=lambda wildcards: cfg.methods[wildcards.method].ranking,
         first=lambda wildcards: cfg.methods[wildcards.method].first,
         start=lambda wildcards: plan.shortlist_shard(

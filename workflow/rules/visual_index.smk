@@ -19,7 +19,7 @@ rule build_vocabulary:
     params:
         code=BUILD_VOCABULARY_VERSION,
         n=lambda wildcards: cfg.methods[wildcards.method].n,
-        images=digest_vocabulary,
+        images=expected_learned,
         vocabulary=lambda wildcards: block("methods", wildcards.method)["vocabulary"],
         digest=lambda wildcards: plan.lineage.digest_features(
             cfg.methods[wildcards.method].features
@@ -58,6 +58,11 @@ rule search_visual_index:
         runtime=growing_minutes(240),
     params:
         code=SEARCH_VISUAL_INDEX_VERSION,
+        digest=lambda wildcards: plan.lineage.digest_features(
+            cfg.methods[wildcards.method].features
+        ),
+        images=expected_queries,
+        searched=expected_searched,
         settings=lambda wildcards: block("methods", wildcards.method),
         top_k=lambda wildcards: plan.lineage.ranked(wildcards.method, wildcards.dataset),
         num_distractors=lambda wildcards: sum(

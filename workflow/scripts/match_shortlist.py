@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+from descbench.features.checks import check_shard_files
 from descbench.jobs import job
 from descbench.matching.match_shortlist import Shortlists, match_shortlist
 from descbench.matching.matcher import MatchSettings
 
 with job(snakemake):
     params, files, wildcards = snakemake.params, snakemake.input, snakemake.wildcards
+    check_shard_files(files.queries, params.features, params.images)
+    check_shard_files(files.database, params.features, params.searched)
     match_shortlist(
         Shortlists(
             Path(files.ranking),

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from descbench.datasets.manifest import read_manifest
+from descbench.features.checks import check_shard_files
 from descbench.jobs import job
 from descbench.retrieval.search_visual_index import search_visual_index
 
 with job(snakemake):
     params, files = snakemake.params, snakemake.input
+    check_shard_files(files.queries, params.digest, params.images)
+    check_shard_files(files.database, params.digest, params.searched)
     search_visual_index(
         Path(files.vocabulary),
         [Path(shard) for shard in files.queries],
