@@ -88,6 +88,41 @@ def test_features_of_other_images_are_refused(searched, rule, method, role, plac
         bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
 
 
+@pytest.mark.parametrize(
+    ("rule", "method", "file", "other"),
+    [
+        ("build_bow", "bow", "words/bow/alderford/database", "words/bow/alderford/query"),
+        ("search_bow", "bow", "words/bow/alderford/query", "words/bow/alderford/database"),
+        ("search_bow", "bow", "indexes/bow/alderford", "indexes/bow/noise"),
+        ("verify_geometry", "sv", "words/bow/alderford/query", "words/bow/alderford/database"),
+        ("verify_geometry", "sv", "words/bow/alderford/database", "words/bow/alderford/query"),
+        ("expand_query", "qe", "indexes/bow/alderford", "indexes/bow/noise"),
+        ("expand_query", "qe", "words/bow/alderford/query", "words/bow/alderford/database"),
+        ("build_hamming", "hqe", "words/he/alderford/database", "words/he/alderford/query"),
+        ("search_hamming", "hqe", "words/he/alderford/query", "words/he/alderford/database"),
+        ("search_hamming", "hqe", "indexes/he/alderford", "indexes/he/noise"),
+        ("expand_hamming", "hqe", "words/he/alderford/database", "words/he/alderford/query"),
+        ("search_index", "own_asmk", "indexes/own_asmk/alderford", "indexes/own_asmk/noise"),
+    ],
+)
+def test_words_and_indexes_of_other_images_are_refused(searched, rule, method, file, other):
+    """The same codebook, settings and weights."""
+    bench = searched.copy(f"images-{rule}-{method}-{file}".replace("/", "-"))
+    bench.make(f"results/{other}/00000.h5", overlay=TOWN)
+    bench.put(f"results/{file}/00000.h5", f"results/{other}/00000.h5")
+    with pytest.raises(RefusedError, match=rf"ERROR \S*{file}/00000\.h5: made with another list of images"):
+        bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
+
+
+@pytest.mark.parametrize(("method", "other"), [("bow", "he"), ("he", "bow")])
+def test_codebooks_of_other_signatures_are_refused(searched, method, other):
+    """Their words are the same."""
+    bench = searched.copy(f"signatures-{method}")
+    bench.put(f"results/codebooks/{method}.h5", f"results/codebooks/{other}.h5")
+    with pytest.raises(RefusedError, match=rf"ERROR \S*codebooks/{method}\.h5: made for signatures of"):
+        bench.make(f"results/words/{method}/alderford/query/00000.h5", overlay=TOWN, anew=["assign_words"])
+
+
 def test_scores_of_all_three(searched):
     plain, verified, expanded = (ranking(searched, name) for name in ("bow", "sv", "qe"))
     inliers = read_inliers(searched.folder / "results/inliers/sv/alderford.h5", "sv on alderford")

@@ -32,6 +32,7 @@ rule assign_words:
             wildcards.dataset, wildcards.role, wildcards.shard
         ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
+        bits=lambda wildcards: getattr(cfg.methods[wildcards.method], "bits", 0),
         multiple_assignment=lambda wildcards: cfg.methods[
             wildcards.method
         ].multiple_assignment,
@@ -63,6 +64,9 @@ rule build_bow:
         runtime=growing_minutes(60),
     params:
         code=BUILD_BOW_VERSION,
+        images=lambda wildcards: expected_shard(
+            wildcards.dataset, "database", wildcards.shard
+        ),
     message:
         "Index shard {wildcards.shard} of {wildcards.dataset} for {wildcards.method}"
     script:
@@ -90,6 +94,12 @@ rule search_bow:
         runtime=growing_minutes(120),
     params:
         code=SEARCH_BOW_VERSION,
+        images=expected_queries,
+        searched=lambda wildcards: expected_shard(
+            wildcards.searched,
+            plan.searched_role(wildcards.searched),
+            wildcards.shard,
+        ),
         top_k=get_top_k,
         num_distractors=get_num_distractors,
     message:
@@ -117,6 +127,9 @@ rule build_hamming:
         runtime=growing_minutes(60),
     params:
         code=BUILD_HAMMING_VERSION,
+        images=lambda wildcards: expected_shard(
+            wildcards.dataset, "database", wildcards.shard
+        ),
     message:
         "Index shard {wildcards.shard} of {wildcards.dataset} for {wildcards.method}"
     script:
@@ -144,6 +157,12 @@ rule search_hamming:
         runtime=growing_minutes(120),
     params:
         code=SEARCH_HAMMING_VERSION,
+        images=expected_queries,
+        searched=lambda wildcards: expected_shard(
+            wildcards.searched,
+            plan.searched_role(wildcards.searched),
+            wildcards.shard,
+        ),
         matching=lambda wildcards: cfg.methods[wildcards.method].matching,
         top_k=get_top_k,
         num_distractors=get_num_distractors,
@@ -187,6 +206,8 @@ rule verify_geometry:
         runtime=growing_minutes(120),
     params:
         code=VERIFY_GEOMETRY_VERSION,
+        images=expected_queries,
+        searched=expected_searched,
         settings=lambda wildcards: block("methods", wildcards.method),
     message:
         "Verify the ranking of {wildcards.dataset} ({wildcards.method})"
@@ -231,6 +252,8 @@ rule expand_query:
         runtime=growing_minutes(120),
     params:
         code=EXPAND_QUERY_VERSION,
+        images=expected_queries,
+        searched=expected_searched,
         settings=lambda wildcards: block("methods", wildcards.method),
         top_k=lambda wildcards: plan.lineage.ranked(wildcards.method, wildcards.dataset),
     message:
@@ -273,6 +296,8 @@ rule expand_hamming:
         runtime=growing_minutes(120),
     params:
         code=EXPAND_HAMMING_VERSION,
+        images=expected_queries,
+        searched=expected_searched,
         ranking=lambda wildcards: cfg.methods[wildcards.method].ranking,
         matching=lambda wildcards: get_searching(wildcards).matching,
         expansion=lambda wildcards: cfg.methods[wildcards.method].expansion(

@@ -57,6 +57,7 @@ rule collect_statistics:
         runtime=growing_minutes(30),
     params:
         code=COLLECT_STATISTICS_VERSION,
+        images=expected_searched,
         stale=lambda wildcards: cfg.methods[wildcards.method].stale_statistics,
     message:
         "Count documents a word over all shards of {wildcards.dataset} for {wildcards.method}"

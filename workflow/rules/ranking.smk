@@ -27,6 +27,11 @@ rule search_index:
             cfg.methods[wildcards.method].features
         ),
         images=expected_queries,
+        searched=lambda wildcards: expected_shard(
+            wildcards.searched,
+            plan.searched_role(wildcards.searched),
+            wildcards.shard,
+        ),
         n=lambda wildcards: cfg.methods[wildcards.method].n,
         query=lambda wildcards: block("methods", wildcards.method)["query"]
         | {"top_k": get_top_k(wildcards)},

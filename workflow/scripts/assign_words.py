@@ -13,6 +13,7 @@ with job(snakemake):
         Path(snakemake.input.codebook),
         Path(snakemake.output[0]),
         n=snakemake.params.n,
+        bits=snakemake.params.bits,
         multiple_assignment=snakemake.params.multiple_assignment,
         threads=snakemake.threads,
     )

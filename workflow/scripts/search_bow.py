@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from descbench.jobs import job
+from descbench.retrieval.checks import check_images
 from descbench.retrieval.search_bow import search_bow
 
 with job(snakemake):
+    check_images(snakemake.input.queries, "words shard", snakemake.params.images)
+    check_images([snakemake.input.index], "index shard", [snakemake.params.searched])
     search_bow(
         [Path(words) for words in snakemake.input.queries],
         Path(snakemake.input.index),

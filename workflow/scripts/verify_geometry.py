@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from descbench.jobs import all_or_none, job
+from descbench.retrieval.checks import check_images
 from descbench.retrieval.verify_geometry import Shards, verify_geometry
 
 
@@ -13,6 +14,8 @@ def shards(features, words):
 
 with job(snakemake), all_or_none(snakemake.output):
     settings, files = snakemake.params.settings, snakemake.input
+    check_images(files.query_words, "words shard", snakemake.params.images)
+    check_images(files.database_words, "words shard", snakemake.params.searched)
     verify_geometry(
         Path(files.ranking),
         shards(files.queries, files.query_words),

@@ -31,11 +31,11 @@ def check_shard_files(
     manifests: dict[str, Manifest] = {}
     for path, expected in zip(paths, images, strict=True):
         with ShardReader(path) as shard:
-            check_shard(shard, features=features, images=_digest(expected, manifests), checkpoint=None)
+            check_shard(shard, features=features, images=digest_of_images(expected, manifests), checkpoint=None)
 
 
-def _digest(expected: str | Mapping[str, Any], manifests: dict[str, Manifest]) -> str:
-    """Digest of the images of a shard; ``manifests`` keeps those that were read."""
+def digest_of_images(expected: str | Mapping[str, Any], manifests: dict[str, Manifest]) -> str:
+    """Digest of the images of a shard, as of :func:`check_shard_files`; ``manifests`` keeps those that were read."""
     if isinstance(expected, str):
         return expected
     name = expected["manifest"]

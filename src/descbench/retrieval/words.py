@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from descbench.errors import DataError
+from descbench.errors import DataError, StaleFileError
 from descbench.features.checks import check_finite
 from descbench.features.store import ShardReader
 from descbench.io.hdf5 import Hdf5Reader, created, opened
@@ -90,7 +90,14 @@ class Words:
 
 
 def assign_words(
-    shard: Path, codebook: Path, output: Path, *, n: int, multiple_assignment: int = 1, threads: int | None = None
+    shard: Path,
+    codebook: Path,
+    output: Path,
+    *,
+    n: int,
+    multiple_assignment: int = 1,
+    bits: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Find the nearest visual words of each feature, exactly, and its signatures where the codebook has an embedding.
 
@@ -100,10 +107,11 @@ def assign_words(
         output: the file to write.
         n: strongest features used of an image.
         multiple_assignment: A, words of a feature.
+        bits: of the signatures that the codebook must be made for, 0 of none; None: not compared.
         threads: None = all processors. The result does not depend on it.
 
     Raises:
-        StaleFileError: the shard was made with other weights than the codebook.
+        StaleFileError: the shard was made with other weights than the codebook, or that is for other signatures.
         DataError: descriptors of another dimension, or not finite; fewer words than are asked for.
     """
     known = read_codebook(codebook)
@@ -111,6 +119,9 @@ def assign_words(
     with ShardReader(shard) as reader:
         check_fits(known, codebook, reader)
         info = _made_of(known, reader, n)
+        if bits not in (None, info.bits):
+            message = f"made for signatures of {info.bits} bits, not of {bits}; delete it and rerun."
+            raise StaleFileError(f"{codebook}: {message}")
         bits, offsets = info.bits, np.concatenate(([0], np.cumsum(reader.counts(n))))
         with created(output, _KIND, FORMAT_VERSION, asdict(info)) as file:
             file.put("offsets", offsets)
