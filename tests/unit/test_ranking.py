@@ -75,12 +75,14 @@ def test_parts_that_do_not_fit_are_refused(tmp_path):
     first = write_part(tmp_path / "0.h5", scores)
     target = tmp_path / "all.h5"
 
-    def merge(*parts, top_k=None, num_queries=2):
-        merge_rankings(parts, target, top_k=top_k, num_queries=num_queries)
+    def merge(*parts, top_k=None, num_queries=2, cell=None):
+        merge_rankings(parts, target, top_k=top_k, num_queries=num_queries, cell=cell)
 
     with pytest.raises(DataError, match="no partial rankings"):
         merge()
-    with pytest.raises(DataError, match="begin at 4, but 3 is next"):
+    with pytest.raises(StaleFileError, match=r"0\.h5: a ranking of None, not of m on d"):
+        merge(first, cell="m on d")
+    with pytest.raises(DataError, match=r"gap\.h5: .*begin at 4, but 3 is next after \S*0\.h5"):
         merge(first, write_part(tmp_path / "gap.h5", scores, 4))
     with pytest.raises(DataError, match="begin at 0, but 3 is next"):
         merge(first, write_part(tmp_path / "twice.h5", scores))

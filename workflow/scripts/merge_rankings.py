@@ -13,4 +13,5 @@ with job(snakemake):
         top_k=snakemake.params.top_k,
         num_queries=len(read_manifest(snakemake.input.manifest).of_role("query")),
         asks_itself=snakemake.params.asks_itself,
+        cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
     )

@@ -110,8 +110,7 @@ def read_ranking(path: Path, cell: str | None = None) -> Ranking:
         info, query_ids = _head(file)
         ids, scores = file.array("image_ids", np.int64, 2), file.array("scores", np.float64, 2)
         check_rows(info, query_ids, ids, scores)
-    if cell is not None and info.made_from.get("cell") != cell:
-        raise StaleFileError(f"{path}: a ranking of {info.made_from.get('cell')}, not of {cell}; delete it and rerun.")
+    _check_cell(path, info, cell)
     return Ranking(query_ids, ids, scores)
 
 
@@ -218,7 +217,13 @@ def _best(ids: np.ndarray, scores: np.ndarray, top_k: int) -> tuple[np.ndarray, 
 
 
 def merge_rankings(
-    parts: Sequence[Path], output: Path, *, top_k: int | None, num_queries: int, asks_itself: bool = False
+    parts: Sequence[Path],
+    output: Path,
+    *,
+    top_k: int | None,
+    num_queries: int,
+    asks_itself: bool = False,
+    cell: str | None = None,
 ) -> None:
     """Merge rankings of the same queries over different images.
 
@@ -231,16 +236,19 @@ def merge_rankings(
         top_k: images kept of each query; None = all.
         num_queries: number of queries of the dataset; their ids are 0 to num_queries - 1.
         asks_itself: the queries are the database images of the same ids, and each is left out of its own ranking.
+        cell: method and dataset that the parts must be of; None: not compared.
 
     Raises:
         DataError: no parts, parts that overlap, leave gaps, are cut shorter than ``top_k``, or have other
             queries.
-        StaleFileError: parts made from different features, codebooks or settings.
+        StaleFileError: parts made from different features, codebooks or settings, or of another method or dataset.
     """
     if not parts:
         raise DataError(f"{output}: no partial rankings to merge.")
     cut = None if top_k is None else top_k + asks_itself
     infos = {path: _read_part(path, cut) for path in parts}
+    for path, (info, _) in infos.items():
+        _check_cell(path, info, cell)
     ordered = sorted(parts, key=lambda path: infos[path][0].first_image)
     query_ids = infos[ordered[0]][1]
     for path in ordered:
@@ -303,14 +311,19 @@ def _check_part(
         )
 
 
+def _check_cell(path: Path, info: PartInfo, cell: str | None) -> None:
+    if cell is not None and info.made_from.get("cell") != cell:
+        raise StaleFileError(f"{path}: a ranking of {info.made_from.get('cell')}, not of {cell}; delete it and rerun.")
+
+
 def _check_ranges(ordered: Sequence[Path], infos: Mapping[Path, tuple[PartInfo, np.ndarray]]) -> None:
     end = infos[ordered[0]][0].first_image
-    for path in ordered:
+    for path, before in zip(ordered, (ordered[0], *ordered), strict=False):
         info = infos[path][0]
         if info.first_image != end:
             raise DataError(
-                f"{path}: its images begin at {info.first_image}, but {end} is next; "
-                "a part is missing, given twice, or of another dataset."
+                f"{path}: its images begin at {info.first_image}, but {end} is next after {before}; "
+                "a part is missing, given twice, or of another dataset: delete both and rerun."
             )
         end += info.num_images
 
