@@ -16,7 +16,14 @@ from descbench.config.datasets import Dataset
 from descbench.datasets.build import build_manifest
 from descbench.datasets.folder import folder_root, list_images
 from descbench.datasets.ground_truth import GroundTruth
-from descbench.datasets.manifest import Manifest, ManifestRow, missing_files, read_manifest
+from descbench.datasets.manifest import (
+    Manifest,
+    ManifestRow,
+    missing_files,
+    read_manifest,
+    read_manifest_part,
+    write_manifest,
+)
 from descbench.errors import DataError
 from descbench.metrics.protocols import read_labels
 
@@ -437,3 +444,31 @@ def test_landmarks(real_data: Path, tmp_path: Path) -> None:
     assert labels.queries[0]["easy"] == (2, 5, 7, 9, 12, 10)
     images = list_images(TypeAdapter(Dataset).validate_python(block))
     assert len(images["database"]) == len(images["query"]) == 21
+
+
+@pytest.mark.parametrize("name", ["plain", 'a "b", c', "one\rtwo", "two\nlines"])
+def test_a_part_of_a_manifest_is_that_of_the_whole(tmp_path: Path, name: str) -> None:
+    rows = [ManifestRow(i // 2, f"{name}{i}.jpg", ("query", "database")[i % 2]) for i in range(9)]
+    rows.append(
+        ManifestRow(4, "boxed.jpg", "database", box=(1.0, 2.5, 3.0, 4.0), easting=7.0, northing=8.5, content="x")
+    )
+    write_manifest(Manifest(tuple(rows)), tmp_path / "m.csv")
+    whole = read_manifest(tmp_path / "m.csv")
+    for role in ("query", "database", "train"):
+        for start, stop in ((0, None), (1, 3), (2, 9), (4, 5), (7, None)):
+            part = read_manifest_part(tmp_path / "m.csv", role, start, stop)
+            assert part == whole.of_role(role).slice(start, stop)
+
+
+def test_a_part_of_a_damaged_manifest_is_refused(tmp_path: Path) -> None:
+    path, part = tmp_path / "m.csv", (tmp_path / "m.csv", "query", 1, 2)
+    write_manifest(Manifest(tuple(ManifestRow(i, f"{i}.jpg", "query") for i in range(3))), path)
+    path.write_text(path.read_text().replace("0.jpg", "9.jpg"))
+    with pytest.raises(DataError, match="damaged or edited by hand"):
+        read_manifest_part(*part)
+    write_manifest(Manifest(tuple(ManifestRow(i, f"{i}.jpg", "query") for i in (0, 2, 1))), path)
+    with pytest.raises(DataError, match="image_id 2 of role query is out of order"):
+        read_manifest_part(*part)
+    path.unlink()
+    with pytest.raises(DataError, match="no manifest that can be read"):
+        read_manifest_part(*part)

@@ -156,6 +156,7 @@ def test_readers_compare_the_images_of_a_shard(tmp_path):
             writer.add(image, np.zeros((1, 4), np.float32), strengths=np.ones(1, np.float32))
     place = {"manifest": str(tmp_path / "m.csv"), "role": "query", "start": 1, "stop": 3}
     check_shard_files([tmp_path / "b.h5"], info.features, [place])
+    check_shard_files([tmp_path / "b.h5"] * 2, info.features, [place] * 2)
     for change in ({"start": 0}, {"stop": None}, {"role": "database"}):
         with pytest.raises(StaleFileError, match="the list of images changed"):
             check_shard_files([tmp_path / "b.h5"], info.features, [place | change])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from descbench.datasets.manifest import Manifest, read_manifest
+from descbench.datasets.manifest import read_manifest, read_manifest_part
 from descbench.errors import DataError
 from descbench.features.store import ShardReader, check_shard
 
@@ -28,20 +29,22 @@ def check_shard_files(
         StaleFileError: names the file and both digests; see :func:`~descbench.features.store.check_shard`.
         DataError: a damaged file.
     """
-    manifests: dict[str, Manifest] = {}
-    for path, expected in zip(paths, images, strict=True):
+    for path, expected in zip(paths, digests_of_images(images), strict=True):
         with ShardReader(path) as shard:
-            check_shard(shard, features=features, images=digest_of_images(expected, manifests), checkpoint=None)
+            check_shard(shard, features=features, images=expected, checkpoint=None)
 
 
-def digest_of_images(expected: str | Mapping[str, Any], manifests: dict[str, Manifest]) -> str:
-    """Digest of the images of a shard, as of :func:`check_shard_files`; ``manifests`` keeps those that were read."""
-    if isinstance(expected, str):
-        return expected
-    name = expected["manifest"]
-    if name not in manifests:
-        manifests[name] = read_manifest(name)
-    return manifests[name].of_role(expected["role"]).slice(expected["start"], expected["stop"]).digest()
+def digests_of_images(images: Sequence[str | Mapping[str, Any]]) -> list[str]:
+    """Digests of the images of shards, which :func:`check_shard_files` describes; a manifest is read once."""
+    places = Counter((one["manifest"], one["role"]) for one in images if not isinstance(one, str))
+    several = {place: read_manifest(place[0]).of_role(place[1]) for place, count in places.items() if count > 1}
+
+    def digest(manifest: str, role: str, start: int, stop: int | None) -> str:
+        whole = several.get((manifest, role))
+        rows = read_manifest_part(manifest, role, start, stop) if whole is None else whole.slice(start, stop)
+        return rows.digest()
+
+    return [one if isinstance(one, str) else digest(**one) for one in images]
 
 
 def check_finite(path: Path, descriptors: np.ndarray, image_ids: np.ndarray) -> None:

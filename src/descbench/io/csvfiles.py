@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,29 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[d
     Raises:
         DataError: the file or its checksum is absent, or they do not fit each other.
     """
+    with _checked(path, what) as text:
+        reader = csv.DictReader(text)
+        return list(reader.fieldnames or []), list(reader)
+
+
+def read_csv_part(
+    path: str | os.PathLike[str], what: str, column: str, value: str, start: int, stop: int | None
+) -> list[dict[str, str]]:
+    """Of the rows that have a value in a column those from ``start`` to ``stop`` (None: all that follow).
+
+    Many times as fast as :func:`read_csv`, whose other arguments and errors it has, where these are few of many rows.
+    """
+    with _checked(path, what) as text:
+        rows = csv.reader(text)
+        columns = next(rows, [])
+        place = columns.index(column) if column in columns else len(columns)
+        chosen = (row for row in rows if len(row) == len(columns) > place and row[place] == value)
+        return [dict(zip(columns, row, strict=True)) for row in islice(chosen, start, stop)]
+
+
+@contextmanager
+def _checked(path: str | os.PathLike[str], what: str) -> Iterator[io.StringIO]:
+    """The text of a file whose checksum is right; errors of reading it are worded for the user."""
     path, note = Path(path), Path(checksum_path(path))
     try:
         raw = path.read_bytes()
@@ -61,8 +86,7 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[d
             f"{path}: damaged or edited by hand, it does not have the checksum in {note.name}; delete both and rerun."
         )
     try:
-        reader = csv.DictReader(io.StringIO(raw.decode("utf-8"), newline=""))
-        return list(reader.fieldnames or []), list(reader)
+        yield io.StringIO(raw.decode("utf-8"), newline="")
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path}: not a {what}, though its checksum is right ({error}); delete both and rerun."

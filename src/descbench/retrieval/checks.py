@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from descbench.datasets.manifest import Manifest
-from descbench.features.checks import digest_of_images
+from descbench.features.checks import digests_of_images
 from descbench.io.digests import check_digest
 from descbench.io.hdf5 import opened
 from descbench.retrieval import FORMAT_VERSION
@@ -27,8 +26,7 @@ def check_images(
         StaleFileError: names the file and both digests.
         DataError: a damaged file, or one of another kind.
     """
-    manifests: dict[str, Manifest] = {}
-    for path, expected in zip(map(Path, paths), images, strict=True):
+    for path, expected in zip(map(Path, paths), digests_of_images(images), strict=True):
         with opened(path, kind, FORMAT_VERSION) as file:
             found = file.text("images")
-        check_digest(path, "list of images", found, digest_of_images(expected, manifests))
+        check_digest(path, "list of images", found, expected)
