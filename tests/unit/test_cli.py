@@ -11,7 +11,7 @@ import pytest
 import yaml
 from small_catalog import CONFIG
 
-from descbench import result_commands
+from descbench import __version__, result_commands
 from descbench.cli import main
 from descbench.commands import patches
 from descbench.commands.app import repeat_configfile
@@ -34,6 +34,11 @@ def test_help_says_what_each_command_is_for(capsys):
     assert "name file, line and key of what is wrong" in words(text)
     assert main([]) == 0
     assert capsys.readouterr().out == text
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"descbench {__version__}\n"
 
 
 def test_help_starts_light():

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from descbench import __version__
+
 _SUMMARY = "Benchmark tables of image retrieval and local features, and their methods on images of your own."
 _WORKFLOW = """\
 Tables, scores and trainings are made by Snakemake, in the folder that holds config/:
@@ -84,9 +86,19 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"descbench {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _start() -> None:
-    """Nothing is done before a command."""
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Nothing is done before a command but what ``--version`` asks for."""
 
 
 def repeat_configfile(arguments: Sequence[str]) -> list[str]:
