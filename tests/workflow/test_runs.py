@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from in_process import RefusedError
 from plain_scores import plain_map
 
 from descbench.cli import main
@@ -354,6 +355,12 @@ def test_pairs_of_kapture_folders(finished, bench, project, monkeypatch, capsys)
     before = kept.stat().st_mtime_ns
     assert main([*again, "--work", "w", "-o", "pairs.txt"]) == 0
     assert kept.stat().st_mtime_ns == before
+    # Images of the map are compared with the folder's, as are those of the queries.
+    copy = bench.copy("pairs-of-others")
+    Path(copy.folder, targets[0]).unlink()
+    copy.put("results/indexes/how_n30/seen/00001.h5", "results/indexes/how_n30/seen/00000.h5")
+    with pytest.raises(RefusedError, match=r"seen/00001\.h5: made with another list of images"):
+        copy.make(targets[0], overlay=overlay)
     # An image that cannot be read is in no pair, where that is asked for.
     pictures = sorted(Path(seen).rglob("*.jpg"))
     pictures[0].unlink()

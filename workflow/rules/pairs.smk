@@ -31,6 +31,7 @@ rule compute_pairs:
             cfg.methods[wildcards.method].features
         ),
         images=lambda wildcards: expected_images(wildcards.queries, "database"),
+        searched=lambda wildcards: expected_images(wildcards.images, "database"),
         method=lambda wildcards: block("methods", wildcards.method),
         top_k=cfg.pairs_top_k,
     message:
