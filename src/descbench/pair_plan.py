@@ -37,10 +37,13 @@ class PairPlan:
         return files | ({"inliers": self.paths.inliers(method, dataset)} if block.HAS_INLIERS else {})
 
     def line_settings(self, method: str) -> dict[str, Any]:
-        """How the inliers were found, and the digest of the features that they are of; None where there are none."""
-        shortlist = self.config.block("methods", method).shortlist
-        digest = self.lineage.digest_features(self.config.block("methods", method).features) if shortlist else None
-        return {"shortlist": shortlist, "made_by": digest}
+        """How the inliers were found, where by matching, and the digest of the features that they are of."""
+        block = self.config.block("methods", method)
+        compares = block.HAS_INLIERS or block.shortlist is not None
+        return {
+            "shortlist": block.shortlist,
+            "made_by": self.lineage.digest_features(block.features) if compares else None,
+        }
 
     # --- matches ---
 

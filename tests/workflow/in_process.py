@@ -68,6 +68,13 @@ class Bench:
         (self.folder / file).unlink()
         (self.folder / file).write_bytes(content)
 
+    def refused(self, file: str, other: str, target: str, *, rule: str, overlay: dict[str, Any]) -> str:
+        """What a rule says where another file's content is in the place of a file that it reads."""
+        self.put(file, other)
+        with pytest.raises(RefusedError) as error:
+            self.make(target, overlay=overlay, anew=[rule])
+        return str(error.value)
+
     def copy(self, name: str) -> Bench:
         """A bench beside this one with all that was made so far; files are linked, for no job changes one in place."""
         folder = self.folder.parent / name

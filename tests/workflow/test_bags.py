@@ -83,9 +83,9 @@ def test_features_of_other_images_are_refused(searched, rule, method, role, plac
     """Settings and weights are the right ones."""
     bench = searched.copy(f"images-{rule}-{method}-{place}".replace("/", "-"))
     other = "alderford/database" if place == "alderford/query" else "alderford/query"
-    bench.put(f"results/features/sift/{place}/00000.h5", f"results/features/sift/{other}/00000.h5")
-    with pytest.raises(RefusedError, match=rf"ERROR \S*{place}/00000\.h5: .*the list of images changed"):
-        bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
+    files = [f"results/features/sift/{name}/00000.h5" for name in (place, other)]
+    told = bench.refused(*files, f"results/scores/{method}/alderford.json", rule=rule, overlay=TOWN)
+    assert re.search(rf"ERROR {files[0]}: .*the list of images changed", told)
 
 
 @pytest.mark.parametrize(
@@ -109,18 +109,18 @@ def test_words_and_indexes_of_other_images_are_refused(searched, rule, method, f
     """The same codebook, settings and weights."""
     bench = searched.copy(f"images-{rule}-{method}-{file}".replace("/", "-"))
     bench.make(f"results/{other}/00000.h5", overlay=TOWN)
-    bench.put(f"results/{file}/00000.h5", f"results/{other}/00000.h5")
-    with pytest.raises(RefusedError, match=rf"ERROR \S*{file}/00000\.h5: made with another list of images"):
-        bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
+    files = [f"results/{name}/00000.h5" for name in (file, other)]
+    told = bench.refused(*files, f"results/scores/{method}/alderford.json", rule=rule, overlay=TOWN)
+    assert f"ERROR {files[0]}: made with another list of images" in told
 
 
 @pytest.mark.parametrize(("method", "other"), [("bow", "he"), ("he", "bow")])
 def test_codebooks_of_other_signatures_are_refused(searched, method, other):
     """Their words are the same."""
     bench = searched.copy(f"signatures-{method}")
-    bench.put(f"results/codebooks/{method}.h5", f"results/codebooks/{other}.h5")
-    with pytest.raises(RefusedError, match=rf"ERROR \S*codebooks/{method}\.h5: made for signatures of"):
-        bench.make(f"results/words/{method}/alderford/query/00000.h5", overlay=TOWN, anew=["assign_words"])
+    files, target = [f"results/codebooks/{name}.h5" for name in (method, other)], f"results/words/{method}/alderford"
+    told = bench.refused(*files, f"{target}/query/00000.h5", rule="assign_words", overlay=TOWN)
+    assert f"ERROR {files[0]}: made for signatures of" in told
 
 
 def test_scores_of_all_three(searched):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import option_looks as look
 import pytest
-from in_process import Bench, RefusedError, merged
+from in_process import Bench, merged
 from scipy.io import savemat
 
 from descbench.config.load import load_config_files
@@ -79,10 +79,9 @@ def test_features_of_other_images_are_refused(town, rule, method, features, role
     """Settings and weights are the right ones."""
     bench = town.copy(f"images-{rule}-{method}-{role}")
     other = "query" if role == "database" else "database"
-    folder = f"results/features/{features}/alderford"
-    bench.put(f"{folder}/{role}/00000.h5", f"{folder}/{other}/00000.h5")
-    with pytest.raises(RefusedError, match=rf"ERROR \S*{role}/00000\.h5: .*the list of images changed"):
-        bench.make(f"results/scores/{method}/alderford.json", overlay=TOWN, anew=[rule])
+    files = [f"results/features/{features}/alderford/{name}/00000.h5" for name in (role, other)]
+    told = bench.refused(*files, f"results/scores/{method}/alderford.json", rule=rule, overlay=TOWN)
+    assert re.search(rf"ERROR {files[0]}: .*the list of images changed", told)
 
 
 def test_a_list_stands_in_for_a_search(town):
