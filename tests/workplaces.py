@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 TINY = Path(__file__).parent / "workflow/tiny.yaml"
 
@@ -41,11 +45,34 @@ class Workplace:
             assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
         return result
 
-    def planned(self, *targets: str, **options: Any) -> dict[str, int]:
-        """Jobs of a dry run: rule -> number; empty when nothing is to be done."""
-        output = self.run("-n", *targets, **options)
-        text = output.stdout + output.stderr
-        return {name: int(number) for name, number in re.findall(r"^(\w+)\s+(\d+)$", text, re.M) if name != "total"}
+    def planned(
+        self, *targets: str, overlay: dict[str, Any] | None = None, config: str = "tiny.yaml"
+    ) -> dict[str, int]:
+        """Jobs that targets need: rule -> number; empty when nothing is to be done. Planned in this process."""
+        files = [config]
+        if overlay is not None:
+            files.append("overlay.yaml")
+            (self.folder / files[-1]).write_text(yaml.safe_dump(overlay))
+        with contextlib.chdir(self.folder):
+            jobs = plan_jobs(self.project, self.folder, [Path(file) for file in files], targets)
+        return dict(Counter(job.rule.name for job in jobs))
+
+
+def plan_jobs(
+    project: Path, folder: Path, files: Iterable[Path], targets: Iterable[str], anew: Iterable[str] = ()
+) -> list[Any]:
+    """Snakemake's jobs that targets need, in order, without a start of Snakemake; ``anew``: rules that run again."""
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=2),
+            config_settings=ConfigSettings(configfiles=list(files)),
+            snakefile=project / "Snakefile",
+            workdir=folder,
+        )
+        dag = workflow.dag(DAGSettings(targets=frozenset(targets), forcerun=frozenset(anew)))
+        dag.execute_workflow(executor="dryrun")
+        planned = workflow._workflow.dag
+        return [job for level in planned.toposorted() for job in level if planned.needrun(job)]
 
 
 def make_workplace(folder: Path, project: Path) -> Workplace:

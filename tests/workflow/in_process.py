@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from snakemake.api import SnakemakeApi
 from snakemake.script import Snakemake
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+from workplaces import plan_jobs
 
 HERE = Path(__file__).parent
 
@@ -120,17 +120,7 @@ class Bench:
             path.unlink(missing_ok=True)
             path.write_text(yaml.safe_dump(content))
             files.append(path)
-        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-            workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=2),
-                config_settings=ConfigSettings(configfiles=files),
-                snakefile=self.project / "Snakefile",
-                workdir=self.folder,
-            )
-            dag = workflow.dag(DAGSettings(targets=frozenset(targets), forcerun=frozenset(anew)))
-            dag.execute_workflow(executor="dryrun")
-            planned = workflow._workflow.dag
-            return [job for level in planned.toposorted() for job in level if planned.needrun(job)]
+        return plan_jobs(self.project, self.folder, files, targets, anew)
 
     def _run(self, job: Any) -> None:
         """The script of a job's rule, given the object that Snakemake gives it."""
