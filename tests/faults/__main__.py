@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 # Faults are done in forked processes, which would wait for ever for threads of OpenMP that this one had begun.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -204,9 +204,9 @@ def test_labels_that_do_not_fit(tmp_path: Path, wrong: dict) -> None:
     with pytest.raises(DataError):
         read_pose_labels(tmp_path / "l.json")
     manifest = Manifest((*rows_of("map", ["a", "b"]), *rows_of("query", ["c"])))
-    check_pose_labels("d", LABELS, manifest)
-    with pytest.raises(DataError, match=r"datasets\.d"):
-        check_pose_labels("d", labels, manifest)
+    check_pose_labels("l.json (datasets.d)", LABELS, manifest)
+    with pytest.raises(DataError, match=r"^l\.json \(datasets\.d\): "):
+        check_pose_labels("l.json (datasets.d)", labels, manifest)
 
 
 def test_other_labels_are_no_poses(tmp_path: Path) -> None:

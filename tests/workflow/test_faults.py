@@ -10,7 +10,7 @@ import pytest
 
 SEEN = """
 import sys
-sys.path[:0] = [{faults!r}, {workflow!r}]
+sys.path[:0] = {folders!r}
 from pathlib import Path
 import runner
 from in_process import Bench
@@ -50,9 +50,9 @@ def test_no_fault_gives_a_wrong_table(project, seed):
 
 
 def test_broken_promises_are_seen(project, tmp_path):
-    program = SEEN.format(
-        faults=str(project / "tests/faults"), workflow=str(project / "tests/workflow"), place=str(tmp_path)
-    )
+    tests = project / "tests"
+    folders = [str(folder) for folder in (tests / "faults", tests / "workflow", tests)]
+    program = SEEN.format(folders=folders, place=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert lines[-1] == "4 faults, 0 survived, 2 wrong tables", done.stdout + done.stderr

@@ -91,6 +91,10 @@ class DatasetBase(Block):
         """Images of each query that the protocol looks at; None = all, as average precision does."""
         return None
 
+    def label_file(self) -> str | None:
+        """File that says which images are right for a query; None where there is none, or positions say it."""
+        return None
+
     def pairs_of(self, images: int) -> int | None:
         """Image pairs of so many images; None where only the list of pairs can tell."""
         return None

@@ -53,6 +53,10 @@ class RevisitopDataset(DatasetBase):
     ground_truth: Below = Field(description="Ground-truth pickle below <data_dir>/datasets.")
     protocol: Literal["revisited", "classic"] = Field("revisited", description="easy/hard/junk, or ok/junk.")
 
+    def label_file(self) -> str | None:
+        """Its `ground_truth`."""
+        return self.ground_truth
+
     def metrics(self) -> Metrics:
         """By protocol."""
         return REVISITED if self.protocol == "revisited" else CLASSIC
@@ -85,6 +89,10 @@ class SfmValDataset(DatasetBase):
     images: Below = Field(description="The `ims` folder below <data_dir>/datasets.")
     ground_truth: Below = Field(description="The pickle below <data_dir>/datasets.")
 
+    def label_file(self) -> str | None:
+        """Its `ground_truth`."""
+        return self.ground_truth
+
     def metrics(self) -> Metrics:
         """The classic protocol."""
         return CLASSIC
@@ -111,6 +119,10 @@ class FolderDataset(DatasetBase):
         description="gnd.json as in ROxford (imlist, qimlist, gnd with bbx/easy/hard/junk or ok/junk).",
     )
     on_bad_file: OnBadFile = "stop"
+
+    def label_file(self) -> str | None:
+        """Its `ground_truth`."""
+        return self.ground_truth
 
     def metrics(self) -> Metrics:
         """Those of both protocols: which one it is, stands in the ground truth."""

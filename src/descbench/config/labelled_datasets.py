@@ -44,6 +44,10 @@ class FramesDataset(LabelledFolders):
         description="Text file of frames that show the same place, a line `query, database` each; null: equal numbers.",
     )
 
+    def label_file(self) -> str | None:
+        """Its `pairs`."""
+        return self.pairs
+
 
 class PositivesDataset(LabelledFolders):
     """Two folders of images with a list of what is right for each query."""
@@ -52,3 +56,7 @@ class PositivesDataset(LabelledFolders):
     positives: UserPath = Field(
         description='positives.json: `{"positives": {"query.jpg": ["database.jpg", ...]}}`, names within the folders.'
     )
+
+    def label_file(self) -> str | None:
+        """Its `positives`."""
+        return self.positives

@@ -78,7 +78,10 @@ def build_manifest(
         logging.warning("%s: %d files are left out: %s.", name, len(left_out), shown(left_out))
     _check_counts(name, dataset, manifest)
     check, write = _LABELS[type(labels)]
-    check(name, labels, manifest)
+    source = f"datasets.{name}"
+    if file := dataset.label_file():
+        source = f"{Path(datasets_dir, file)} ({source})"
+    check(source, labels, manifest)
     write_manifest(manifest, manifest_path)
     if left_out_path is not None:
         write_checked_json(left_out_path, {"files": [{"path": item.path, "reason": item.reason} for item in left_out]})
@@ -111,48 +114,48 @@ def build_pairs(name: str, dataset: Dataset, datasets_dir: Path, manifest_path: 
     logging.info("%s: %d image pairs", name, len(pairs))
 
 
-def _check_truth(name: str, labels: GroundTruth, manifest: Manifest) -> None:
+def _check_truth(source: str, labels: GroundTruth, manifest: Manifest) -> None:
     names = {role: [row.path for row in manifest.of_role(role).rows] for role in ("query", "database")}
-    labels.check(names["query"], names["database"], f"datasets.{name}")
+    labels.check(names["query"], names["database"], source)
 
 
-def _nothing_to_check(name: str, labels: TrainingPairs | None, manifest: Manifest) -> None:
+def _nothing_to_check(source: str, labels: TrainingPairs | None, manifest: Manifest) -> None:
     """Pairs are checked by their reader."""
 
 
-def _report_places(name: str, labels: PlaceLabels, manifest: Manifest) -> None:
+def _report_places(source: str, labels: PlaceLabels, manifest: Manifest) -> None:
     """Say what the labels hold: the classic faults of a list are queries that nothing is right for."""
     queries, alone = len(labels.positives), labels.without_positive()
     usable = sum(map(bool, labels.training_positives))
-    logging.info("%s: right within %g m; %d of %d queries usable in training", name, labels.radius, usable, queries)
+    logging.info("%s: right within %g m; %d of %d queries usable in training", source, labels.radius, usable, queries)
     if alone:
         logging.warning(
             "%s: %d of %d queries have no database image within %g m; they count as missed.",
-            name,
+            source,
             alone,
             queries,
             labels.radius,
         )
 
 
-def _report_positives(name: str, labels: PositiveLabels, manifest: Manifest) -> None:
+def _report_positives(source: str, labels: PositiveLabels, manifest: Manifest) -> None:
     """Say how many queries nothing is right for."""
     alone = labels.without_positive()
     if labels.positives and alone == len(labels.positives):
         first = manifest.of_role("query").rows[0].path
         raise DataError(
-            f"datasets.{name}: nothing is right for any of its {alone} queries, so that nothing could be "
-            "found; correct its labels, whose names or numbers must be those of the queries, such as "
+            f"{source}: nothing is right for any of its {alone} queries, so that nothing could be "
+            "found; correct these labels, whose names or numbers must be those of the queries, such as "
             f"{Path(first).name}."
         )
     if alone:
-        logging.warning("%s: nothing is right for %d of %d queries", name, alone, len(labels.positives))
+        logging.warning("%s: nothing is right for %d of %d queries", source, alone, len(labels.positives))
 
 
-def _report_crops(name: str, labels: CropLabels, manifest: Manifest) -> None:
+def _report_crops(source: str, labels: CropLabels, manifest: Manifest) -> None:
     """Say how many images have no stylised copy: that is no error."""
     copies = sum(item.stylised is not None for item in labels.items)
-    logging.info("%s: %d of %d images have a stylised copy", name, copies, len(labels.items))
+    logging.info("%s: %d of %d images have a stylised copy", source, copies, len(labels.items))
 
 
 # How labels are checked and written, by their type.

@@ -46,11 +46,11 @@ class PoseLabels:
         return ["poses", {key: _plain(item) for key, item in vars(self).items()}]
 
 
-def check_pose_labels(name: str, labels: PoseLabels, manifest: Manifest) -> None:
-    """Refuse labels that do not fit the images of their dataset, ``name``; DataError."""
+def check_pose_labels(source: str, labels: PoseLabels, manifest: Manifest) -> None:
+    """Refuse labels that do not fit the images of their dataset, which errors name as ``source``; DataError."""
     maps, queries = len(manifest.of_role("map")), len(manifest.of_role("query"))
     if not maps or not queries:
-        raise DataError(f"datasets.{name}: {maps} map images and {queries} queries; both are needed.")
+        raise DataError(f"{source}: {maps} map images and {queries} queries; both are needed.")
     lengths = {
         "cameras of the map": (labels.map_cameras, maps),
         "cameras of the queries": (labels.query_cameras, queries),
@@ -60,15 +60,15 @@ def check_pose_labels(name: str, labels: PoseLabels, manifest: Manifest) -> None
     }
     for what, (found, wanted) in lengths.items():
         if len(found) != wanted:
-            raise DataError(f"datasets.{name}: {len(found)} {what} for {wanted} images.")
-    _check_ids(name, labels.map_pairs, maps, maps)
-    _check_ids(name, labels.query_pairs, queries, maps)
+            raise DataError(f"{source}: {len(found)} {what} for {wanted} images.")
+    _check_ids(source, labels.map_pairs, maps, maps)
+    _check_ids(source, labels.query_pairs, queries, maps)
 
 
-def _check_ids(name: str, pairs: Sequence[Ids], first: int, second: int) -> None:
+def _check_ids(source: str, pairs: Sequence[Ids], first: int, second: int) -> None:
     for a, b in pairs:
         if not (0 <= a < first and 0 <= b < second):
-            raise DataError(f"datasets.{name}: a pair of images {a} and {b}, of {first} and {second}.")
+            raise DataError(f"{source}: a pair of images {a} and {b}, of {first} and {second}.")
 
 
 def write_pose_labels(labels: PoseLabels, path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from descbench.datasets.toytown.geometry import PROP, Camera, Mesh, MeshBuilder, look_at
-from descbench.datasets.toytown.render import Atlas, Light, Picture, owner_pixels, render
+from descbench.datasets.toytown.render import Atlas, Light, Picture, halved, owner_pixels, render
 from descbench.datasets.toytown.textures import TEXELS
 from descbench.datasets.toytown.town import Building, Town, add_box
 
@@ -112,10 +112,8 @@ def draw_light(rng: np.random.Generator, dusk: bool) -> Light:
 
 def develop(picture: Picture, width: int, height: int, dusk: bool, rng: np.random.Generator) -> np.ndarray:
     """From light to an 8-bit photograph: exposure, white balance, vignette, blur, noise."""
-    h, w = picture.rgb.shape[:2]
-    averaged = picture.rgb.reshape(height, h // height, width, w // width, 3).mean((1, 3))
     balance = np.array([rng.uniform(0.93, 1.07), 1.0, rng.uniform(0.93, 1.07)])
-    exposed = averaged * balance * rng.uniform(0.85, 1.2) * (1.25 if dusk else 1.0)
+    exposed = halved(picture.rgb) * balance * rng.uniform(0.85, 1.2) * (1.25 if dusk else 1.0)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     exposed = exposed * (1 - 0.12 * (x**2 + y**2))[..., None]
     toned = np.clip(exposed, 0, None) ** 0.92
