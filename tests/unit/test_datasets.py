@@ -408,9 +408,10 @@ def test_contradictory_ground_truth(tmp_path: Path, labels: dict[str, list[int]]
     empty: dict[str, list[int]] = {label: [] for label in labels}
     content = LABELLED | {"gnd": [empty, labels]}
     both = rf"query 1 \(.*b_0\.jpg\): image 1 \(.*a_2\.(png|jpg)\) is listed {match}"
-    _refused(tmp_path, both, **_folder_with_labels(tmp_path, content))
+    _refused(tmp_path, r"gnd\.json \(datasets\.\w+\): " + both, **_folder_with_labels(tmp_path, content))
     gnd = [{label: np.array(ids, int) for label, ids in query.items()} for query in (empty, labels)]
     _dump(tmp_path, "test/town/gnd.pkl", GND | {"gnd": gnd})
+    both = r"gnd\.pkl \(datasets\.\w+\): " + both
     _refused(tmp_path, both, **REVISITOP, protocol="classic" if "ok" in labels else "revisited")
 
 

@@ -225,11 +225,14 @@ def test_evaluation_by_lists(place):
 def test_labels_that_are_right_for_no_query(place):
     """Whatever is found would score 0: names or numbers are those of something else."""
     (place / "positives.json").write_text(json.dumps({"positives": {"frame0.png": []}}))
-    message = r"/positives\.json \(datasets\.images\): nothing is right for any of its 4 queries, .*frame0.png"
+    message = (
+        r"/positives\.json \(datasets\.images\): nothing is right for any of its 4 queries, "
+        ".*must be those of the queries, such as frame0.png"
+    )
     with pytest.raises(DataError, match=message):
         descbench.evaluate_images("day", "whole", queries="night", positives="positives.json")
     (place / "pairs.csv").write_text("100, 5\n")
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"/pairs\.csv"):
         descbench.evaluate_images("day", "whole", queries="night", frames=0, frame_pairs="pairs.csv")
 
 

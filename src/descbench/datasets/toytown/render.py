@@ -236,8 +236,8 @@ def _sky(camera: Camera, light: Light, clouds: np.random.Generator, at: np.ndarr
     ys = (np.arange(h) + 0.5 - camera.K[1, 2]) / camera.K[1, 1]
     elevation = np.clip(-ys * camera.R[1, 2] * -1 + camera.R[2, 2], 0, 0.6) / 0.6
     base = light.sky_low + (light.sky_top - light.sky_low) * elevation[:, None]
-    noise = (smooth_noise((h, w), w / cell, clouds).ravel()[at] for cell in (4, 14))
-    veil = np.clip(next(noise) + 0.5 * next(noise) - 0.65, 0, 1)
+    coarse, fine = (smooth_noise((h, w), w / cells, clouds).ravel()[at] for cells in (4, 14))
+    veil = np.clip(coarse + 0.5 * fine - 0.65, 0, 1)
     cloud = np.clip(light.sky_low * 1.05, 0, 1)
     mix = (1.2 * veil[:, None]).clip(0, 0.85)
     return (base[at // w] * (1 - mix) + cloud * mix).astype(np.float32)
