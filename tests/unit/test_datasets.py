@@ -249,12 +249,14 @@ def test_bad_sfm120k(tmp_path: Path, content: Any, match: str) -> None:
         ({"qidx": None}, "qidx is no list"),
         ({"gnd": [{"ok": [7]}, {"ok": []}]}, "image index 7 is outside"),
         ({"gnd": [{"ok": []}]}, "ground truth of 1 queries for 2"),
+        ({"gnd": [{"ok": [1], "junk": [1]}, {"ok": [1]}]}, r"image 1 \(.*\) is listed under ok and under junk"),
+        ({"gnd": [{"ok": [0]}, {"ok": [1, 1]}]}, r"image 1 \(.*\) is listed twice under ok"),
     ],
 )
 def test_bad_validation_list(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
     content = {"cids": CIDS, "qidx": [2, 0], "gnd": [{"ok": [0]}, {"ok": [1]}]} | changes
     _dump(tmp_path, "train/val.pkl", content)
-    _refused(tmp_path, match, **SFM_VAL)
+    _refused(tmp_path, rf"val\.pkl.*: .*{match}", **SFM_VAL)
 
 
 # --- lists, bags, distractors ------------------------------------------------------------------
