@@ -17,7 +17,7 @@ from typer.main import get_command
 from descbench.commands import interop, own_data, patches, results
 from descbench.commands.app import app, repeat_configfile
 from descbench.commands.shown import printable
-from descbench.errors import DescbenchError
+from descbench.errors import DescbenchError, for_user
 from descbench.signals import leave, on_stop
 
 # In the order of the help.
@@ -42,21 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 repeat_configfile(given) or ["--help"], prog_name="descbench", standalone_mode=False
             )
             sys.stdout.flush()
-    except DescbenchError as error:
-        print("descbench:", "\n".join(map(printable, str(error).split("\n"))), file=sys.stderr)
-        return 1
     except typer.TyperException as error:
         print(f"descbench: {_in_one_line(error)}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        # Commands refuse files by name; an error without one is of what they print.
-        if error.filename is not None:
-            raise
-        return _leave_output(error)
+    except (DescbenchError, OSError) as error:
+        message = for_user(error)
+        if message is None:  # an error of no file is of what the command prints
+            return _leave_output(error)
+        print("descbench:", "\n".join(map(printable, message.split("\n"))), file=sys.stderr)
+        return 1
     return ended or 0
 
 
-def _leave_output(error: OSError) -> int:
+def _leave_output(error: Exception) -> int:
     """End where standard output takes no more: its disk is full, or its reader (such as ``head``) has left."""
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)  # or Python would try again as it ends

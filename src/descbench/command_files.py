@@ -33,15 +33,3 @@ def made(path: Path, configfiles: Sequence[Path] = ()) -> Path:
         given = f"--configfile {' '.join(map(str, configfiles))} -- " if configfiles else ""
         raise DataError(f"{path}: not there yet; `{snakemake_command()} {given}{path}` makes it.")
     return path
-
-
-def make_folder(option: str, folder: Path) -> None:
-    """Make a folder that an option names, before anything is computed for it.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{option}: the folder {folder} cannot be made ({error.strerror}).") from error

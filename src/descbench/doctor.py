@@ -6,6 +6,7 @@ Nothing is downloaded and nothing is written.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,11 +41,13 @@ class Finding:
         state: ``ok``; ``note``, worth knowing; or ``missing``, nothing would come of a start.
         what: was looked at.
         told: what was found, and what to do.
+        downloads: files of it that the run will download.
     """
 
     state: Literal["ok", "note", "missing"]
     what: str
     told: str
+    downloads: int = 0
 
 
 def examine(plan: Plan, target: str, *, online: bool = False) -> list[Finding]:
@@ -71,21 +74,26 @@ def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
         ConfigError: it is no table, no file of one and no scores file of names in the configuration.
     """
     config, paths = plan.config, plan.paths
-    tables = {file: name for name in config.tables for file in (paths.table(name), paths.table_markdown(name), name)}
-    if target in tables:
-        return list(dict.fromkeys(plan.table_cells(tables[target])))
+    place = os.path.relpath(target)  # however the path is written
+    tables = {
+        os.path.relpath(file): name
+        for name in config.tables
+        for file in (paths.table(name), paths.table_markdown(name), name)
+    }
+    if place in tables:
+        return list(dict.fromkeys(plan.table_cells(tables[place])))
     crossed = {
-        file: name
+        os.path.relpath(file): name
         for name in config.cross_tables
         for file in (paths.cross_table(name), paths.cross_table_markdown(name), paths.cross_tests(name))
     }
-    if target in crossed:
-        return plan.cross_table_cells(crossed[target])
+    if place in crossed:
+        return plan.cross_table_cells(crossed[place])
     scores = re.fullmatch(
-        re.escape(paths.scores("{method}", "{dataset}"))
+        re.escape(os.path.relpath(paths.scores("{method}", "{dataset}")))
         .replace(r"\{method\}", "([^/]+)")
         .replace(r"\{dataset\}", "([^/]+)"),
-        target,
+        place,
     )
     if scores is None:
         raise ConfigError(
@@ -127,12 +135,12 @@ def _download(plan: Plan, name: str, files: Sequence[str], online: bool) -> Find
     what = f"{len(files)} files to download{size}" if len(files) > 1 else f"to download{size}"
     addresses = addresses_of(source, source.parts and 1, plan.config.mirrors)
     if not online:
-        return Finding("note", name, f"{what}: {addresses[0]}")
+        return Finding("note", name, f"{what}: {addresses[0]}", len(files))
     refusals = []
     for address in addresses:
         refusal = _ask(address)
         if refusal is None:
-            return Finding("ok", name, f"{what}: {address} answers")
+            return Finding("ok", name, f"{what}: {address} answers", len(files))
         refusals.append(f"{address}: {refusal}")
     return Finding("missing", name, f"no address answers ({'; '.join(refusals)}); set `local_copy`")
 

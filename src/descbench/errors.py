@@ -26,3 +26,15 @@ class DataError(DescbenchError):
 
 class StaleFileError(DataError):
     """A file of an earlier stage was made from other inputs than the ones at hand."""
+
+
+def for_user(error: Exception) -> str | None:
+    """The message of an error that a user can mend: a refusal of ours, or one of the system about a file.
+
+    None of any other, which is a fault of the code and needs its traceback.
+    """
+    if isinstance(error, DescbenchError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: the system refuses it ({error.strerror}); correct the path, or its permissions."
+    return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 from descbench.command_files import made, named, read_configuration
 from descbench.config.models import Config
 from descbench.datasets.manifest import Manifest, read_manifest
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, DataError
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.interop.exchange import (
@@ -33,13 +35,18 @@ from descbench.interop.kapture_features import (
     write_kapture_features,
     write_kapture_matches,
 )
-from descbench.interop.pairs_files import read_pairs_file, write_pairs_file
+from descbench.interop.pairs_files import PairsFormat, read_pairs_file, write_pairs_file
+from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
+from descbench.io.hloc_files import opened_hloc
+from descbench.io.outputs import check_output
 from descbench.localization.select_pairs import read_pairs
 from descbench.matching.match_features import PairShard
 from descbench.matching.matches import read_matches
 from descbench.plan import Plan
 
+_KIND = re.compile(r"[\w-][\w.-]*")  # a folder
+_HDF5 = (".h5", ".hdf5")
 _STAGES = ("match_features", "localise_queries")
 
 
@@ -66,7 +73,7 @@ class Exchange:
     roles: tuple[str, ...] = ()
 
     def check_place(self, *, there: bool) -> None:
-        """Refuse a folder where hloc has a file, and a file where kapture has a folder.
+        """Refuse a folder where hloc has a file, a file where kapture has a folder, and a kind that is no name.
 
         Args:
             there: whether it must be there, to be read.
@@ -78,6 +85,11 @@ class Exchange:
         fits = {"hloc": self.place.is_file, "kapture": self.place.is_dir}[self.format]()
         if (self.place.exists() or there) and not fits:
             raise ConfigError(f"{self.place}: {self.format} has {wanted} for this, and that is none.")
+        if self.kind is not None and (self.format == "hloc" or not _KIND.fullmatch(self.kind)):
+            raise ConfigError(
+                f"--kind {self.kind!r}: names the features of a kapture folder, in letters, digits, `_`, `-` and `.`; "
+                "hloc's files have no such name."
+            )
 
 
 class _Dataset:
@@ -85,6 +97,8 @@ class _Dataset:
 
     def __init__(self, exchange: Exchange, *, reads: bool) -> None:
         exchange.check_place(there=reads)
+        if exchange.format == "hloc" and not reads:
+            check_output(exchange.place, exchange.configfiles, endings=_HDF5, read=_read_groups)
         self.exchange = exchange
         self.config: Config = read_configuration(exchange.configfiles)
         named(self.config.datasets, "dataset", exchange.dataset)
@@ -115,6 +129,13 @@ class _Dataset:
         """Images of a role with their feature shards, which must be there."""
         shards = [self.made(Path(path)) for path in self.plan.features(features, self.name, role)]
         return RoleImages(self.names(role), self.paths(role), shards, self.plan.lineage.digest_features(features))
+
+
+def _read_groups(path: Path) -> None:
+    """Refuse what is no file of hloc; those of the workflow have no groups."""
+    with opened_hloc(path, "file") as groups:
+        if not any(groups):
+            raise DataError(f"{path}: has no groups.")
 
 
 def export_features(exchange: Exchange, features: str) -> None:
@@ -163,17 +184,33 @@ def import_features(exchange: Exchange, features: str, *, replace: bool) -> None
     }[exchange.format]
     digest = data.plan.lineage.digest_features(features)
     source = f"hloc, sha256 {sha256_file(exchange.place)}" if exchange.format == "hloc" else "kapture"
-    for role, paths in targets.items():
-        for shard, path in zip(data.plan.shards(data.name, role), paths, strict=True):
-            spec = ShardSpec(data.manifest, str(data.manifest_path), role, shard.start, shard.stop, digest)
-            here = slice(shard.start, shard.stop)
-            found = read(names[role][here])
-            by_path = {
-                image: found[name] for image, name in zip(data.paths(role)[here], names[role][here], strict=True)
-            }
-            import_exchanged(by_path, spec, path, source)
+    with _all_in_place(exchange.place) as put:
+        for role, paths in targets.items():
+            for shard, path in zip(data.plan.shards(data.name, role), paths, strict=True):
+                spec = ShardSpec(data.manifest, str(data.manifest_path), role, shard.start, shard.stop, digest)
+                here = slice(shard.start, shard.stop)
+                found = read(names[role][here])
+                by_path = {
+                    image: found[name] for image, name in zip(data.paths(role)[here], names[role][here], strict=True)
+                }
+                import_exchanged(by_path, spec, put(path), source)
     count = sum(map(len, names.values()))
     print(f"{features} of {exchange.dataset}: features of {count} images from {exchange.place}.")
+
+
+@contextmanager
+def _all_in_place(source: Path) -> Iterator[Callable[[Path], Path]]:
+    """Files of which all get their names in the end, or none: half of another import would give wrong numbers.
+
+    Yields a function that says where a file is written before. Errors name the source.
+    """
+    with ExitStack() as stack:
+        try:
+            yield lambda path: stack.enter_context(atomic_path(path))
+        except DataError as error:
+            if str(source) in str(error):
+                raise
+            raise type(error)(f"{source}: {error}") from error
 
 
 def _refuse_existing(paths: list[Path], replace: bool) -> None:
@@ -256,13 +293,14 @@ def import_matches(exchange: Exchange, method: str, *, replace: bool, features_f
     parts = list(_parts(data, method))
     _refuse_existing([path for path, *_ in parts], replace)
     kind, count = exchange.kind or features, 0
-    for path, pairs, *roles in parts:
-        images = data.images(features, roles[0]), data.images(features, roles[1])
-        names = [(images[0].names[a], images[1].names[b]) for a, b in pairs]
-        read = _reader(exchange.format, exchange.place, kind, names)
-        orders = _orders(features_file, images)
-        write_imported_matches(pairs, images, read, path, orders=orders, configuration=digest, cell=cell)
-        count += len(pairs)
+    with _all_in_place(exchange.place) as put:
+        for path, pairs, *roles in parts:
+            images = data.images(features, roles[0]), data.images(features, roles[1])
+            names = [(images[0].names[a], images[1].names[b]) for a, b in pairs]
+            read = _reader(exchange.format, exchange.place, kind, names)
+            orders = _orders(features_file, images)
+            write_imported_matches(pairs, images, read, put(path), orders=orders, configuration=digest, cell=cell)
+            count += len(pairs)
     print(f"{method} on {exchange.dataset}: matches of {count} pairs from {exchange.place}.")
 
 
@@ -297,12 +335,14 @@ def _orders(given: Path | None, images: tuple[RoleImages, RoleImages]) -> Callab
     return lambda name: orders[name]
 
 
-def convert_pairs(source: Path, output: Path, to: str) -> None:
+def convert_pairs(source: Path, output: Path, to: PairsFormat) -> None:
     """Write a pairs file of hloc as one of kapture (``to`` is ``kapture``), or the other way round.
 
     Raises:
+        ConfigError: the output is the source, or a file of something else.
         DataError: the file is damaged.
     """
+    check_output(output, [source], read=lambda path: read_pairs_file(path, to))
     pairs = read_pairs_file(source, "kapture" if to == "hloc" else "hloc")
     write_pairs_file(pairs, output, to)
     print(f"{output}: {len(pairs)} pairs.")

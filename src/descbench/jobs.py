@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from descbench.errors import DescbenchError
+from descbench.errors import for_user
 from descbench.signals import leave, on_stop
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -22,8 +22,9 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> Iterator[None]:
     """Run the body of a workflow script as one job.
 
-    Messages go to stderr and to the rule's log file. A :class:`DescbenchError` ends the job with its
-    message alone (the traceback goes to the log file); anything else ends it with a traceback in both.
+    Messages go to stderr and to the rule's log file. What a user can mend (:func:`descbench.errors.for_user`)
+    ends the job with its message alone (the traceback goes to the log file); anything else ends it with a
+    traceback in both.
     SIGTERM, which clusters send before they kill, and Ctrl-C end the job in order and with one line, so that
     nothing half-written stays behind.
 
@@ -47,13 +48,14 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
     with on_stop(leave):
         try:
             yield
-        except DescbenchError as error:
-            logging.error("%s", error)
-            for handler in handlers[1:]:
-                handler.handle(logging.LogRecord("", logging.DEBUG, "", 0, "traceback", (), sys.exc_info()))
-            sys.exit(1)
-        except Exception:
-            logging.exception("%s failed", snakemake.rule)
+        except Exception as error:
+            message = for_user(error)
+            if message is None:
+                logging.exception("%s failed", snakemake.rule)
+            else:
+                logging.error("%s", message)
+                for handler in handlers[1:]:
+                    handler.handle(logging.LogRecord("", logging.DEBUG, "", 0, "traceback", (), sys.exc_info()))
             sys.exit(1)
 
 

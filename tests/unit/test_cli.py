@@ -181,12 +181,46 @@ def test_pairs_cannot_be_written(capsys, project, monkeypatch, tmp_path):
     pairs = ["pairs", "--map", str(tmp_path / "map"), "--method", "fire_n1000", "-o"]
     for output, message in (
         (tmp_path, "is a folder; name the file to write"),
-        (tmp_path / "file/x.txt", "--output: the folder"),
+        (tmp_path / "file/x.txt", "output: the folder"),
+        (tmp_path / "map/sensors/records_camera.txt", "is read by this call; name another file"),
+        (tmp_path / "file", "is there and holds something else; name another file"),
     ):
         assert main([*pairs, str(output)]) == 1
         assert message in capsys.readouterr().err
+    assert main([*pairs, str(tmp_path / "p.txt"), "--work", str(tmp_path / "map/sensors/records_data/w")]) == 1
+    assert "a folder of images; name one outside" in capsys.readouterr().err
     assert main([*pairs, str(tmp_path / "p.txt"), "--work", str(tmp_path / "file")]) == 1
     assert "--work: the folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "--images", "docs/images", "--query", "{}", "--method", "gem_sfm120k_tl_r50"],
+        [
+            "search",
+            "--images",
+            "docs/images",
+            "--query",
+            "docs/images/report.png",
+            "--method",
+            "gem_sfm120k_tl_r50",
+            "--html",
+            "{}.html",
+        ],
+        ["convert-pairs", "p.txt", "{}/p.txt", "--to", "hloc"],
+        ["verify", "{}"],
+    ],
+)
+def test_what_the_system_refuses_is_one_line(capsys, project, monkeypatch, tmp_path, arguments):
+    """Such as a name that is too long, or a folder that may not be entered."""
+    monkeypatch.chdir(project)
+    name = str(tmp_path / ("n" * 300))
+    assert main([argument.format(name) for argument in arguments]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "n" * 300 in said
+    assert "File name too long" in said
 
 
 def test_a_list_with_nothing_in_it_is_refused(capsys, offered):

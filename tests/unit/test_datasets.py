@@ -385,6 +385,13 @@ def test_folder_with_classic_ground_truth(tmp_path: Path) -> None:
         (LABELLED | {"gnd": [{"easy": "01", "hard": []}, {"easy": [], "hard": []}]}, "query 0: easy is no list"),
         (LABELLED | {"gnd": [{"ok": [0]}, {"ok": [0], "hard": []}]}, "query 1 has hard, which is no label of protocol"),
         (LABELLED | {"gnd": [None, None]}, "no mapping of labels"),
+        (
+            LABELLED | {"gnd": [{"easy": [0], "hard": [], "Junk": [1]}] * 2},
+            "query 0 has 'Junk'; its keys can be easy",
+        ),
+        (LABELLED | {"gnd": [{"easy": [], "hard": [], "junk": [1]}] * 2}, "nothing is right for any of its 2 queries"),
+        (LABELLED | {"qimlist": [], "gnd": []}, "qimlist is empty"),
+        (LABELLED | {"imlist": [], "gnd": [{"ok": []}] * 2}, "imlist is empty"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("[]", "no retrieval ground truth"),
@@ -410,10 +417,10 @@ def test_contradictory_ground_truth(tmp_path: Path, labels: dict[str, list[int]]
     empty: dict[str, list[int]] = {label: [] for label in labels}
     content = LABELLED | {"gnd": [empty, labels]}
     both = rf"query 1 \(.*b_0\.jpg\): image 1 \(.*a_2\.(png|jpg)\) is listed {match}"
-    _refused(tmp_path, r"gnd\.json \(datasets\.\w+\): " + both, **_folder_with_labels(tmp_path, content))
+    _refused(tmp_path, r"gnd\.json: " + both, **_folder_with_labels(tmp_path, content))
     gnd = [{label: np.array(ids, int) for label, ids in query.items()} for query in (empty, labels)]
     _dump(tmp_path, "test/town/gnd.pkl", GND | {"gnd": gnd})
-    both = r"gnd\.pkl \(datasets\.\w+\): " + both
+    both = r"gnd\.pkl: " + both
     _refused(tmp_path, both, **REVISITOP, protocol="classic" if "ok" in labels else "revisited")
 
 
@@ -431,7 +438,7 @@ def test_folders_that_are_absent_or_empty(tmp_path: Path) -> None:
     _refused(tmp_path, "no image in it", format="folder", database=empty)
     block = {"format": "folder", "database": _photos(tmp_path / "photos", "a.jpg")}
     _refused(tmp_path, "no such ground truth", **block, ground_truth=tmp_path / "none.json")
-    _refused(tmp_path, "not JSON", **block, ground_truth=empty)
+    _refused(tmp_path, r"empty: is a folder, where a text file is needed", **block, ground_truth=empty)
 
 
 def test_landmarks(real_data: Path, tmp_path: Path) -> None:

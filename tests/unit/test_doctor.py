@@ -134,10 +134,13 @@ def test_the_command(place, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[0].split() == ["what", "found"]
     assert [line.split()[1] for line in told if line.startswith("missing")] == ["photos"]
-    assert told[-1] == "1 missing."
+    assert told[-1] == "1 missing. 2 files will be downloaded."
     (place / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "sources": changed("photos", local_copy=".")}))
     assert main(["doctor", "cities"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "Nothing is missing."
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Nothing is missing that you must bring. 2 files will be downloaded."
+    for path in ("./results/cities.csv", str(place / "results/cities.md"), "results/../results/scores/net/city.json"):
+        assert main(["doctor", path]) == 0
     for target, message in (
         ("citys", "no table and no scores file; name one like results/scores/METHOD/DATASET.json, or a table, close"),
         ("results/scores/nett/city.json", "there is no method 'nett'; close names: net"),

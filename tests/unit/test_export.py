@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,13 +93,18 @@ def test_places_that_networks_leave_for(tmp_path):
     model, checkpoint = MODELS["tfeat"], tmp_path / "ours.pt"
     convert_checkpoint(model, None, checkpoint)
     before = checkpoint.read_bytes()
-    with pytest.raises(ConfigError, match=r"is the checkpoint of this model; name another file"):
+    with pytest.raises(ConfigError, match=r"ours\.pt is read by this call; name another file"):
         export_network(checkpoint, model, tmp_path / "." / "ours.pt")
-    assert checkpoint.read_bytes() == before
+    other = shutil.copy(checkpoint, tmp_path / "mine.pt")
+    with pytest.raises(ConfigError, match=r"mine\.pt is there and holds something else"):
+        export_network(checkpoint, model, Path(other))
+    assert checkpoint.read_bytes() == Path(other).read_bytes() == before
+    for _ in range(2):
+        export_network(checkpoint, model, tmp_path / "again.pt")
     export_network(checkpoint, model, tmp_path / os.fsdecode(b"\xff.pt"))
     assert (tmp_path / os.fsdecode(b"\xff.pt")).stat().st_size > 10_000
     (tmp_path / "folder.pt").mkdir()
-    with pytest.raises(DataError, match=r"folder\.pt: is a folder; name a file to write"):
+    with pytest.raises(ConfigError, match=r"folder\.pt is a folder; name the file to write"):
         export_network(checkpoint, model, tmp_path / "folder.pt")
     # Nothing can be made there, whoever runs the tests.
     with pytest.raises(DataError, match=r"/proc/out\.pt: could not be written"):

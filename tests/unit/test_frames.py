@@ -226,13 +226,13 @@ def test_labels_that_are_right_for_no_query(place):
     """Whatever is found would score 0: names or numbers are those of something else."""
     (place / "positives.json").write_text(json.dumps({"positives": {"frame0.png": []}}))
     message = (
-        r"/positives\.json \(datasets\.images\): nothing is right for any of its 4 queries, "
+        r"^positives\.json: nothing is right for any of its 4 queries, "
         ".*must be those of the queries, such as frame0.png"
     )
     with pytest.raises(DataError, match=message):
         descbench.evaluate_images("day", "whole", queries="night", positives="positives.json")
     (place / "pairs.csv").write_text("100, 5\n")
-    with pytest.raises(DataError, match=r"/pairs\.csv"):
+    with pytest.raises(DataError, match=r"^pairs\.csv"):
         descbench.evaluate_images("day", "whole", queries="night", frames=0, frame_pairs="pairs.csv")
 
 
@@ -242,7 +242,7 @@ def test_what_cannot_be_evaluated(place):
         ({"frames": 1, "positives": "p.json"}, "positives and frames given"),
         ({"positives": "p.json", "frame_pairs": "x"}, "give one of"),
         ({"frames": -1, "queries": "night"}, "tolerance -1: Input should be greater"),
-        ({"frames": 1}, "give queries"),
+        ({"frames": 1}, "give `queries`"),
     ):
         with pytest.raises(ConfigError, match=message):
             descbench.evaluate_images("day", "whole", **given)

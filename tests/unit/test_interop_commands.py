@@ -201,6 +201,46 @@ def test_matches_of_features_that_hloc_had_in_another_order(plan: Plan, capsys: 
     assert matches(MATCHES) == before
 
 
+def test_a_refused_import_changes_nothing(plan: Plan, capsys: pytest.CaptureFixture) -> None:
+    """Features of the map before the ones of the queries are found wanting: the two would not fit each other."""
+    assert main(["export-features", "hloc", "sift", "square", "f.h5"]) == 0
+    with h5py.File("f.h5", "a", libver="latest") as file:
+        file[f"{MAP[0]}/descriptors"][...] *= 2
+        del file[QUERY[0]]
+    shards = [Path(plan.features("sift", "square", role)[0]) for role in ("map", "query")]
+    before = [shard.read_bytes() for shard in shards]
+    refused(capsys, "f.h5: lacks 1 of 1 images", "import-features", "hloc", "sift", "square", "f.h5", "--replace")
+    assert [shard.read_bytes() for shard in shards] == before
+    assert [path for shard in shards for path in shard.parent.iterdir()] == shards
+
+
+def test_nothing_else_is_written_over(plan: Plan, capsys: pytest.CaptureFixture) -> None:
+    """Such as a configuration, a photograph, or what Snakemake made."""
+    for place, message in (
+        ("config/config.yaml", "does not end in .h5 or .hdf5"),
+        (str(SHARD), "is there and holds something else"),
+        ("notes.h5", "is there and holds something else"),
+    ):
+        Path("notes.h5").write_text("precious")
+        before = Path(place).read_bytes()
+        refused(capsys, message, "export-features", "hloc", "sift", "walls", place)
+        refused(capsys, message, "export-matches", "hloc", "sift", "walls", place)
+        assert Path(place).read_bytes() == before
+    for _ in range(2):
+        assert main(["export-features", "hloc", "sift", "walls", "f.h5"]) == 0
+    Path("p.txt").write_text("a b\n")
+    Path("q.txt").write_text("precious\n")
+    refused(capsys, "is read by this call", "convert-pairs", "p.txt", "./p.txt", "--to", "kapture")
+    refused(capsys, "holds something else", "convert-pairs", "p.txt", "q.txt", "--to", "kapture")
+
+
+@pytest.mark.parametrize("kind", ["../out", "a/b", " ", "..", ""])
+def test_a_kind_is_the_name_of_a_folder(plan: Plan, capsys: pytest.CaptureFixture, kind: str) -> None:
+    refused(capsys, "names the features", "export-features", "kapture", "sift", "walls", "room", f"--kind={kind}")
+    refused(capsys, "names the features", "export-features", "hloc", "sift", "walls", "f.h5", "--kind=mine")
+    assert not Path("room").exists()
+
+
 def test_what_is_refused(plan: Plan, capsys: pytest.CaptureFixture) -> None:
     refused(capsys, "there is no dataset 'wall'", "export-features", "hloc", "sift", "wall", "f.h5")
     refused(capsys, "there is no features block 'sitf'", "export-features", "hloc", "sitf", "walls", "f.h5")
@@ -217,7 +257,16 @@ def test_what_is_refused(plan: Plan, capsys: pytest.CaptureFixture) -> None:
     assert main(["export-matches", "hloc", "sift", "walls", "m.h5"]) == 0
     with h5py.File("m.h5", "a", libver="latest") as file:
         file["walls-v_a-1.png/walls-v_a-2.png/matches0"][0] = 29
-    refused(capsys, "a match of feature 29", "import-matches", "hloc", "sift", "walls", "m.h5", "--replace")
+    refused(
+        capsys,
+        "m.h5: walls/v_a/1.png, walls/v_a/2.png: a match of feature 29",
+        "import-matches",
+        "hloc",
+        "sift",
+        "walls",
+        "m.h5",
+        "--replace",
+    )
     MATCHES.unlink()
     refused(capsys, "makes it", "export-matches", "hloc", "sift", "walls", "m2.h5")
     SHARD.unlink()

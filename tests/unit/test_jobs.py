@@ -79,6 +79,16 @@ def test_refused_on_purpose(tmp_path):
     assert outputs(tmp_path) == []
 
 
+def test_refused_by_the_system(tmp_path):
+    """As clear a message; an error of no file is a fault of the code."""
+    code, err = run(tmp_path, "open('/' + 300 * 'n')")
+    assert code == 1
+    assert f"ERROR /{300 * 'n'}: the system refuses it (File name too long); correct the path" in err
+    assert "Traceback" not in err
+    assert "Traceback" in (tmp_path / "logs/deep/rule.log").read_text()
+    assert "Traceback" in run(tmp_path, "raise OSError('oh')")[1]
+
+
 def test_unexpected(tmp_path):
     code, err = run(tmp_path, "raise ZeroDivisionError('oh')")
     assert code == 1

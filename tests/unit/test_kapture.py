@@ -41,7 +41,7 @@ def test_records_are_grouped_by_timestamp(folder):
 
 def test_manifest(folder, tmp_path):
     dataset = folder()
-    rows = read_kapture(dataset).rows
+    rows = read_kapture(dataset)[0].rows
     assert [(row.image_id, row.role) for row in rows] == [(i, "database") for i in range(4)]
     assert kapture_root(dataset) == tmp_path / "sensors/records_data"
 
@@ -61,6 +61,17 @@ def test_rows_of_all_kinds(folder, more, expected):
 
 def test_the_later_of_two_rows_counts_in_the_place_of_the_first(folder):
     assert list_records(folder(records=RECORDS + "10, cam0, other.png\n"))[2] == "other.png"
+
+
+def test_rows_that_are_left_out_are_named(folder):
+    """With the line that is the reason; the same image twice is no loss."""
+    more = "30, ghost, none.png\n10, cam0, other.png\n10, cam0, other.png\n"
+    manifest, left_out = read_kapture(folder(records=RECORDS + more))
+    line = RECORDS.count("\n") + 1
+    assert len(manifest) == 4
+    assert [item.path for item in left_out] == ["none.png", "000.png"]
+    assert f"records_camera.txt, line {line}: ghost is no camera of sensors.txt" in left_out[0].reason
+    assert f"records_camera.txt, line {line + 1}: another image has the same timestamp" in left_out[1].reason
 
 
 @pytest.mark.parametrize(

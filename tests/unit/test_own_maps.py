@@ -44,16 +44,18 @@ def read(path: Path):
 
 
 def test_every_second_image_asks(folder: Make) -> None:
-    manifest, labels = read(folder())
+    manifest, labels, left_out = read(folder())
     assert [row.path for row in manifest.of_role("map").rows] == ["0.jpg", "2.jpg"]
     assert [pose.translation[0] for pose in labels.query_poses] == [1, 3]
     assert labels.map_cameras == (CAMERA, CAMERA)
+    assert left_out == ()
 
 
 def test_images_without_pose_are_no_part_of_the_map(folder: Make) -> None:
     unknown = TRAJECTORIES.replace("1, cam, 1, 0, 0, 0, 1, 0, 0", "1, cam, , , , , , ,")
-    manifest, _ = read(folder(trajectories=unknown))
+    manifest, _, left_out = read(folder(trajectories=unknown))
     assert [row.path for row in manifest.rows] == ["0.jpg", "3.jpg", "2.jpg"]
+    assert [(item.path, "no pose" in item.reason) for item in left_out] == [("1.jpg", True)]
     # The same pose twice tells nothing new.
     assert read(folder(trajectories=TRAJECTORIES * 2))[1].map_poses == read(folder())[1].map_poses
 
@@ -102,7 +104,7 @@ def test_poses_of_the_other_convention_are_refused(folder: Make, tmp_path: Path)
     def kept(poses: list[Pose]) -> list[Pose]:
         numbers = enumerate((*pose.rotation, *pose.translation) for pose in poses)
         lines = [f"{time}, cam, {', '.join(map(repr, map(float, row)))}\n" for time, row in numbers]
-        return [pose for _, _, pose in read_posed_records(folder(trajectories="".join(lines)))]
+        return [pose for _, _, pose in read_posed_records(folder(trajectories="".join(lines)))[0]]
 
     matches = {(a, b): scene.matches(chosen[a], chosen[b]) for a in range(4) for b in range(a + 1, 4)}
     right = replace(images, poses=kept(images.poses))

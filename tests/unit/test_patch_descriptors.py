@@ -348,9 +348,14 @@ def test_files_that_are_no_strip(tmp_path, content):
 def test_a_strip_is_not_replaced_by_its_descriptors(tmp_path, network):
     Image.fromarray(np.zeros((64, 32), np.uint8)).save(tmp_path / "strip.png")
     before = (tmp_path / "strip.png").read_bytes()
-    with pytest.raises(DataError, match="is the strip itself; name another file to write"):
+    with pytest.raises(ConfigError, match=r"strip\.png is read by this call; name another file to write"):
         extract_strip(tmp_path / "strip.png", network, tmp_path / "." / "strip.png")
     assert (tmp_path / "strip.png").read_bytes() == before
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(ConfigError, match=r"notes\.txt is there and holds something else"):
+        extract_strip(tmp_path / "strip.png", network, tmp_path / "notes.txt")
+    for separator in (" ", ","):
+        extract_strip(tmp_path / "strip.png", network, tmp_path / "ref.txt", separator=separator)
 
 
 def test_a_strip_as_the_original_reads_it(tmp_path):

@@ -159,15 +159,19 @@ def test_odd_names_are_told_as_they_are(place, capsys):
         ({"html": "asked.png/o.html"}, "html: the folder asked.png cannot be made"),
         ({"work": "photos/kept"}, "photos/kept lies in photos, a folder of images; name one outside"),
         ({"work": "asked.png"}, "the work folder: the folder asked.png cannot be made"),
+        ({"work": "others"}, "the work folder: others holds other files; name an empty folder"),
     ],
 )
 def test_places_that_are_not_written_to(place, option, message):
     """Before anything is computed, and with every photograph as it was."""
     before = paint(place / "asked.png", 1).read_bytes()
+    (place / "others").mkdir()
+    (place / "others/database-mine.h5").write_text("precious")
     os.mkfifo(place / "pipe.html")
     with pytest.raises(ConfigError, match=message):
         descbench.search_images("photos", "asked.png", "whole", **option)
     assert Path("asked.png").read_bytes() == before
+    assert Path("others/database-mine.h5").read_text() == "precious"
     assert not Path("results/direct").exists()
     assert not Path("photos/kept").exists()
 
@@ -184,6 +188,9 @@ def test_what_is_read_is_not_replaced(place):
     with pytest.raises(ConfigError, match=r"output: \S*positives\.json is read by this call"):
         descbench.evaluate_images("photos", "whole", queries="photos", positives=labels, output=labels.resolve())
     assert labels.read_bytes() == before
+    Path("notes.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"output: notes\.json is there and holds something else"):
+        descbench.evaluate_images("photos", "whole", queries="photos", positives=labels, output="notes.json")
 
 
 def test_a_folder_of_queries_is_read_as_strictly(place):
@@ -193,6 +200,20 @@ def test_a_folder_of_queries_is_read_as_strictly(place):
         descbench.search_images("photos", "asked", "whole")
     (found,) = descbench.search_images("photos", "asked", "whole", on_bad_file="skip")
     assert names(found)[0] == "1.png"
+
+
+def test_files_left_out_by_their_names_are_told(place, caplog):
+    """In the log and, those of the images, on the page."""
+    paint(place / "asked/a.png", 1)
+    for name in ("asked/b.mov", "photos/c.mov", "photos/.hidden.png"):
+        (place / name).touch()
+    descbench.search_images("photos", "asked", "whole", on_bad_file="skip", html="out.html")
+    (warned,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warned.startswith("3 files are left out: ")
+    assert all(name in warned for name in ("asked/b.mov", "photos/c.mov", "photos/.hidden.png"))
+    page = Path("out.html").read_text()
+    assert "2 files in it were left out: " in page
+    assert "c.mov" in page
 
 
 def test_images_left_out_are_told_each_time(place, caplog):

@@ -105,7 +105,8 @@ def table_name(plan: Plan, target: str) -> str:
         ConfigError: it is none.
     """
     tables = plan.config.tables
-    place = Path(target).resolve().with_suffix(".csv")
+    place = Path(target).resolve()
+    place = place.with_suffix(".csv") if place.name else place
     found = [name for name in tables if target == name or place == Path(plan.paths.table(name)).resolve()]
     if not found:
         close = close_names(Path(target).stem, list(tables))

@@ -145,6 +145,9 @@ def evaluate(
     rows = []
     for name, metric in scores.metrics.items():
         values = (metric.value, metric.low, metric.high, metric.chance)
-        rows.append((name, *("" if v is None else f"{v * UNITS[metric.unit].factor:.2f}" for v in values)))
+        shown = ["" if v is None else f"{v * UNITS[metric.unit].factor:.2f}" for v in values]
+        # Those that nothing is right for do not count in average precision.
+        counted = sum(value is not None for value in scores.per_query[name])
+        rows.append((name, *shown, str(counted)))
     print(f"{method}, {scores.num_queries} queries, in percent")
-    print_table(("metric", "score", "95 % from", "to", "chance"), rows)
+    print_table(("metric", "score", "95 % from", "to", "chance", "queries"), rows)

@@ -117,7 +117,9 @@ def doctor(
     findings = examine(Plan(read_configuration(configfile or [])), target, online=online)
     print_table(("", "what", "found"), [(finding.state, finding.what, finding.told) for finding in findings])
     missing = sum(finding.state == "missing" for finding in findings)
-    print(f"{missing} missing." if missing else "Nothing is missing.")
+    downloads = sum(finding.downloads for finding in findings)
+    later = f" {downloads} files will be downloaded." if downloads else ""
+    print((f"{missing} missing." if missing else "Nothing is missing that you must bring.") + later)
     if missing:
         raise typer.Exit(1)
 

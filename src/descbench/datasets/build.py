@@ -78,9 +78,9 @@ def build_manifest(
         logging.warning("%s: %d files are left out: %s.", name, len(left_out), shown(left_out))
     _check_counts(name, dataset, manifest)
     check, write = _LABELS[type(labels)]
-    source = f"datasets.{name}"
-    if file := dataset.label_file():
-        source = f"{Path(datasets_dir, file)} ({source})"
+    file = dataset.label_file()
+    # A file of the user's own is named as it is; others lie below the folder of datasets.
+    source = f"datasets.{name}" if file is None else str(file if is_own(dataset) else Path(datasets_dir, file))
     check(source, labels, manifest)
     write_manifest(manifest, manifest_path)
     if left_out_path is not None:
@@ -117,6 +117,11 @@ def build_pairs(name: str, dataset: Dataset, datasets_dir: Path, manifest_path: 
 def _check_truth(source: str, labels: GroundTruth, manifest: Manifest) -> None:
     names = {role: [row.path for row in manifest.of_role(role).rows] for role in ("query", "database")}
     labels.check(names["query"], names["database"], source)
+    if not any(ids for query in labels.queries for label, ids in query.items() if label != "junk"):
+        raise DataError(
+            f"{source}: nothing is right for any of its {len(labels.queries)} queries, so that nothing could be found; "
+            "correct these labels."
+        )
 
 
 def _nothing_to_check(source: str, labels: TrainingPairs | None, manifest: Manifest) -> None:

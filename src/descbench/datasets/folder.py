@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from descbench.config.datasets import FolderDataset
-from descbench.datasets.ground_truth import GroundTruth
+from descbench.datasets.ground_truth import LABELS, GroundTruth
 from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_labels
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.datasets.photographs import Found, LeftOut, find_photographs, refuse_bad, shown
@@ -63,7 +63,11 @@ def list_folder(dataset: FolderDataset) -> Listing:
     if dataset.ground_truth is not None:
         content = _read_ground_truth(dataset.ground_truth)
         wanted = {"database": content["imlist"], "query": content["qimlist"]}
-        names = {role: _pick(wanted[role], found[role], folders[role], dataset.ground_truth) for role in folders}
+        hints = {"query": "" if dataset.queries else " Name the folder of the queries, if they are in another one."}
+        names = {
+            role: _pick(wanted[role], found[role], folders[role], dataset.ground_truth, hints.get(role, ""))
+            for role in folders
+        }
         # A query may be asked by several parts of it.
         if len(set(names["database"])) < len(names["database"]):
             twice = next(name for name in names["database"] if names["database"].count(name) > 1)
@@ -113,11 +117,21 @@ def read_folder(dataset: FolderDataset, listing: Listing) -> tuple[Manifest, Gro
         gnd = _read_ground_truth(dataset.ground_truth)["gnd"]
         protocol = "classic" if any(isinstance(entry, Mapping) and "ok" in entry for entry in gnd) else "revisited"
         labels = parse_labels(gnd, protocol, dataset.ground_truth)
+        _check_keys(gnd, protocol, dataset.ground_truth)
         boxes = [parse_box(entry, number, dataset.ground_truth) for number, entry in enumerate(gnd)]
     queries = [
         ManifestRow(i, path, "query", box) for i, (path, box) in enumerate(zip(images["query"], boxes, strict=True))
     ]
     return Manifest((*queries, *rows_of("database", images["database"]))), labels
+
+
+def _check_keys(gnd: Sequence[Mapping[str, Any]], protocol: str, path: Path) -> None:
+    """Refuse what is no key of a query's labels: a misspelt one would count as absent."""
+    known = (*LABELS[protocol], "bbx")
+    for number, entry in enumerate(gnd):
+        unknown = [key for key in entry if key not in known]
+        if unknown:
+            raise DataError(f"{path}: query {number} has {unknown[0]!r}; its keys can be {', '.join(known)}.")
 
 
 def _all(found: Found, folder: Path, dataset: FolderDataset) -> list[str]:
@@ -130,7 +144,7 @@ def _all(found: Found, folder: Path, dataset: FolderDataset) -> list[str]:
     return found.images
 
 
-def _pick(wanted: Sequence[str], found: Found, folder: Path, ground_truth: Path) -> list[str]:
+def _pick(wanted: Sequence[str], found: Found, folder: Path, ground_truth: Path, hint: str) -> list[str]:
     """The file of every wanted name, which may lack its suffix, or have it in another case."""
     whole = set(found.images)
     alike: dict[str, list[str]] = {}
@@ -143,7 +157,7 @@ def _pick(wanted: Sequence[str], found: Found, folder: Path, ground_truth: Path)
         bad = [item for item in found.bad if any(_fits(item.path, name) for name in missing)]
         raise DataError(
             f"{ground_truth}: {len(missing)} of {len(wanted)} images are not in {folder}: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}{'. There is ' + shown(bad) if bad else ''}."
+            f"{', ...' if len(missing) > 5 else ''}{'. There is ' + shown(bad) if bad else ''}.{hint}"
         )
     for name, files in fitting.items():
         if len(files) > 1:
@@ -168,6 +182,6 @@ def _read_ground_truth(path: Path) -> Mapping[str, Any]:
         raise DataError(
             f"{path}: no such ground truth; correct the path (a dataset without labels has no `ground_truth`)."
         ) from None
-    except (DataError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON that can be read ({error}).") from None
     return check_benchmark(content, path)

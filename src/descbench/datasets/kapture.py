@@ -12,6 +12,7 @@ from descbench.config.datasets import KaptureDataset
 from descbench.datasets.cameras import Camera, Pose, parse_camera, parse_number
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
+from descbench.datasets.photographs import LeftOut
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
 from descbench.io.texts import read_lines
@@ -40,14 +41,15 @@ def list_records(dataset: KaptureDataset) -> list[str]:
     Raises:
         DataError: a table is absent, malformed or of a newer format, or there is no image in it.
     """
-    return [image for _, _, image in _records(dataset.folder)]
+    return [image for _, _, image in _records(dataset.folder)[0]]
 
 
-def _records(folder: Path) -> list[tuple[int, str, str]]:
-    """Timestamp, device and image path of all camera records, as :func:`list_records` orders them."""
+def _records(folder: Path) -> tuple[list[tuple[int, str, str]], list[LeftOut]]:
+    """Timestamp, device and image path of all camera records, as :func:`list_records` orders them; other rows."""
     sensors, records = (folder / "sensors" / name for name in ("sensors.txt", "records_camera.txt"))
     cameras = _cameras(sensors)
     found: dict[int, dict[str, str]] = {}
+    left_out: list[LeftOut] = []
     for number, row in _rows(records):
         if len(row) != 3:
             raise DataError(f"{records}: line {number} has {len(row)} fields, not timestamp, device_id, image_path.")
@@ -57,28 +59,39 @@ def _records(folder: Path) -> list[tuple[int, str, str]]:
             raise DataError(
                 f"{records}: line {number}: {shorten(row[0])!r} is no whole number of a timestamp."
             ) from None
-        if row[1] in cameras:
-            found.setdefault(timestamp, {})[row[1]] = safe_relative(row[2], records)
+        device, image = row[1], safe_relative(row[2], records)
+        if device not in cameras:
+            left_out.append(LeftOut(image, f"{records}, line {number}: {device} is no camera of {sensors.name}"))
+            continue
+        of_time = found.setdefault(timestamp, {})
+        if of_time.get(device, image) != image:
+            reason = f"{records}, line {number}: another image has the same timestamp and device"
+            left_out.append(LeftOut(of_time[device], reason))
+        of_time[device] = image
     images = [(time, device, image) for time, devices in found.items() for device, image in devices.items()]
     if not images:
         raise DataError(f"{records}: no image of a camera that {sensors.name} names.")
-    return images
+    return images, left_out
 
 
-def read_kapture(dataset: KaptureDataset) -> Manifest:
-    """All camera records as database images."""
-    return Manifest(tuple(rows_of("database", list_records(dataset))))
+def read_kapture(dataset: KaptureDataset) -> tuple[Manifest, tuple[LeftOut, ...]]:
+    """All camera records as database images, in the order of :func:`list_records`; and rows that are none of them."""
+    images, left_out = _records(dataset.folder)
+    return Manifest(tuple(rows_of("database", [image for _, _, image in images]))), tuple(left_out)
 
 
-def read_posed_records(folder: Path) -> list[tuple[str, Camera, Pose | None]]:
+def read_posed_records(folder: Path) -> tuple[list[tuple[str, Camera, Pose | None]], list[LeftOut]]:
     """Image path, intrinsics and pose of all camera records, in their order; no pose where none is known.
+
+    Rows that are left out, as by :func:`list_records`, are the second list.
 
     Raises:
         DataError: as :func:`list_records`; or a camera whose intrinsics are unknown, a trajectory that is malformed, or
             rigs, whose poses are not read.
     """
     cameras, poses = _intrinsics(folder / "sensors" / "sensors.txt"), _trajectories(folder)
-    return [(image, cameras[device], poses.get((time, device))) for time, device, image in _records(folder)]
+    images, left_out = _records(folder)
+    return [(image, cameras[device], poses.get((time, device))) for time, device, image in images], left_out
 
 
 def _intrinsics(path: Path) -> dict[str, Camera]:

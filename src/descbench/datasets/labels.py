@@ -79,6 +79,9 @@ def check_benchmark(content: Any, path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping) or any(key not in content for key in wanted):
         raise DataError(f"{path}: no retrieval ground truth; keys {', '.join(wanted)} are needed.")
     lists = {key: as_list(content[key], key, path) for key in wanted}
+    for key in ("imlist", "qimlist"):
+        if not lists[key]:
+            raise DataError(f"{path}: {key} is empty; images that are searched and queries are both needed.")
     if len(lists["gnd"]) != len(lists["qimlist"]):
         raise DataError(f"{path}: {len(lists['gnd'])} gnd entries for {len(lists['qimlist'])} queries.")
     return lists | {key: [safe_relative(name, path) for name in lists[key]] for key in ("imlist", "qimlist")}

@@ -78,6 +78,11 @@ def _list_folder(dataset: FolderDataset) -> OwnImages:
     return OwnImages(*read_folder(dataset, listing), listing.left_out, listing.asks_itself)
 
 
+def _list_kapture(dataset: KaptureDataset) -> OwnImages:
+    manifest, left_out = read_kapture(dataset)
+    return OwnImages(manifest, left_out=left_out)
+
+
 def _list_utm_names(dataset: UtmNamesDataset) -> OwnImages:
     listing = list_utm_names(dataset)
     return OwnImages(read_utm_names(listing), None, listing.left_out, listing.asks_itself)
@@ -117,7 +122,7 @@ class _Format:
 
 _FORMATS: Mapping[str, _Format] = {
     "folder": _Format(folder_root, _list_folder),
-    "kapture": _Format(kapture_root, lambda dataset: OwnImages(read_kapture(dataset))),
+    "kapture": _Format(kapture_root, _list_kapture),
     "utm_names": _Format(utm_root, _list_utm_names, _label_utm_names),
     "frames": _Format(labelled_root, _list_frames),
     "positives": _Format(labelled_root, _list_positives),

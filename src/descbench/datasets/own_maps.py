@@ -15,6 +15,7 @@ from descbench.datasets.cameras import Camera, Pose
 from descbench.datasets.colmap_model import read_colmap_model
 from descbench.datasets.kapture import read_posed_records, records_data
 from descbench.datasets.manifest import Manifest, rows_of
+from descbench.datasets.photographs import LeftOut
 from descbench.datasets.pose_labels import PoseLabels
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
@@ -69,24 +70,28 @@ def kapture_map_root(dataset: KaptureMapDataset) -> Path:
     return Path(os.path.commonpath([records_data(folder).resolve() for folder in (dataset.map, dataset.queries)]))
 
 
-def read_kapture_map(dataset: KaptureMapDataset) -> tuple[Manifest, PoseLabels]:
-    """Camera records in kapture's order; those without a pose are no part of the map.
+def read_kapture_map(dataset: KaptureMapDataset) -> tuple[Manifest, PoseLabels, tuple[LeftOut, ...]]:
+    """Camera records in kapture's order; those without a pose are no part of the map, and are left out.
 
     Raises:
         DataError: a table is absent or malformed, or some queries have a pose and others none.
     """
     root = kapture_map_root(dataset)
-    maps = [image for image in _below(dataset.map, root) if image[2] is not None]
+    listed, left_out = _below(dataset.map, root)
+    maps = [image for image in listed if image[2] is not None]
+    left_out += [LeftOut(name, f"no pose of it in {dataset.map}") for name, _, pose in listed if pose is None]
     if dataset.queries is None:
-        return _split(maps[::2], maps[1::2], str(dataset.map))
-    return _split(maps, _below(dataset.queries, root), str(dataset.queries))
+        return *_split(maps[::2], maps[1::2], str(dataset.map)), tuple(left_out)
+    queries, others = _below(dataset.queries, root)
+    return *_split(maps, queries, str(dataset.queries)), (*left_out, *others)
 
 
-def _below(folder: Path, root: Path) -> list[Posed]:
-    """Records of a kapture folder with paths relative to a root above its images."""
+def _below(folder: Path, root: Path) -> tuple[list[Posed], list[LeftOut]]:
+    """Records of a kapture folder with paths relative to a root above its images, and what is left out."""
     inner = Path(os.path.relpath(records_data(folder).resolve(), root.resolve())).as_posix()
     head = "" if inner == "." else f"{inner}/"
-    return [(head + name, camera, pose) for name, camera, pose in read_posed_records(folder)]
+    images, left_out = read_posed_records(folder)
+    return [(head + name, camera, pose) for name, camera, pose in images], left_out
 
 
 def _split(maps: Sequence[Posed], queries: Sequence[Posed], source: str) -> tuple[Manifest, PoseLabels]:

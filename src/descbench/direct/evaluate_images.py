@@ -16,8 +16,9 @@ from descbench.datasets.own import own_root
 from descbench.direct.search_images import OnBadFile, work_folder
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import WorkFeatures
-from descbench.direct.work_place import check_scores, hold_folder
+from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError
+from descbench.io.outputs import check_output
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import Scores, read_scores
 from descbench.retrieval.run_search import prepare_database, rank_queries
@@ -68,7 +69,7 @@ def evaluate_images(
     check_searches(config, method)
     labels = _labels(ground_truth, positives, frames, frame_pairs, queries)
     dataset = _dataset({"database": images, "queries": queries or images, "on_bad_file": on_bad_file, **labels})
-    check_scores(output, [ground_truth, positives, frame_pairs, *files])
+    check_output(output, [ground_truth, positives, frame_pairs, *files], endings=[".json"], read=read_scores)
     folder = work_folder(config, "evaluate", method, Path(images)) if work is None else Path(work)
     scores = folder / "scores.json" if output is None else Path(output)
     codebook = find_codebook(config, method, files)
@@ -109,11 +110,12 @@ def _labels(
         ways["frames"] = {"format": "frames", "tolerance": frames, "pairs": frame_pairs}
     if len(ways) != 1 or (frame_pairs is not None and frames is None):
         raise ConfigError(
-            f"which images are correct? {' and '.join(ways) or 'No labels'} given; give one of ground_truth "
-            "(gnd.json), positives (positives.json) and frames (a tolerance, with or without frame_pairs)."
+            f"which images are correct? {' and '.join(ways) or 'No labels'} given; give one of `ground_truth` "
+            "(--ground-truth, a gnd.json), `positives` (--positives, a positives.json) and `frames` (--frames, a "
+            "tolerance, with or without `frame_pairs`, --frame-pairs)."
         )
     if ground_truth is None and queries is None:
-        raise ConfigError("positives and frames need queries in a folder of their own: give queries.")
+        raise ConfigError("positives and frames need queries in a folder of their own: give `queries` (--queries).")
     return next(iter(ways.values()))
 
 

@@ -16,9 +16,9 @@ from descbench.config.models import Config
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.direct.work_features import WorkFeatures
-from descbench.direct.work_place import check_page
 from descbench.errors import ConfigError, DataError
 from descbench.features.image_features import ImageFeatures
+from descbench.io.outputs import check_page
 from descbench.matching.homography import HomographySettings, estimate_homography
 from descbench.matching.matcher import MatchSettings, match_pairs
 from descbench.tables.pair_page import show_pair

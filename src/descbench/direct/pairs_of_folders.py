@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,16 +10,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from descbench.command_files import make_folder, read_configuration
+from descbench.command_files import read_configuration
 from descbench.config.datasets import KaptureDataset
 from descbench.datasets.kapture import kapture_root, read_kapture
+from descbench.datasets.photographs import shown
 from descbench.direct.search_images import OnBadFile
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import DescribedImages, WorkFeatures
 from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError
+from descbench.interop.pairs_files import read_pairs_file
+from descbench.io.outputs import check_output
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import prepare_database
+
+_log = logging.getLogger(__name__)
 
 
 def write_pairs(
@@ -53,10 +59,10 @@ def write_pairs(
     check_searches(config, method)
     if top_k is not None and top_k < 1:
         raise ConfigError(f"--top-k {top_k}: at least 1.")
-    if output.is_dir():
-        raise ConfigError(f"--output {output}: is a folder; name the file to write.")
-    make_folder("--output", output.parent)
-    with _work_folder(work) as folder:
+    folders = [folder for folder in (map_folder, query_folder) if folder is not None]
+    inputs = [*(folder / "sensors" for folder in folders), *configfiles]
+    check_output(output, inputs, read=lambda path: read_pairs_file(path, "kapture"))
+    with _work_folder(work, folders) as folder:
         block = config.methods[method]
         features = WorkFeatures(config, block.features, folder, configfiles, on_bad_file == "skip")
         codebook = find_codebook(config, method, configfiles)
@@ -68,12 +74,12 @@ def write_pairs(
 
 
 @contextmanager
-def _work_folder(work: Path | None) -> Iterator[Path]:
+def _work_folder(work: Path | None, apart_from: Sequence[Path]) -> Iterator[Path]:
     if work is None:
         with tempfile.TemporaryDirectory(prefix="descbench-pairs-") as folder:
             yield Path(folder)
     else:
-        with hold_folder("--work", work):
+        with hold_folder("--work", work, apart_from):
             yield work
 
 
@@ -82,4 +88,7 @@ def _describe(features: WorkFeatures, name: str, folder: Path) -> DescribedImage
         dataset = KaptureDataset(format="kapture", folder=folder)
     except ValidationError as error:
         raise ConfigError(f"{str(folder)!r} is no folder: {error.errors()[0]['msg']}.") from error
-    return features.describe(name, read_kapture(dataset), kapture_root(dataset))
+    images, left_out = read_kapture(dataset)
+    if left_out:
+        _log.warning("%s: %d images are left out: %s.", folder, len(left_out), shown(left_out))
+    return features.describe(name, images, kapture_root(dataset), source=f"{folder}/sensors/records_camera.txt")

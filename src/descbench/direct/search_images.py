@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +19,21 @@ from descbench.config.models import Config
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, read_manifest, rows_of
 from descbench.datasets.own import list_own, own_root
-from descbench.datasets.photographs import find_photographs, refuse_bad
+from descbench.datasets.photographs import LeftOut, find_photographs, refuse_bad, shown
 from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import DescribedImages, WorkFeatures
-from descbench.direct.work_place import check_page, hold_folder
+from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError, DataError
 from descbench.io.digests import digest_of
+from descbench.io.outputs import check_page
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.run_search import prepare_database, rank_queries
 from descbench.tables.found_page import show_found
 from descbench.tables.thumbnails import thumbnails
 
 OnBadFile = Literal["stop", "skip"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,16 +94,21 @@ def search_images(
         raise ConfigError(f"top_k {top_k}: at least 1.")
     check_page(html, files)
     dataset = folder_dataset(Path(images), on_bad_file)
+    own = list_own(dataset)
     asked = _queries([queries] if isinstance(queries, str | Path) else queries, on_bad_file)
+    left_out = (*own.left_out, *asked.left_out)
+    if left_out:
+        _log.warning("%d files are left out: %s.", len(left_out), shown(left_out))
     folder = work_folder(config, "search", method, Path(images)) if work is None else Path(work)
     codebook = find_codebook(config, method, files)
     features = WorkFeatures(config, config.methods[method].features, folder, files, on_bad_file == "skip")
     with hold_folder("the work folder", folder, [Path(images)]):
-        database = features.describe("database", _in_known_order(dataset, folder), own_root(dataset))
-        queried = features.describe("query", *asked, "query")
+        database = features.describe("database", _in_known_order(own.manifest, folder), own_root(dataset))
+        queried = features.describe("query", asked.listed, asked.root, "query")
         found = _rank(config, method, (queried, database), folder, codebook, top_k)
     if html is not None:
-        _show(found, Path(html), method, (asked[1], own_root(dataset)), len(database.listed) - database.unread)
+        names = {"title": f"{method} in {database.root.name}", "rule": _rule(method, database, own.left_out)}
+        _show(found, Path(html), names, (asked.root, database.root))
     return found
 
 
@@ -121,19 +130,30 @@ def work_folder(config: Config, what: str, method: str, images: Path) -> Path:
     return config.results_dir / "direct" / what / method / f"{place.name}-{digest_of(str(place))[:8]}"
 
 
-def _queries(given: Sequence[str | Path], on_bad_file: OnBadFile) -> tuple[Manifest, Path]:
-    """Manifest of the queries, and the folder that its paths are relative to.
+@dataclass(frozen=True)
+class _Queries:
+    """Manifest of the queries, the folder that its paths are relative to, and what was left out of their folders."""
+
+    listed: Manifest
+    root: Path
+    left_out: tuple[LeftOut, ...]
+
+
+def _queries(given: Sequence[str | Path], on_bad_file: OnBadFile) -> _Queries:
+    """Images to search with.
 
     Raises:
         DataError: a file or folder that is not there or cannot be read, or nothing to ask for.
     """
     paths: list[Path] = []
+    left_out: list[LeftOut] = []
     for path in map(Path, given):
         if path.is_dir():
             found = find_photographs(path)
             if on_bad_file == "stop":
                 refuse_bad(found.bad, path)
             paths += [path.resolve() / name for name in found.images]
+            left_out += [LeftOut(f"{path}/{item.path}", item.reason) for item in (*found.bad, *found.hidden)]
         elif path.is_file():
             paths.append(path.resolve())
         else:
@@ -142,12 +162,12 @@ def _queries(given: Sequence[str | Path], on_bad_file: OnBadFile) -> tuple[Manif
         raise DataError(f"{', '.join(map(str, given)) or 'no query'}: no image to search with.")
     root = Path(commonpath([path.parent for path in paths]))
     names = [safe_relative(path.relative_to(root).as_posix(), path) for path in paths]
-    return Manifest(tuple(rows_of("query", names))), root
+    return _Queries(Manifest(tuple(rows_of("query", names))), root, tuple(left_out))
 
 
-def _in_known_order(dataset: FolderDataset, work: Path) -> Manifest:
+def _in_known_order(images: Manifest, work: Path) -> Manifest:
     """Images of a folder: those of the last time in their order, then new ones, so that few shards change."""
-    listed = [row.path for row in list_own(dataset).manifest.of_role("database").rows]
+    listed = [row.path for row in images.of_role("database").rows]
     try:
         before = {row.path: row.image_id for row in read_manifest(work / "database.csv").rows}
     except DataError:  # absent, or damaged
@@ -178,17 +198,22 @@ def _rank(
     return found
 
 
-def _show(found: Sequence[FoundImages], html: Path, method: str, roots: tuple[Path, Path], searched: int) -> None:
-    """Write the page; paths on it are relative to the folders of queries and images."""
+def _rule(method: str, database: DescribedImages, left_out: Sequence[LeftOut]) -> str:
+    """What was searched, in sentences for the page."""
+    searched = len(database.listed) - database.unread
+    rule = f"{searched:,} images in {database.root.name} were searched by {method}; a higher score is better."
+    return f"{rule} {len(left_out)} files in it were left out: {shown(left_out)}." if left_out else rule
+
+
+def _show(found: Sequence[FoundImages], html: Path, names: dict[str, str], roots: tuple[Path, Path]) -> None:
+    """Write the page of a title and a rule; paths on it are relative to the folders of queries and images."""
     of_query, of_image = (partial(_below, root) for root in roots)
-    shown = [
+    listed = [
         (of_query(f.query), [(of_image(path), score) for path, score in zip(f.images, f.scores, strict=True)])
         for f in found
     ]
     pictures = [thumbnails(root, {}, "skip") for root in roots]
-    rule = f"{searched:,} images in {roots[1].name} were searched by {method}; a higher score is better."
-    names = {"title": f"{method} in {roots[1].name}", "rule": rule}
-    show_found(shown, html, **names, picture_of_query=pictures[0], picture_of_image=pictures[1])
+    show_found(listed, html, **names, picture_of_query=pictures[0], picture_of_image=pictures[1])
 
 
 def _below(root: Path, path: Path) -> str:

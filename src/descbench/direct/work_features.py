@@ -83,7 +83,9 @@ class WorkFeatures:
             for model in block.networks
         }
 
-    def describe(self, name: str, images: Manifest, root: Path, role: str = "database") -> DescribedImages:
+    def describe(
+        self, name: str, images: Manifest, root: Path, role: str = "database", source: str | None = None
+    ) -> DescribedImages:
         """Describe the images of one role.
 
         Args:
@@ -91,6 +93,7 @@ class WorkFeatures:
             images: of a dataset, without their content.
             root: folder that its paths are relative to.
             role: which of them.
+            source: where they are listed, for messages; None: they are the files of a folder.
 
         Raises:
             DataError: an image is missing or damaged, or a checkpoint is not there.
@@ -106,10 +109,10 @@ class WorkFeatures:
             shards.append(self.work / f"{name}-{start:08d}.h5")
             may_lack = self._block.on_bad_image == "skip"
             if not (kept := _fits(shards[-1], of_role.slice(start, stop), digest, weights, may_lack)):
-                shard = ShardSpec(listed, str(path), role, start, stop, digest)
+                shard = ShardSpec(listed, source or str(root), role, start, stop, digest)
                 extract_features(shard, root, networks, self._block, shards[-1], **running)
             unread += len(_skipped(shards[-1], warn=kept))
-        for left in set(self.work.glob(f"{name}-*.h5")) - set(shards):
+        for left in set(self.work.glob(f"{name}-{'[0-9]' * 8}.h5")) - set(shards):
             left.unlink()
         return DescribedImages(path, listed, root, tuple(shards), unread)
 

@@ -152,6 +152,8 @@ def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) 
     except DataError as error:
         raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from None
     except Exception as error:  # Pillow's decoders raise whatever their bytes lead to: struct.error, KeyError...
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
         hint = "; `truncated_images: read` takes what is there, as the originals do" if _is_cut(error) else ""
         raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again{hint}.") from error
 

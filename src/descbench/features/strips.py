@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from descbench.features.describe_patches import Describer, in_blocks
 from descbench.features.finite import all_finite
 from descbench.features.patch_pixels import grey_of_colours
 from descbench.io.atomic import atomic_path
-from descbench.io.kinds import shorten
+from descbench.io.kinds import why_unreadable
+from descbench.io.outputs import check_output
 
 # Of 8 bits a channel, which alone become grey as the original has them.
 _COLOURS = ("RGB", "RGBA", "P", "LA")
@@ -20,6 +22,7 @@ _FORMATS = ("PNG", "BMP", "JPEG", "PPM", "TIFF")
 # Pixels of a strip: ten times what the longest of HPatches holds.
 _MOST = 65 * 65 * 20_000
 _ROWS = 4096  # converted together
+_LONGEST_LINE = 1 << 16
 
 
 def read_patch_strip(path: Path, *, lenient: bool = False) -> np.ndarray:
@@ -57,16 +60,26 @@ def extract_strip(
         lenient: see :func:`read_patch_strip`.
 
     Raises:
-        DataError: no strip, an output that is the strip, descriptors that are not finite, or the disk is full.
+        ConfigError: an output that is the strip, or a file of something else.
+        DataError: no strip, descriptors that are not finite, or the disk is full.
     """
-    if output.resolve() == strip.resolve():
-        raise DataError(f"{output}: is the strip itself; name another file to write.")
+    check_output(output, [strip], read=_read_numbers)
     patches = read_patch_strip(strip, lenient=lenient)
     with atomic_path(output) as temporary, open(temporary, "w", encoding="ascii", newline="\n") as stream:
         for block in in_blocks(describer, patches):
             if not all_finite(block):
                 raise DataError(f"{strip}: not described, descriptors hold NaN or infinity; check the weights.")
             stream.writelines(separator.join(f"{value:10.5f}" for value in row) + "\n" for row in block.tolist())
+
+
+def _read_numbers(path: Path) -> None:
+    """Refuse what is no text of descriptors, by its first line."""
+    with open(path, "rb") as stream:
+        line = stream.readline(_LONGEST_LINE)
+    try:
+        [float(field) for field in re.split(rb"[,;\s]+", line.strip())]
+    except ValueError:
+        raise DataError(f"{path}: no descriptors.") from None
 
 
 def _pixels(path: Path, lenient: bool) -> np.ndarray:
@@ -95,4 +108,4 @@ def _pixels(path: Path, lenient: bool) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their bytes lead to
-        raise DataError(f"{path}: damaged or cut short ({shorten(error)}).") from error
+        raise DataError(f"{path}: {why_unreadable(error)}.") from error

@@ -83,12 +83,10 @@ def import_exchanged(features: Mapping[str, ExchangedFeatures], shard: ShardSpec
     images = shard.find_images()
     missing = [row.path for row in images.rows if row.path not in features]
     if missing:
-        raise DataError(
-            f"{output}: {len(missing)} images have no features, such as {shorten(missing[0])}; extract them."
-        )
+        raise DataError(f"{len(missing)} images have no features, such as {shorten(missing[0])}; extract them.")
     dims = {features[row.path].descriptors.shape[1] for row in images.rows if len(features[row.path].keypoints)}
     if len(dims) != 1:
-        raise DataError(f"{output}: descriptors of {sorted(dims) or 'no'} dimensions; one number is needed.")
+        raise DataError(f"descriptors of {sorted(dims) or 'no'} dimensions; one number is needed.")
     info = ShardInfo("local", shard.features, images.digest(), checkpoint="", device="", backend=_IMPORTED + source)
     with ShardWriter(output, info, dims.pop()) as writer:
         for row in images.rows:

@@ -37,11 +37,11 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         DataError: the disk is full, the folder cannot be written to, or the target is a named pipe, socket or device.
     """
     target = Path(target)
-    if target.exists() and not (target.is_file() or target.is_dir()):
-        # Its place would be taken by a file: of /dev/null, for all programs.
-        raise DataError(f"{target}: is a named pipe, a socket or a device; name a file to write.")
     temporary = _temporary(target)
     with named_errors(target, temporary):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            # Its place would be taken by a file: of /dev/null, for all programs.
+            raise DataError(f"{target}: is a named pipe, a socket or a device; name a file to write.")
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from descbench.errors import DataError
-from descbench.io.kinds import shorten
+from descbench.io.kinds import why_unreadable
 
 
 def read_grey(path: Path, kind: Literal["BMP", "PNG"], most: tuple[int, int]) -> np.ndarray:
@@ -42,4 +42,4 @@ def read_grey(path: Path, kind: Literal["BMP", "PNG"], most: tuple[int, int]) ->
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their bytes lead to
-        raise DataError(f"{path}: damaged or cut short ({shorten(error)}); fetch it again.") from error
+        raise DataError(f"{path}: {why_unreadable(error)}; fetch it again.") from error

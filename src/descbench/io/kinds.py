@@ -54,6 +54,13 @@ def shorten(text: object, most: int = 200) -> str:
     return line if len(line) <= most else line[:most] + "..."
 
 
+def why_unreadable(error: Exception) -> str:
+    """Why an image was not decoded: what the system said of its file, or else the decoder of its bytes."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return f"damaged or cut short ({shorten(error)})"
+
+
 def _is_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8")

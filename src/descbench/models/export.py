@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 from descbench.config.networks import Model
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, DataError
 from descbench.io.atomic import atomic_path
+from descbench.io.outputs import check_output
 from descbench.models.checkpoints import load_network
 from descbench.models.folding import fold_batch_norm
 from descbench.models.patches import PatchNetwork
@@ -35,8 +37,8 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
         output: the file, whose ending says the format.
 
     Raises:
-        ConfigError: another ending, the checkpoint itself, a network of whole images, one that gives no finite numbers
-            or cannot be traced, or ONNX without the package onnx.
+        ConfigError: another ending, the checkpoint itself or a file of something else, a network of whole images, one
+            that gives no finite numbers or cannot be traced, or ONNX without the package onnx.
         DataError: no checkpoint of ours, or of another model.
     """
     if not model.DESCRIBES_PATCHES:
@@ -45,8 +47,7 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
         )
     if output.suffix not in _WRITERS:
         raise ConfigError(f"{output}: the ending says the format; name a file in {' or '.join(_WRITERS)}.")
-    if output.resolve() == checkpoint.resolve():
-        raise ConfigError(f"{output}: is the checkpoint of this model; name another file.")
+    check_output(output, [checkpoint], read=_read_torchscript if output.suffix == ".pt" else None)
     network = load_network(checkpoint, model)
     fold_batch_norm(network)
     whole = _FromPixels(network).eval().requires_grad_(False)
@@ -113,6 +114,12 @@ def _onnx(network: nn.Module, example: torch.Tensor, output: io.BytesIO) -> None
         output_names=[OUTPUT],
         dynamic_axes={INPUT: {0: "count"}, OUTPUT: {0: "count"}},
     )
+
+
+def _read_torchscript(path: Path) -> None:
+    """Refuse what is no TorchScript, such as a checkpoint."""
+    if not zipfile.is_zipfile(path) or not any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
+        raise DataError(f"{path}: no TorchScript.")
 
 
 _WRITERS: Mapping[str, Callable[[nn.Module, torch.Tensor, io.BytesIO], None]] = {".pt": _torchscript, ".onnx": _onnx}
