@@ -25,3 +25,8 @@ def __getattr__(name: str) -> Any:
     if name not in _CALLS:
         raise AttributeError(f"module 'descbench' has no attribute {name!r}")
     return getattr(import_module(f"descbench.direct.{name}"), name)
+
+
+def __dir__() -> list[str]:
+    """What completion offers."""
+    return [*__all__, "__version__"]

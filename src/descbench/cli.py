@@ -6,6 +6,7 @@ the signal that stopped it. The commands are in :mod:`descbench.commands`.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -32,9 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" in given:
         print("descbench: an argument is empty (perhaps a variable of the shell that is not set).", file=sys.stderr)
         return 2
+    _prepare_output()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     # It tells of each build that it tries to load.
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    if repeated := _given_twice(given):
+        print(f"descbench: {repeated} is given twice, and takes one value; give it once.", file=sys.stderr)
+        return 2
     try:
         with on_stop(leave):
             # A command returns nothing; a number is what typer ends with, of help for one.
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             sys.stdout.flush()
     except typer.TyperException as error:
-        print(f"descbench: {_in_one_line(error)}", file=sys.stderr)
+        print(f"descbench: {_in_one_line(error, given)}", file=sys.stderr)
         return error.exit_code
     except (DescbenchError, OSError) as error:
         message = for_user(error)
@@ -52,6 +57,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("descbench:", "\n".join(map(printable, message.split("\n"))), file=sys.stderr)
         return 1
     return ended or 0
+
+
+def _given_twice(arguments: Sequence[str]) -> str | None:
+    """An option that is there twice and takes one value, of which the last would count in silence."""
+    command = get_command(app).commands.get(arguments[0]) if arguments else None
+    for parameter in command.params if command else ():
+        # `--configfile` takes several files, see `repeat_configfile`.
+        if parameter.param_type_name == "option" and not parameter.multiple:
+            names = {*parameter.opts, *parameter.secondary_opts}
+            options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+            if sum(argument.split("=", 1)[0] in names for argument in options) > 1:
+                return parameter.opts[0]
+    return None
+
+
+def _prepare_output() -> None:
+    """Have names printed that the terminal has no letters for, and nothing where an output is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _leave_output(error: Exception) -> int:
@@ -63,11 +91,13 @@ def _leave_output(error: Exception) -> int:
     return 1
 
 
-def _in_one_line(error: typer.TyperException) -> str:
+def _in_one_line(error: typer.TyperException, given: Sequence[str]) -> str:
     """What is wrong with a command line, and where it says what is right."""
     context = getattr(error, "ctx", None)
     command = "descbench" if context is None else context.command_path
     message = " ".join(error.format_message().split())
+    if message.startswith("Missing argument") and "--configfile" in given:
+        message = f"{message.rstrip('.')} (--configfile takes all names that follow it: put others before it)."
     return f"{message.rstrip('.')}; see `{command} --help`."
 
 

@@ -30,6 +30,5 @@ def named(known: Mapping[str, Any], what: str, name: str) -> Any:
 def made(path: Path, configfiles: Sequence[Path] = ()) -> Path:
     """A file of the workflow; where it is not there, DataError names the command that makes it."""
     if not path.is_file():
-        given = f"--configfile {' '.join(map(str, configfiles))} -- " if configfiles else ""
-        raise DataError(f"{path}: not there yet; `{snakemake_command()} {given}{path}` makes it.")
+        raise DataError(f"{path}: not there yet; `{snakemake_command(configfiles)} {path}` makes it.")
     return path

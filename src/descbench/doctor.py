@@ -191,7 +191,11 @@ def _disk(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[str]) 
     unsized = sum(plan.config.sources[name].size is None for name in sources)
     parts += [f"archives come on top ({unsized} of {len(sources)} of unknown size)"] if sources else []
     for what, folder, needed in (("results", plan.config.results_dir, wanted), ("data", plan.config.data_dir, known)):
-        free = shutil.disk_usage(next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists()))
+        there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            yield Finding("missing", f"folder of {what}", f"{there} is no folder that can be written to")
+            continue
+        free = shutil.disk_usage(there)
         state = "missing" if free.free < needed else "ok"
         told = [f"{free.free / 1e9:,.1f} GB free", *(parts if what == "results" else [])]
         yield Finding(state, f"disk of {what}", "; ".join(told))

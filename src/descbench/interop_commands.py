@@ -36,7 +36,7 @@ from descbench.interop.kapture_features import (
     write_kapture_matches,
 )
 from descbench.interop.pairs_files import PairsFormat, read_pairs_file, write_pairs_file
-from descbench.io.atomic import atomic_path
+from descbench.io.atomic import atomic_path, into_folder
 from descbench.io.digests import sha256_file
 from descbench.io.hloc_files import opened_hloc
 from descbench.io.outputs import check_output
@@ -154,10 +154,11 @@ def export_features(exchange: Exchange, features: str) -> None:
     roles = [data.images(features, role) for role in data.roles()]
     root = Path(data.plan.image_root(data.name)) if exchange.format == "hloc" else None
     stored = chain.from_iterable(stored_features(images, root) for images in roles)
-    count = {
-        "hloc": lambda: write_hloc_features(stored, exchange.place),
-        "kapture": lambda: write_kapture_features(stored, exchange.place, exchange.kind or features),
-    }[exchange.format]()
+    if exchange.format == "hloc":
+        count = write_hloc_features(stored, exchange.place)
+    else:
+        with into_folder(exchange.place) as folder:
+            count = write_kapture_features(stored, folder, exchange.kind or features)
     print(f"{exchange.place}: features of {count} images.")
 
 
@@ -268,9 +269,10 @@ def export_matches(exchange: Exchange, method: str) -> None:
         count = write_hloc_matches(pairs, exchange.place)
     else:
         kind, count = exchange.kind or data.config.methods[method].features, 0
-        for first, second, _, matched in pairs:
-            write_kapture_matches(exchange.place, kind, first, second, matched)
-            count += 1
+        with into_folder(exchange.place) as folder:
+            for first, second, _, matched in pairs:
+                write_kapture_matches(folder, kind, first, second, matched)
+                count += 1
     print(f"{exchange.place}: matches of {count} pairs.")
 
 

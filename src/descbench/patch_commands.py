@@ -10,6 +10,7 @@ from descbench.errors import ConfigError
 from descbench.features.describe_patches import network_describer
 from descbench.features.descriptor_files import export_descriptors
 from descbench.features.strips import extract_strip
+from descbench.io.atomic import into_folder
 from descbench.models.export import export_network
 from descbench.plan import Plan
 
@@ -38,8 +39,9 @@ def write_descriptors(
         tuple(made(Path(path), configfiles) for path in pair)
         for pair in zip(plan.patches(patch_set), plan.descriptors(method, patch_set), strict=True)
     ]
-    for patches, descriptors in parts:
-        export_descriptors(patches, descriptors, folder, delimiter=delimiter, style=style)
+    with into_folder(folder) as made_there:  # sequences of two methods in one folder would be scored as one's
+        for patches, descriptors in parts:
+            export_descriptors(patches, descriptors, made_there, delimiter=delimiter, style=style)
 
 
 def describe_strip(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 # What `setup.py` puts into the package when it is built.
@@ -15,8 +17,18 @@ def project_folder() -> Path:
     return checkout if (checkout / "Snakefile").is_file() else package / INSTALLED
 
 
-def snakemake_command() -> str:
-    """How Snakemake is called from the folder one is in, for messages."""
-    if Path("Snakefile").is_file():
-        return "snakemake --cores 8"
-    return 'snakemake --cores 8 -s "$(descbench snakefile)"'
+def snakemake_command(configfiles: Sequence[str | Path] = ()) -> str:
+    """How Snakemake is called from the folder one is in, up to the target, for messages.
+
+    Args:
+        configfiles: overlays of the configuration.
+    """
+    workflow = [] if Path("Snakefile").is_file() else ["-s", '"$(descbench snakefile)"']
+    given = ["--configfile", *(shlex.quote(_in_short(Path(file))) for file in configfiles), "--"] if configfiles else []
+    return " ".join(["snakemake", "--cores 8", *workflow, *given])
+
+
+def _in_short(path: Path) -> str:
+    """A path as one writes it: relative where it lies below the folder one is in."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -107,6 +107,7 @@ def example_report(folder: Path) -> Path:
         provenance=provenance,
         behind=behind,
         pages={("local", "town"): page},
+        command="snakemake --cores 8 --configfile my.yaml --",
         page_targets={("plain", "town"): "pages/plain/town.html"},
         stages=_stages(folder),
         stored=stored,

@@ -67,6 +67,12 @@ def test_choices_are_those_of_the_library():
         (["pairs", "--map", "m"], "Missing option '--method'; see `descbench pairs --help`."),
         (["check", "--configfile"], "No such option"),
         (["convert-pairs", "a", "b", "--to", "x"], "'x' is not one of 'hloc', 'kapture'"),
+        (["search", "--images", "a", "--query", "q", "--images=b", "--method", "m"], "--images is given twice"),
+        (
+            ["evaluate", "--images", "a", "--method", "m", "-o", "x.json", "--output", "y.json"],
+            "--output is given twice",
+        ),
+        (["match", "--configfile", "c.yaml", "a.jpg", "b.jpg", "--method", "m"], "takes all names that follow it"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_line(capsys, arguments, message):
@@ -260,6 +266,20 @@ def test_a_full_disk_behind_standard_output_is_one_line(project, command):
         )
     assert ended.returncode == 1
     assert ended.stderr == "descbench: standard output cannot be written (No space left on device).\n"
+
+
+@pytest.mark.parametrize("closed", ["", ">&-", "2>&-"])
+def test_whatever_the_output_can_hold(project, tmp_path, closed):
+    """Names in letters that the terminal has not; an output that is closed."""
+    (tmp_path / "\u65e5.txt").write_text("x")
+    command = f"{sys.executable} -m descbench verify {tmp_path}/\u65e5.txt {closed}"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    ran = subprocess.run(
+        command, shell=True, cwd=project, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert ran.returncode == 1
+    assert b"Traceback" not in ran.stderr
+    assert closed == "2>&-" or b"\\u65e5.txt" in ran.stderr
 
 
 def test_a_reader_that_leaves_ends_a_command_without_a_word(project):

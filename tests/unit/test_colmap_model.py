@@ -84,6 +84,23 @@ def test_models_that_are_refused(tmp_path: Path, changed: dict[str, str], messag
         read_colmap_model(write(tmp_path, **changed), with_points=True)
 
 
+@pytest.mark.parametrize("with_points", [False, True])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"images": "1 1 0 0 0 0 0 0 7 a.jpg\n2 1 0 0 0 0 0 0 7 b.jpg\n"}, "line behind it"),
+        ({"images": "1 1 0 0 0 0 0 0 7 a.jpg\n2 1 0 0 0 0 0 0 7 of two blanks.jpg\n"}, "is no number"),
+        ({"images": IMAGES.replace("1.5 2.5 4", "oh no no")}, r"images\.txt: line "),
+        ({"images": "# Number of images: 9, mean observations per image: 1\n" + IMAGES}, "says 9, and it holds"),
+        ({"cameras": "# Number of cameras: 2\n" + CAMERAS}, "says 2, and it holds 1: it is cut short"),
+    ],
+)
+def test_no_image_is_lost_in_silence(tmp_path: Path, changed: dict[str, str], message: str, with_points: bool) -> None:
+    """Empty lines that an editor removed, a file that was cut at the end of a line; whether points are read or not."""
+    with pytest.raises(DataError, match=message):
+        read_colmap_model(write(tmp_path, **changed), with_points=with_points)
+
+
 def test_absent_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cameras\.txt: no such file"):
         read_colmap_model(tmp_path)

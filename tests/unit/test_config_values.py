@@ -308,6 +308,15 @@ FITS = [
     ("tables.table1.columns.0.metric", "recall@7", "scores on 'streets_test' (place recognition) have no 'recall@7'"),
     ("tables.table2.note", "two\nlines", None),
     ("tables.table2.rows", [], "tables.table2.rows: Tuple should have at least 1 item"),
+    (
+        "tables.remeasured",
+        {
+            "title": "x",
+            "columns": [{"dataset": "alderford", "metric": "map_medium", "label": "y"}],
+            "rows": [{"label": "z", "method": "how_r18_n200"}],
+        },
+        "results/remeasured.csv holds published counts",
+    ),
 ]
 
 

@@ -432,6 +432,27 @@ def test_a_name_that_fits_two_files(tmp_path: Path) -> None:
     assert _paths(manifest, "database")[2] == "a_1.png"
 
 
+def test_a_name_with_a_suffix_is_no_stem(tmp_path: Path) -> None:
+    """`a_1.jpg` that is missing is not `a_1.jpg.png`, another image."""
+    names = ("a_1.jpg.png", "sub/a_2.png", "b_1.jpg", "a_0.jpg", "b_0.jpg")
+    content = LABELLED | {"imlist": ["b_1", "sub/a_2", "a_1.jpg"]}
+    _refused(
+        tmp_path, r"1 of 3 images are not in .*photos: a_1\.jpg\.$", **_folder_with_labels(tmp_path, content, *names)
+    )
+
+
+def test_queries_that_find_themselves_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Unless labels say what they are to themselves."""
+    names = {"imlist": ["a_1", "a_2"], "qimlist": ["a_1"]}
+    for junk, told in (([], True), ([0], False)):
+        caplog.clear()
+        content = {**names, "gnd": [{"easy": [1], "hard": [], "junk": junk}]}
+        _photos(tmp_path / "photos", "a_1.jpg", "a_2.jpg")
+        (tmp_path / "gnd.json").write_text(json.dumps(content))
+        _build(tmp_path, format="folder", database=tmp_path / "photos", ground_truth=tmp_path / "gnd.json")
+        assert ("1 queries are images of the database too, such as a_1.jpg" in caplog.text) is told
+
+
 def test_folders_that_are_absent_or_empty(tmp_path: Path) -> None:
     _refused(tmp_path, "no such folder", format="folder", database=tmp_path / "none")
     empty = _photos(tmp_path / "empty", "notes.txt")

@@ -127,6 +127,14 @@ def test_folders_of_the_user(place):
     assert findings(target)["mine"] == ("ok", "your folder, 2 images")
 
 
+def test_folders_that_cannot_be_written_to(place):
+    """A file in the place of the results; the disk it lies on says nothing."""
+    (place / "taken").write_text("")
+    found = findings("cities", results_dir="taken")
+    assert found["folder of results"] == ("missing", f"{place / 'taken'} is no folder that can be written to")
+    assert found["disk of data"][0] == "ok"
+
+
 def test_the_command(place, capsys):
     (place / "config").mkdir()
     (place / "config/config.yaml").write_text(yaml.safe_dump(CONFIG))

@@ -253,6 +253,13 @@ def test_nothing_takes_the_place_of_a_pipe(tmp_path):
     assert (tmp_path / "table.csv").is_fifo()
 
 
+def test_nothing_takes_the_place_of_standard_output():
+    """A link to whatever it leads to now, be it a file."""
+    with pytest.raises(DataError, match=r"/dev/stdout: is a named pipe, a socket or a device"):
+        write_text("/dev/stdout", "a,b")
+    assert Path("/dev/stdout").is_symlink()
+
+
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
     script = "import os; from descbench.io.atomic import atomic_path\n"
     script += "with atomic_path('out.json') as t: t.write_text('half'); os.kill(os.getpid(), 9)"

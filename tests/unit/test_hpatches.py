@@ -226,6 +226,12 @@ def test_fpr95_of_parts(tmp_path):
     first = (tmp_path / "s.json").read_bytes()
     score_patches(descriptors, labels, Fpr95(), tmp_path / "s.json", cell="m on brown", digest="d")
     assert (tmp_path / "s.json").read_bytes() == first
+    assert scores.warnings == []
+    level = {name: array if name == "quay" else np.zeros_like(array) for name, array in descriptors.items()}
+    score_patches(level, labels, Fpr95(), tmp_path / "level.json")
+    assert read_scores(tmp_path / "level.json").warnings == [
+        "all descriptors of mill are equal; check the weights or the files"
+    ]
     # Another model on the same pairs is compared pair by pair.
     score_patches(*photo_set(2, 3.0), Fpr95(), tmp_path / "t.json", digest="d")
     lines = compare_scores(scores, read_scores(tmp_path / "t.json"))

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 
 from descbench.errors import DataError
 from descbench.features.images import load_image
@@ -182,6 +182,16 @@ def test_first_of_several_frames(tmp_path, gradient):
     np.testing.assert_array_equal(loaded.pixels, gradient)
     assert "first" in loaded.note
     assert load_image(tmp_path / "a.tif", 1024).note == loaded.note
+
+
+def test_photographs_that_are_to_be_turned(tmp_path, gradient):
+    """As the originals read them, and their user is told."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(gradient).save(tmp_path / "a.png", exif=exif)
+    loaded = load_image(tmp_path / "a.png", 1024)
+    np.testing.assert_array_equal(loaded.pixels, gradient)
+    assert "EXIF says that files are to be turned" in loaded.note
 
 
 @pytest.mark.parametrize(

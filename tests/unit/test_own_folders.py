@@ -93,6 +93,19 @@ def test_side_files_are_passed_over_and_hidden_images_are_listed(tmp_path):
     ]
 
 
+def test_a_folder_that_a_link_leads_to_is_listed_once(tmp_path):
+    """Beside it, before or after it by name, and by two links from elsewhere; but not where it is hidden."""
+    photo(tmp_path / "mine/b/x.png")
+    photo(tmp_path / "mine/.store/y.png")
+    photo(tmp_path / "other/z.png")
+    for name, place in (("a", "mine/b"), ("c", "mine/b"), ("d", "mine/.store"), ("e", "other"), ("f", "other")):
+        (tmp_path / "mine" / name).symlink_to(tmp_path / place)
+    found = listing(tmp_path / "mine")
+    assert found.images["database"] == ["b/x.png", "d/y.png", "e/z.png"]
+    names = [os.path.basename(item.path) for item in found.left_out if "listed already" in item.reason]  # noqa: PTH119
+    assert names == ["a", "c", "f"]
+
+
 def test_folders_that_cannot_be_opened_are_named(tmp_path, monkeypatch):
     photo(tmp_path / "a.png")
     photo(tmp_path / "closed/b.png")

@@ -84,7 +84,10 @@ def test_a_dialog_says_what_its_cell_rests_on(page):
     ]
     assert "README of the code" in dialog
     assert '<a href="pages' not in dialogs(page)["plain on town"]
-    assert "<code>snakemake --cores 2 pages/plain/town.html</code>" in dialogs(page)["plain on town"]
+    assert (
+        "<code>snakemake --cores 8 --configfile my.yaml -- pages/plain/town.html</code>"
+        in dialogs(page)["plain on town"]
+    )
     assert "<code>" not in dialog
 
 
@@ -408,7 +411,7 @@ def test_a_dialog_has_the_spread_of_choices_of_scoring(tmp_path, state):
     )
     build_report({"t": table}, scores, {}, tmp_path / "report.html", evidence)
     found = dialogs((tmp_path / "report.html").read_text())
-    target = "<code>snakemake --cores 2 results/protocols/t.csv</code>"
+    target = "<code>snakemake --cores 8 results/protocols/t.csv</code>"
     assert target in found["plain on town"]
     assert "results/protocols/u.csv" not in found["plain on town"]
     assert (target in found["local on town"]) is stale

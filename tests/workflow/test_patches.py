@@ -330,6 +330,22 @@ def written(patches, command_line) -> Path:
     return folder
 
 
+def test_a_folder_has_descriptors_of_one_method(patches, command_line, tmp_path):
+    """Where a sequence of another is damaged, none is replaced."""
+    folder = tmp_path / "theirs"
+    command_line("descriptors", "sift", "walls", str(folder))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    last = patches.folder / f"results/descriptors/untrained/walls/{CONFIG['patch_sets']['walls']['parts'][-1]}.h5"
+    patches.make(str(last.relative_to(patches.folder)))
+    whole = last.read_bytes()
+    try:
+        last.write_bytes(whole[:-100])
+        command_line("descriptors", "untrained", "walls", str(folder), refused=True)
+    finally:
+        last.write_bytes(whole)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_files_of_descriptors_are_scored(patches, written):
     """What went out comes in again; another delimiter, other content and other patches are noticed."""
     block = {"describe": "files", "folder": "theirs", "delimiter": ";"}

@@ -54,6 +54,7 @@ from descbench.metrics import (
 from descbench.models import CONVERT_CHECKPOINT_VERSION
 from descbench.plan import Plan
 from descbench.planning import Planner, asked_files, refusing
+from descbench.project import snakemake_command
 from descbench.report_plan import (
     makes_page,
     published_curves,

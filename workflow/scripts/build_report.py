@@ -23,6 +23,7 @@ with job(snakemake):
         **as_evidence(snakemake.params.evidence),
         stages=snakemake.params.stages,
         figures=snakemake.params.figures,
+        command=snakemake.params.command,
         choice_targets=snakemake.params.choice_targets,
         graph=read_stages(run_folder()),
     )

@@ -12,7 +12,13 @@ from typing import Any
 
 import yaml
 
-from descbench.bundle.contents import TableFiles, files_that_differ, find_not_commercial, read_table
+from descbench.bundle.contents import (
+    TableFiles,
+    check_configuration,
+    files_that_differ,
+    find_not_commercial,
+    read_table,
+)
 from descbench.bundle.crate import METADATA, describe_crate
 from descbench.bundle.croissant import describe_dataset
 from descbench.command_files import read_configuration
@@ -58,6 +64,7 @@ def bundle_table(
     config = read_configuration(files)
     plan = Plan(config)
     table = read_table(plan, str(target), files)
+    check_configuration(plan, table)
     if others := files_that_differ(plan, table):
         message = "not what the scores of its cells give: it was edited, or they changed"
         raise DataError(f"{others[0]}: {message}; delete it, and have the table made again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 
 from descbench.command_files import made
 from descbench.config.base import close_names
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, DataError
+from descbench.io.atomic import json_text
 from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
 from descbench.metrics.scores import Scores, read_scores
@@ -80,6 +82,24 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
     cells = [_read_cell(plan, method, dataset, configfiles) for method, dataset in [*plan.table_cells(name), *shown]]
     markdown = Path(plan.paths.table_markdown(name))
     return TableFiles(name, plan.config.tables[name].title, csv, markdown, tuple(cells))
+
+
+def check_configuration(plan: Plan, table: TableFiles) -> None:
+    """Refuse a configuration that the scores of a table were not made with.
+
+    Raises:
+        DataError: so it is; names the block.
+    """
+    for cell in table.cells:
+        recorded = cell.provenance["configuration"]
+        # As JSON has it: lists, not tuples.
+        now = json.loads(json_text(plan.lineage.blocks_behind(cell.method, cell.dataset)))
+        for section, name in ((s, n) for blocks in (now, recorded) for s, block in blocks.items() for n in block):
+            if now.get(section, {}).get(name) != recorded.get(section, {}).get(name):
+                raise DataError(
+                    f"{cell.scores_file}: was made with another {section}.{name} than the configuration has now; give "
+                    "the --configfile that it was made with, or have it made again."
+                )
 
 
 def files_that_differ(plan: Plan, table: TableFiles) -> list[Path]:

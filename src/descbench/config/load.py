@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from descbench.config.base import Problem
 from descbench.config.check import check_fits, check_names
@@ -54,7 +55,8 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
         config = Config.model_validate(merged)
     except ValidationError as error:
         known = {path for path, _ in problems}
-        problems += [found for detail in error.errors() if (found := explain(detail, merged))[0] not in known]
+        details = [detail for detail in error.errors() if not _follows(detail, error.errors())]
+        problems += [found for detail in details if (found := explain(detail, merged))[0] not in known]
         raise _refusal(problems, layers) from None
     known = {path for path, _ in problems}
     problems += [found for found in (*check_names(config), *check_rows(config, published)) if found[0] not in known]
@@ -63,6 +65,14 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     if problems or figures:
         raise _refusal(problems, layers, figures)
     return with_figures(config, published)
+
+
+def _follows(detail: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because something in it is wrong."""
+    place = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in others
+    )
 
 
 def _catalog(values: Mapping[str, Any], layers: Sequence[Layer], home: Path) -> list[Path]:

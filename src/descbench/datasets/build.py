@@ -122,6 +122,20 @@ def _check_truth(source: str, labels: GroundTruth, manifest: Manifest) -> None:
             f"{source}: nothing is right for any of its {len(labels.queries)} queries, so that nothing could be found; "
             "correct these labels."
         )
+    places = {path: number for number, path in enumerate(names["database"])}
+    itself = [
+        path
+        for path, labels_of in zip(names["query"], labels.queries, strict=True)
+        if path in places and not any(places[path] in ids for ids in labels_of.values())
+    ]
+    if itself:
+        logging.warning(
+            "%s: %d queries are images of the database too, such as %s, and not labelled for themselves: they are "
+            "found first, and count as wrong. List each as its own junk, if that is not meant.",
+            source,
+            len(itself),
+            itself[0],
+        )
 
 
 def _nothing_to_check(source: str, labels: TrainingPairs | None, manifest: Manifest) -> None:

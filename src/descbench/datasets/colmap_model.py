@@ -6,9 +6,10 @@ with every number checked, and handed to pycolmap afterwards. Light on purpose, 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from descbench.io.texts import read_lines
 
 _NO_POINT = 2**64 - 1
 _MOST_NAME = 4096
+_LONGEST_ROW = 8192  # of an image, with its name
+_HEAD = 10  # lines in which a header says how many rows follow
+_STATED = re.compile(r"#\s*Number of (?:cameras|images|points):\s*(\d{1,12})")
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,26 @@ def _check_tracks(images: tuple[ModelImage, ...], points: dict[int, ModelPoint],
 
 def _text_rows(path: Path, parse: Callable[[list[str]], Any]) -> Iterator[Any]:
     """What is parsed of each line that holds something."""
-    for number, line in enumerate(_lines(path), start=1):
+    lines, count = _lines(path), 0
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             yield parse(line.split())
         except (ValueError, OverflowError) as error:
             raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
+        count += 1
+    _check_header(lines, count, path)
+
+
+def _check_header(lines: list[str], count: int, path: Path) -> None:
+    """Refuse a file that holds fewer rows than its own header says."""
+    stated = next((int(found[1]) for line in lines[:_HEAD] if (found := _STATED.match(line))), 0)
+    if count < stated:
+        raise DataError(
+            f"{path}: its header says {stated}, and it holds {count}: it is cut short, or lines are missing; export "
+            "the model again, or correct the header."
+        )
 
 
 def _lines(path: Path) -> list[str]:
@@ -155,15 +172,21 @@ def _camera_row(words: list[str]) -> tuple[int, Camera]:
 
 def _text_images(path: Path, with_points: bool) -> Iterator[ModelImage]:
     """Each image has two lines, of which the second may be empty."""
-    lines = enumerate(_lines(path), start=1)
-    for number, line in lines:
+    lines, count = _lines(path), 0
+    numbered = enumerate(lines, start=1)
+    for number, line in numbered:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        second = next(lines, (number + 1, ""))[1]
+        second = next(numbered, (number + 1, ""))[1]
+        # Where empty lines were removed, it is the next image, which must not be passed over for points.
+        points = second.split() if with_points or len(second) < _LONGEST_ROW else []
         try:
-            yield _image_row(line.strip(), second.split() if with_points else [], path)
+            image = _image_row(line.strip(), points, path)
         except (ValueError, OverflowError) as error:
             raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
+        yield image if with_points else replace(image, points=())
+        count += 1
+    _check_header(lines, count, path)
 
 
 def _image_row(line: str, points: list[str], path: Path) -> ModelImage:
@@ -171,7 +194,7 @@ def _image_row(line: str, points: list[str], path: Path) -> ModelImage:
     if len(words) != 10:
         raise ValueError("an image is IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME")
     if len(points) % 3:
-        raise ValueError(f"{len(points)} numbers of points are no triples of x, y and point")
+        raise ValueError(f"{len(points)} words in the line behind it are no triples of x, y and point; it may be empty")
     numbers = tuple(map(parse_number, words[1:8]))
     found = zip(points[::3], points[1::3], points[2::3], strict=True)
     return ModelImage(

@@ -18,6 +18,7 @@ from descbench.datasets.labels import Box, check_benchmark, parse_box, parse_lab
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of
 from descbench.datasets.photographs import Found, LeftOut, find_photographs, refuse_bad, shown
 from descbench.errors import DataError
+from descbench.io.image_formats import image_suffixes
 from descbench.io.texts import parse_json, read_text
 
 
@@ -149,7 +150,10 @@ def _pick(wanted: Sequence[str], found: Found, folder: Path, ground_truth: Path,
     whole = set(found.images)
     alike: dict[str, list[str]] = {}
     for name in found.images:
-        for key in {_plain(name), _plain(name.rsplit(".", 1)[0])}:
+        # A name with a suffix of images is no other file's name without it.
+        bare = name.rsplit(".", 1)[0]
+        ends_as_image = PurePosixPath(bare).suffix.lower() in image_suffixes()
+        for key in {_plain(name)} if ends_as_image else {_plain(name), _plain(bare)}:
             alike.setdefault(key, []).append(name)
     fitting = {name: [name] if name in whole else alike.get(_plain(name), []) for name in wanted}
     missing = [name for name, files in fitting.items() if not files]

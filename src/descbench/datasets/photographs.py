@@ -97,20 +97,26 @@ def _files(base: str, found: Found) -> Iterator[str]:
     def unreadable(error: OSError) -> None:
         found.bad.append(LeftOut(_text(os.path.relpath(error.filename, base)), f"folder: {error.strerror}"))
 
-    entered: set[str] = set()
+    known = {base}
     for current, folders, files in os.walk(base, followlinks=True, onerror=unreadable):
-        entered.add(os.path.realpath(current))
         inside = []
         for name in sorted(folders):
             path = f"{current}/{name}"
+            real = os.path.realpath(path)
             if name.startswith("."):
                 found.hidden += _hidden_images(path, base)
-            elif os.path.realpath(path) in entered:
+            elif real in known or (os.path.islink(path) and _is_listed(real, base)):  # noqa: PTH114
                 found.hidden.append(LeftOut(_text(os.path.relpath(path, base)), "link to a folder listed already"))
             else:
                 inside.append(name)
+                known.add(real)
         folders[:] = inside
         yield from (f"{current}/{name}" for name in files)
+
+
+def _is_listed(real: str, base: str) -> bool:
+    """Whether a folder is listed by its own name: it lies below the base, in no hidden folder."""
+    return real.startswith(f"{base}/") and "/." not in real[len(base) :]
 
 
 def _hidden_images(folder: str, base: str) -> list[LeftOut]:

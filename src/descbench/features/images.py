@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from descbench.errors import DataError
 from descbench.features.deep import DeepImages, to_eight_bits
@@ -137,6 +137,8 @@ def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) 
             _check_size(path, opened.size)
             opened.load()
             image, note = to_eight_bits(opened, deep)
+            if opened.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                note = note or "EXIF says that files are to be turned: read as they are stored, as by the originals"
             if getattr(opened, "n_frames", 1) > 1:
                 note = note or f"{opened.format} files of several frames: the first is read"
             return image.convert("RGB"), note

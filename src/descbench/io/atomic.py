@@ -39,7 +39,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(target)
     temporary = _temporary(target)
     with named_errors(target, temporary):
-        if target.exists() and not (target.is_file() or target.is_dir()):
+        if _is_device(target):
             # Its place would be taken by a file: of /dev/null, for all programs.
             raise DataError(f"{target}: is a named pipe, a socket or a device; name a file to write.")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +52,13 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # the error that led here is the one to tell
                 temporary.unlink(missing_ok=True)
+
+
+def _is_device(target: Path) -> bool:
+    """Whether a path is a pipe, socket or device, or such a link to one as /dev/stdout, wherever it leads now."""
+    if target.is_symlink() and target.parent.resolve().parts[1:2] in (("dev",), ("proc",)):
+        return True
+    return target.exists() and not (target.is_file() or target.is_dir())
 
 
 @contextmanager
@@ -74,6 +81,21 @@ def work_folder(output: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def into_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder whose files take their places below ``folder`` on a clean exit; on an error none does.
+
+    Raises:
+        DataError: the disk is full, or the folder cannot be written to.
+    """
+    with work_folder(folder / "descbench") as made:
+        yield made
+        for path in sorted(path for path in made.rglob("*") if path.is_file()):
+            target = folder / path.relative_to(made)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
 
 
 @contextmanager

@@ -110,17 +110,31 @@ def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) ->
     """
     warnings = []
     if (hits.ranks == 1).all():
-        warnings.append("recall = 1.0 at every N: check radius and positions, and that queries are no database images")
+        warnings.append(
+            "recall = 1.0 at every N: check what counts as correct, and that queries are no database images"
+        )
     width = image_ids.shape[1]
     image_ids = image_ids[~np.isnan(scores).all(axis=1)]  # of queries that could be compared at all
     same_ranking = len(image_ids) > 1 and width > 1 and bool((image_ids == image_ids[0]).all())
-    if same_ranking or (width > 1 and _are_level(scores)):
+    level, known = _count_level(scores)
+    if same_ranking or (known and level == known):
         warnings.append("all descriptors equal: every query has the same ranking, or equal scores; check the weights")
-    return warnings
+        return warnings
+    return warnings + warn_of_level(scores)
 
 
-def _are_level(scores: np.ndarray) -> bool:
-    """Whether in every row the scores are one, up to rounding; unreadable images (NaN) are passed over."""
+def warn_of_level(scores: np.ndarray) -> list[str]:
+    """A warning of queries whose scores (Q, k) are all equal: their images come in the order of their ids."""
+    level, known = _count_level(scores)
+    if not level:
+        return []
+    return [f"equal scores of all images for {level} of {known} queries, as of images without features: no ranking"]
+
+
+def _count_level(scores: np.ndarray) -> tuple[int, int]:
+    """Queries whose scores are one, up to rounding, and all that were compared; NaN is an unreadable image."""
+    if scores.shape[1] < 2:
+        return 0, 0
     spread = np.fmax.reduce(scores, axis=1) - np.fmin.reduce(scores, axis=1)
     known = spread[~np.isnan(spread)]
-    return known.size > 0 and bool((known <= _ROUNDING).all())
+    return int((known <= _ROUNDING).sum()), known.size

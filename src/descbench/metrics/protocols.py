@@ -17,7 +17,7 @@ from descbench.errors import DataError
 from descbench.io.jsonfiles import read_json
 from descbench.io.kinds import shorten
 from descbench.metrics.chance import chance_of_labels, chance_of_places
-from descbench.metrics.places import find_first_hits, find_warnings, grouped
+from descbench.metrics.places import find_first_hits, find_warnings, grouped, warn_of_level
 from descbench.metrics.revisited import CLASSIC_SETUPS, KAPPAS, SETUPS, setup_scores
 from descbench.metrics.scores import Metric, Scores, Value, mean, proportion
 from descbench.retrieval.ranking import Ranking, found_images
@@ -87,7 +87,7 @@ def _score_labels(setups: Mapping[str, Any]) -> Callable[[Ranking, GroundTruth, 
             for name, (values, value) in columns.items():
                 per_query[name] = _listed(values)
                 metrics[name] = mean(per_query[name], float(value), chance=chances.get(name))
-        return Scored(metrics, per_query)
+        return Scored(metrics, per_query, warnings=warn_of_level(ranked.scores))
 
     return score
 

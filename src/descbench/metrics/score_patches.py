@@ -78,7 +78,9 @@ def score_patches(
     """
     check_descriptors(descriptors, labels)
     found = protocol.score(descriptors, labels)
-    record = {**vars(found), "cell": cell, "labels": digest}
+    equal = [part for part, array in descriptors.items() if len(array) > 1 and (array == array[0]).all()]
+    warnings = [f"all descriptors of {part} are equal; check the weights or the files" for part in equal]
+    record = {**vars(found), "warnings": warnings, "cell": cell, "labels": digest}
     write_scores(Scores("patches", protocol.protocol, **record), output)
 
 

@@ -137,19 +137,19 @@ def show_places(
 
 
 def choose_worst(ranks: np.ndarray, number: int) -> np.ndarray:
-    """Up to ``number`` queries with the latest first right image, or none (rank 0), ascending.
+    """Up to ``number`` queries with the latest first right image, or none (rank 0), the worst first.
 
     Of those that are equally bad the ones at even steps are taken, since neighbours in a list often show
     the same place. Queries with the right image first are never among them.
     """
     badness = np.where(ranks == 0, np.inf, ranks)
     bad = np.flatnonzero(badness > 1)
-    if len(bad) <= number:
-        return bad
-    limit = np.sort(badness[bad])[::-1][number - 1] if number else np.inf
-    worse = bad[badness[bad] > limit]
-    equal = bad[badness[bad] == limit]
-    return np.sort(np.concatenate([worse, choose_spaced(equal, number - len(worse))]))
+    if len(bad) > number:
+        limit = np.sort(badness[bad])[::-1][number - 1] if number else np.inf
+        worse = bad[badness[bad] > limit]
+        equal = bad[badness[bad] == limit]
+        bad = np.sort(np.concatenate([worse, choose_spaced(equal, number - len(worse))]))
+    return bad[np.argsort(-badness[bad], kind="stable")]
 
 
 def choose_spaced(ids: np.ndarray, number: int) -> np.ndarray:

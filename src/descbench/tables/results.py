@@ -34,6 +34,7 @@ class Evidence:
         provenance: file of every ``(method, dataset)`` (:mod:`descbench.tables.provenance`).
         behind: names that a result rests on, by section (:meth:`descbench.lineage.Lineage.names_behind`).
         pages: page of pictures of a result, where one is there.
+        command: how Snakemake is called, up to a target.
         page_targets: what is asked for to have one made, where none is there.
         rescored: what a result scores under other choices, where it is there (:mod:`descbench.choices.choice`).
         choice_targets: what is asked for to have it made, by table.
@@ -46,6 +47,7 @@ class Evidence:
     provenance: Mapping[Cell, Path] = field(default_factory=dict)
     behind: Mapping[Cell, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     pages: Mapping[Cell, Path] = field(default_factory=dict)
+    command: str = "snakemake --cores 8"
     page_targets: Mapping[Cell, str] = field(default_factory=dict)
     rescored: Mapping[Cell, Path] = field(default_factory=dict)
     choice_targets: Mapping[str, str] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Basis:
         rule: what counts as right, in a sentence; None: nothing to say.
         facts: what the protocol recorded, in short.
         links: addresses relative to the report, by what lies there.
-        page_target: what is asked for to have a page of pictures made; None: there is one, or can be none.
+        page_command: makes a page of pictures; None: there is one, or can be none.
         record: the provenance; empty where there is none.
         weights, data: downloads by name: what of them the record says (``note``, ``licence``, ``files``).
         blocks: configuration as YAML, by section and name.
@@ -94,7 +96,7 @@ class Basis:
     rule: str | None
     facts: Mapping[str, str]
     links: Mapping[str, str]
-    page_target: str | None
+    page_command: str | None
     record: Mapping[str, Any]
     weights: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -111,7 +113,7 @@ class Result:
         title: methods and dataset.
         places: where it stands in the tables.
         causes: known causes of a difference from what was published, each once.
-        choice_targets: what is asked for to have the choices of scoring that are not there made.
+        choice_commands: make the choices of scoring that are not there.
         bases: of its methods; more than one where a row repeats a training.
     """
 
@@ -119,7 +121,7 @@ class Result:
     title: str
     places: Sequence[Place]
     causes: Sequence[str]
-    choice_targets: Sequence[str]
+    choice_commands: Sequence[str]
     bases: Sequence[Basis]
 
 
@@ -155,7 +157,9 @@ def shown_results(
                 title=f"{' and '.join(key[0])} on {key[1]}",
                 places=places,
                 causes=_causes(tables, key),
-                choice_targets=[evidence.choice_targets[t] for t in lacking if t in evidence.choice_targets],
+                choice_commands=[
+                    f"{evidence.command} {evidence.choice_targets[t]}" for t in lacking if t in evidence.choice_targets
+                ],
                 bases=[bases[method, key[1]] for method in key[0]],
             )
         )
@@ -203,7 +207,7 @@ def _basis(cell: Cell, path: Path, jobs: Sequence[JobTime], evidence: Evidence, 
         rule=rule_of(cell[1], scores),
         facts=_facts(scores.facts),
         links=_links({"page of pictures": page, "scores": provenance and path, "provenance": provenance}, output),
-        page_target=evidence.page_targets.get(cell),
+        page_command=f"{evidence.command} {evidence.page_targets[cell]}" if cell in evidence.page_targets else None,
         record=record,
         weights=weights,
         data=data,
