@@ -192,7 +192,7 @@ def test_report_holds_each_table_under_its_id(tmp_path):
     assert '<span class="off" title="off">47.1 <span class="interval">45.1 to 49.1</span></span>' in page
     assert "Training of how: 3 epochs, best validation score in epoch 2 (dotted)" in page
     assert "Training loss: 0.9 to 0.4" in page
-    assert "Validation score: 0.3 to 0.2" in page
+    assert "Validation score: 0.3 to 0.2, 0.3 in epoch 2." in page
 
 
 def test_columns_shown_when_asked_may_be_empty(tmp_path):

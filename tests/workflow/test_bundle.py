@@ -308,10 +308,14 @@ def _recorded_checkpoints(folder: Path) -> list[str]:
 def test_a_configuration_that_it_was_not_made_with(inside, tmp_path):
     """Its bundle would tell of other settings than those of the scores."""
     other = tmp_path / "other.yaml"
-    other.write_text("methods: {how_n30: {alpha: 1.5}}\n")
+    other.write_text("methods: {how_n30: {query: {alpha: 1.5}}}\n")
     with pytest.raises(DataError, match=r"scores/how_n30/\S+\.json: was made with another methods\.how_n30 than"):
         bundle_table(TABLE, configfiles=[*CONFIG, other], output=tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
+    found = verify(TABLE, configfiles=[*CONFIG, other])[1]
+    assert {(one.state, one.told) for one in found} == {
+        ("differs", "made with another methods.how_n30 than is configured")
+    }
 
 
 def test_what_cannot_be_bundled_is_refused(inside):

@@ -14,7 +14,7 @@ import yaml
 
 from descbench.bundle.contents import (
     TableFiles,
-    check_configuration,
+    blocks_that_differ,
     files_that_differ,
     find_not_commercial,
     read_table,
@@ -64,7 +64,11 @@ def bundle_table(
     config = read_configuration(files)
     plan = Plan(config)
     table = read_table(plan, str(target), files)
-    check_configuration(plan, table)
+    for scores, block in blocks_that_differ(plan, table):
+        raise DataError(
+            f"{scores}: was made with another {block} than the configuration has now; give the --configfile that it "
+            "was made with, or have it made again."
+        )
     if others := files_that_differ(plan, table):
         message = "not what the scores of its cells give: it was edited, or they changed"
         raise DataError(f"{others[0]}: {message}; delete it, and have the table made again.")

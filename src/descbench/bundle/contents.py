@@ -11,7 +11,7 @@ from typing import Any
 
 from descbench.command_files import made
 from descbench.config.base import close_names
-from descbench.errors import ConfigError, DataError
+from descbench.errors import ConfigError
 from descbench.io.atomic import json_text
 from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
@@ -84,22 +84,17 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
     return TableFiles(name, plan.config.tables[name].title, csv, markdown, tuple(cells))
 
 
-def check_configuration(plan: Plan, table: TableFiles) -> None:
-    """Refuse a configuration that the scores of a table were not made with.
-
-    Raises:
-        DataError: so it is; names the block.
-    """
+def blocks_that_differ(plan: Plan, table: TableFiles) -> Iterator[tuple[Path, str]]:
+    """Scores files, and each block that they were made with and that the configuration has otherwise now."""
     for cell in table.cells:
-        recorded = cell.provenance["configuration"]
+        then = cell.provenance["configuration"]
         # As JSON has it: lists, not tuples.
         now = json.loads(json_text(plan.lineage.blocks_behind(cell.method, cell.dataset)))
-        for section, name in ((s, n) for blocks in (now, recorded) for s, block in blocks.items() for n in block):
-            if now.get(section, {}).get(name) != recorded.get(section, {}).get(name):
-                raise DataError(
-                    f"{cell.scores_file}: was made with another {section}.{name} than the configuration has now; give "
-                    "the --configfile that it was made with, or have it made again."
-                )
+        for section in dict.fromkeys([*then, *now]):
+            before, after = then.get(section, {}), now.get(section, {})
+            for name in dict.fromkeys([*before, *after]):
+                if before.get(name) != after.get(name):
+                    yield cell.scores_file, f"{section}.{name}"
 
 
 def files_that_differ(plan: Plan, table: TableFiles) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from descbench.bundle.contents import CellFiles, files_that_differ, read_table
+from descbench.bundle.contents import CellFiles, blocks_that_differ, files_that_differ, read_table
 from descbench.bundle.crate import METADATA
 from descbench.command_files import read_configuration
 from descbench.errors import DataError
@@ -71,6 +71,8 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
     table = read_table(plan, str(target), files)
     told = "not what the scores of its cells give"
     found = [Difference("differs", str(file), told) for file in files_that_differ(plan, table)]
+    for file, block in blocks_that_differ(plan, table):
+        found.append(Difference("differs", str(file), f"made with another {block} than is configured"))
     lists = [path for name in table.datasets if (path := Path(plan.paths.manifest(name))).is_file()]
     found += [Difference("differs", str(path), told) for path in lists if (told := _damage(path))]
     # Scores and provenance were compared with their checksums when they were read.

@@ -58,9 +58,9 @@ def learning_curve(model: str, history: Path) -> LearningCurve:
     _, rows = read_csv(history, "training history")
     best = next((int(row["epoch"]) for row in reversed(rows) if row["best"] == "1"), len(rows))
     shown = [series for described in _SERIES if (series := _series(rows, *described)).epochs]
-    ends = "".join(f" {s.title}: {s.values[0]:.3g} to {s.values[-1]:.3g}." for s in shown)
     what = "best validation score" if any(row["score"] for row in rows) else "lowest training loss"
-    caption = f"Training of {model}: {len(rows)} epochs, {what} in epoch {best} (dotted).{ends}"
+    count = "1 epoch" if len(rows) == 1 else f"{len(rows)} epochs, {what} in epoch {best} (dotted)"
+    caption = f"Training of {model}: {count}.{''.join(_in_words(series, best) for series in shown)}"
 
     def draw(figure: Figure) -> None:
         for number, series in enumerate(shown, start=1):
@@ -68,6 +68,15 @@ def learning_curve(model: str, history: Path) -> LearningCurve:
 
     size = _WIDTH * max(1, len(shown)), _HEIGHT
     return LearningCurve(model, caption, draw_svg(f"curve-{model}", caption, size, draw))
+
+
+def _in_words(series: _Series, best: int) -> str:
+    """First and last value of a series, and that of the epoch whose network was kept."""
+    values = dict(zip(series.epochs, series.values, strict=True))
+    if len(values) == 1:
+        return f" {series.title}: {series.values[0]:.3g}."
+    kept = f", {values[best]:.3g} in epoch {best}" if best in values and best != series.epochs[-1] else ""
+    return f" {series.title}: {series.values[0]:.3g} to {series.values[-1]:.3g}{kept}."
 
 
 def _series(rows: Sequence[dict[str, str]], column: str, colour: str, title: str) -> _Series:
