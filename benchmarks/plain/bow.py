@@ -9,15 +9,6 @@ import numpy as np
 Postings = Mapping[int, Sequence[tuple[int, float]]]
 
 
-def lengths_of(postings: Postings, idf: Sequence[float]) -> dict[int, float]:
-    """Length of the tf-idf vector of each image; ``idf`` is not squared."""
-    squares: dict[int, float] = {}
-    for word, entries in postings.items():
-        for image, count in entries:
-            squares[image] = squares.get(image, 0.0) + (count * idf[word]) ** 2
-    return {image: float(np.sqrt(value)) for image, value in squares.items()}
-
-
 def search(
     query: Mapping[int, float], postings: Postings, idf: Sequence[float], lengths: Mapping[int, float], top_k: int
 ) -> list[tuple[int, float]]:

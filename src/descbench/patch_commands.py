@@ -42,6 +42,7 @@ def write_descriptors(
     with into_folder(folder) as made_there:  # sequences of two methods in one folder would be scored as one's
         for patches, descriptors in parts:
             export_descriptors(patches, descriptors, made_there, delimiter=delimiter, style=style)
+    print(f"{folder}: descriptors of {len(parts)} sequences.")
 
 
 def describe_strip(
@@ -58,6 +59,7 @@ def describe_strip(
     checkpoint = made(Path(Plan(config).paths.checkpoint(model)), configfiles)
     describer = network_describer(checkpoint, block, device=config.device)
     extract_strip(strip, describer, output, separator=separator, lenient=lenient)
+    print(f"{output}: descriptors of the patches of {strip}.")
 
 
 def export_model(model: str, output: Path, configfiles: Sequence[Path]) -> None:
@@ -73,3 +75,4 @@ def export_model(model: str, output: Path, configfiles: Sequence[Path]) -> None:
     if block.DESCRIBES_PATCHES:  # others are refused, and nobody should make their checkpoint first
         made(checkpoint, configfiles)
     export_network(checkpoint, block, output)
+    print(f"{output}: the network {model}.")

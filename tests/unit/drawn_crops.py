@@ -36,7 +36,6 @@ SETTINGS = HNDescTraining.model_validate(
         "workers": 0,
     }
 )
-SIZE = (70, 90)
 
 
 def changed(**values: Any) -> HNDescTraining:

@@ -15,6 +15,7 @@ from descbench.config.published import COLUMNS
 from descbench.config.reference import reference_page
 from descbench.config.schemas import REFERENCE_FILE, SCHEMA_FILE, config_schema, figures_schema
 from descbench.errors import ConfigError
+from descbench.io.jsonfiles import write_checked_json
 
 # How the pattern of names shows in the description of a field.
 _NAME_PATTERN = "A-Za-z0-9_.+-"
@@ -197,6 +198,21 @@ def test_all_problems_are_listed_at_once(demo):
     message = refusal({**demo, "device": "tpu", "shard_size": 0})
     assert "device" in message
     assert "shard_size" in message
+
+
+def test_a_result_is_no_configuration(tmp_path):
+    """A target behind --configfile, where `--` was forgotten."""
+    write_checked_json(tmp_path / "scores.json", {"family": "retrieval"})
+    with pytest.raises(ConfigError, match=r"scores\.json: is a result, not a configuration: .* put `--` before"):
+        load_config_files(tmp_path / "scores.json", home=tmp_path)
+
+
+def test_an_empty_label_is_one_problem(demo):
+    demo["tables"]["table2"]["rows"][0]["label"] = ""
+    with pytest.raises(ConfigError) as caught:
+        load_config(demo)
+    assert "rows.0.label: must not be empty" in str(caught.value)
+    assert "at least 1 item" not in str(caught.value)
 
 
 def test_key_written_twice(tmp_path):

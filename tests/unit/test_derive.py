@@ -179,7 +179,7 @@ def test_a_model_of_the_derived_name_is_not_taken_for_it():
 
 
 def test_more_features_than_the_default_are_asked_for():
-    expected = "methods.how.n: 2000 is more than the 1000 features an image that were extracted; raise `max_features`"
+    expected = "methods.how.n: 2000 is more than the 1000 features an image that are kept; raise `max_features`"
     assert expected in refusal({"how": {**ASMK, "n": 2000}})
     assert load({"how": {**ASMK, "n": 2000}}, {"how": {"max_features": 2000}}).methods["how"].n == 2000
 

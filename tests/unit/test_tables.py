@@ -9,6 +9,7 @@ from descbench.config.tables import Table
 from descbench.errors import DataError, StaleFileError
 from descbench.io.csvfiles import write_csv
 from descbench.metrics.scores import Scores, mean, write_scores
+from descbench.tables.notes import scores_notes
 from descbench.tables.report import build_report
 from descbench.tables.table import COLUMNS, SYNTHETIC_COLUMNS, build_table
 
@@ -193,6 +194,18 @@ def test_report_holds_each_table_under_its_id(tmp_path):
     assert "Training of how: 3 epochs, best validation score in epoch 2 (dotted)" in page
     assert "Training loss: 0.9 to 0.4" in page
     assert "Validation score: 0.3 to 0.2, 0.3 in epoch 2." in page
+
+
+def test_notes_that_differ_say_whose_they_are(tmp_path):
+    """As of what was localised: two rows on one dataset."""
+    known = {}
+    for method, alone in (("a", 0), ("b", 2), ("c", 2)):
+        facts = {"right": "close", "queries_without_positive": alone}
+        known[method, "town"] = Scores("retrieval", "positives", 3, {}, {}, facts)
+    rule, other = "town: right is close.", "town: right is close; 2 of 3 queries have nothing right."
+    assert scores_notes(known) == [f"a: {rule}", f"b, c: {other}"]
+    del known["a", "town"]
+    assert scores_notes(known) == [other]
 
 
 def test_columns_shown_when_asked_may_be_empty(tmp_path):

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.datasets.patch_sets import read_patches
@@ -30,10 +29,6 @@ def ranks(path: Path) -> list[Any]:
 
 def rank_length(path: Path) -> int:
     return read_ranking(path).image_ids.shape[1]
-
-
-def largest_score(path: Path) -> float:
-    return float(np.nanmax(read_ranking(path).scores))
 
 
 def least_id(path: Path) -> int:
@@ -137,11 +132,6 @@ def number_of_images(path: Path) -> int:
 
 def patches(path: Path) -> list[int]:
     return read_patches(path).patches.ravel().tolist()
-
-
-def size_of_jpg(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
 
 
 def column(name: str) -> Callable[[Path], list[str]]:

@@ -27,7 +27,6 @@ WHOLE, ASMK = (
 )
 RANKING, FLAT = "results/rankings/own_asmk/alderford.h5", "results/rankings/own/alderford.h5"
 CODEBOOK, INDEX = "results/codebooks/own_asmk.h5", "results/indexes/own_asmk/alderford/00000.h5"
-TRAINED = "results/checkpoints/trained.pt"
 PAIRS = "results/manifests/facades.pairs.csv"
 
 

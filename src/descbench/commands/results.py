@@ -246,7 +246,7 @@ def why(
     rich_help_panel=OWN_DATA,
     help=help_text(
         "Write a pairs file: for each image of a kapture folder, the most similar ones of another.",
-        "The codebook and the checkpoint of the method are the workflow's own files; where they are missing, the "
+        "It uses the codebook and the checkpoint that Snakemake made for the method; where they are missing, the "
         "command that makes them is named.",
         [
             (

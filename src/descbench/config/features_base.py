@@ -93,5 +93,5 @@ class ExtractedFeatures(FeaturesBase):
 
 def more_than_extracted(n: int, most: int) -> str | None:
     """Why an image has no ``n`` features of the ``most`` that are kept, if it has not."""
-    extracted = f"the {most} features an image that were extracted"
-    return f"{n} is more than {extracted}; raise `max_features`" if n > most else None
+    extracted = f"the {most} features an image that are kept"
+    return f"{n} is more than {extracted}; raise `max_features`, or give a smaller `n`" if n > most else None

@@ -40,6 +40,12 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
     """
     # Read again before anything else: what Snakemake read may hold more than can be walked through.
     written: list[Layer] = [(str(path), read_yaml(path)) for path in files]
+    for path, content in written:
+        if "checksum" in content and path.endswith(".json"):
+            raise ConfigError(
+                f"{path}: is a result, not a configuration: --configfile takes all names that follow it; put `--` "
+                "before the target."
+            )
     written.append((_COMMAND_LINE, values))
     catalog = _catalog(values, written, Path(home))
     layers = [(str(path), read_yaml(path)) for path in catalog if path.suffix.lower() != FIGURES_SUFFIX] + written

@@ -112,7 +112,10 @@ def _numbers(paths: Sequence[str], numbers: str) -> list[int]:
 def _number(path: str) -> int:
     found = _NUMBER.findall(PurePosixPath(path).stem)
     if not found or len(found[-1]) > _MOST_DIGITS:
-        raise DataError(f"{path}: no frame number in this name; rename it, or set `numbers: order` in its dataset.")
+        raise DataError(
+            f"{path}: no frame number in this name; rename it, or have files counted instead (`numbers: order` in the "
+            "block of a dataset)."
+        )
     return int(found[-1])
 
 

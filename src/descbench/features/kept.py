@@ -89,7 +89,7 @@ class KeptFeatures:
     def _forget(self, wanted: set[str]) -> None:
         """Delete what belongs to no shard any more, and holds nothing that the others lack."""
         listed = {path: self._keys(path) for path in self._folder.glob("*.json")}
-        used = {path for path, keys in listed.items() if keys is not None and _links(path.with_suffix(".h5")) > 1}
+        used = {path for path in listed if _links(path.with_suffix(".h5")) > 1}
         safe = {key for path in used for key in listed[path] or ()}
         for path in listed.keys() - used:
             if not (set(listed[path] or ()) & wanted) - safe:

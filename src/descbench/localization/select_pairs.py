@@ -101,7 +101,7 @@ def ranked_pairs(ranking: Path, labels: PoseLabels, top_k: int, cell: str | None
     """Each query with the first images of its ranking, best first."""
     ranked = read_ranking(ranking, cell)
     if ranked.query_ids.tolist() != list(range(len(labels.query_cameras))):
-        raise DataError(f"{ranking}: ranks other queries than {len(labels.query_cameras)}; delete it and rerun.")
+        raise DataError(f"{ranking}: ranks {len(ranked.query_ids)} queries of {len(labels.query_cameras)}; delete it and rerun.")
     found = found_images(ranked)
     if (ranked.image_ids[found] >= len(labels.map_cameras)).any() or (ranked.image_ids[found] < 0).any():
         raise DataError(f"{ranking}: ranks images that are not of the map; delete it and rerun.")
@@ -111,5 +111,5 @@ def ranked_pairs(ranking: Path, labels: PoseLabels, top_k: int, cell: str | None
 
 def _listed(pairs: Sequence[Ids], labels: Path) -> list[Ids]:
     if not pairs:
-        raise DataError(f"{labels}: lists no such pairs of images; take others than `listed`.")
+        raise DataError(f"{labels}: lists no pairs of images for this; choose other pairs than `listed` in the method.")
     return list(pairs)

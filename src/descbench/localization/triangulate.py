@@ -5,7 +5,6 @@ Definition: docs/protocols/localization.md, Map of points.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +136,7 @@ def check_convention(images: PosedImages, verified: Mapping[tuple[int, int], np.
     inverse = np.concatenate([_epipolar_errors(images, pair, rows, inverse=True) for pair, rows in verified.items()])
     message = (
         f"the poses of the map contradict {len(errors)} verified matches: the median match is {np.median(errors):.1f} "
-        f"pixels from its epipolar line, at most {MOST_EPIPOLAR:g} are noise."
+        f"pixels from its epipolar line, where noise explains at most {MOST_EPIPOLAR:g}."
     )
     if np.median(inverse) < np.median(errors) / 2:
         raise DataError(
@@ -187,10 +186,3 @@ def _pipeline(settings: TriangulationSettings) -> pycolmap.IncrementalPipelineOp
     # Most points of a small map are seen by two images only.
     options.triangulation.ignore_two_view_tracks = False
     return options
-
-
-def replace_folder(made: Path, target: Path) -> None:
-    """Put a folder in the place of another one."""
-    if target.exists():
-        shutil.rmtree(target)
-    made.rename(target)

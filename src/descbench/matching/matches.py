@@ -78,7 +78,7 @@ def write_matches(
     """
     matches = list(found)
     if len(matches) != len(pairs):
-        raise ValueError(f"matches of {len(matches)} pairs, {len(pairs)} pairs")
+        raise ValueError(f"{len(matches)} results for {len(pairs)} pairs")
     counts = np.array([pair.counts for pair in matches], np.int64).reshape(-1, 2)
     lengths = [len(pair.indices) for pair in matches]
     indices = np.concatenate([np.zeros((0, 2), np.int32), *(pair.indices for pair in matches)])

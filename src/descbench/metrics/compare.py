@@ -10,10 +10,10 @@ from descbench.errors import DataError
 from descbench.metrics.intervals import DRAWS, Comparison, compare_paired
 from descbench.metrics.scores import Metric, Scores
 
-# Statistics of queries whose differences are none of theirs.
+# Statistics for which a paired test has no meaning.
 _UNTESTED = {
     "median": "the difference of two medians is not the median of differences",
-    "stated": "whoever stated it keeps the values of queries",
+    "stated": "it was published without a value for each query",
 }
 # Metrics that are shown where none are asked for, and names in a line.
 _ROWS = 20

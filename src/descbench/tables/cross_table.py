@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-import pandas as pd
-
 from descbench.config.cross_tables import CrossCell, CrossTable
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
@@ -17,7 +15,8 @@ from descbench.metrics.intervals import DRAWS, LEVEL, holm
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
 from descbench.tables.notes import Cell, scores_notes
-from descbench.tables.text import csv_text, markdown_text
+from descbench.tables.table import write_lines
+from descbench.tables.text import markdown_text
 
 # Permutations for each test of a family: the smallest p-value that can come out, times all tests, is 0.01 then.
 _PERMUTATIONS = 100
@@ -105,8 +104,8 @@ def build_cross_table(
     ]
     tests = [test for column in table.columns for test in _tests(name, rows, column, of_rows, known)]
     csv, of_tests, markdown = outputs
-    write_text(csv, _csv(lines, CrossLine))
-    write_text(of_tests, _csv(tests, CrossTest))
+    write_lines(lines, list(CrossLine.__dataclass_fields__), csv)
+    write_lines(tests, list(CrossTest.__dataclass_fields__), of_tests)
     notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known)]
     write_text(markdown, render_markdown(name, table, lines, tests, _directions(known), notes))
 
@@ -286,10 +285,3 @@ def _learned(cells: Iterable[Cell]) -> list[str]:
     return [
         f"{row} on {dataset}: words or weights were learned from images of {dataset} itself." for row, dataset in cells
     ]
-
-
-def _csv(rows: Sequence[object], kind: type) -> str:
-    columns = list(kind.__dataclass_fields__)
-    frame = pd.DataFrame([[getattr(row, key) for key in columns] for row in rows], columns=columns, dtype=object)
-    frame = frame.map(lambda value: csv_text(value) if isinstance(value, str) else value)
-    return frame.to_csv(index=False, lineterminator="\n")

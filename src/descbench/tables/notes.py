@@ -40,9 +40,14 @@ def _repeated(table: Table) -> Iterator[str]:
 
 
 def _rules(known: Mapping[Cell, Scores]) -> Iterator[str]:
-    for (_, dataset), scores in known.items():
+    """Rules of the datasets; where those of one dataset differ, as in what was localised, with their methods."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for (method, dataset), scores in known.items():
         if rule := rule_of(dataset, scores):
-            yield rule
+            told.setdefault(dataset, {}).setdefault(rule, []).append(method)
+    for rules in told.values():
+        for rule, methods in rules.items():
+            yield rule if len(rules) == 1 else f"{', '.join(methods)}: {rule}"
 
 
 def _warnings(known: Mapping[Cell, Scores]) -> Iterator[str]:

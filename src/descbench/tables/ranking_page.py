@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.manifest import ManifestRow, read_manifest
-from descbench.datasets.recall_labels import RecallLabels
 from descbench.errors import DataError
 from descbench.metrics.protocols import read_labels
 from descbench.metrics.score import check_queries
@@ -96,7 +95,7 @@ class ShownQuery:
 
     @property
     def size(self) -> int:
-        """Letters of its pictures."""
+        """Number of characters of its pictures and drawings on the page."""
         shown = [self.picture, *(image.picture for image in (*self.images, *self.missed) if image.picture)]
         return sum(len(picture.address) for picture in shown) + sum(len(drawing) for _, drawing in self.drawings)
 
@@ -369,7 +368,7 @@ class _Page:
         if isinstance(self._labels, GroundTruth):
             labels = self._labels.queries[query]
             return {image for name, ids in labels.items() if name not in _IGNORED for image in ids}
-        return set(_positives(self._labels, query))
+        return set(self._labels.positives[query])
 
     def _rank_of_first(self, query: int) -> int | None:
         """Rank of the first right image among those that were found, from 1; None where there is none."""
@@ -381,7 +380,3 @@ class _Page:
 def _in_words(metric: str) -> str:
     """What a metric is of a single query: ``map_medium`` its average precision."""
     return metric.replace(_SHOWN, "AP", 1).replace("_", " ")
-
-
-def _positives(labels: RecallLabels, query: int) -> Sequence[int]:
-    return labels.positives[query]

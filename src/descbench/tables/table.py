@@ -137,7 +137,7 @@ def build_table(
         DataError: a scores file lacks a metric that the table shows.
     """
     lines = table_lines(name, table, scores, provenance)
-    _write_csv(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
+    write_lines(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
     write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores)))
 
 
@@ -164,7 +164,7 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
     if table.synthetic and (chance := chance_row(table, lines)):
         out.append(f"| {CHANCE} | " + " | ".join(chance) + " |")
     out.append("")
-    if not table.synthetic:
+    if any(line.paper is not None or line.released is not None for line in lines):
         out.append(
             "Ours with its 95 % interval, and in brackets the published figure (released weights where stated, else "
             "the paper's)."
@@ -253,7 +253,8 @@ def _metric(path: Path, name: str, cell: str) -> Metric | None:
     raise DataError(f"{path}: no metric {name!r}; this file has {', '.join(sorted(scores.metrics))}.")
 
 
-def _write_csv(lines: Sequence[Line], columns: Sequence[str], path: Path) -> None:
+def write_lines(lines: Sequence[object], columns: Sequence[str], path: Path) -> None:
+    """Write the attributes of objects that are named by columns as CSV; empty where a value is None."""
     cells = [[getattr(line, column) for column in columns] for line in lines]
     frame = pd.DataFrame(cells, columns=list(columns), dtype=object)
     frame = frame.map(lambda value: csv_text(value) if isinstance(value, str) else value)
