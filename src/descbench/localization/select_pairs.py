@@ -101,7 +101,9 @@ def ranked_pairs(ranking: Path, labels: PoseLabels, top_k: int, cell: str | None
     """Each query with the first images of its ranking, best first."""
     ranked = read_ranking(ranking, cell)
     if ranked.query_ids.tolist() != list(range(len(labels.query_cameras))):
-        raise DataError(f"{ranking}: ranks {len(ranked.query_ids)} queries of {len(labels.query_cameras)}; delete it and rerun.")
+        raise DataError(
+            f"{ranking}: ranks {len(ranked.query_ids)} queries of {len(labels.query_cameras)}; delete it and rerun."
+        )
     found = found_images(ranked)
     if (ranked.image_ids[found] >= len(labels.map_cameras)).any() or (ranked.image_ids[found] < 0).any():
         raise DataError(f"{ranking}: ranks images that are not of the map; delete it and rerun.")
