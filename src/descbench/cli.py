@@ -28,12 +28,12 @@ for module in (own_data, results, patches, interop):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code, after one line on stderr where that is not 0."""
+    _prepare_output()
     given = sys.argv[1:] if arguments is None else arguments
     # As a path it would be the folder one is in.
     if "" in given:
         print("descbench: an argument is empty (perhaps a variable of the shell that is not set).", file=sys.stderr)
         return 2
-    _prepare_output()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     # It tells of each build that it tries to load.
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from descbench.interop.kapture_features import (
     write_kapture_features,
     write_kapture_matches,
 )
-from descbench.interop.pairs_files import PairsFormat, read_pairs_file, write_pairs_file
+from descbench.interop.pairs_files import PairsFormat, check_replaced, read_pairs_file, write_pairs_file
 from descbench.io.atomic import atomic_path, into_folder
 from descbench.io.digests import sha256_file
 from descbench.io.hloc_files import opened_hloc
@@ -344,7 +345,7 @@ def convert_pairs(source: Path, output: Path, to: PairsFormat) -> None:
         ConfigError: the output is the source, or a file of something else.
         DataError: the file is damaged.
     """
-    check_output(output, [source], read=lambda path: read_pairs_file(path, to))
+    check_output(output, [source], read=partial(check_replaced, form=to))
     pairs = read_pairs_file(source, "kapture" if to == "hloc" else "hloc")
     write_pairs_file(pairs, output, to)
     print(f"{output}: {len(pairs)} pairs.")

@@ -5,6 +5,7 @@ import struct
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from descbench.errors import DataError
 from descbench.features.images import load_image
@@ -192,6 +193,14 @@ def test_photographs_that_are_to_be_turned(tmp_path, gradient):
     loaded = load_image(tmp_path / "a.png", 1024)
     np.testing.assert_array_equal(loaded.pixels, gradient)
     assert "EXIF says that files are to be turned" in loaded.note
+    # What EXIF should not say, and damaged EXIF, say nothing, and harm no image.
+    exif[ExifTags.Base.Orientation] = 0
+    Image.fromarray(gradient).save(tmp_path / "b.png", exif=exif)
+    damaged = PngInfo()
+    damaged.add_text("Raw profile type exif", "\nexif\n 4\nno hexadecimal\n")
+    Image.fromarray(gradient).save(tmp_path / "c.png", pnginfo=damaged)
+    for name in ("b.png", "c.png"):
+        assert load_image(tmp_path / name, 1024).note == ""
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,9 @@ def test_nothing_else_is_written_over(plan: Plan, capsys: pytest.CaptureFixture)
     Path("q.txt").write_text("precious\n")
     refused(capsys, "is read by this call", "convert-pairs", "p.txt", "./p.txt", "--to", "kapture")
     refused(capsys, "holds something else", "convert-pairs", "p.txt", "q.txt", "--to", "kapture")
+    for nothing in ("", "# kapture format: 1.1\n# query_image, map_image, score\n"):
+        Path("q.txt").write_text(nothing)
+        assert main(["convert-pairs", "p.txt", "q.txt", "--to", "kapture"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["../out", "a/b", " ", "..", ""])

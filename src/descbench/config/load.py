@@ -61,8 +61,9 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
         config = Config.model_validate(merged)
     except ValidationError as error:
         known = {path for path, _ in problems}
-        details = [detail for detail in error.errors() if not _follows(detail, error.errors())]
-        problems += [found for detail in details if (found := explain(detail, merged))[0] not in known]
+        details = error.errors()
+        told = [detail for detail in details if not _follows(detail, details)]
+        problems += [found for detail in told if (found := explain(detail, merged))[0] not in known]
         raise _refusal(problems, layers) from None
     known = {path for path, _ in problems}
     problems += [found for found in (*check_names(config), *check_rows(config, published)) if found[0] not in known]

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import DescribedImages, WorkFeatures
 from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError
-from descbench.interop.pairs_files import read_pairs_file
+from descbench.interop.pairs_files import check_replaced
 from descbench.io.outputs import check_output
 from descbench.retrieval.pairs import compute_pairs
 from descbench.retrieval.run_search import prepare_database
@@ -61,7 +62,7 @@ def write_pairs(
         raise ConfigError(f"--top-k {top_k}: at least 1.")
     folders = [folder for folder in (map_folder, query_folder) if folder is not None]
     inputs = [*(folder / "sensors" for folder in folders), *configfiles]
-    check_output(output, inputs, read=lambda path: read_pairs_file(path, "kapture"))
+    check_output(output, inputs, read=partial(check_replaced, form="kapture"))
     with _work_folder(work, folders) as folder:
         block = config.methods[method]
         features = WorkFeatures(config, block.features, folder, configfiles, on_bad_file == "skip")

@@ -137,7 +137,7 @@ def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) 
             _check_size(path, opened.size)
             opened.load()
             image, note = to_eight_bits(opened, deep)
-            if opened.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            if _is_turned(opened):
                 note = note or "EXIF says that files are to be turned: read as they are stored, as by the originals"
             if getattr(opened, "n_frames", 1) > 1:
                 note = note or f"{opened.format} files of several frames: the first is read"
@@ -158,6 +158,14 @@ def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) 
             raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
         hint = "; `truncated_images: read` takes what is there, as the originals do" if _is_cut(error) else ""
         raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again{hint}.") from error
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether EXIF says that an image is to be turned or mirrored."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+    except Exception:  # damaged EXIF, of which Pillow raises whatever its bytes lead to, says nothing
+        return False
 
 
 def _is_cut(error: Exception) -> bool:

@@ -52,6 +52,12 @@ def read_pairs_file(path: Path, form: PairsFormat) -> list[NamedPair]:
     return pairs
 
 
+def check_replaced(path: Path, form: PairsFormat) -> None:
+    """Refuse what is no pairs file, as :func:`read_pairs_file`; one of comments alone, without a pair, is one."""
+    if not all(line.startswith("#") or not line.strip() for line in read_lines(path)):
+        read_pairs_file(path, form)
+
+
 def _hloc_pair(line: str, path: Path) -> NamedPair:
     fields = line.split()
     if len(fields) != 2:

@@ -27,7 +27,8 @@ def check_output(
         inputs: files that are read, and folders of such files.
         option: that names the file, for messages.
         endings: that such a result has; none: any.
-        read: reads such a result, or raises DataError: a file that is there is replaced only if it can be read.
+        read: reads such a result, or raises DataError: a file that is there is replaced only if it is empty or can be
+            read.
 
     Raises:
         ConfigError: a folder or a device, another ending, an input, or a file of something else.
@@ -45,7 +46,7 @@ def check_output(
     place = target.resolve()
     if any(place.is_relative_to(Path(given).resolve()) for given in inputs if given is not None):
         raise ConfigError(f"{option}: {path} is read by this call; name another file to write.")
-    if read is not None and target.exists():
+    if read is not None and target.exists() and target.stat().st_size:
         try:
             read(target)
         except DataError:
