@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -343,6 +344,9 @@ def test_files_that_are_no_strip(tmp_path, content):
         read_patch_strip(tmp_path / "none.png")
     with pytest.raises(DataError, match="is a folder; name the image of a strip"):
         read_patch_strip(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: is a named pipe"):
+        read_patch_strip(tmp_path / "pipe.png")
 
 
 def test_a_strip_is_not_replaced_by_its_descriptors(tmp_path, network):

@@ -254,4 +254,9 @@ def test_the_map_shows_north_up_and_all_within_the_drawing():
 
 
 def test_a_single_place_can_be_drawn():
-    ElementTree.fromstring(draw_map(np.zeros((1, 2)), np.zeros((1, 2)), np.array([0])).drawing)
+    svg = ElementTree.fromstring(draw_map(np.zeros((1, 2)), np.zeros((1, 2)), np.array([0])).drawing)
+    width, height = map(float, svg.get("viewBox").split()[2:])
+    database = next(e for e in svg.iter() if e.get("id") == "map-database")
+    (mark,) = database.iter("{http://www.w3.org/2000/svg}use")
+    assert 0 < float(mark.get("x")) < width
+    assert 0 < float(mark.get("y")) < height

@@ -202,6 +202,17 @@ def test_a_folder_of_queries_is_read_as_strictly(place):
     assert names(found)[0] == "1.png"
 
 
+def test_a_query_that_nothing_is_like_is_told(place, caplog):
+    """Its images come in the order of the index, with one score."""
+    for number in range(3):
+        paint(place / f"same/{number}.png", 1)
+    descbench.search_images("same", paint(place / "asked.png", 1), "whole")
+    assert "asked.png: all images have the same score" in caplog.text
+    caplog.clear()
+    descbench.search_images("photos", "asked.png", "whole")
+    assert "the same score" not in caplog.text
+
+
 def test_files_left_out_by_their_names_are_told(place, caplog):
     """In the log and, those of the images, on the page."""
     paint(place / "asked/a.png", 1)
@@ -235,7 +246,7 @@ def test_images_that_cannot_be_read_are_skipped_like_other_files(place, caplog):
     """A call that may not skip them does not take what a call left that might."""
     Path("photos/4.png").write_bytes(b"no image")
     asked = ("photos", "photos/1.png", "whole")
-    with pytest.raises(DataError, match=r"4\.png.*`--on-bad-file skip` of a command"):
+    with pytest.raises(DataError, match=r"4\.png.*`--on-bad-file skip` of some commands"):
         descbench.search_images(*asked, work="work")
     (found,) = descbench.search_images(*asked, work="work", on_bad_file="skip")
     assert len(found.images) == 4

@@ -36,6 +36,7 @@ def test_without_a_gpu_nothing_is_deleted(workplace, good):
 
 def test_what_needs_no_gpu_runs_without_one(workplace, good):
     workplace.run("--cores", "2", "data/datasets/toytown.json", overlay={"device": "cuda"})
+    assert (workplace.folder / "data/datasets/toytown.json").is_file()
 
 
 def test_job_of_a_cluster_asks_on_its_own_machine(workplace, good):

@@ -194,6 +194,8 @@ def _rank(
         # NaN: the image or the query could not be read.
         compared = [(images.listed.rows[i].path, s) for i, s in zip(ids, scores.tolist(), strict=True) if not isnan(s)]
         names, values = zip(*compared, strict=True) if compared else ((), ())
+        if len(values) > 1 and len(set(values)) == 1:
+            _log.warning("%s: all images have the same score, as where it has no features: no order of them.", row.path)
         found.append(FoundImages(queries.root / row.path, tuple(images.root / name for name in names), tuple(values)))
     return found
 

@@ -34,7 +34,7 @@ def to_eight_bits(image: Image.Image, deep: DeepImages) -> tuple[Image.Image, st
     if image.mode == "I" and image.format == "TIFF" and image.tag_v2.get(_SAMPLE_FORMAT, (1,)) in (1, (1,)):
         values = values.view(np.uint32)
     if not np.isfinite(values).all():
-        raise DataError("some values are NaN or infinite; write the image again, or leave it out.")
+        raise DataError("some values are NaN or infinite; write the image again.")
     if deep == "clip":
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)), f"images of {kind}: clipped to 0..255"
     low, high, what = _range(values, image.mode)

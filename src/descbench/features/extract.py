@@ -195,7 +195,7 @@ def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: 
         raise ConfigError(f"{item.row.path}: {error}") from error
     except DataError as error:
         if settings.on_bad_image == "stop":
-            hint = "Or leave it out: `on_bad_image: skip` in the features block, `--on-bad-file skip` of a command."
+            hint = "Or leave it out: `on_bad_image: skip` in the features block, `--on-bad-file skip` of some commands."
             raise DataError(f"{error} {hint}") from error
         logging.warning("skipped: %s", error)
         writer.skip(item.row.image_id, str(error))

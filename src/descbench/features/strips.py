@@ -84,6 +84,8 @@ def _read_numbers(path: Path) -> None:
 
 def _pixels(path: Path, lenient: bool) -> np.ndarray:
     """(H, W) uint8 of a grey image."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: is a named pipe, a socket or a device; name the image of a strip.")
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MOST:
