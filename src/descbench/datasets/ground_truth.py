@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from descbench.errors import DataError
 from descbench.io.jsonfiles import as_record, write_checked_json
 
+Ids = tuple[int, ...]
 LABELS = {"revisited": ("easy", "hard", "junk"), "classic": ("ok", "junk")}
 
 
@@ -23,7 +24,11 @@ class GroundTruth:
     """
 
     protocol: str
-    queries: tuple[dict[str, tuple[int, ...]], ...]
+    queries: tuple[dict[str, Ids], ...]
+
+    def by_query(self) -> Sequence[Mapping[str, Ids]]:
+        """For each query the ids of the images under each label."""
+        return self.queries
 
     def plain(self) -> list[Any]:
         """Content as plain values, for digests."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +27,10 @@ class RecallLabels:
     query_times: tuple[float, ...] = ()
     views_per_panorama: int | None = None
     conditions: tuple[str, ...] = ()
+
+    def by_query(self) -> list[Mapping[str, Ids]]:
+        """For each query the ids of the images that are right for it, under that label."""
+        return [{"right": ids} for ids in self.positives]
 
     def without_positive(self) -> int:
         """Number of queries that no database image is right for, those left out for their time stamp set aside."""

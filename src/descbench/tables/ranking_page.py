@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from markupsafe import Markup
 
-from descbench.datasets.ground_truth import GroundTruth
 from descbench.datasets.manifest import ManifestRow, read_manifest
 from descbench.errors import DataError
 from descbench.metrics.protocols import read_labels
@@ -202,9 +201,8 @@ class _Page:
         labels, scores = read_labels(ground_truth), read_scores(scores_file, title)
         if labels is None:
             raise DataError(f"{ground_truth}: no labels of database images for queries; show another dataset.")
-        self._labels = labels[1]
-        right = self._labels.queries if isinstance(self._labels, GroundTruth) else self._labels.positives
-        if not len(right) == scores.num_queries == len(self._queries):
+        self._labels = labels[1].by_query()
+        if not len(self._labels) == scores.num_queries == len(self._queries):
             raise DataError(f"{ground_truth}: labels of other queries than those of {title}; rebuild the scores.")
         self.values = {
             metric: np.array([np.nan if value is None else float(value) for value in scores.per_query[metric]])
@@ -354,21 +352,14 @@ class _Page:
         """The label of an image for a query, and how it looks."""
         if self._labels is None:
             return "", "found"
-        if isinstance(self._labels, GroundTruth):
-            labels = [name for name, ids in self._labels.queries[query].items() if image in ids]
-            verdict = labels[0] if labels else "wrong"
-        else:
-            verdict = "right" if image in self._right(query) else "wrong"
+        verdict = next((name for name, ids in self._labels[query].items() if image in ids), "wrong")
         return verdict, "wrong" if verdict == "wrong" else "ignored" if verdict in _IGNORED else "right"
 
     def _right(self, query: int) -> set[int]:
         """Ids of the images that are right for a query."""
         if self._labels is None:
             return set()
-        if isinstance(self._labels, GroundTruth):
-            labels = self._labels.queries[query]
-            return {image for name, ids in labels.items() if name not in _IGNORED for image in ids}
-        return set(self._labels.positives[query])
+        return {image for name, ids in self._labels[query].items() if name not in _IGNORED for image in ids}
 
     def _rank_of_first(self, query: int) -> int | None:
         """Rank of the first right image among those that were found, from 1; None where there is none."""
