@@ -315,7 +315,7 @@ def test_table_9_has_the_settings_of_the_original() -> None:
         assert method.match.mutual
         assert (method.match.ratio, method.match.max_distance) == (None, None)
         assert (method.verify_error, method.min_pair_inliers) == (4.0, 15)
-        assert (method.reprojection_error, method.max_error) == (12.0, 20.0)
+        assert (method.reprojection_error, method.max_error, method.two_view_points) == (12.0, 20.0, False)
         assert (method.min_inliers, method.min_inlier_ratio) == (4, 0.05)
     superpoint = CONFIG.models["superpoint"]
     assert (superpoint.nms_radius, superpoint.keypoint_threshold) == (3, 0.005)

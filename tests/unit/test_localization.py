@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pycolmap
 import pytest
 from drawn_map import CAMERA, Scene, draw_scene
 
@@ -14,7 +15,7 @@ from descbench.datasets.colmap_model import read_colmap_model
 from descbench.errors import DataError
 from descbench.localization.colmap import from_rigid, number_of, to_rigid
 from descbench.localization.locate import LocationSettings, correspond, locate
-from descbench.localization.triangulate import TriangulationSettings, triangulate_points
+from descbench.localization.triangulate import TriangulationSettings, _pipeline, triangulate_points
 from descbench.metrics.poses import position_error, rotation_error
 
 MAPS, QUERY = [0, 1, 2, 4, 5], 3
@@ -144,12 +145,23 @@ def test_settings_decide(scene: Scene, tmp_path: Path) -> None:
             TriangulationSettings(verify_error=0.3),
             TriangulationSettings(reprojection_error=0.2),
             TriangulationSettings(min_angle=12.0),
+            TriangulationSettings(two_view_points=False),
         )
     ):
         other = triangulate_points(images, matches, tmp_path / str(number), settings)
         assert other.compute_num_observations() < usual.compute_num_observations()
+    assert min(len(point.track.elements) for point in other.points3D.values()) == 3
+    assert min(len(point.track.elements) for point in usual.points3D.values()) == 2
     with pytest.raises(DataError, match="none of"):
         triangulate_points(images, matches, tmp_path / "none", TriangulationSettings(min_inliers=1000))
+
+
+def test_one_key_sets_what_is_removed_at_the_end_alone() -> None:
+    """As the original's `filter_max_reproj_error`; COLMAP's limits while points are completed and merged stay."""
+    usual, wide = pycolmap.IncrementalPipelineOptions(), _pipeline(TriangulationSettings(reprojection_error=12.0))
+    assert wide.mapper.filter_max_reproj_error == 12.0
+    for name in ("complete_max_reproj_error", "merge_max_reproj_error"):
+        assert getattr(wide.triangulation, name) == getattr(usual.triangulation, name)
 
 
 def test_rotation_in_and_out() -> None:

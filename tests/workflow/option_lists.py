@@ -383,7 +383,7 @@ ELSEWHERE = {
         for test, keys in {
             "test_keys_of_methods_change_results": (
                 *("features", "keypoint_origin", "verify_error", "min_pair_inliers", "reprojection_error"),
-                *("min_angle", "max_error"),
+                *("min_angle", "two_view_points", "max_error"),
             ),
             "test_queries_of_few_inliers_are_not_localised": ("min_inliers",),
             "test_ransac_expects_a_share_of_inliers": ("min_inlier_ratio",),

@@ -136,6 +136,7 @@ def test_matches_of_hloc_take_the_place_of_ours(square, monkeypatch):
         ("min_pair_inliers", 40, RECORD),
         ("reprojection_error", 0.3, RECORD),
         ("min_angle", 8.0, RECORD),
+        ("two_view_points", False, RECORD),
         ("max_error", 0.5, POSES),
     ],
 )
@@ -145,7 +146,7 @@ def test_keys_of_methods_change_results(square, key, value, target):
     changed.make(SCORES, overlay=changing(**{key: value}), anew=[rule])
     assert sha256_file(changed.folder / target) != sha256_file(square.folder / target)
     before, after = record(square), record(changed)
-    if key in ("verify_error", "min_pair_inliers", "reprojection_error", "min_angle"):
+    if key in ("verify_error", "min_pair_inliers", "reprojection_error", "min_angle", "two_view_points"):
         assert after["observations"] < before["observations"]
     if key == "keypoint_origin":
         assert abs(after["points"] - before["points"]) < 0.2 * before["points"]

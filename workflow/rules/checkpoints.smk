@@ -203,7 +203,7 @@ rule train_on_crops:
         mem_mb=growing(16000),
         runtime=growing_minutes(2880),
     params:
-        code=TRAIN_CHECKPOINT_VERSION,
+        code=TRAIN_ON_CROPS_VERSION,
         model=lambda wildcards: block("models", wildcards.model),
         training=lambda wildcards: block(
             "training", cfg.models[wildcards.model].weights.training

@@ -104,6 +104,7 @@ from descbench.training import (
     INITIALISE_CHECKPOINT_VERSION,
     PCA_CHECKPOINT_VERSION,
     TRAIN_CHECKPOINT_VERSION,
+    TRAIN_ON_CROPS_VERSION,
     WHITEN_CHECKPOINT_VERSION,
 )
 
@@ -313,11 +314,8 @@ def get_top_k(wildcards):
 
 def get_statistics(method, dataset):
     """Document frequencies, where the method weights words by idf."""
-    return (
-        [plan.paths.statistics(method, dataset)]
-        if cfg.methods[method].uses_statistics
-        else []
-    )
+    used = cfg.methods[method].uses_statistics
+    return [plan.paths.statistics(method, dataset)] if used else []
 
 
 def get_searched(wildcards):

@@ -105,6 +105,7 @@ rule reconstruct:
             "min_pair_inliers",
             "reprojection_error",
             "min_angle",
+            "two_view_points",
         ),
         origin=lambda wildcards: cfg.methods[wildcards.method].keypoint_origin,
         seed=cfg.seed,

@@ -67,8 +67,14 @@ class LocaliseMethod(MethodBase):
         4.0, gt=0, le=1000, description="Pixels that a match of a verified pair may be off its epipolar line."
     )
     min_pair_inliers: int = Field(15, ge=8, le=100_000, description="Fewest inliers of a verified pair of map images.")
-    reprojection_error: float = Field(4.0, gt=0, le=1000, description="Pixels that a point may be off its place.")
+    reprojection_error: float = Field(
+        4.0, gt=0, le=1000, description="Pixels that a point may be off its place; others are removed at the end."
+    )
     min_angle: float = Field(1.5, ge=0, lt=90, description="Least angle in degrees of two rays to a point.")
+    two_view_points: bool = Field(
+        True,
+        description="Whether points that only two images see are kept, as most of a small map; COLMAP's default: no.",
+    )
     max_error: float = Field(12.0, gt=0, le=1000, description="Pixels that an inlier of a query may be off its place.")
     min_inliers: int = Field(4, ge=4, le=100_000, description="Fewest inliers of a query that counts as localised.")
     min_inlier_ratio: float = Field(0.05, ge=0, le=1, description="Least share of inliers that RANSAC expects.")

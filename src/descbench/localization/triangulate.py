@@ -38,6 +38,7 @@ class TriangulationSettings:
         min_inliers: fewest inliers of a verified pair.
         reprojection_error: most of a point in an image.
         min_angle: least angle in degrees between two rays to a point.
+        two_view_points: whether points that only two images see are kept; COLMAP's own default leaves them out.
         seed: of everything random.
     """
 
@@ -45,6 +46,7 @@ class TriangulationSettings:
     min_inliers: int = 15
     reprojection_error: float = 4.0
     min_angle: float = 1.5
+    two_view_points: bool = True
     seed: int = 0
 
 
@@ -181,8 +183,6 @@ def _pipeline(settings: TriangulationSettings) -> pycolmap.IncrementalPipelineOp
     options.mapper.random_seed = options.triangulation.random_seed = settings.seed
     options.mapper.num_threads = 1
     options.triangulation.min_angle = settings.min_angle
-    options.triangulation.complete_max_reproj_error = settings.reprojection_error
-    options.triangulation.merge_max_reproj_error = settings.reprojection_error
-    # Most points of a small map are seen by two images only.
-    options.triangulation.ignore_two_view_tracks = False
+    # Of a small map they are most.
+    options.triangulation.ignore_two_view_tracks = not settings.two_view_points
     return options

@@ -71,11 +71,12 @@ class CropImages:
     validating: bool = False
 
     def keypoints(self, image: int) -> np.ndarray:
-        """(N, 2) float32 x, y in pixels of the image, in the order of what found them."""
+        """(N, 2) float32 x, y in pixels of the image, whose first has its centre at 0, 0, in the order of what found them."""
         if not self.shards:
             return read_keypoints(self.root / self.extras[image].keypoints)
         reader, position = self.shards[image]
-        return np.array(reader.read(position, position + 1).keypoints)
+        # Stored are places whose first pixel has its centre at 0.5, 0.5.
+        return reader.read(position, position + 1).keypoints - np.float32(0.5)
 
     def draw(self, image: int, place: Sequence[int]) -> tuple[CropPair, list[torch.Tensor]]:
         """A pair of crops, and both as tensors (3, S, S).

@@ -11,7 +11,7 @@ from descbench.config.networks import Model
 from descbench.device import pick_device
 from descbench.io.digests import digest_of, sha256_file
 from descbench.models.checkpoints import checkpoint_digest, load_network, save_network
-from descbench.training import TRAIN_CHECKPOINT_VERSION
+from descbench.training import TRAIN_ON_CROPS_VERSION
 from descbench.training.crops import read_crop_images
 from descbench.training.distributed import is_main
 from descbench.training.hndesc import SAMPLINGS, CropValidator, HNDescRecipe
@@ -74,7 +74,7 @@ def train_on_crops(files: CropTrainingFiles, model: Model, settings: HNDescTrain
         HNDescRecipe(network, sample, images, settings, chosen),
         epochs=settings.epochs,
         folder=files.folder,
-        digest=digest_of([TRAIN_CHECKPOINT_VERSION, inputs, start, decided]),
+        digest=digest_of([TRAIN_ON_CROPS_VERSION, inputs, start, decided]),
         validate=validator,
         every=settings.validation.every if settings.validation else 1,
         patience=settings.patience,
