@@ -71,7 +71,7 @@ class CropImages:
     validating: bool = False
 
     def keypoints(self, image: int) -> np.ndarray:
-        """(N, 2) float32 x, y in pixels of the image (0, 0 is the first one's centre), in the order of what found them."""
+        """(N, 2) float32 x, y in pixels of the image (0, 0 is the first centre), in the order of what found them."""
         if not self.shards:
             return read_keypoints(self.root / self.extras[image].keypoints)
         reader, position = self.shards[image]
