@@ -145,15 +145,26 @@ def test_settings_decide(scene: Scene, tmp_path: Path) -> None:
             TriangulationSettings(verify_error=0.3),
             TriangulationSettings(reprojection_error=0.2),
             TriangulationSettings(min_angle=12.0),
-            TriangulationSettings(two_view_points=False),
         )
     ):
         other = triangulate_points(images, matches, tmp_path / str(number), settings)
         assert other.compute_num_observations() < usual.compute_num_observations()
-    assert min(len(point.track.elements) for point in other.points3D.values()) == 3
-    assert min(len(point.track.elements) for point in usual.points3D.values()) == 2
     with pytest.raises(DataError, match="none of"):
         triangulate_points(images, matches, tmp_path / "none", TriangulationSettings(min_inliers=1000))
+
+
+def test_points_of_two_images_are_kept_or_left_out(scene: Scene, tmp_path: Path) -> None:
+    """Half of the points are matched in the first pair alone."""
+    given = all_matches(scene)
+    matches = {pair: rows if pair == (0, 1) else rows[: len(rows) // 2] for pair, rows in given.items()}
+    seen = []
+    for kept in (True, False):
+        settings = TriangulationSettings(two_view_points=kept)
+        model = triangulate_points(scene.images(MAPS), matches, tmp_path / str(kept), settings)
+        seen.append([len(point.track.elements) for point in model.points3D.values()])
+    assert min(seen[0]) == 2
+    assert min(seen[1]) == 3
+    assert len(seen[1]) == sum(count > 2 for count in seen[0])
 
 
 def test_one_key_sets_what_is_removed_at_the_end_alone() -> None:
