@@ -147,7 +147,7 @@ def test_kapture_and_colmap_say_the_same(real_data: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"no {folder}: not shipped, see docs/contributing.md")
     model = read_colmap_model(folder / "colmap/reconstruction", with_points=True)
-    kapture = {name: (camera, pose) for name, camera, pose in read_posed_records(folder / "kapture")}
+    kapture = {name: (camera, pose) for name, camera, pose in read_posed_records(folder / "kapture")[0]}
     assert kapture.keys() == {image.name for image in model.images}
     for image in model.images:
         assert kapture[image.name] == (model.cameras[image.camera_id], image.pose)

@@ -372,7 +372,7 @@ def test_pairs_of_kapture_folders(finished, bench, project, monkeypatch, capsys)
     text = Path("less.txt").read_text()
     assert [picture.name in text for picture in pictures] == [False] + 6 * [True]
     demo = ["--configfile", str(project / "config/demo.yaml"), "--method", "how_r18_n200", "-o", "pairs.txt"]
-    assert main([*again, *demo]) == 1
+    assert main(["pairs", "--map", seen, *demo]) == 1
     told = capsys.readouterr().err
     assert "codebooks/how_r18_n200.h5: not there yet; `snakemake --cores 8 -s" in told
     assert "--configfile" in told

@@ -27,6 +27,7 @@ from descbench.io import DOWNLOAD_SOURCE_VERSION, UNPACK_SOURCE_VERSION
 from descbench.io.aside import forget_aside, keep_aside, put_back
 from descbench.io.csvfiles import checksum_path
 from descbench.io.run_notes import (
+    RUN_COMMAND,
     RUN_FOLDER,
     forget,
     missing_table,
@@ -122,6 +123,7 @@ os.environ.setdefault(
     RUN_FOLDER,
     str(Path(".snakemake", f"downloads-{os.getpid()}-{time.time_ns()}").absolute()),
 )
+os.environ[RUN_COMMAND] = snakemake_command(overlays)
 ENVIRONMENT = "../../envs/gpu.yaml" if cfg.device == "cuda" else "../../envs/cpu.yaml"
 
 

@@ -70,7 +70,6 @@ rule build_report:
             cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
         trained=plan.trained_models(),
-        command=snakemake_command(overlays),
         evidence=lambda wildcards: report_cells(
             cfg,
             plan,

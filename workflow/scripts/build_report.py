@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from descbench.config.tables import Table
-from descbench.io.run_notes import read_stages, run_folder
+from descbench.io.run_notes import read_stages, run_command, run_folder
 from descbench.jobs import job
 from descbench.report_plan import as_evidence
 from descbench.tables.report import build_report
@@ -23,7 +23,7 @@ with job(snakemake):
         **as_evidence(snakemake.params.evidence),
         stages=snakemake.params.stages,
         figures=snakemake.params.figures,
-        command=snakemake.params.command,
+        command=run_command(),
         choice_targets=snakemake.params.choice_targets,
         graph=read_stages(run_folder()),
     )

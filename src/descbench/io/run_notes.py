@@ -17,6 +17,8 @@ from urllib.parse import quote
 from descbench.io.atomic import write_json, write_text
 
 RUN_FOLDER = "DESCBENCH_RUN"
+# How Snakemake was called, up to the target. No parameter of a job: it is no reason to make anything again.
+RUN_COMMAND = "DESCBENCH_COMMAND"
 # Number of jobs, and names of the stages that it comes after, by stage.
 Stages = dict[str, tuple[int, list[str]]]
 
@@ -25,6 +27,11 @@ def run_folder() -> Path | None:
     """Folder of the notes of this run; None outside the workflow."""
     folder = os.environ.get(RUN_FOLDER)
     return Path(folder) if folder else None
+
+
+def run_command() -> str:
+    """How Snakemake was called for this run, up to the target."""
+    return os.environ.get(RUN_COMMAND, "snakemake --cores 8")
 
 
 def unreachable(run: Path | None, host: str) -> str | None:
