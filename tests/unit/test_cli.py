@@ -183,7 +183,7 @@ def test_check_away_from_the_configuration(capsys, monkeypatch, tmp_path):
 def test_pairs_cannot_be_written(capsys, project, monkeypatch, tmp_path):
     """Said before anything is computed."""
     monkeypatch.chdir(project)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("precious")
     pairs = ["pairs", "--map", str(tmp_path / "map"), "--method", "fire_n1000", "-o"]
     for output, message in (
         (tmp_path, "is a folder; name the file to write"),
