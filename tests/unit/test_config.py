@@ -208,7 +208,8 @@ def test_a_result_is_no_configuration(tmp_path):
 
 
 def test_an_empty_label_is_one_problem(demo):
-    demo["tables"]["table2"]["rows"][0]["label"] = ""
+    (row, *_) = demo["tables"]["table2"]["rows"]
+    demo["tables"]["table2"]["rows"] = [{**row, "label": ""}]
     with pytest.raises(ConfigError) as caught:
         load_config(demo)
     assert "rows.0.label: must not be empty" in str(caught.value)
