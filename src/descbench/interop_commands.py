@@ -151,10 +151,12 @@ def export_features(exchange: Exchange, features: str) -> None:
         DataError: features that are not there yet.
     """
     data = _Dataset(exchange, reads=False)
-    named(data.config.features, "features block", features)
+    reading = named(data.config.features, "features block", features).reading_options
     roles = [data.images(features, role) for role in data.roles()]
     root = Path(data.plan.image_root(data.name)) if exchange.format == "hloc" else None
-    stored = chain.from_iterable(stored_features(images, root) for images in roles)
+    stored = chain.from_iterable(
+        stored_features(images, root, reading.get("exif_orientation", "ignore")) for images in roles
+    )
     if exchange.format == "hloc":
         count = write_hloc_features(stored, exchange.place)
     else:

@@ -67,9 +67,19 @@ class PairPlan:
         return [self.paths.matches(method, dataset, shard.name) for shard in self.match_shards(dataset)]
 
     def matched_features(self, method: str, dataset: str, key: str = "features") -> list[str]:
-        """Feature shards of all images of a dataset that has image pairs; none where the method has no such key."""
+        """Feature shards of all images of a dataset that has image pairs; none where the method has no such key.
+
+        Raises:
+            ConfigError: the method cannot be scored on the dataset.
+        """
+        self.check_fit(method, dataset)
         name = getattr(self.config.block("methods", method), key)
         return self.features(name, dataset, self.config.block("datasets", dataset).ROLES[0]) if name else []
+
+    def check_fit(self, method: str, dataset: str) -> None:
+        """Refuse a method that cannot be scored on a dataset, with the reason; ConfigError."""
+        if why := self.config.block("methods", method).unfit(dataset, self.config):
+            raise ConfigError(f"{method} on {dataset}: {why}.")
 
     # --- re-ranking ---
 

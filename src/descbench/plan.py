@@ -307,7 +307,12 @@ class Plan(PairPlan):
     # --- localisation ---
 
     def local_features(self, method: str, dataset: str, role: str) -> list[str]:
-        """Feature shards of a role of a dataset, of the features that a method matches."""
+        """Feature shards of a role of a dataset, of the features that a method matches.
+
+        Raises:
+            ConfigError: the method cannot be scored on the dataset.
+        """
+        self.check_fit(method, dataset)
         return self.features(self.config.block("methods", method).features, dataset, role)
 
     def pairing_ranking(self, method: str, dataset: str) -> list[str]:

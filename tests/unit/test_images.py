@@ -2,13 +2,15 @@
 
 import struct
 
+import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from descbench.errors import DataError
-from descbench.features.images import load_image
+from descbench.features.images import load_image, read_size
+from descbench.features.point_images import load_point_image
 
 
 @pytest.fixture
@@ -28,6 +30,29 @@ def test_exif_rotation_is_ignored(tmp_path, gradient):
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
     assert load_image(tmp_path / "a.jpg", 1024).pixels.shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("load", [load_image, load_point_image])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_turned_where_that_is_wanted(tmp_path, gradient, load, orientation):
+    """As Pillow turns them itself: pixels, grey ones, boxes, the way back, and the size of the head."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for name in ("a.jpg", "a.png"):
+        path = tmp_path / name
+        Image.fromarray(gradient).save(path, exif=exif)
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened)
+        loaded = load(path, None, exif_orientation="apply")
+        np.testing.assert_array_equal(loaded.pixels, upright)
+        assert loaded.note == ""
+        assert read_size(path, "apply") == upright.size
+        assert read_size(path) == (80, 60)
+        boxed = load(path, None, (10, 5, 40, 50), exif_orientation="apply")
+        np.testing.assert_array_equal(boxed.pixels, upright.crop((10, 5, 40, 50)))
+        assert boxed.offset == (10, 5)
+        if loaded.grey is not None and name == "a.jpg":  # OpenCV turns as EXIF says, unless told not to
+            np.testing.assert_array_equal(loaded.grey, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
@@ -192,7 +217,7 @@ def test_photographs_that_are_to_be_turned(tmp_path, gradient):
     Image.fromarray(gradient).save(tmp_path / "a.png", exif=exif)
     loaded = load_image(tmp_path / "a.png", 1024)
     np.testing.assert_array_equal(loaded.pixels, gradient)
-    assert "EXIF says that files are to be turned" in loaded.note
+    assert "`exif_orientation: apply` turns them" in loaded.note
     # What EXIF should not say, and damaged EXIF, say nothing, and harm no image.
     exif[ExifTags.Base.Orientation] = 0
     Image.fromarray(gradient).save(tmp_path / "b.png", exif=exif)

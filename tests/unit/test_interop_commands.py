@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from descbench.cli import main
 from descbench.command_files import read_configuration
@@ -115,6 +115,19 @@ def matches(path: Path) -> tuple[list, list, list]:
 def refused(capsys: pytest.CaptureFixture, message: str, *arguments: str) -> None:
     assert main(list(arguments)) == 1
     assert message in capsys.readouterr().err
+
+
+def test_sizes_are_of_upright_images_where_features_are(plan: Plan) -> None:
+    upright = {"features": {"sift": {**CONFIG["features"]["sift"], "exif_orientation": "apply"}}}
+    Path("config/config.yaml").write_text(yaml.safe_dump(CONFIG | upright))
+    plan = Plan(read_configuration([]))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 8
+    Image.new("RGB", (64, 48)).save(Path(plan.image_root("walls")) / WALLS[1], exif=exif)
+    write_shard(plan, "walls", "database", Path(plan.paths.manifest("walls")))
+    assert main(["export-features", "hloc", "sift", "walls", "f.h5", "--below", "walls"]) == 0
+    with h5py.File("f.h5") as file:
+        assert [file[f"v_a/{n}.png/image_size"][()].tolist() for n in (1, 2)] == [[64, 48], [48, 64]]
 
 
 def test_features_go_to_hloc_and_back(plan: Plan, capsys: pytest.CaptureFixture) -> None:

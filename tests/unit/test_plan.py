@@ -119,3 +119,26 @@ def test_a_plan_refuses_by_ending_snakemake(catalog):
         Plan(catalog).image_inputs("x")
     assert plan.paths.table("table2") == "results/table2.csv"
     assert plan.paths.results == "results"
+
+
+@pytest.mark.parametrize(("stage", "planned"), [("match_features", "matched_features"), ("localise_queries", "map")])
+def test_what_cannot_be_scored_is_refused_without_a_table_too(catalog, stage, planned):
+    """Homographies and cameras are of files as they are stored, features of `exif_orientation: apply` are not."""
+    method, block = next((name, block) for name, block in catalog.methods.items() if block.stage == stage)
+    dataset = next(
+        name
+        for name, data in catalog.datasets.items()
+        if data.FAMILY == block.family and not block.unfit(name, catalog)
+    )
+
+    def features(config: Config) -> list[str]:
+        plan = Plan(config)
+        if planned == "map":
+            return plan.local_features(method, dataset, "map")
+        return plan.matched_features(method, dataset)
+
+    assert features(catalog)
+    turning = catalog.features[block.features].model_copy(update={"exif_orientation": "apply"})
+    config = catalog.model_copy(update={"features": {**catalog.features, block.features: turning}})
+    with pytest.raises(ConfigError, match=rf"^{method} on {dataset}: its .* are of files as they are stored"):
+        features(config)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from descbench.datasets.ground_truth import GroundTruth, write_ground_truth
 from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
@@ -213,3 +213,20 @@ def test_names_are_text_and_the_page_stands_alone(tmp_path):
     assert "m<1>" not in text
     assert not re.search(r"https?:", text)
     assert show(tmp_path) == text
+
+
+def test_pictures_stand_as_their_features_saw_them(tmp_path):
+    files = make(tmp_path, LABELS)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for path in (tmp_path / "database").iterdir():
+        Image.new("RGB", (80, 60)).save(path, exif=exif)
+
+    def shapes(reading):
+        show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town", reading=reading)
+        found = re.findall(r"base64,([^\"']+)", (tmp_path / "page.html").read_text())
+        sizes = [Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in found]
+        return {size for size in sizes if max(size) == 80}
+
+    assert shapes({}) == {(80, 60)}
+    assert shapes({"exif_orientation": "apply"}) == {(60, 80), (80, 60)}  # queries have no EXIF

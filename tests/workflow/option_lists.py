@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import option_looks as look
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from tiny_networks import whole
 
 from descbench.config.networks import HowModel, NetVladModel
@@ -129,7 +129,9 @@ def write_inputs(folder: Path) -> None:
     torch.manual_seed(9)
     torch.save(whole().state_dict(), folder / "w.pth")
     (folder / "deep").mkdir()
-    Image.fromarray(random.integers(0, 4000, (48, 64), np.uint16)).save(folder / "deep/a.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(random.integers(0, 4000, (48, 64), np.uint16)).save(folder / "deep/a.png", exif=exif)
     lines = ("result,dataset,metric,kind,value,tolerance,source", "theirs,alderford,map_hard,paper,12.5,,test")
     (folder / "figures.csv").write_text("\n".join(lines) + "\n")
     (folder / "more.yaml").write_text("models: {own: {mean: [0.1, 0.2, 0.3]}}\n")
@@ -341,7 +343,7 @@ ELSEWHERE = {
     "KeypointFeatures.threshold": "workflow/test_bags.py::test_a_threshold_leaves_out_weak_keypoints",
     **{
         f"KeypointFeatures.{key}": "workflow/test_bags.py::test_images_that_need_a_decision"
-        for key in ("on_bad_image", "truncated_images", "deep_images")
+        for key in ("on_bad_image", "truncated_images", "deep_images", "exif_orientation")
     },
     **{
         f"{owner}.{key}": "workflow/test_bags.py::test_keys_of_methods_change_rankings"
@@ -640,15 +642,16 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
     ),
     *(
         (
-            f"{'Local' if name == 'own_local' else 'Global'}Features.deep_images",
-            f"features.{name}.deep_images",
-            "clip",
+            f"{'Local' if name == 'own_local' else 'Global'}Features.{key}",
+            f"features.{name}.{key}",
+            value,
             f"results/features/{name}/deep/database/00000.h5",
             "extract_features",
             look.descriptors,
             {},
         )
         for name in ("own", "own_local")
+        for key, value in (("deep_images", "clip"), ("exif_orientation", "apply"))
     ),
     *(
         (key, f"models.{model}.{name}", value, f"results/checkpoints/{model}.pt", "convert_checkpoint", seen, {})

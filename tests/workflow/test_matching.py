@@ -241,6 +241,10 @@ def test_sequences_of_vgg_and_those_that_lack_files(matched):
         ({"methods": {"sift": {"ratio": 1.5}}}, "ratio"),
         ({"methods": {"sift": {"match": "guess"}}}, "match"),
         ({"methods": {"sift": {"features": "nobody"}}}, "nobody"),
+        (
+            {"tables": {"t": TABLE}, "features": {"sift": {"exif_orientation": "apply"}}},
+            "homographies are of files as they are stored, and features 'sift' have `exif_orientation: apply`",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_while_planning(base, change, message, monkeypatch):

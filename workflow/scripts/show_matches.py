@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from descbench.config.features_base import READING
 from descbench.jobs import job
 from descbench.metrics.matched_pairs import MatchedFiles
 from descbench.tables.matches_page import show_matches
@@ -25,6 +26,6 @@ with job(snakemake):
         method=wildcards.method,
         dataset=wildcards.dataset,
         figures=params.figures,
-        reading={key: params.features[key] for key in ("truncated_images", "deep_images") if key in params.features},
+        reading={key: params.features[key] for key in READING if key in params.features},
         on_bad_image=params.features.get("on_bad_image", "stop"),
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from descbench.config.features_base import READING
 from descbench.jobs import job
 from descbench.tables.inlier_lines import line_files
 from descbench.tables.ranking_page import RankingFiles, show_ranking
@@ -20,7 +21,7 @@ with job(snakemake):
         Path(snakemake.output[0]),
         method=snakemake.wildcards.method,
         dataset=snakemake.wildcards.dataset,
-        reading={key: features[key] for key in ("truncated_images", "deep_images") if key in features},
+        reading={key: features[key] for key in READING if key in features},
         on_bad_image=features.get("on_bad_image", "stop"),
         lines=line_files(snakemake.input, snakemake.params.lines),
     )

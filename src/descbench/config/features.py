@@ -21,6 +21,7 @@ from descbench.config.base import (
 from descbench.config.checks import no_role
 from descbench.config.features_base import (
     DeepImages,
+    ExifOrientation,
     ExtractedFeatures,
     FeaturesBase,
     OnBadImage,
@@ -53,6 +54,7 @@ class LocalFeatures(ExtractedFeatures):
     on_bad_image: OnBadImage = "stop"
     truncated_images: TruncatedImages = "refuse"
     deep_images: DeepImages = "scale"
+    exif_orientation: ExifOrientation = "ignore"
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """The network has local features."""
@@ -85,6 +87,7 @@ class GlobalFeatures(ExtractedFeatures):
     on_bad_image: OnBadImage = "stop"
     truncated_images: TruncatedImages = "refuse"
     deep_images: DeepImages = "scale"
+    exif_orientation: ExifOrientation = "ignore"
 
     @property
     def longer_side(self) -> int:

@@ -25,6 +25,16 @@ DeepImages = Annotated[
     Field(description="Grey of 16 or 32 bits or floats: scaled to 8 bits, or (as the originals do) clipped."),
 ]
 
+ExifOrientation = Annotated[
+    Literal["ignore", "apply"],
+    Field(
+        description="Photographs that EXIF says are to be turned: read as they are stored (as the originals do), or "
+        "turned; boxes of queries and keypoints are then pixels of the upright image."
+    ),
+]
+# Keys that say how the files of images are read.
+READING = ("truncated_images", "deep_images", "exif_orientation")
+
 
 class FeaturesBase(Block):
     """What all features answer.
@@ -38,6 +48,16 @@ class FeaturesBase(Block):
     IS_LOCAL: ClassVar[bool | None] = None
     HAS_FRAMES: ClassVar[bool] = False
     READS_IMAGES: ClassVar[bool] = True
+
+    @property
+    def turns_images(self) -> bool:
+        """Whether photographs are turned as EXIF says, so that places in them are not those in the files."""
+        return self.reading_options.get("exif_orientation") == "apply"
+
+    @property
+    def reading_options(self) -> dict[str, str]:
+        """How the files of images are read; empty where none are."""
+        return {key: getattr(self, key) for key in READING} if self.READS_IMAGES else {}
 
     def missing(self, name: str, config: Any, dataset: str, role: str) -> Problem | None:
         """Why there are none of a role of a dataset, if there are none: ``(path beside the name, message)``."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from descbench.config.base import ImageSize, ModelName, Problem, Several
 from descbench.config.features_base import (
     DeepImages,
+    ExifOrientation,
     ExtractedFeatures,
     OnBadImage,
     Resize,
@@ -70,6 +71,7 @@ class KeypointFeatures(ExtractedFeatures):
     on_bad_image: OnBadImage = "stop"
     truncated_images: TruncatedImages = "refuse"
     deep_images: DeepImages = "scale"
+    exif_orientation: ExifOrientation = "ignore"
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -58,11 +58,7 @@ class _Images(Dataset):
         resize = None if settings.kind == "local" else settings.resize
         self._image_size = None if resize else settings.image_size
         self._load = _LOADERS[settings.read_as]
-        self._reading = {
-            "resize": resize,
-            "deep_images": settings.deep_images,
-            "truncated_images": settings.truncated_images,
-        }
+        self._reading = {"resize": resize, **settings.reading_options}
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -24,6 +24,16 @@ Box = Sequence[float]
 # Where Pillow itself takes an image for a decompression bomb.
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 _LOCK = threading.Lock()
+# What makes an image upright, by EXIF's orientation (Exif 2.32, tag 274).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,9 @@ def load_image(
     resize: tuple[int, int] | None = None,
     deep_images: DeepImages = "scale",
     truncated_images: Literal["refuse", "read"] = "refuse",
+    exif_orientation: Literal["ignore", "apply"] = "ignore",
 ) -> LoadedImage:
-    """Read, crop and shrink an image; never enlarged but by ``resize``, never rotated by EXIF.
+    """Read, crop and shrink an image; never enlarged but by ``resize``.
 
     Of several frames the first is read; transparency is dropped, as the originals do.
 
@@ -74,6 +85,8 @@ def load_image(
         deep_images: how values of more than 8 bits become 8 bits (:func:`descbench.features.deep.to_eight_bits`).
         truncated_images: whether a file that ends early is refused, or read as far as it goes with a grey or
             black rest, as the originals do at evaluation.
+        exif_orientation: ``ignore``: as the file is stored, as the originals do; ``apply``: turned and mirrored as
+            EXIF says. "The original image" of boxes and points is then the upright one.
 
     Raises:
         DataError: the file is absent, empty, no image, ends early, is too large to be one, holds values that are
@@ -82,7 +95,7 @@ def load_image(
     Shrinking follows the installed Pillow, which rounds differently from the one of the published runs
     (sizes may differ by a pixel).
     """
-    image, note = read_whole(path, deep_images, truncated_images == "read")
+    image, note = read_whole(path, deep_images, truncated_images == "read", exif_orientation == "apply")
     target: float | None = image_size
     corner = (0, 0)
     if box is not None:
@@ -99,8 +112,8 @@ def load_image(
     return LoadedImage(np.asarray(image), corner, ratio, note)
 
 
-def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of an image in pixels, from its head alone.
+def read_size(path: str | os.PathLike[str], exif_orientation: str = "ignore") -> tuple[int, int]:
+    """Width and height of an image in pixels, from its head alone; with ``apply``, of the upright image.
 
     Raises:
         DataError: the file is absent, no image, or too large to be one.
@@ -111,7 +124,8 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             warnings.simplefilter("ignore")
             with Image.open(path) as opened:
                 _check_size(path, opened.size)
-                return opened.size
+                lies = exif_orientation == "apply" and orientation_of(opened) >= 5
+                return opened.size[::-1] if lies else opened.size
     except DataError:
         raise
     except Exception as error:  # as in _read
@@ -125,8 +139,10 @@ def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
     return values.sub_(columns[0]).div_(columns[1])
 
 
-def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) -> tuple[Image.Image, str]:
-    """The whole image in RGB, and what its user should be told.
+def read_whole(
+    path: str | os.PathLike[str], deep: DeepImages, truncated: bool, upright: bool
+) -> tuple[Image.Image, str]:
+    """The whole image in RGB, turned as EXIF says where it is to be ``upright``, and what its user should be told.
 
     Raises:
         DataError: as :func:`load_image`.
@@ -137,8 +153,13 @@ def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) 
             _check_size(path, opened.size)
             opened.load()
             image, note = to_eight_bits(opened, deep)
-            if _is_turned(opened):
-                note = note or "EXIF says that files are to be turned: read as they are stored, as by the originals"
+            if upright:
+                image = turn_upright(image, orientation_of(opened))
+            elif orientation_of(opened) != 1:
+                note = note or (
+                    "EXIF says that files are to be turned: read as they are stored, as by the originals "
+                    "(`exif_orientation: apply` turns them)"
+                )
             if getattr(opened, "n_frames", 1) > 1:
                 note = note or f"{opened.format} files of several frames: the first is read"
             return image.convert("RGB"), note
@@ -160,12 +181,18 @@ def read_whole(path: str | os.PathLike[str], deep: DeepImages, truncated: bool) 
         raise DataError(f"{path}: cannot be read as an image ({error}); fetch the file again{hint}.") from error
 
 
-def _is_turned(image: Image.Image) -> bool:
-    """Whether EXIF says that an image is to be turned or mirrored."""
+def orientation_of(image: Image.Image) -> int:
+    """Orientation that EXIF says, 1 to 8; 1, as it is stored, where it says none or cannot be read."""
     try:
-        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged EXIF, of which Pillow raises whatever its bytes lead to, says nothing
-        return False
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """An image of an orientation of EXIF, turned and mirrored so that it stands upright."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _is_cut(error: Exception) -> bool:

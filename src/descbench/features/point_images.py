@@ -14,7 +14,16 @@ import torch
 from PIL import Image
 
 from descbench.features.deep import DeepImages
-from descbench.features.images import Box, LoadedImage, check_box, read_whole, reading_switches, to_tensor
+from descbench.features.images import (
+    Box,
+    LoadedImage,
+    check_box,
+    orientation_of,
+    read_whole,
+    reading_switches,
+    to_tensor,
+    turn_upright,
+)
 from descbench.models.points import PointNetwork
 
 # Weights of red, green and blue in OpenCV's readers of images, which round otherwise than its conversion of colours.
@@ -29,23 +38,25 @@ def load_point_image(
     resize: tuple[int, int] | None = None,
     deep_images: DeepImages = "scale",
     truncated_images: Literal["refuse", "read"] = "refuse",
+    exif_orientation: Literal["ignore", "apply"] = "ignore",
 ) -> LoadedImage:
-    """Read, crop and shrink an image; never enlarged but by ``resize``, never rotated by EXIF.
+    """Read, crop and shrink an image; never enlarged but by ``resize``.
 
     Args:
         path: image file.
         image_size: longer side in pixels that the image, or the crop of it, is reduced to; None = as it is.
         box: x1, y1, x2, y2 in pixels. PIL rounds each (half to even); what lies outside the image is black.
         resize: height and width that the whole image is brought to before it is cropped.
-        deep_images, truncated_images: as :func:`descbench.features.images.load_image`.
+        deep_images, truncated_images, exif_orientation: as :func:`descbench.features.images.load_image`.
 
     Raises:
         DataError: as :func:`descbench.features.images.load_image`.
 
     Colours are resized by Pillow (bicubic), grey pixels by OpenCV (bilinear), which are ``grey`` of what is given.
     """
-    colours, note = read_whole(path, deep_images, truncated_images == "read")
-    grey = _luma(path, truncated_images == "read") or Image.fromarray(to_read_grey(np.asarray(colours)))
+    truncated, upright = truncated_images == "read", exif_orientation == "apply"
+    colours, note = read_whole(path, deep_images, truncated, upright)
+    grey = _luma(path, truncated, upright) or Image.fromarray(to_read_grey(np.asarray(colours)))
     whole, corner = colours.size, (0, 0)
     if resize is not None:
         colours, grey = _resized(colours, grey, resize[::-1])
@@ -81,13 +92,14 @@ def to_read_grey(pixels: np.ndarray) -> np.ndarray:
     return ((sums + (1 << (_BITS - 1))) >> _BITS).astype(np.uint8)
 
 
-def _luma(path: str | os.PathLike[str], truncated: bool) -> Image.Image | None:
+def _luma(path: str | os.PathLike[str], truncated: bool, upright: bool) -> Image.Image | None:
     """The grey pixels that a file of JPEG stores; None for other files, and for colours without them."""
     with reading_switches(truncated), Image.open(path) as opened:
         if opened.format != "JPEG" or opened.mode not in ("L", "RGB"):
             return None
         opened.draft("L", opened.size)
-        return opened.copy() if opened.mode == "L" else None
+        grey = opened.copy() if opened.mode == "L" else None
+        return turn_upright(grey, orientation_of(opened)) if grey is not None and upright else grey
 
 
 def _resized(colours: Image.Image, grey: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:

@@ -41,12 +41,15 @@ class RoleImages:
     made_by: str | None = None
 
 
-def stored_features(images: RoleImages, root: Path | None) -> Iterator[tuple[str, ExchangedFeatures]]:
+def stored_features(
+    images: RoleImages, root: Path | None, exif_orientation: str = "ignore"
+) -> Iterator[tuple[str, ExchangedFeatures]]:
     """Name and features of each image of a role; those that could not be read are left out.
 
     Args:
         images: of a role.
         root: folder of the images, to read their sizes; None: sizes are not needed.
+        exif_orientation: how the features block reads them.
 
     Raises:
         DataError: a shard is absent or damaged, features have no place, or an image cannot be read.
@@ -56,7 +59,7 @@ def stored_features(images: RoleImages, root: Path | None) -> Iterator[tuple[str
         for image_id, (name, path) in enumerate(zip(images.names, images.paths, strict=True)):
             if image_id in found.skipped:
                 continue
-            size = None if root is None else read_size(root / path)
+            size = None if root is None else read_size(root / path, exif_orientation)
             yield name, _exchanged(name, found.of(image_id), size)
 
 

@@ -76,7 +76,7 @@ class ShownGroup:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """How images are read: below ``root``, with ``truncated_images`` and ``deep_images`` of the features."""
+    """How images are read: below ``root``, by ``reading_options`` of the features block."""
 
     root: Path
     reading: Mapping[str, Any]
@@ -114,7 +114,7 @@ def show_matches(
         method, dataset: names for the heading.
         figures: published ones of the dataset (:func:`descbench.tables.mma_curves.matching_curves`).
         each: pairs of each of the three kinds.
-        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
 
     Raises:

@@ -46,7 +46,7 @@ def show_pair(
         inliers: (M,) bool.
         output: the page (HTML).
         title, rule: heading, and a sentence on what was matched how.
-        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        reading: ``reading_options`` of the features block, so that pictures are read as they were.
 
     Raises:
         DataError: an image that cannot be read, or a page that cannot be written.

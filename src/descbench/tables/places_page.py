@@ -112,7 +112,7 @@ def show_places(
         output: the page (HTML).
         method, dataset: names for the heading.
         queries: number of queries that are shown with pictures.
-        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
         lines: what lines between the queries shown and their first results follow from; None: there are none.
 

@@ -142,7 +142,7 @@ def show_ranking(
         output: the page (HTML).
         method, dataset: names for the heading.
         each: queries of each of the three kinds; None: 8, and 4 where they have lines.
-        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
         lines: what lines between a query of the three kinds and its first images follow from; None: there are none.
 

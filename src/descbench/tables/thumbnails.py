@@ -30,7 +30,7 @@ def thumbnails(root: Path, reading: Mapping[str, Any], on_bad_image: str) -> Cal
 
     Args:
         root: the folder, such as the one that the paths of a manifest are relative to.
-        reading: ``truncated_images`` and ``deep_images`` of the features, so that pictures are read as they were.
+        reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``stop``: a picture that cannot be read is a DataError; ``skip``: it has a reason instead.
     """
 
