@@ -67,8 +67,10 @@ def test_sources(name: str) -> None:
         return
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
-    # The one size that is published.
-    assert source.size == (7613 if name == "hpatches_splits.json" else None)
+    # The one size and MD5 that are published of a single file.
+    splits = name == "hpatches_splits.json"
+    assert source.size == (7613 if splits else None)
+    assert source.md5 == ("b08cae8889120e339f5512c10fad4d7f" if splits else None)
     # Files of git repositories are known by their id or, at a commit that the address names, by their content.
     in_repository = "github.com/" in source.mirrors[0] and "/raw/" in source.mirrors[0]
     checked = source.git_blob_sha1 is not None or len(source.sha256 or "") == 64

@@ -272,13 +272,14 @@ CHECKS = {
     "sha256": hashlib.sha256(BODY).hexdigest(),
     "beginning of sha256": hashlib.sha256(BODY).hexdigest()[:7],
     "git": hashlib.sha1(b"blob %d\0" % len(BODY) + BODY).hexdigest(),
+    "md5": hashlib.md5(BODY).hexdigest(),
     "size": len(BODY),
 }
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
 def test_the_wrong_file_is_thrown_away(server: Server, target: Path, check: str) -> None:
-    key = {"git": "git_blob_sha1", "size": "size"}.get(check, "sha256")
+    key = {"git": "git_blob_sha1", "md5": "md5", "size": "size"}.get(check, "sha256")
     server.script["/a"] = [Step(BODY[:-1] if check == "size" else BODY[:-1] + b"x")]
     server.script["/b"] = [Step(BODY)]
     wrong = _source(f"{server.root}/a", **{key: CHECKS[check]})

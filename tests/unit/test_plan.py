@@ -125,11 +125,8 @@ def test_a_plan_refuses_by_ending_snakemake(catalog):
 def test_what_cannot_be_scored_is_refused_without_a_table_too(catalog, stage, planned):
     """Homographies and cameras are of files as they are stored, features of `exif_orientation: apply` are not."""
     method, block = next((name, block) for name, block in catalog.methods.items() if block.stage == stage)
-    dataset = next(
-        name
-        for name, data in catalog.datasets.items()
-        if data.FAMILY == block.family and not block.unfit(name, catalog)
-    )
+    of_family = (name for name, data in catalog.datasets.items() if block.family == data.FAMILY)
+    dataset = next(name for name in of_family if not block.unfit(name, catalog))
 
     def features(config: Config) -> list[str]:
         plan = Plan(config)

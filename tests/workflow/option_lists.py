@@ -293,6 +293,7 @@ ELSEWHERE = {
     "Unpack.ratio": "unit/test_evil_archives.py::test_bombs_below_the_free_space",
     "Source.size": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
     "Source.git_blob_sha1": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
+    "Source.md5": "unit/test_download.py::test_the_wrong_file_is_thrown_away",
     "Source.layout": "unit/test_download.py::test_sources_on_request_are_never_fetched",
     "GemModel.whitening_set": "golden/test_gem.py::test_the_training_set_of_the_whitening_is_named",
     "FolderDataset.on_bad_file": "unit/test_own_folders.py::test_what_cannot_be_an_image_is_refused_or_left_out",

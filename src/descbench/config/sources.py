@@ -52,6 +52,9 @@ class Source(Strict):
     git_blob_sha1: str | None = Field(
         None, pattern="^[0-9a-f]{40}$", description="Git blob id, where nothing better is published."
     )
+    md5: str | None = Field(
+        None, pattern="^[0-9a-f]{32}$", description="MD5 in hex, where nothing better is published."
+    )
     access: Literal["free", "request"] = Field(
         "free", description="`request`: never fetched, the owners must be asked."
     )

@@ -6,7 +6,6 @@ order of the original generators, so that they are equal to the published ones.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from descbench.io.atomic import write_text
 from descbench.io.kinds import shorten
 from descbench.io.texts import parse_json, read_text
 
-SPLITS_MD5 = "b08cae8889120e339f5512c10fad4d7f"
 PAIRS_HEADER, LIST_HEADER = "s1,t1,idx1,s2,t2,idx2", "s,idx"
 PAIRS, QUERIES, DISTRACTORS = 1_000_000, 10_000, 20_000
 _SEED = 42
@@ -97,19 +95,13 @@ def file_names(split: str) -> dict[str, str]:
     return {kind: f"{prefix}_split-{split}.csv" for kind, prefix in kinds.items()}
 
 
-def read_splits(path: Path, md5: str | None = None) -> dict[str, Split]:
+def read_splits(path: Path) -> dict[str, Split]:
     """Splits of ``splits.json`` by their names.
 
-    Args:
-        path: the file.
-        md5: that it must have, such as ``SPLITS_MD5``; None: any.
-
     Raises:
-        DataError: the file is absent, has another MD5 digest, or holds no splits.
+        DataError: the file is absent, or holds no splits.
     """
     text = _read(path)
-    if md5 is not None and (found := hashlib.md5(text.encode()).hexdigest()) != md5:
-        raise DataError(f"{path}: has the MD5 digest {found}, the published file has {md5}; fetch it again.")
     try:
         value = parse_json(text)
     except (ValueError, RecursionError) as error:

@@ -129,13 +129,5 @@ def _show(
         f"{result.features[0]} and {result.features[1]} features, {len(result.scores)} matches by {method}, of which "
         f"{int(result.inliers.sum())} are inliers: one homography explains them within {threshold:g} px."
     )
-    title = f"{method}: {images[0].name} and {images[1].name}"
-    show_pair(
-        images,
-        (result.first, result.second),
-        result.inliers,
-        html,
-        title=title,
-        rule=rule,
-        reading=block.reading_options,
-    )
+    shown = {"title": f"{method}: {images[0].name} and {images[1].name}", "rule": rule}
+    show_pair(images, (result.first, result.second), result.inliers, html, reading=block.reading_options, **shown)

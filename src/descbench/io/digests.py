@@ -18,6 +18,11 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     return _digest_file(path, hashlib.sha256())
 
 
+def md5_file(path: str | os.PathLike[str]) -> str:
+    """Hex MD5 of a file, read in blocks: a check of what was published with it, no protection against intent."""
+    return _digest_file(path, hashlib.md5(usedforsecurity=False))
+
+
 def git_blob_sha1_file(path: str | os.PathLike[str]) -> str:
     """Hex git blob id of a file: SHA-1 of ``"blob <size>\\0"`` followed by the content."""
     size = Path(path).stat().st_size

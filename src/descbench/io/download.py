@@ -13,7 +13,7 @@ from descbench.errors import DownloadError
 from descbench.io.aside import take_back
 from descbench.io.atomic import write_json
 from descbench.io.connection import MirrorError, Session
-from descbench.io.digests import git_blob_sha1_file, sha256_file
+from descbench.io.digests import git_blob_sha1_file, md5_file, sha256_file
 from descbench.io.origin import Origin, origin_path
 from descbench.io.run_notes import note_missing
 from descbench.io.transfer import Arrived, RetryPolicy, Wanted, discard, fetch
@@ -135,7 +135,7 @@ def _fetch_verified(
     single = source.parts is None
     wanted = Wanted(
         size=source.size if single else None,
-        verified=single and (source.sha256 is not None or source.git_blob_sha1 is not None),
+        verified=single and any((source.sha256, source.git_blob_sha1, source.md5)),
         page=_is_page(partial.name.rsplit(".part-", 1)[0]),
     )
     while True:
@@ -193,10 +193,12 @@ def _verified(source: Source, path: Path, page_wanted: bool) -> str:
         raise _WrongContentError(f"{length} bytes where {source.size} are expected")
     if source.sha256 is not None and not sha256.startswith(source.sha256):
         raise _WrongContentError(f"SHA-256 {sha256} where {source.sha256} is expected")
-    if source.git_blob_sha1 is not None:
-        blob = git_blob_sha1_file(path)
-        if blob != source.git_blob_sha1:
-            raise _WrongContentError(f"git blob id {blob} where {source.git_blob_sha1} is expected")
+    for what, digest, expected in (
+        ("git blob id", git_blob_sha1_file, source.git_blob_sha1),
+        ("MD5", md5_file, source.md5),
+    ):
+        if expected is not None and (found := digest(path)) != expected:
+            raise _WrongContentError(f"{what} {found} where {expected} is expected")
     return sha256
 
 
