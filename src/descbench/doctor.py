@@ -71,7 +71,7 @@ def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
     """Method and dataset of each cell of a target.
 
     Raises:
-        ConfigError: it is no table, no file of one and no scores file of names in the configuration.
+        ConfigError: it is not a table, no file of one and no scores file of names in the configuration.
     """
     config, paths = plan.config, plan.paths
     place = os.path.relpath(target)  # however the path is written
@@ -193,7 +193,7 @@ def _disk(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[str]) 
     for what, folder, needed in (("results", plan.config.results_dir, wanted), ("data", plan.config.data_dir, known)):
         there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            yield Finding("missing", f"folder of {what}", f"{there} is no folder that can be written to")
+            yield Finding("missing", f"folder of {what}", f"{there} is not a folder that can be written to")
             continue
         free = shutil.disk_usage(there)
         state = "missing" if free.free < needed else "ok"

@@ -74,7 +74,7 @@ class Exchange:
     roles: tuple[str, ...] = ()
 
     def check_place(self, *, there: bool) -> None:
-        """Refuse a folder where hloc has a file, a file where kapture has a folder, and a kind that is no name.
+        """Refuse a folder where hloc has a file, a file where kapture has a folder, and a kind that is not a name.
 
         Args:
             there: whether it must be there, to be read.
@@ -133,7 +133,7 @@ class _Dataset:
 
 
 def _read_groups(path: Path) -> None:
-    """Refuse what is no file of hloc; those of the workflow have no groups."""
+    """Refuse what is not a file of hloc; those of the workflow have no groups."""
     with opened_hloc(path, "file") as groups:
         if not any(groups):
             raise DataError(f"{path}: has no groups.")

@@ -54,7 +54,7 @@ class Paths:
         return f"{self.results}/manifests/{dataset}.pairs.csv"
 
     def left_out(self, dataset: str) -> str:
-        """JSON list of the files in the user's folders that are no part of a dataset."""
+        """JSON list of the files in the user's folders that are not part of a dataset."""
         return f"{self.results}/manifests/{dataset}.left_out.json"
 
     def image_records(self, dataset: str) -> str:

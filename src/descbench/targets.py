@@ -116,9 +116,9 @@ def _known(key: str, plan: Plan) -> list[str]:
 
 def _unknown(key: str, name: str, plan: Plan) -> str:
     if key == "role":
-        return f"{name!r} is no role ({', '.join(ROLES)})"
+        return f"{name!r} is not a role ({', '.join(ROLES)})"
     if key == "shard":
-        return f"{name!r} is no shard (00000 and so on)"
+        return f"{name!r} is not a shard (00000 and so on)"
     known = _known(key, plan)
     close = difflib.get_close_matches(name, known, n=3)
     kind = _SECTIONS.get(key, key).removesuffix("s").replace("_", " ")

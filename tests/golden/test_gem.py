@@ -82,7 +82,7 @@ def test_descriptors(backbone, whitening, tmp_path):
 
 
 def test_the_epsilon_of_the_pooling():
-    """Cells of nothing count as 1e-6, and a map of nothing has a descriptor that is no unit vector."""
+    """Cells of nothing count as 1e-6, and a map of nothing has a descriptor that is not a unit vector."""
     net = GemNet("vgg16").eval()
     with torch.inference_mode():
         found = net.pool(torch.tensor([[[[0.0, -3.0]], [[0.0, 2.0]]]])).numpy()

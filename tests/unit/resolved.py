@@ -18,7 +18,7 @@ STORED = Path(__file__).with_name("resolved_catalog.json")
 
 
 def resolved(config: Config) -> dict[str, dict[str, Any]]:
-    """Sections and their blocks: values that are no defaults; by cell, figures and lengths of rankings."""
+    """Sections and their blocks: values that are not defaults; by cell, figures and lengths of rankings."""
     sections = {
         section: {name: _values(block, "top_k") for name, block in getattr(config, section).items()}
         for section in ("datasets", "patch_sets", "models", "training", "features", "methods")

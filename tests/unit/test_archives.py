@@ -313,7 +313,7 @@ def test_configuration_that_cannot_be_followed(datasets: Path, tmp_path: Path) -
     elsewhere = source.model_copy(update={"unpack": source.unpack.model_copy(update={"to": "../elsewhere"})})
     with pytest.raises(DataError, match="is not below"):
         unpack_source("a", elsewhere, [archive], datasets, datasets / "marker")
-    _refused(datasets, match="is no folder", local_copy=tmp_path / "none")
+    _refused(datasets, match="is not a folder", local_copy=tmp_path / "none")
     with pytest.raises(DataError, match="no `unpack`"):
         unpack_source("a", Source(mirrors=["http://example.org/a"]), [archive], datasets, datasets / "marker")
 

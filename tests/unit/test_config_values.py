@@ -110,11 +110,11 @@ HOW = "methods.how_r18_n200"
 NETVLAD = "models.netvlad_alexnet"
 FITS = [
     # Numbers that are none, wherever they stand.
-    ("models.mine.arguments", {"a": [1, {"b": NAN}]}, "models.mine.arguments.a.1.b: nan is no finite number"),
-    (f"{HOW}.query.alpha", INF, f"{HOW}.query.alpha: inf is no finite number"),
-    ("tables.table2.tolerance", NAN, "tables.table2.tolerance: nan is no finite number"),
-    ("seed", INF, "seed: inf is no finite number"),
-    ("toytown.width", -INF, "toytown.width: -inf is no finite number"),
+    ("models.mine.arguments", {"a": [1, {"b": NAN}]}, "models.mine.arguments.a.1.b: nan is not a finite number"),
+    (f"{HOW}.query.alpha", INF, f"{HOW}.query.alpha: inf is not a finite number"),
+    ("tables.table2.tolerance", NAN, "tables.table2.tolerance: nan is not a finite number"),
+    ("seed", INF, "seed: inf is not a finite number"),
+    ("toytown.width", -INF, "toytown.width: -inf is not a finite number"),
     # The site.
     ("catalog", "config/catalog/datasets.yaml", "catalog: must be a list of files"),
     ("catalog", None, "catalog: must be a list of files"),
@@ -241,7 +241,7 @@ FITS = [
     ("methods.on air", {}, "a name must begin with a letter or digit"),
     ("methods." + "x" * 101, {}, "String should have at most 100 characters"),
     (f"{HOW}.query.alpha", -1, f"{HOW}.query.alpha: Input should be greater than or equal to 0"),
-    (f"{HOW}.query", {"alpha": 2.5, "similarity_threshold": -0.1}, "alpha 2.5 of a negative similarity is no number"),
+    (f"{HOW}.query", {"alpha": 2.5, "similarity_threshold": -0.1}, "alpha 2.5 of a negative similarity is not a"),
     (f"{HOW}.query", {"alpha": 2.0, "similarity_threshold": -0.1}, None),
     (f"{HOW}.query.similarity_threshold", 3, "Input should be less than or equal to 1"),
     (f"{HOW}.query.multiple_assignment", 257, "query.multiple_assignment 257 is more than the 256 words"),
@@ -297,7 +297,7 @@ FITS = [
     ("tables.table2.rows.0.tolerance", True, "tables.table2.rows.0: `tolerance` is a number, not true"),
     ("tables.table2.rows.0.repeats", ["how_m"], "there is no 'how_m' in section `methods`"),
     ("tables.table2.rows.0.elsewhere", {"brackwell": "how_m"}, "there is no 'how_m' in section `methods`"),
-    ("tables.table2.rows.0.elsewhere", {"streets_test": "how_r18_n200"}, "'streets_test' is no filled column"),
+    ("tables.table2.rows.0.elsewhere", {"streets_test": "how_r18_n200"}, "'streets_test' is not a filled column"),
     ("tables.table2.rows.0.lable", "x", "tables.table2.rows.0.lable: unknown key (did you mean 'label'?)"),
     ("tables.table2.columns.0.label", "a\x00", "holds the control character"),
     ("tables.table2.columns.0.metric", "map_mediun", "have no 'map_mediun'; close names: map_medium"),

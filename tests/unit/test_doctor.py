@@ -131,7 +131,7 @@ def test_folders_that_cannot_be_written_to(place):
     """A file in the place of the results; the disk it lies on says nothing."""
     (place / "taken").write_text("")
     found = findings("cities", results_dir="taken")
-    assert found["folder of results"] == ("missing", f"{place / 'taken'} is no folder that can be written to")
+    assert found["folder of results"] == ("missing", f"{place / 'taken'} is not a folder that can be written to")
     assert found["disk of data"][0] == "ok"
 
 

@@ -160,7 +160,7 @@ def test_hdf5_without_checksums_of_metadata_is_refused(tmp_path):
 
 
 def test_one_module_knows_hdf5(project):
-    """Of the package, the scripts of the workflow and the examples; files of hloc are no files between stages."""
+    """Of the package, the scripts of the workflow and the examples; files of hloc are not files between stages."""
     imports = re.compile(r"^\s*(import|from)\s+(h5py|tables|pyfive|netCDF4)\b|import_module\(.h5py", re.MULTILINE)
     files = [path for room in ("src", "workflow", "examples") for path in (project / room).rglob("*.py")]
     users = [path.name for path in files if imports.search(path.read_text(encoding="utf-8"))]
@@ -312,7 +312,7 @@ except DataError as error:
 
 @pytest.mark.parametrize("missing", [1, 8, 30])
 def test_a_disk_that_is_full_within_the_checksum(tmp_path, missing):
-    """All but the last bytes fit: the system takes these and says how many, which is no error of its own."""
+    """All but the last bytes fit: the system takes these and says how many, which is not an error of its own."""
     path = tmp_path / "w.bin"
     path.write_bytes(bytes(1000))
     limit = 1000 + seal_length() - missing

@@ -87,12 +87,12 @@ def test_a_list_of_positives(tmp_path):
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"positives": {"n2.png": []}}, "1 names lead nowhere, the first is 'n2.png', which is no image in .*night"),
-        ({"positives": {"n1.png": ["n1.png"]}}, "the first is 'n1.png', which is no image in .*day"),
-        ({"positives": {"n1.png": "img_0003.png"}}, "'n1.png' is no list"),
+        ({"positives": {"n2.png": []}}, "1 names lead nowhere, such as 'n2.png', which is not an image in .*night"),
+        ({"positives": {"n1.png": ["n1.png"]}}, "such as 'n1.png', which is not an image in .*day"),
+        ({"positives": {"n1.png": "img_0003.png"}}, "'n1.png' is not a list"),
         ({"positives": {"n1.png": ["../x.png"]}}, "leaves the dataset's folder"),
         ({"positives": ["n1.png"]}, "no positives; "),
-        ({"positives": {"n1.png": [3]}}, "is no text"),
+        ({"positives": {"n1.png": [3]}}, "is not text"),
     ],
 )
 def test_lists_that_are_refused(tmp_path, block, message):

@@ -188,7 +188,7 @@ def test_samples_that_make_no_curve(scores, labels, positives):
 def test_unknown_distances_and_masks_are_refused():
     with pytest.raises(DataError, match="distance 'L3' is unknown; use one of L2, L1, masked_L1"):
         prepared({}, "L3")
-    with pytest.raises(DataError, match="i_a: descriptors of 3 dimensions are no descriptors with a mask"):
+    with pytest.raises(DataError, match="i_a: descriptors of 3 dimensions are not descriptors with a mask"):
         prepared({"i_a": np.zeros((16, 2, 3))}, "masked_L1")
 
 
@@ -317,7 +317,7 @@ def broken(change) -> tuple[dict, dict]:
         (lambda d, p: (d.pop("v_c"), p.pop("v_c")), "sequence v_c of split 'a' has no descriptors"),
         (
             lambda d, p: p.update(v_c=photo_labels(np.zeros(len(d["v_c"]), np.int64), np.empty((0, 2), np.int64))),
-            "part v_c is no sequence of HPatches: its views are all",
+            "part v_c is not a sequence of HPatches: its views are all",
         ),
     ],
 )

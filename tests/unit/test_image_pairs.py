@@ -69,7 +69,7 @@ def test_pairs_are_read_as_they_were_written(tmp_path):
         ((0, 3, "homography:1 0 0 0 1 0 0 0 1"), "image 3 of a pair is not among the 3 of the manifest"),
         ((-1, 1, "homography:1 0 0 0 1 0 0 0 1"), "image -1 of a pair"),
         ((1, 1, "homography:1 0 0 0 1 0 0 0 1"), "image 1 is paired with itself"),
-        (("x", 1, "homography:1 0 0 0 1 0 0 0 1"), "no image pair"),
+        (("x", 1, "homography:1 0 0 0 1 0 0 0 1"), "not an image pair"),
         ((0, 1, "homography:1 0 0 0 1 0 0 0"), "8 numbers are no 3 x 3 matrix"),
         ((0, 1, "homography:1 0 0 0 1 0 0 0 1 0"), "10 numbers"),
         ((0, 1, "homography:1 0 0 0 1 0 0 0 nan"), "NaN or infinity"),
@@ -79,7 +79,7 @@ def test_pairs_are_read_as_they_were_written(tmp_path):
         ((0, 1, "homography:1_0 0 0 0 1 0 0 0 1"), "not numbers"),
         ((0, 1, "essential:1 0 0 0 1 0 0 0 1"), "relation 'essential' is none of homography"),
         ((0, 1, "1 0 0 0 1 0 0 0 1"), "relation '1 0 0 0 1 0 0 0 1' is none of"),
-        ((0, 1), "no image pair"),
+        ((0, 1), "not an image pair"),
     ],
 )
 def test_rows_that_are_no_pairs_are_refused(tmp_path, row, message):
@@ -119,7 +119,7 @@ def test_excluded_sequences_are_left_out(sequences, tmp_path):
     manifest, pairs = build(sequences, block(exclude=["i_a"]), tmp_path)
     assert {Path(row.path).parent.name for row in manifest.rows} == {"v_b"}
     assert len(pairs) == 5
-    with pytest.raises(DataError, match="`exclude` names 'i_aa', which is no sequence there; close names: i_a"):
+    with pytest.raises(DataError, match="`exclude` names 'i_aa', which is not a sequence there; close names: i_a"):
         read_hpatches_sequences(block(exclude=["i_aa"]), sequences)
     with pytest.raises(DataError, match="holds no sequences"):
         read_hpatches_sequences(block(exclude=["i_a", "v_b"]), sequences)

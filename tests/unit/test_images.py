@@ -260,7 +260,7 @@ def test_long_thin_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "0 bytes"), (b"<html>not found</html>", "no image PIL can read")]
+    ("content", "reason"), [(b"", "0 bytes"), (b"<html>not found</html>", "not an image PIL can read")]
 )
 def test_files_that_are_no_image(tmp_path, content, reason):
     (tmp_path / "a.jpg").write_bytes(content)

@@ -321,9 +321,9 @@ def test_wrong_files_of_kapture(tmp_path: Path) -> None:
 def test_wrong_matches_of_kapture(tmp_path: Path) -> None:
     path = write_kapture_matches(tmp_path, "sift", "a", "b", matched())
     for rows, message in (
-        ([[0.5, 1, 1]], "no whole numbers"),
-        ([[-1, 1, 1]], "no whole numbers"),
-        ([[1e300, 1, 1]], "no whole numbers"),
+        ([[0.5, 1, 1]], "not whole numbers"),
+        ([[-1, 1, 1]], "not whole numbers"),
+        ([[1e300, 1, 1]], "not whole numbers"),
         ([[1, 1, np.nan]], "holds NaN"),
         ([[1, 1]], "it was cut off"),
     ):
@@ -416,13 +416,13 @@ def test_pairs_are_converted_there_and_back(tmp_path: Path, capsys: pytest.Captu
     ("form", "content", "message"),
     [
         ("hloc", "", "holds no pair"),
-        ("hloc", "a b\na\n", "line 2: 'a' is no pair of hloc"),
+        ("hloc", "a b\na\n", "line 2: 'a' is not a pair of hloc"),
         ("hloc", "a b c\n", "line 1"),
         ("hloc", "a ../b\n", "leaves the dataset's folder"),
         ("kapture", "# a, b, 1\n", "holds no pair"),
         ("kapture", "a, b\n", "two names and a score"),
         ("kapture", "a, b, x\n", "line 1"),
-        ("kapture", "a, b, nan\n", "no finite number"),
+        ("kapture", "a, b, nan\n", "not a finite number"),
         ("kapture", "a, /b, 1\n", "leaves the dataset's folder"),
         ("kapture", "a, , 1\n", "leaves the dataset's folder"),
     ],

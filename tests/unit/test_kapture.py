@@ -64,13 +64,13 @@ def test_the_later_of_two_rows_counts_in_the_place_of_the_first(folder):
 
 
 def test_rows_that_are_left_out_are_named(folder):
-    """With the line that is the reason; the same image twice is no loss."""
+    """With the line that is the reason; the same image twice is not a loss."""
     more = "30, ghost, none.png\n10, cam0, other.png\n10, cam0, other.png\n"
     manifest, left_out = read_kapture(folder(records=RECORDS + more))
     line = RECORDS.count("\n") + 1
     assert len(manifest) == 4
     assert [item.path for item in left_out] == ["none.png", "000.png"]
-    assert f"records_camera.txt, line {line}: ghost is no camera of sensors.txt" in left_out[0].reason
+    assert f"records_camera.txt, line {line}: ghost is not a camera of sensors.txt" in left_out[0].reason
     assert f"records_camera.txt, line {line + 1}: another image has the same timestamp" in left_out[1].reason
 
 
@@ -84,9 +84,9 @@ def test_rows_that_are_left_out_are_named(folder):
         (SENSORS + "cam3\n", RECORDS, r"sensors\.txt: line 6 has 1 fields"),
         (SENSORS, "", r"records_camera\.txt: no image of a camera"),
         (SENSORS, "10, lid, scan.png\n", "no image of a camera"),
-        (SENSORS, "1.5, cam0, a.png\n", r"line 1: '1\.5' is no whole number"),
+        (SENSORS, "1.5, cam0, a.png\n", r"line 1: '1\.5' is not a whole number"),
         (SENSORS, "10, cam0, a,b.png\n", "line 1 has 4 fields"),
-        (SENSORS, " # 10, cam0, a.png\n", "is no whole number"),
+        (SENSORS, " # 10, cam0, a.png\n", "is not a whole number"),
         (SENSORS, "10, cam0, ../../etc/passwd\n", r"records_camera\.txt"),
     ],
 )

@@ -54,20 +54,20 @@ def test_a_list_is_a_ranking(manifest):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"db_images": ["d0", "d1", "elsewhere"]}, r"ranks elsewhere, which is no database image"),
+        ({"db_images": ["d0", "d1", "elsewhere"]}, r"ranks elsewhere, which is not a database image"),
         ({"db_images": ["d0", "d1", "a/d1.jpg"]}, r"query q0 ranks d1 twice"),
         ({"ranks": np.array([[2, 1], [2, 0], [1, 2]])}, r"query q0 ranks d2 twice"),
         ({"ranks": np.concatenate([RANKS, RANKS[:1]])}, r"4 rows, but db_images names 3"),
         ({"ranks": RANKS + 1}, r"beyond the 3 images"),
         ({"ranks": RANKS - 1}, r"beyond the 3 images"),
         ({"ranks": RANKS[:, :1]}, r"1 columns for 2 queries"),
-        ({"ranks": RANKS.astype(float)}, r"no array of whole numbers"),
+        ({"ranks": RANKS.astype(float)}, r"not an array of whole numbers"),
         ({"ranks": RANKS[:0]}, r"ranks no image of any query"),
         ({"q_images": ["q0", "x/q0.jpg"]}, r"has query x/q0\.jpg twice"),
         ({"q_images": ["q0", "someone"]}, r"no list of 1 of the 2 queries, such as town/q1\.jpg"),
         ({"q_images": ["q0", 7]}, r"q_images: no list of names"),
         ({"db_images": "d0"}, r"db_images: no list of names"),
-        ({"ranks": None}, r"no array of whole numbers"),
+        ({"ranks": None}, r"not an array of whole numbers"),
     ],
 )
 def test_lists_of_something_else(manifest, change, message):
@@ -82,7 +82,7 @@ def test_files_that_are_no_lists(manifest):
     with pytest.raises(DataError, match=r"end in \.pkl or \.mat"):
         imported(manifest, WHOLE, "list.txt")
     savemat(manifest.with_name("other.mat"), {"ImgList": np.eye(2)})
-    with pytest.raises(DataError, match="no array of structs"):
+    with pytest.raises(DataError, match="not an array of structs"):
         read_published_list(manifest.with_name("other.mat"))
     write_manifest(Manifest(tuple(rows_of("database", DATABASE))), manifest)
     with pytest.raises(DataError, match="needs a dataset with queries"):

@@ -114,7 +114,7 @@ def test_dedode_is_that_of_kornia():
 @pytest.mark.parametrize("architecture", ["disk", "aliked", "caps"])
 @torch.inference_mode()
 def test_published_files(checkpoints, tmp_path, architecture):
-    """Weights as they are published, which lack what is no weight, give the same network."""
+    """Weights as they are published, which lack what is not a weight, give the same network."""
     made = load_network(checkpoints(architecture), block(architecture)).eval()
     state = {key: value for key, value in made.state_dict().items() if not key.startswith("dkd.")}
     content = {

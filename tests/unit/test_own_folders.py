@@ -56,9 +56,9 @@ def put_socket(path):
 BAD = {
     "gone.jpg": (lambda path: path.symlink_to("nowhere"), "link to nowhere"),
     "round.jpg": (lambda path: path.symlink_to("round.jpg"), "link to nowhere"),
-    "raw.CR2": (lambda path: path.write_bytes(b"raw"), r"\.cr2 is no format"),
-    "film.mov": (lambda path: path.touch(), r"\.mov is no format"),
-    "copy.jpg.bak": (lambda path: photo(path, format="JPEG"), r"\.bak is no format"),
+    "raw.CR2": (lambda path: path.write_bytes(b"raw"), r"\.cr2 is not a format"),
+    "film.mov": (lambda path: path.touch(), r"\.mov is not a format"),
+    "copy.jpg.bak": (lambda path: photo(path, format="JPEG"), r"\.bak is not a format"),
     "noise": (lambda path: path.write_bytes(b"noise"), "no ending, and no image"),
     "socket.png": (put_socket, "no regular file"),
     "b\udce9.png": (lambda path: path.touch(), "not valid Unicode"),

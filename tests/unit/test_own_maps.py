@@ -63,10 +63,10 @@ def test_images_without_pose_are_no_part_of_the_map(folder: Make) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("9, cam, 0.5, 0, 0, 0, 0, 0, 0", r"trajectories\.txt: line 5: .*which is no rotation"),
-        ("9, cam, 2, 0, 0, 0, 0, 0, 0", "which is no rotation"),
-        ("9, cam, 0, 0, 0, 0, 0, 0, 0", "quaternion of length 0, which is no rotation"),
-        ("9, cam, nan, 0, 0, 0, 0, 0, 0", "line 5: 'nan' is no finite number"),
+        ("9, cam, 0.5, 0, 0, 0, 0, 0, 0", r"trajectories\.txt: line 5: .*which is not a rotation"),
+        ("9, cam, 2, 0, 0, 0, 0, 0, 0", "which is not a rotation"),
+        ("9, cam, 0, 0, 0, 0, 0, 0, 0", "quaternion of length 0, which is not a rotation"),
+        ("9, cam, nan, 0, 0, 0, 0, 0, 0", "line 5: 'nan' is not a finite number"),
         ("9, cam, 1, 0, 0, 0, 1e999, 0, 0", "finite"),
         ("9, cam, 1, 0, 0, 0, 0, 0", "a trajectory is timestamp, device_id, qw"),
         ("9, cam, 1, 0, 0, 0, 0, 0, 0, 0", "a trajectory is timestamp"),
@@ -136,5 +136,5 @@ def test_models_with_a_missing_image_are_refused(model: ColmapDataset) -> None:
 
 def test_queries_that_are_no_images_of_the_model(model: ColmapDataset, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("1.jpg\nelsewhere.jpg\n")
-    with pytest.raises(DataError, match=r"q\.txt: '?elsewhere\.jpg'? is no image of the model"):
+    with pytest.raises(DataError, match=r"q\.txt: '?elsewhere\.jpg'? is not an image of the model"):
         read_colmap_map(model.model_copy(update={"query_list": tmp_path / "q.txt"}))

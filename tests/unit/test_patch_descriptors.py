@@ -320,8 +320,8 @@ def test_pixels_are_opencvs():
     ("shape", "mode", "message"),
     [
         ((130, 65, 3), "RGB", "an image of mode RGB, not grey of 8 bits"),
-        ((150, 65), "L", "65 x 150 pixels are no strip of patches of 65 x 65"),
-        ((40, 65), "L", "65 x 40 pixels are no strip"),
+        ((150, 65), "L", "65 x 150 pixels are not a strip of 65 x 65 patches"),
+        ((40, 65), "L", "65 x 40 pixels are not a strip"),
     ],
 )
 def test_strips_that_are_none(tmp_path, network, shape, mode, message):

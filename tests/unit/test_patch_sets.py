@@ -196,12 +196,12 @@ def test_hpatches_patches(strips):
     ("size", "mode", "message"),
     [
         ((65, 130), "L", r"t5\.png: 2 patches, ref\.png has 4"),
-        ((65, 261), "L", "65 x 261 pixels are no strip"),
-        ((64, 256), "L", "64 x 256 pixels are no strip"),
+        ((65, 261), "L", "65 x 261 pixels are not a strip"),
+        ((64, 256), "L", "64 x 256 pixels are not a strip"),
         ((66, 260), "L", "66 x 260 pixels, where at most 65 x"),
         ((65, 260), "RGB", "mode RGB, not grey"),
         ((65, 260), "P", "mode P, not grey"),
-        ((65, 64), "L", "65 x 64 pixels are no strip"),
+        ((65, 64), "L", "65 x 64 pixels are not a strip"),
         ((65, 260), "I;16", "mode I;16, not grey"),
     ],
 )

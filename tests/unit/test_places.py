@@ -179,15 +179,15 @@ def test_files_of_another_suffix(tmp_path: Path) -> None:
         ({"dbImageFns": _column(["a.jpg"] * 5)}, "dbImageFns names 'a.jpg' twice"),
         ({"dbImageFns": _column([f"{i}" for i in range(4)])}, "numImages is 5, but there are 4 names"),
         ({"dbImageFns": _column([*"abcd", "../../etc/passwd"])}, "leaves the dataset's folder"),
-        ({"dbImageFns": _column([*"abcd", 7.0])}, "dbImageFns: cell 4 is no name"),
-        ({"dbImageFns": np.array(["ab", "cd"])}, "dbImageFns is no cell column"),
-        ({"dbImageFns": _column(list("abcdef")).reshape(2, 3)}, "dbImageFns is no cell column"),
-        ({"dbImageFns": "a.jpg"}, "dbImageFns is no cell column"),
-        ({"dbImageFns": 5.0}, "dbImageFns is no cell column"),
-        ({"qImageFns": np.empty((0, 1), object), "numQueries": 0}, "qImageFns is no cell column"),
+        ({"dbImageFns": _column([*"abcd", 7.0])}, "dbImageFns: cell 4 is not a name"),
+        ({"dbImageFns": np.array(["ab", "cd"])}, "dbImageFns is not a cell column"),
+        ({"dbImageFns": _column(list("abcdef")).reshape(2, 3)}, "dbImageFns is not a cell column"),
+        ({"dbImageFns": "a.jpg"}, "dbImageFns is not a cell column"),
+        ({"dbImageFns": 5.0}, "dbImageFns is not a cell column"),
+        ({"qImageFns": np.empty((0, 1), object), "numQueries": 0}, "qImageFns is not a cell column"),
         ({"qImageFns": np.empty((0, 0), object), "numQueries": 0}, "qImageFns names no image"),
         ({"numQueries": 3}, "numQueries is 3, but there are 2 names"),
-        ({"numQueries": np.array([2, 2])}, "numQueries is no single number"),
+        ({"numQueries": np.array([2, 2])}, "numQueries is not a single number"),
         ({"numImages": "5"}, "numImages holds no real numbers"),
         ({"utmQ": np.array([[EAST, np.nan], [NORTH, NORTH]])}, "utmQ holds NaN or infinity"),
         ({"utmDb": np.full((2, 5), 1e9)}, r"a coordinate beyond 1e\+08 m"),
@@ -219,7 +219,7 @@ def test_other_files_than_a_dbstruct(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"town\.mat: no variable 'dbStruct'"):
         _build(tmp_path)
     savemat(tmp_path / "town.mat", {"dbStruct": 1})
-    with pytest.raises(DataError, match=r"town\.mat: dbStruct is no struct"):
+    with pytest.raises(DataError, match=r"town\.mat: dbStruct is not a struct"):
         _build(tmp_path)
     (tmp_path / "town.mat").write_bytes(b"<html>404</html>" * 20)
     with pytest.raises(DataError, match=r"town\.mat: not a MATLAB file"):

@@ -145,8 +145,8 @@ def test_poses_go_through_a_file(tmp_path: Path) -> None:
     [
         ("a.jpg 1 0 0 0 0 0\n", "a pose is"),
         ("a.jpg 1 0 0 0 0 0 nan\n", "finite"),
-        ("a.jpg 0 0 0 0 0 0 0\n", "no rotation"),
-        ("a.jpg 2 0 0 0 0 0 0\n", "no rotation"),
+        ("a.jpg 0 0 0 0 0 0 0\n", "not a rotation"),
+        ("a.jpg 2 0 0 0 0 0 0\n", "not a rotation"),
         ("a.jpg 1 0 0 0 0 0 0\n" * 2, "twice"),
     ],
 )

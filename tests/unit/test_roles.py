@@ -31,8 +31,8 @@ def test_targets_know_every_role(project, role):
     plan = Plan(load_config(read_yaml(project / "config/demo.yaml")))
     pattern = "results/demo/features/{features}/{dataset}/{role}/{shard}.h5"
     said = explain_target(f"results/demo/features/how_r18/alderford/{role}/0.h5", [pattern], plan, [])
-    assert "is no role" not in said
-    assert "'0' is no shard" in said
+    assert "is not a role" not in said
+    assert "'0' is not a shard" in said
 
 
 def test_roles_are_listed_in_one_place(project):

@@ -133,7 +133,7 @@ def test_calls_in_one_folder_wait_for_each_other(place):
 
 
 def test_odd_names_are_told_as_they_are(place, capsys):
-    """A line is a row, whatever stands in a name; bytes that are no text are shown as what they are."""
+    """A line is a row, whatever stands in a name; bytes that are not text are shown as what they are."""
     photos = os.fsdecode(b"ph\xff")
     Path("photos").rename(photos)
     paint(Path(photos) / "a\nb\x1b[31m <b>.png", 7)

@@ -86,7 +86,7 @@ def test_a_class_of_others_is_named(tmp_path: Path, zipped: bool) -> None:
         (b"\x1f\x8b\x08\x00" + bytes(20), "a gzip file: unpack it first"),
         (struct.pack("<Q", 40) + b'{"w":{"dtype":"F32"}}', "it is a safetensors file"),
         (b"404: Not Found", "it is a text file"),
-        (pickle.dumps({"w": 1}), "no file of torch.save"),
+        (pickle.dumps({"w": 1}), "not a file of torch.save"),
     ],
 )
 def test_other_files_are_called_what_they_are(tmp_path: Path, content: bytes, match: str) -> None:

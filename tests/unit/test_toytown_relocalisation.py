@@ -90,8 +90,13 @@ def test_pairs_come_once(folder: Path) -> None:
     ("keys", "file", "change", "message"),
     [
         ({}, "queries/poses.txt", lambda text: text.split("\n", 1)[1], "no pose of query"),
-        ({}, "image_pairs.txt", lambda text: text + "db/9999.jpg db/0000.jpg\n", "no image of this dataset"),
-        ({}, "image_pairs.txt", lambda text: text + "query/day/q000.jpg query/day/q001.jpg\n", "no pair with an image"),
+        ({}, "image_pairs.txt", lambda text: text + "db/9999.jpg db/0000.jpg\n", "not an image of this dataset"),
+        (
+            {},
+            "image_pairs.txt",
+            lambda text: text + "query/day/q000.jpg query/day/q001.jpg\n",
+            "not a pair with an image",
+        ),
         ({}, "image_pairs.txt", lambda text: text + "db/0000.jpg\n", "1 names"),
         ({"conditions": ("day", "night")}, "image_pairs.txt", str, "is in 0 of the folders"),
         ({"queries": QUERIES[:1] * 2}, "image_pairs.txt", str, "in another list too"),

@@ -144,7 +144,7 @@ def test_an_unpacked_bundle(bundle, tmp_path):
     assert verify(tmp_path / "b")[1] == []
     (tmp_path / "b/table2.md").write_text("other")
     assert [one.name for one in verify(tmp_path / "b")[1]] == ["table2.md"]
-    with pytest.raises(DataError, match="no bundle"):
+    with pytest.raises(DataError, match="not a bundle"):
         verify(tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_names_that_addresses_write_otherwise(inside):
 def test_what_is_no_bundle_is_not_replaced(inside, bundle):
     photographs = Path("photographs.zip")
     photographs.write_bytes(b"photographs")
-    with pytest.raises(ConfigError, match="is no bundle"):
+    with pytest.raises(ConfigError, match="is not a bundle"):
         bundle_table(TABLE, photographs, configfiles=CONFIG)
     assert photographs.read_bytes() == b"photographs"
     shutil.copyfile(bundle, "mine.zip")
@@ -319,7 +319,7 @@ def test_a_configuration_that_it_was_not_made_with(inside, tmp_path):
 
 
 def test_what_cannot_be_bundled_is_refused(inside):
-    with pytest.raises(ConfigError, match=r"'results/tabel2\.csv' is no table"):
+    with pytest.raises(ConfigError, match=r"'results/tabel2\.csv' is not a table"):
         bundle_table("results/tabel2.csv", configfiles=CONFIG)
     with pytest.raises(ConfigError, match=r"ends in \.zip"):
         bundle_table(TABLE, "table2.tar", configfiles=CONFIG)

@@ -170,7 +170,7 @@ def test_files_that_are_left_out_are_said(workplace, bench, tmp_path):
     assert result.returncode != 0
     text = result.stdout + result.stderr
     assert "@500900@4000000@.jpg (link to nowhere)" in text
-    assert "@500800@4000000@.cr2 (.cr2 is no format that is read here)" in text
+    assert "@500800@4000000@.cr2 (.cr2 is not a format that is read here)" in text
     overlay["datasets"]["streets"]["on_bad_file"] = "skip"
     column = {"dataset": "streets", "metric": "recall@1", "label": "R@1"}
     row = {"label": "ours", "method": "vlad"}

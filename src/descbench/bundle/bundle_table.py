@@ -57,7 +57,7 @@ def bundle_table(
         the file.
 
     Raises:
-        ConfigError: no such table, an output that is no zip file, or a cell that ``commercial`` refuses.
+        ConfigError: no such table, an output that is not a zip file, or a cell that ``commercial`` refuses.
         DataError: files that are not there yet or damaged, or an output that cannot be written.
     """
     files = [Path(file) for file in configfiles]
@@ -79,7 +79,7 @@ def bundle_table(
     if written.suffix != ".zip":
         raise ConfigError(f"{written}: a bundle is a zip file; name one that ends in .zip.")
     if written.exists() and not _is_bundle(written):
-        raise ConfigError(f"{written}: is there, and is no bundle; name another file, or move it away.")
+        raise ConfigError(f"{written}: is there, and is not a bundle; name another file, or move it away.")
     with work_folder(written) as folder:
         _gather(folder, table, plan, files)
         describe_crate(folder, table)

@@ -125,7 +125,7 @@ def table_name(plan: Plan, target: str) -> str:
     found = [name for name in tables if target == name or place == Path(plan.paths.table(name)).resolve()]
     if not found:
         close = close_names(Path(target).stem, list(tables))
-        raise ConfigError(f"{target!r} is no table of this configuration; {close}. Others need their --configfile.")
+        raise ConfigError(f"{target!r} is not a table of this configuration; {close}. Others need their --configfile.")
     return found[0]
 
 

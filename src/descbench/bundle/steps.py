@@ -1,7 +1,7 @@
 """The steps of a run whose files a bundle holds, for a Provenance Run Crate (https://w3id.org/ro/wfrun/provenance/0.5).
 
 They are the scoring of each cell and the writing of the table. What stages before them made is not in a bundle, and so
-they are no steps of it; the provenance of each cell says what its scores rest on.
+they are not steps of it; the provenance of each cell says what its scores rest on.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _verify_folder(path: Path) -> tuple[int, list[Difference]]:
     """Of a bundle that was unpacked."""
     description = path / METADATA
     if not description.is_file() or description.stat().st_size > _DESCRIPTION:
-        raise DataError(f"{path}: a folder without {METADATA} is no bundle; name a bundle or a table.")
+        raise DataError(f"{path}: a folder without {METADATA} is not a bundle; name a bundle or a table.")
     recorded = _recorded_files(description.read_bytes(), path)
     there = {
         file.relative_to(path).as_posix(): partial(_hash_file, file)
@@ -153,7 +153,7 @@ def _verify_folder(path: Path) -> tuple[int, list[Difference]]:
 
 
 def _hash_file(path: Path) -> str:
-    """SHA-256 of a file; links and what else is no regular file have none."""
+    """SHA-256 of a file; links and what else is not a regular file have none."""
     return sha256_file(path) if path.is_file() and not path.is_symlink() else "not computed: a link, or no regular file"
 
 

@@ -132,7 +132,7 @@ def read_rescored(path: str | os.PathLike[str], cell: str, scores: Path) -> Resc
         raise StaleFileError(f"{path}: compared with other scores than {scores} has now; delete the file and rerun.")
     for choice in found.choices:
         if any(not math.isfinite(value) for value in choice.values.values()):
-            raise DataError(f"{path}: {shorten(choice.name)} has a value that is no number; delete the file and rerun.")
+            raise DataError(f"{path}: {shorten(choice.name)} has a value that is not a number; delete it and rerun.")
     return found
 
 

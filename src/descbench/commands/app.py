@@ -75,7 +75,7 @@ KeptFolder = Annotated[
 ]
 OnBadFile = Annotated[
     Literal["stop", "skip"],
-    typer.Option("--on-bad-file", help="A file in the folder that is no image or cannot be read: stop, or skip it."),
+    typer.Option("--on-bad-file", help="A file in the folder that is not an image or is unreadable: stop, or skip it."),
 ]
 
 app = typer.Typer(
@@ -104,7 +104,7 @@ def _start(
 def repeat_configfile(arguments: Sequence[str]) -> list[str]:
     """Arguments in which every file behind ``--configfile`` has that option before it, as Snakemake's has several.
 
-    Files end at the next option, or at ``--``, which is left out: what follows are no files. Of several such options
+    Files end at the next option, or at ``--``, which is left out: what follows are not files. Of several such options
     the last one counts, as with Snakemake.
     """
     others, files, place, reading = [], [], None, False

@@ -10,7 +10,7 @@ _WIDE = 10_000
 
 
 def printable(text: object) -> str:
-    """Text of a stranger, such as a path, on one line: what cannot be printed or is no text as its escape."""
+    """Text of a stranger, such as a path, on one line: what cannot be printed or is not text as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
@@ -26,7 +26,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for heading in columns:
         table.add_column(heading, overflow="fold", no_wrap=not seen)
     for row in rows:
-        # Names may hold brackets, which are no markup.
+        # Names may hold brackets, which are not markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
     with console.capture() as captured:
         console.print(table)

@@ -101,7 +101,7 @@ def _not_finite(content: Any, path: tuple[Any, ...] = ()) -> Iterator[Problem]:
         for number, value in enumerate(content):
             yield from _not_finite(value, (*path, number))
     elif isinstance(content, float) and not math.isfinite(content):
-        yield path, f"{content} is no finite number"
+        yield path, f"{content} is not a finite number"
 
 
 def load_config_files(*files: str | Path, home: str | Path = ".") -> Config:

@@ -151,7 +151,7 @@ def _plain_values(value: Any) -> Any:
         for item in value:
             _plain_values(item)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no finite number")
+        raise ValueError(f"{value} is not a finite number")
     elif not isinstance(value, str | bool | int | float | None):
         raise ValueError(f"{value} was read as a {type(value).__name__}; put it in quotes")
     return value

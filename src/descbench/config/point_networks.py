@@ -51,7 +51,7 @@ class HNDescModel(PointModel):
         if self.backbone == "caps" and self.mchan != _MCHAN:
             yield ("mchan",), "backbone caps has no `mchan`; leave it out, or use backbone r2d2"
         if self.backbone == "r2d2" and self.weights.source == "imagenet":
-            yield ("weights", "source"), "imagenet: backbone r2d2 is no network of ImageNet; use source random"
+            yield ("weights", "source"), "imagenet: backbone r2d2 is not a network of ImageNet; use source random"
 
 
 class SuperPointModel(PointModel):

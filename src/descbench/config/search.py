@@ -42,7 +42,7 @@ class QuerySettings(Strict):
     def _real_votes(self) -> QuerySettings:
         if self.similarity_threshold < 0 and self.alpha != int(self.alpha):
             raise ValueError(
-                f"alpha {self.alpha} of a negative similarity is no number: take a whole alpha, or a "
+                f"alpha {self.alpha} of a negative similarity is not a number: take a whole alpha, or a "
                 "similarity_threshold of 0 or more"
             )
         return self

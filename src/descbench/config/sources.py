@@ -15,7 +15,7 @@ class Unpack(Strict):
     """Where a downloaded file goes below ``<data_dir>/datasets``."""
 
     to: Below = Field(
-        description="Folder below <data_dir>/datasets; a file that is no archive is placed there as it is."
+        description="Folder below <data_dir>/datasets; a file that is not an archive is placed there as it is."
     )
     flatten: bool = Field(False, description="Drop the archive's own folders and put every file straight into `to`.")
     files: Annotated[Several | None, CHECK] = Field(

@@ -180,7 +180,8 @@ class Table(Block):
             if own.count(name) > 1:
                 yield path, f"{name!r} stands twice in this row"
         for dataset, name in row.elsewhere.items():
-            for why in _unfit(name, [dataset], config) if dataset in filled else [f"{dataset!r} is no filled column"]:
+            unfilled = [f"{dataset!r} is not a filled column"]
+            for why in _unfit(name, [dataset], config) if dataset in filled else unfilled:
                 yield ("elsewhere", dataset), why
         for number, name in enumerate(row.leave_empty):
             if name not in shown:
@@ -214,7 +215,7 @@ class Table(Block):
             if cells.index(cell) < number:
                 yield path, f"a second figure for {what}"
             if cell not in shown:
-                yield path, f"{what} is no column of this table"
+                yield path, f"{what} is not a column of this table"
 
 
 def variant_cells(table: Table, variants: Iterable[Variant]) -> list[tuple[str, str]]:

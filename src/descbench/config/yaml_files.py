@@ -83,7 +83,7 @@ def read_text(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{str(path)!r}: this configuration file cannot be read ({reason}).") from None
     if len(content) > _LARGEST_FILE:
-        raise ConfigError(f"{path}: more than {_LARGEST_FILE} bytes; this is no configuration file.")
+        raise ConfigError(f"{path}: more than {_LARGEST_FILE} bytes; this is not a configuration file.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -141,7 +141,7 @@ class _Check:
                 _refuse(self.path, key.start_mark, "a key must be text, not a list or a mapping")
             if key.tag != _TEXT:
                 why, shown = _WHY.get(key.tag, f"it is tagged {key.tag}"), key.value[:100]
-                _refuse(self.path, key.start_mark, f"key {shown} is no text ({why}); put it in quotes: '{shown}'")
+                _refuse(self.path, key.start_mark, f"key {shown} is not text ({why}); put it in quotes: '{shown}'")
             if key.value in seen:
                 _refuse(self.path, key.start_mark, f"key {key.value[:100]} is written twice in the same mapping")
             seen.add(key.value)

@@ -102,10 +102,10 @@ def _pairs(
     for first, second in read_pair_names(path):
         for name in (first, second):
             if name not in ids:
-                raise DataError(f"{path}: {shorten(name)} is no image of this dataset.")
+                raise DataError(f"{path}: {shorten(name)} is not an image of this dataset.")
         (role, one), (other_role, other) = sorted((ids[first], ids[second]), reverse=True)
         if other_role != "map" or first == second:
-            raise DataError(f"{path}: {shorten(first)} and {shorten(second)} are no pair with an image of the map.")
+            raise DataError(f"{path}: {shorten(first)} and {shorten(second)} are not a pair with an image of the map.")
         found[role][(one, other) if role == "query" else (min(one, other), max(one, other))] = None
     return tuple(found["map"]), tuple(found["query"])
 

@@ -52,7 +52,7 @@ def build_manifest(
         datasets_dir: ``<data_dir>/datasets``.
         manifest_path, ground_truth_path: the two files; the second holds the pairs of a training set, which
             images show a query's place where positions are known, and protocol ``none`` for one without labels.
-        left_out_path: JSON that lists the files of the folders that are no part of the dataset; None: unwritten.
+        left_out_path: JSON that lists the files of the folders that are not part of the dataset; None: unwritten.
         records: for the user's own folders, what is known of their images (:mod:`descbench.datasets.contents`);
             None: their content is not looked at.
         listing: digest that :func:`listing_digest` must find; empty: unchecked.
@@ -172,7 +172,7 @@ def _report_positives(source: str, labels: PositiveLabels, manifest: Manifest) -
 
 
 def _report_crops(source: str, labels: CropLabels, manifest: Manifest) -> None:
-    """Say how many images have no stylised copy: that is no error."""
+    """Say how many images have no stylised copy: that is not an error."""
     copies = sum(item.stylised is not None for item in labels.items)
     logging.info("%s: %d of %d images have a stylised copy", source, copies, len(labels.items))
 

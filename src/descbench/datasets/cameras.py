@@ -82,7 +82,7 @@ class Pose:
         if not all(map(math.isfinite, (*self.rotation, *self.translation))):
             raise ValueError("a pose that holds NaN or infinity")
         if not any(self.rotation):
-            raise ValueError("a quaternion of length 0, which is no rotation")
+            raise ValueError("a quaternion of length 0, which is not a rotation")
 
     @property
     def matrix(self) -> tuple[tuple[float, float, float], ...]:
@@ -123,7 +123,7 @@ def parse_camera(words: Sequence[str]) -> Camera:
         raise ValueError("a camera is MODEL width height params...")
     sizes = [parse_number(word) for word in words[1:3]]
     if any(size != int(size) for size in sizes):
-        raise ValueError(f"image sizes {words[1][:40]} x {words[2][:40]} are no whole numbers")
+        raise ValueError(f"image sizes {words[1][:40]} x {words[2][:40]} are not whole numbers")
     return Camera(words[0], int(sizes[0]), int(sizes[1]), tuple(map(parse_number, words[3:])))
 
 
@@ -134,11 +134,11 @@ def parse_number(word: str) -> float:
         ValueError: it is none.
     """
     if not word.isascii() or "_" in word:  # Python would read numbers from it
-        raise ValueError(f"{word[:40]!r} is no number")
+        raise ValueError(f"{word[:40]!r} is not a number")
     try:
         number = float(word)
     except ValueError:
-        raise ValueError(f"{word[:40]!r} is no number") from None
+        raise ValueError(f"{word[:40]!r} is not a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{word[:40]!r} is no finite number")
+        raise ValueError(f"{word[:40]!r} is not a finite number")
     return number

@@ -70,7 +70,7 @@ def read_colmap_model(folder: Path, *, with_points: bool = False) -> ColmapModel
         with_points: whether the 3-D points and what sees them are read and compared; else images have no points.
 
     Raises:
-        DataError: a file is absent or damaged, a camera model is unknown, a quaternion is no rotation, an image has no
+        DataError: a file is absent or damaged, a camera model unknown, a quaternion is not a rotation, an image has no
             camera or a name that another one has, or points and images contradict each other; names file and line.
     """
     binary = (folder / "images.bin").is_file()
@@ -106,7 +106,7 @@ def _check_images(found: Iterator[ModelImage], cameras: dict[int, Camera], path:
         if image.name in names:
             raise DataError(f"{path}: two images are called {shown}; poses of one name can't be told apart.")
         if not image.pose.is_unit:
-            raise DataError(f"{path}: image {shown} has a quaternion that is not of length 1, which is no rotation.")
+            raise DataError(f"{path}: image {shown} has a quaternion that is not of length 1, which is not a rotation.")
         ids.add(image.image_id)
         names.add(image.name)
         yield image
@@ -194,7 +194,7 @@ def _image_row(line: str, points: list[str], path: Path) -> ModelImage:
     if len(words) != 10:
         raise ValueError("an image is IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME")
     if len(points) % 3:
-        raise ValueError(f"{len(points)} words in the line behind it are no triples of x, y and point; it may be empty")
+        raise ValueError(f"{len(points)} words in the line after it are not triples of x, y, point; it may be empty")
     numbers = tuple(map(parse_number, words[1:8]))
     found = zip(points[::3], points[1::3], points[2::3], strict=True)
     return ModelImage(
@@ -216,7 +216,7 @@ def _point_row(words: list[str]) -> tuple[int, ModelPoint]:
 def _whole(word: str, least: int = 0) -> int:
     number = int(word) if word.isascii() and "_" not in word and len(word) < 21 else None
     if number is None or not least <= number <= _NO_POINT:
-        raise ValueError(f"{word[:40]!r} is no number of a camera, image or point")
+        raise ValueError(f"{word[:40]!r} is not a number of a camera, image or point")
     return number
 
 

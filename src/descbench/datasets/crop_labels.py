@@ -79,7 +79,7 @@ def read_keypoints(path: Path) -> np.ndarray:
     """Keypoints (N, 2) float32 x, y in pixels, of a pickle with an array (N, 3) or (N, 3, 1) of rows x, y, 1.
 
     Raises:
-        DataError: the file is absent, no such pickle, or holds what is no finite place.
+        DataError: the file is absent, no such pickle, or holds what is not a finite place.
     """
     found = load_pickle(path)
     advice = "fetch or make it again."
@@ -89,5 +89,5 @@ def read_keypoints(path: Path) -> np.ndarray:
         raise DataError(f"{path}: an array of shape {found.shape}, not of rows x, y, 1; {advice}")
     points = found.reshape(-1, 3)
     if not np.isfinite(points).all() or (points[:, 2] != 1).any():
-        raise DataError(f"{path}: rows that are not finite, or do not end in 1, are no keypoints; {advice}")
+        raise DataError(f"{path}: rows that are not finite, or do not end in 1, are not keypoints; {advice}")
     return points[:, :2].astype(np.float32)

@@ -78,7 +78,7 @@ def _read_fields(path: Path) -> Mapping[str, Any]:
     """Fields of ``dbStruct`` by the names that MATLAB's code uses, whatever the file calls them."""
     record = read_mat(path, "dbStruct", largest=_LARGEST)
     if not isinstance(record, dict):
-        raise DataError(f"{path}: dbStruct is no struct; this is not a NetVLAD dataset specification.")
+        raise DataError(f"{path}: dbStruct is not a struct; this is not a NetVLAD dataset specification.")
     if set(_LISTS) <= set(record):
         return record
     # pytorch-NetVlad reads by position only, so files with other names exist.
@@ -93,11 +93,11 @@ def _names(fields: Mapping[str, Any], key: str, path: Path) -> list[str]:
     """Image names of a cell column, each once."""
     cells = fields[key]
     if not isinstance(cells, np.ndarray) or cells.dtype != object or cells.size != max(cells.shape, default=0):
-        raise DataError(f"{path}: {key} is no cell column of names.")
+        raise DataError(f"{path}: {key} is not a cell column of names.")
     names: dict[str, None] = {}
     for number, cell in enumerate(cells.ravel()):
         if not isinstance(cell, str):
-            raise DataError(f"{path}: {key}: cell {number} is no name.")
+            raise DataError(f"{path}: {key}: cell {number} is not a name.")
         name = safe_relative(cell, path)
         if name in names:
             raise DataError(f"{path}: {key} names {name!r} twice; the list is damaged.")
@@ -139,7 +139,7 @@ def _times(fields: Mapping[str, Any], key: str, images: int, path: Path) -> np.n
 def _number(fields: Mapping[str, Any], key: str, path: Path) -> float:
     values = _numbers(fields, key, path)
     if values.size != 1:
-        raise DataError(f"{path}: {key} is no single number.")
+        raise DataError(f"{path}: {key} is not a single number.")
     return float(values.item())
 
 

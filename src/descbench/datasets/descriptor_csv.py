@@ -32,7 +32,7 @@ def read_descriptor_csv(path: Path, delimiter: str = ",") -> np.ndarray:
 
     Raises:
         DataError: the file is absent or cut short, has rows of different lengths or of one number (another delimiter),
-            or holds what is no finite float32 number.
+            or holds what is not a finite float32 number.
     """
     try:
         lines = read_lines(path)
@@ -127,13 +127,13 @@ def write_descriptors(
 
 
 def _first_wrong(path: Path, lines: list[str], delimiter: str) -> DataError:
-    """The error that names the first word that is no finite number."""
+    """The error that names the first word that is not a finite number."""
     for number, line in enumerate(lines, 1):
         for word in line.split(delimiter):
             with np.errstate(over="ignore"):
                 if not _NUMBER.fullmatch(word) or not np.isfinite(np.float32(word)):
                     return DataError(
-                        f"{path}: line {number}: {shorten(word.strip(), 40)!r} is no finite number of 32 bits; write "
+                        f"{path}: line {number}: {shorten(word.strip(), 40)!r} is not a finite 32-bit number; write "
                         "it again."
                     )
     return DataError(f"{path}: not a table of numbers; write it again.")

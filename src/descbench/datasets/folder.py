@@ -28,7 +28,7 @@ class Listing:
 
     Attributes:
         images: by role, as POSIX paths relative to :func:`folder_root`.
-        left_out: what is no part of it.
+        left_out: what is not part of it.
         asks_itself: whether every database image is a query too, and no labels say what is right: an image is then
             left out of its own ranking.
     """
@@ -127,7 +127,7 @@ def read_folder(dataset: FolderDataset, listing: Listing) -> tuple[Manifest, Gro
 
 
 def _check_keys(gnd: Sequence[Mapping[str, Any]], protocol: str, path: Path) -> None:
-    """Refuse what is no key of a query's labels: a misspelt one would count as absent."""
+    """Refuse what is not a key of a query's labels: a misspelt one would count as absent."""
     known = (*LABELS[protocol], "bbx")
     for number, entry in enumerate(gnd):
         unknown = [key for key in entry if key not in known]

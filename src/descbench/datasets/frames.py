@@ -91,7 +91,7 @@ def label_positives(dataset: PositivesDataset, images: Mapping[str, Sequence[str
     if unknown:
         role, name = unknown[0]
         raise DataError(
-            f"{path}: {len(unknown)} names lead nowhere, the first is {name!r}, which is no image in {folders[role]}."
+            f"{path}: {len(unknown)} names lead nowhere, such as {name!r}, which is not an image in {folders[role]}."
         )
     positives: list[tuple[int, ...]] = [()] * len(ids["query"])
     for query, names in listed.items():
@@ -123,7 +123,7 @@ def read_frame_pairs(path: Path) -> dict[int, list[int]]:
     """Frames of the database by frames of the queries.
 
     Raises:
-        DataError: there is no such file, or a line is no pair of numbers.
+        DataError: there is no such file, or a line is not a pair of numbers.
     """
     try:
         lines = read_lines(path)

@@ -38,13 +38,13 @@ def read_strip(path: Path) -> np.ndarray:
     """(N, 65, 65) uint8 patches of a strip.
 
     Raises:
-        DataError: it is no grey PNG, 65 pixels wide and a multiple of that high.
+        DataError: it is not a grey PNG, 65 pixels wide and a multiple of that high.
     """
     pixels = read_grey(path, "PNG", (SIDE * _MOST_PATCHES, SIDE))
     height, width = pixels.shape
     if width != SIDE or height % SIDE:
         raise DataError(
-            f"{path}: {width} x {height} pixels are no strip of patches of {SIDE} x {SIDE}, which is {SIDE} wide and a "
+            f"{path}: {width} x {height} pixels are not a strip of {SIDE} x {SIDE} patches, which is {SIDE} wide and a "
             f"multiple of {SIDE} high; fetch the archive again."
         )
     return pixels.reshape(-1, SIDE, SIDE)

@@ -85,7 +85,7 @@ def read_homography(path: Path) -> Homography:
     """A text file of three lines of three numbers.
 
     Raises:
-        DataError: it is absent, of another shape, singular, or holds what is no finite number.
+        DataError: it is absent, of another shape, singular, or holds what is not a finite number.
     """
     try:
         rows = [line.split() for line in read_lines(path) if line.strip()]
@@ -117,7 +117,7 @@ def find_sequences(dataset: HPatchesSequencesDataset, datasets_dir: Path) -> lis
         if name not in found:
             close = difflib.get_close_matches(name, found, n=3)
             hint = f"; close names: {', '.join(close)}" if close else ""
-            raise DataError(f"{folder}: `exclude` names {name!r}, which is no sequence there{hint}. Correct the name.")
+            raise DataError(f"{folder}: `exclude` names {name!r}, which is not a sequence there{hint}; correct it.")
     kept = [safe_relative(name, folder) for name in found if name not in dataset.exclude]
     if not kept:
         raise DataError(f"{folder}: holds no sequences; unpack its source again, or see `exclude`.")

@@ -235,11 +235,11 @@ def _named(listed: Listed) -> list[str]:
 
 def _split(name: str, block: Any, path: Path) -> Split:
     if not isinstance(block, dict) or block.get("name", name) != name:
-        raise DataError(f"{path}: split {shorten(name, 40)!r} is no block with its own name; fetch it again.")
+        raise DataError(f"{path}: split {shorten(name, 40)!r} is not a block with its own name; fetch it again.")
     test, train = (block.get(key, []) for key in ("test", "train"))
     for key, names in (("test", test), ("train", train)):
         if not isinstance(names, list) or not all(isinstance(one, str) and re.fullmatch(_NAME, one) for one in names):
-            raise DataError(f"{path}: split {shorten(name, 40)!r}: `{key}` is no list of sequences; fetch it again.")
+            raise DataError(f"{path}: split {shorten(name, 40)!r}: `{key}` is not a list of sequences; fetch it again.")
     if not test or len({*test, *train}) != len(test) + len(train):
         raise DataError(
             f"{path}: split {shorten(name, 40)!r} lists no test sequences, or a sequence twice; fetch it again."
@@ -299,7 +299,7 @@ def _checked(
     if len(unknown):
         name = shorten(names[unknown[0]], 60)
         raise DataError(
-            f"{path}: line {unknown[0] + 2}: {name!r} is no test sequence of split {split.name!r}; use the list of "
+            f"{path}: line {unknown[0] + 2}: {name!r} is not a test sequence of split {split.name!r}; use the list of "
             "this split."
         )
     listed = Listed(split.test, found, np.array(images, np.int64), np.array(patches, np.int64))

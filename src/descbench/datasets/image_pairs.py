@@ -116,7 +116,7 @@ def read_image_pairs(path: str | os.PathLike[str], manifest: Manifest) -> tuple[
     try:
         pairs = tuple(map(_pair, records))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: holds a row that is no image pair ({shorten(error)}); rebuild it.") from error
+        raise DataError(f"{path}: holds a row that is not an image pair ({shorten(error)}); rebuild it.") from error
     check_image_pairs(pairs, manifest, str(path))
     return pairs
 

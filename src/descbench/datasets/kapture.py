@@ -35,7 +35,7 @@ def list_records(dataset: KaptureDataset) -> list[str]:
     """Image paths of all camera records: an image recorded twice comes twice.
 
     Order: timestamps as they first appear in ``records_camera.txt``, within one the devices as they first
-    appear. Rows of devices that are no camera in ``sensors.txt`` are left out; of two rows with the same
+    appear. Rows of devices that are not a camera in ``sensors.txt`` are left out; of two rows with the same
     timestamp and device the later one counts, in the place of the first.
 
     Raises:
@@ -57,11 +57,11 @@ def _records(folder: Path) -> tuple[list[tuple[int, str, str]], list[LeftOut]]:
             timestamp = int(row[0])
         except ValueError:
             raise DataError(
-                f"{records}: line {number}: {shorten(row[0])!r} is no whole number of a timestamp."
+                f"{records}: line {number}: {shorten(row[0])!r} is not a whole number of a timestamp."
             ) from None
         device, image = row[1], safe_relative(row[2], records)
         if device not in cameras:
-            left_out.append(LeftOut(image, f"{records}, line {number}: {device} is no camera of {sensors.name}"))
+            left_out.append(LeftOut(image, f"{records}, line {number}: {device} is not a camera of {sensors.name}"))
             continue
         of_time = found.setdefault(timestamp, {})
         if of_time.get(device, image) != image:
@@ -121,7 +121,7 @@ def _trajectories(folder: Path) -> dict[tuple[int, str], Pose]:
             values = tuple(map(parse_number, row[2:]))
             pose = Pose(values[:4], values[4:])
             if not pose.is_unit:
-                raise ValueError("a quaternion that is not of length 1, which is no rotation")
+                raise ValueError("a quaternion that is not of length 1, which is not a rotation")
             place = int(row[0]), row[1]
             if found.setdefault(place, pose) != pose:
                 raise ValueError(f"timestamp {place[0]} of {place[1]} has another pose in a line before; keep one")

@@ -40,7 +40,7 @@ def parse_labels(gnd: Sequence[Mapping[str, Any]], protocol: str, path: Path) ->
         mixed = [label for label in foreign if label in labels]
         if mixed:
             raise DataError(
-                f"{path}: query {number} has {', '.join(mixed)}, which is no label of protocol {protocol}; give every "
+                f"{path}: query {number} has {', '.join(mixed)}, not a label of protocol {protocol}; give every "
                 "query the labels of one protocol."
             )
         what = f"query {number}: {{}}"
@@ -98,14 +98,14 @@ def as_list(value: Any, what: str, path: Path) -> list[Any]:
     # A numpy array, without importing numpy.
     if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
         return value.tolist()
-    raise DataError(f"{path}: {what} is no list but {_shown(value)}; the file is damaged or another one.")
+    raise DataError(f"{path}: {what} is not a list but {_shown(value)}; the file is damaged or another one.")
 
 
 def indices(values: Any, what: str, path: Path) -> tuple[int, ...]:
     """Whole numbers from a list or array; 2.0 counts as 2, as arrays of the originals are sometimes floats.
 
     Raises:
-        DataError: no list, or something in it is no whole number.
+        DataError: no list, or something in it is not a whole number.
     """
     listed = as_list(values, what, path)
     try:
@@ -123,10 +123,10 @@ def safe_relative(name: Any, source: Path) -> str:
     """A path that stays below its root.
 
     Raises:
-        DataError: it is no text, empty, absolute or climbs out with ``..``.
+        DataError: it is not text, empty, absolute or climbs out with ``..``.
     """
     if not isinstance(name, str):
-        raise DataError(f"{source}: image name {_shown(name)} is no text; the list is damaged or another one.")
+        raise DataError(f"{source}: image name {_shown(name)} is not text; the list is damaged or another one.")
     if not name or name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or "\0" in name:
         raise DataError(f"{source}: image name {name!r} leaves the dataset's folder; the list is damaged or hostile.")
     if any("\ud800" <= character <= "\udfff" for character in name):

@@ -76,7 +76,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """Read a manifest CSV.
 
     Raises:
-        DataError: the file is no manifest, damaged or edited, or its ids do not count from 0 within each role.
+        DataError: the file is not a manifest, damaged or edited, or its ids do not count from 0 within each role.
     """
     columns, records = read_csv(path, "manifest")
     missing = [c for c in _REQUIRED if c not in columns]

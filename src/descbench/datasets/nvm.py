@@ -48,7 +48,7 @@ def read_nvm_poses(path: Path) -> dict[str, Pose]:
     number, head = next(((n, line) for n, line in rest if line.strip()), (0, ""))
     count = int(head) if head.strip().isdecimal() and len(head) < 12 else 0
     if not 0 < count <= len(lines):
-        raise DataError(f"{path}: line {number}: {shorten(head)!r} is no number of cameras that the file has.")
+        raise DataError(f"{path}: line {number}: {shorten(head)!r} is not a number of cameras that the file has.")
     found: dict[str, Pose] = {}
     for number, line in rest:
         if len(found) == count:

@@ -39,7 +39,7 @@ class OwnImages:
     Attributes:
         manifest: of its images.
         labels: of a ground truth beside it.
-        left_out: files that are no part of it, in words.
+        left_out: files that are not part of it, in words.
         asks_itself: see :class:`descbench.datasets.folder.Listing`.
     """
 

@@ -59,7 +59,7 @@ def _listed(path: Path, known: set[str]) -> set[str]:
         raise DataError(f"{path}: no such list of queries.") from None
     for name in names:
         if name not in known:
-            raise DataError(f"{path}: {shorten(name)} is no image of the model.")
+            raise DataError(f"{path}: {shorten(name)} is not an image of the model.")
     return set(names)
 
 
@@ -71,7 +71,7 @@ def kapture_map_root(dataset: KaptureMapDataset) -> Path:
 
 
 def read_kapture_map(dataset: KaptureMapDataset) -> tuple[Manifest, PoseLabels, tuple[LeftOut, ...]]:
-    """Camera records in kapture's order; those without a pose are no part of the map, and are left out.
+    """Camera records in kapture's order; those without a pose are not part of the map, and are left out.
 
     Raises:
         DataError: a table is absent or malformed, or some queries have a pose and others none.

@@ -51,7 +51,7 @@ class PatchLabels:
         """
         count, pairs = len(self.points), len(self.pairs)
         if not count or self.views.shape != (count,) or self.points.shape != (count,):
-            raise ValueError(f"{count} points and {len(self.views)} views are no labels of patches")
+            raise ValueError(f"{count} points and {len(self.views)} views are not labels of patches")
         if self.pairs.shape != (pairs, 2) or self.matches.shape != (pairs,):
             raise ValueError(f"{pairs} pairs and {len(self.matches)} labels of them do not fit")
         for values, stop, what in (

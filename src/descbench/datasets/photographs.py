@@ -20,7 +20,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file or folder that is no part of a dataset, and why."""
+    """A file or folder that is not part of a dataset, and why."""
 
     path: str
     reason: str
@@ -153,7 +153,7 @@ def _why_bad(path: str, name: str, suffix: str) -> str | None:
     if not os.access(path, os.R_OK):
         return "no permission to read it"
     if suffix and suffix not in image_suffixes():
-        return f"{suffix} is no format that is read here" + _advice(suffix)
+        return f"{suffix} is not a format that is read here" + _advice(suffix)
     if not suffix and not is_image(path):
         return "no ending, and no image by its first bytes"
     try:

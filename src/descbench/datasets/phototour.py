@@ -50,7 +50,7 @@ def read_bitmap(path: Path) -> np.ndarray:
     """(256, 64, 64) uint8 patches of one bitmap.
 
     Raises:
-        DataError: it is no grey bitmap of 1024 x 1024 pixels.
+        DataError: it is not a grey bitmap of 1024 x 1024 pixels.
     """
     whole = COLUMNS * SIDE
     pixels = read_grey(path, "BMP", (whole, whole))

@@ -42,7 +42,7 @@ def read_poses(path: Path) -> dict[str, Pose]:
     """Read poses by name, in order; lines that begin with ``#`` are comments.
 
     Raises:
-        DataError: the file is absent, a line is no pose, a quaternion is no rotation, or a name is there twice.
+        DataError: the file is absent, a line is not a pose, a quaternion is not a rotation, or a name is there twice.
     """
     found: dict[str, Pose] = {}
     try:
@@ -61,7 +61,7 @@ def read_poses(path: Path) -> dict[str, Pose]:
         except ValueError as error:
             raise DataError(f"{path}: line {number}: {shorten(error)}.") from None
         if not pose.is_unit:
-            raise DataError(f"{path}: line {number}: a quaternion that is not of length 1, which is no rotation.")
+            raise DataError(f"{path}: line {number}: a quaternion that is not of length 1, which is not a rotation.")
         if words[0] in found:
             raise DataError(f"{path}: line {number}: {shorten(words[0])} is there twice.")
         found[words[0]] = pose

@@ -18,7 +18,7 @@ def read_revisitop(dataset: RevisitopDataset, datasets_dir: Path) -> tuple[Manif
     """Manifest (queries, with their boxes where these are cropped to, then the database) and ground truth.
 
     Raises:
-        DataError: the pickle is no ground truth of the protocol.
+        DataError: the pickle is not a ground truth of the protocol.
     """
     path = datasets_dir / dataset.ground_truth
     content = check_benchmark(load_pickle(path), path)

@@ -23,7 +23,7 @@ def read_sfm120k(dataset: Sfm120kDataset, datasets_dir: Path) -> tuple[Manifest,
     """Manifest of one split with the 3-D model (cluster) of every image, and its pairs where it has any.
 
     Raises:
-        DataError: the pickle is no SfM-120k database, or its pairs are not of one cluster.
+        DataError: the pickle is not an SfM-120k database, or its pairs are not of one cluster.
     """
     path = datasets_dir / dataset.database
     split = _get(load_pickle(path), dataset.split, path)
@@ -68,5 +68,5 @@ def _paths(cids: Any, images: str, path: Path) -> list[str]:
     names = [safe_relative(cid, path) for cid in as_list(cids, "cids", path)]
     wrong = [name for name in names if len(name) < 6 or "/" in name]
     if wrong:
-        raise DataError(f"{path}: {wrong[0]!r} is no image id of SfM-120k (six characters or more, no slash).")
+        raise DataError(f"{path}: {wrong[0]!r} is not an image id of SfM-120k (six characters or more, no slash).")
     return [f"{images}/{safe_relative(image_path(name), path)}" for name in names]

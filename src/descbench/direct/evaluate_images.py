@@ -54,7 +54,7 @@ def evaluate_images(
         output: scores file to write; None: it stays in the work folder.
         work: folder that features stay in; None: one of this method and these images below ``<results_dir>/direct``.
         configfiles: overlays of the configuration.
-        on_bad_file: ``stop`` at a file in the folders that is no image or cannot be read, or ``skip`` it.
+        on_bad_file: ``stop`` at a file in the folders that is not an image or cannot be read, or ``skip`` it.
 
     Returns:
         The scores, as of the workflow's rule ``score_ranking``.

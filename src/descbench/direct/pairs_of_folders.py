@@ -88,7 +88,7 @@ def _describe(features: WorkFeatures, name: str, folder: Path) -> DescribedImage
     try:
         dataset = KaptureDataset(format="kapture", folder=folder)
     except ValidationError as error:
-        raise ConfigError(f"{str(folder)!r} is no folder: {error.errors()[0]['msg']}.") from error
+        raise ConfigError(f"{str(folder)!r} is not a folder: {error.errors()[0]['msg']}.") from error
     images, left_out = read_kapture(dataset)
     if left_out:
         _log.warning("%s: %d images are left out: %s.", folder, len(left_out), shown(left_out))

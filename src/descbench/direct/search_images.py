@@ -76,8 +76,8 @@ def search_images(
         html: page to write, with pictures; None: none.
         work: folder that is kept; None: one of this method and these images below ``<results_dir>/direct``.
         configfiles: overlays of the configuration.
-        on_bad_file: ``stop`` at a file in a folder of images or queries that is no image or cannot be read, or ``skip``
-            it.
+        on_bad_file: ``stop`` at a file in a folder of images or queries that is not an image or is unreadable, or
+            ``skip`` it.
 
     Returns:
         What was found, for the queries in their order.
@@ -121,7 +121,7 @@ def folder_dataset(images: Path, on_bad_file: OnBadFile = "stop", queries: Path 
     try:
         return FolderDataset(format="folder", database=images, queries=queries, on_bad_file=on_bad_file)
     except ValidationError as error:
-        raise ConfigError(f"{str(images)!r} is no folder: {error.errors()[0]['msg']}.") from error
+        raise ConfigError(f"{str(images)!r} is not a folder: {error.errors()[0]['msg']}.") from error
 
 
 def work_folder(config: Config, what: str, method: str, images: Path) -> Path:

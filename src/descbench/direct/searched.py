@@ -12,7 +12,7 @@ from descbench.plan import Plan
 
 
 def check_searches(config: Config, method: str) -> None:
-    """Refuse what is no method that searches images by itself.
+    """Refuse what is not a method that searches images by itself.
 
     Raises:
         ConfigError: there is no such method, or it starts from the ranking of another, or is of another family.

@@ -25,7 +25,7 @@ def import_descriptors(patches: Path, folder: Path, delimiter: str, output: Path
         digest: of the folder, for the record.
 
     Raises:
-        DataError: the patches are no sequence of HPatches, or a text file is absent, malformed or of other patches;
+        DataError: the patches are not a sequence of HPatches, or a text file is absent, malformed or of other patches;
             both files are named.
     """
     found = read_patches(patches)
@@ -47,7 +47,7 @@ def export_descriptors(
         delimiter, style: as in :func:`descbench.datasets.descriptor_csv.write_descriptor_csv`.
 
     Raises:
-        DataError: the patches are no sequence of HPatches, or a file is absent or damaged.
+        DataError: the patches are not a sequence of HPatches, or a file is absent or damaged.
         StaleFileError: the descriptors are of other patches.
     """
     found = read_patches(patches)

@@ -167,7 +167,7 @@ def read_whole(
         raise DataError(f"{path}: no such image.") from None
     except UnidentifiedImageError:
         size = Path(path).stat().st_size
-        raise DataError(f"{path}: {size} bytes that are no image PIL can read; fetch the file again.") from None
+        raise DataError(f"{path}: {size} bytes that are not an image PIL can read; fetch the file again.") from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: too large to be read ({error}); reduce the image.") from None
     except MemoryError:
@@ -215,7 +215,7 @@ def reading_switches(truncated: bool) -> Iterator[None]:
 
 def _check_size(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
     if min(size) < 1:
-        raise DataError(f"{path}: {size[0]} x {size[1]} pixels are no image; fetch the file again.")
+        raise DataError(f"{path}: {size[0]} x {size[1]} pixels are not an image; fetch the file again.")
     if size[0] * size[1] > _MOST_PIXELS:
         raise DataError(f"{path}: {size[0]} x {size[1]} pixels are more than {_MOST_PIXELS}; reduce the image.")
 

@@ -22,7 +22,7 @@ class Keypoints:
         angles: (n,) float64 radians from the x axis towards the y axis, which points down.
         strengths: (n,) float64, descending.
         descriptors: (n, dim) float32, where what found them described them too.
-        shapes: (n, 2, 2) float64 of determinant 1 where patches are no squares: what a patch's axes, of the length that
+        shapes: (n, 2, 2) float64 of determinant 1 where patches are not square: what a patch's axes, of the length that
             the size says, are mapped by, turned by the angle already.
     """
 

@@ -41,7 +41,7 @@ def read_patch_strip(path: Path, *, lenient: bool = False) -> np.ndarray:
     count = height // width
     if not count or (height % width and not lenient):
         raise DataError(
-            f"{path}: {width} x {height} pixels are no strip of patches of {width} x {width}; cut it to a whole number "
+            f"{path}: {width} x {height} pixels are not a strip of {width} x {width} patches; cut it to a whole number "
             "of them."
         )
     return pixels[: count * width].reshape(count, width, width)
@@ -73,7 +73,7 @@ def extract_strip(
 
 
 def _read_numbers(path: Path) -> None:
-    """Refuse what is no text of descriptors, by its first line."""
+    """Refuse what is not text of descriptors, by its first line."""
     with open(path, "rb") as stream:
         line = stream.readline(_LONGEST_LINE)
     try:

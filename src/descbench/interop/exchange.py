@@ -191,7 +191,7 @@ def _in_store(
     if (np.diff(moved.indices[:, 0]) == 0).any():
         raise DataError(f"{pair}: a feature of the first image has two matches; match with a mutual check.")
     if not (np.abs(moved.scores) <= 1).all():
-        raise DataError(f"{pair}: scores outside of -1..1, which are no cosines.")
+        raise DataError(f"{pair}: scores outside of -1..1, which are not cosines.")
     return PairMatches(moved.indices.astype(np.int32), moved.scores.astype(np.float32), counts)
 
 

@@ -122,7 +122,7 @@ def read_rows(path: Path, dtype: np.dtype, dsize: int) -> np.ndarray:
         ) from None
     row_bytes = dtype.itemsize * dsize
     if len(content) % row_bytes:
-        raise DataError(f"{path}: {len(content)} bytes are no whole number of rows of {row_bytes}; it was cut off.")
+        raise DataError(f"{path}: {len(content)} bytes are not whole number of rows of {row_bytes}; it was cut off.")
     rows = np.frombuffer(content, dtype).reshape(-1, dsize)
     if not np.isfinite(rows).all():
         raise DataError(f"{path}: holds NaN or infinity.")
@@ -242,7 +242,7 @@ def read_kapture_matches(kapture: Path, kind: str, first: str, second: str) -> E
     rows = read_rows(path, np.dtype("<f8"), 3)
     features = rows[:, :2]
     if ((features < 0) | (features >= 2**31) | (features != np.floor(features))).any():
-        raise DataError(f"{path}: numbers of features that are no whole numbers from 0 on.")
+        raise DataError(f"{path}: numbers of features that are not whole numbers from 0 on.")
     found = ExchangedMatches(features.astype(np.int64), rows[:, 2].copy())
     return found if names[0] == first else ExchangedMatches(found.indices[:, ::-1].copy(), found.scores)
 

@@ -32,7 +32,7 @@ def read_pairs_file(path: Path, form: PairsFormat) -> list[NamedPair]:
 
     Raises:
         DataError: the file is absent, holds no pair, or a line that is none, with a name that leaves its folder or a
-            score that is no finite number; names the line.
+            score that is not a finite number; names the line.
     """
     try:
         lines = read_lines(path)
@@ -46,14 +46,14 @@ def read_pairs_file(path: Path, form: PairsFormat) -> list[NamedPair]:
         try:
             pairs.append(read(line, path))
         except ValueError as error:
-            raise DataError(f"{path}: line {number}: {shorten(line)!r} is no pair of {form}: {error}.") from None
+            raise DataError(f"{path}: line {number}: {shorten(line)!r} is not a pair of {form}: {error}.") from None
     if not pairs:
         raise DataError(f"{path}: holds no pair.")
     return pairs
 
 
 def check_replaced(path: Path, form: PairsFormat) -> None:
-    """Refuse what is no pairs file, as :func:`read_pairs_file`; one of comments alone, without a pair, is one."""
+    """Refuse what is not a pairs file, as :func:`read_pairs_file`; one of comments alone, without a pair, is one."""
     if not all(line.startswith("#") or not line.strip() for line in read_lines(path)):
         read_pairs_file(path, form)
 
@@ -71,7 +71,7 @@ def _kapture_pair(line: str, path: Path) -> NamedPair:
         raise ValueError("two names and a score, commas between them")
     score = float(fields[2])
     if not math.isfinite(score):
-        raise ValueError("a score that is no finite number")
+        raise ValueError("a score that is not a finite number")
     return NamedPair(safe_relative(fields[0], path), safe_relative(fields[1], path), score)
 
 

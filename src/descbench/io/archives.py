@@ -60,7 +60,7 @@ def unpack_source(name: str, source: Source, archives: Sequence[Path], datasets_
     """Put the content of a source into its official place.
 
     Files are unpacked beside their place and renamed into it, so that none is ever there in part.
-    Several sources may share a folder. Files that are no archive are placed as they are; a folder given
+    Several sources may share a folder. Files that are not an archive are placed as they are; a folder given
     as ``local_copy`` is linked file by file. Where all content lies in one folder named like the place
     itself (``ims/`` in an archive that goes to ``.../ims``), that folder is not doubled.
 
@@ -221,7 +221,7 @@ def _extract_one(member: Member, destination: Path, archive: Path, budget: _Budg
 def _link_folder(folder: Path | None, unpack: Unpack, staging: Path, name: str) -> None:
     """Link every file of the user's own folder; links to folders inside it are followed."""
     if folder is None or not folder.expanduser().is_dir():
-        raise DataError(f"{folder}: sources.{name}.local_copy is no folder; correct the configuration.")
+        raise DataError(f"{folder}: sources.{name}.local_copy is not a folder; correct the configuration.")
     for path in _files(folder.expanduser().resolve(), follow=True):
         relative = path.relative_to(folder.expanduser().resolve())
         destination = staging / (relative.name if unpack.flatten else relative)

@@ -240,7 +240,7 @@ def _redirected(url: str, location: str) -> str:
         following = urljoin(url, location)
         before, after = urlsplit(url).scheme.lower(), urlsplit(following).scheme.lower()
     except ValueError:
-        raise MirrorError(f"redirects to {printable(location)!r}, which is no address") from None
+        raise MirrorError(f"redirects to {printable(location)!r}, which is not an address") from None
     if after not in ("http", "https") or (before == "https" and after == "http"):
         raise MirrorError(f"redirects from {before} to {printable(following, 200)}, which is not followed")
     return following

@@ -212,7 +212,7 @@ def _keep_existing(name: str, source: Source, target: Path) -> bool:
         origin_path(target).unlink(missing_ok=True)
         return False
     if not target.is_file():
-        raise DownloadError(f"{target}: is no file; remove it, so that sources.{name} can be put there.")
+        raise DownloadError(f"{target}: is not a file; remove it, so that sources.{name} can be put there.")
     try:
         sha256 = _verified(source, target, _is_page(target.name))
     except _WrongContentError as error:

@@ -247,14 +247,14 @@ class Hdf5Reader:
         """An attribute that is a text."""
         value = self._attribute(name)
         if not isinstance(value, str | bytes):
-            raise ValueError(f"attribute {name} is no text")
+            raise ValueError(f"attribute {name} is not text")
         return _decoded(value)
 
     def number(self, name: str) -> int:
         """An attribute that is a whole number."""
         value = self._attribute(name)
         if not isinstance(value, np.integer):
-            raise ValueError(f"attribute {name} is no whole number")
+            raise ValueError(f"attribute {name} is not a whole number")
         return int(value)
 
     def _dataset(self, name: str) -> h5py.Dataset:
@@ -304,7 +304,7 @@ def read_mapping(text: str) -> dict[str, Any]:
     """
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError(f"{text[:40]!r} is no mapping")
+        raise ValueError(f"{text[:40]!r} is not a mapping")
     return value
 
 
@@ -332,12 +332,12 @@ def _check_plain(file: h5py.File) -> set[str]:
         if file.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise ValueError(f"{name} is a link to elsewhere")
         if h5py.h5o.get_info(file.id, name.encode()).type != h5py.h5o.TYPE_DATASET:
-            raise ValueError(f"{name} is no dataset")
+            raise ValueError(f"{name} is not a dataset")
         _check_dataset(name, file[name].id)
     for name in file.attrs:
         attribute = h5py.h5a.open(file.id, name.encode())
         if attribute.shape not in ((), (1,)) or not _is_plain(attribute.get_type()):
-            raise ValueError(f"attribute {name} is no number or text of fixed length")
+            raise ValueError(f"attribute {name} is not a number or text of fixed length")
     return set(names)
 
 

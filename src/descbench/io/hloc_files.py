@@ -27,7 +27,7 @@ _NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
 class HlocGroups:
     """Groups of an open file that hold datasets, by name; made by :func:`opened_hloc`.
 
-    Methods raise ValueError for what is no plain array; :func:`opened_hloc` makes a DataError of it.
+    Methods raise ValueError for what is not a plain array; :func:`opened_hloc` makes a DataError of it.
     """
 
     def __init__(self, file: h5py.File) -> None:
@@ -94,7 +94,7 @@ class HlocGroups:
             return None
         kept = h5py.h5a.open(self._file[group][name].id, attribute.encode())
         if kept.shape not in ((), (1,)) or kept.get_type().get_class() not in _NUMBERS:
-            raise ValueError(f"{attribute} of {name} of {shorten(group)!r} is no number")
+            raise ValueError(f"{attribute} of {name} of {shorten(group)!r} is not a number")
         return float(np.ravel(attributes[attribute])[0])
 
 

@@ -65,7 +65,7 @@ class Member:
 
 
 def kind_of(name: str, declared: str | None) -> str | None:
-    """Kind of archive a file is: as declared, or by the ending of its name; None if it is no archive."""
+    """Kind of archive a file is: as declared, or by the ending of its name; None if it is not an archive."""
     if declared is not None:
         return None if declared == "none" else declared
     endings = sorted((end for end in _ENDINGS if name.lower().endswith(end)), key=len)

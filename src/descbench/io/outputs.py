@@ -20,7 +20,7 @@ def check_output(
     endings: Sequence[str] = (),
     read: Callable[[Path], object] | None = None,
 ) -> None:
-    """Refuse a file that is no place for a result, and make its folder.
+    """Refuse a file that is not a place for a result, and make its folder.
 
     Args:
         path: the file; None: there is none.
@@ -57,7 +57,7 @@ def check_output(
 
 
 def check_page(html: Given, inputs: Sequence[Given] = ()) -> None:
-    """Refuse what is no place for a page, as :func:`check_output`."""
+    """Refuse what is not a place for a page, as :func:`check_output`."""
     check_output(html, inputs, option="html", endings=_PAGES)
 
 

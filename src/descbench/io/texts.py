@@ -45,7 +45,7 @@ def parse_json(text: str) -> Any:
     """What a JSON text of strangers says; of a key that is written twice, Python would take the last without a word.
 
     Raises:
-        ValueError, RecursionError: it is no JSON, or an object has a key twice.
+        ValueError, RecursionError: it is not JSON, or an object has a key twice.
     """
     return json.loads(text, object_pairs_hook=_each_key_once)
 

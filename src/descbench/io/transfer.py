@@ -5,7 +5,7 @@ partial file is continued only under a strong validator (RFC 9110, sections 8.8 
 that it still serves the same bytes, or where a digest decides at the end; otherwise it starts again from nothing.
 
 No library does that: pooch begins a cut file again and takes a body of any size, and Retry of urllib3 sees no failure
-after the headers. Attempts are counted here because one that brought the file nearer is no failure.
+after the headers. Attempts are counted here because one that brought the file nearer is not a failure.
 """
 
 from __future__ import annotations

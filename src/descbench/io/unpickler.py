@@ -155,7 +155,7 @@ class PlainUnpickler(pickle._Unpickler):
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, FunctionType) or type(arguments) is not tuple:
-            raise ValueError("a call of something that is no function")
+            raise ValueError("a call of something that is not a function")
         self._charge(arguments)
         self.append(function(*arguments))
 
@@ -182,7 +182,7 @@ class PlainUnpickler(pickle._Unpickler):
 
     def _extend(self, items: list) -> None:
         if type(self.stack[-1]) is not list:
-            raise ValueError("entries for something that is no list")
+            raise ValueError("entries for something that is not a list")
         self.stack[-1].extend(items)
 
     def _append(self) -> None:
@@ -192,7 +192,7 @@ class PlainUnpickler(pickle._Unpickler):
     def _add_items(self) -> None:
         items = self.pop_mark()
         if type(self.stack[-1]) is not set:
-            raise ValueError("entries for something that is no set")
+            raise ValueError("entries for something that is not a set")
         self.stack[-1].update(map(plain_key, items))
 
     def _freeze(self) -> None:
@@ -211,7 +211,7 @@ class PlainUnpickler(pickle._Unpickler):
     def _place(self) -> int:
         line = self.readline()[:-1]
         if not line.isdigit() or len(line) > 10:
-            raise ValueError("a place in the memo that is no number")
+            raise ValueError("a place in the memo that is not a number")
         return int(line)
 
     def _put(self) -> None:

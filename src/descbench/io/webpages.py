@@ -28,7 +28,7 @@ def looks_like_html(first: bytes, content_type: str = "") -> bool:
 
 
 def stand_in(first: bytes, content_type: str = "", page_wanted: bool = False) -> str | None:
-    """What the beginning of a file says it is, where it is no file at all but stands in for one.
+    """What the beginning of a file says it is, where it is not a file at all but stands in for one.
 
     Args:
         first: its first bytes, up to :data:`HEAD` of them.

@@ -75,9 +75,9 @@ def read_pairs(path: Path, role: Kind) -> list[Ids]:
     try:
         found = [(r["role"], int(r["image"]), int(r["map_image"])) for r in records]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: a row that is no pair ({shorten(error)}); delete it and rerun.") from error
+        raise DataError(f"{path}: a row that is not a pair ({shorten(error)}); delete it and rerun.") from error
     if any(kind not in ("map", "query") or a < 0 or b < 0 or (kind == "map" and a == b) for kind, a, b in found):
-        raise DataError(f"{path}: a row that is no pair; delete it and rerun.")
+        raise DataError(f"{path}: a row that is not a pair; delete it and rerun.")
     return [(a, b) for kind, a, b in found if kind == role]
 
 

@@ -210,7 +210,7 @@ def _random(anchors: torch.Tensor, columns: torch.Tensor, counts: list[int], har
     """For each image so many columns of other images, drawn at random; those of all images together for each row.
 
     So a row has as many negatives times the number of images, and those drawn for other images may be of its own. Its
-    own positive is no column: from there on columns count one more.
+    own positive is not a column: from there on columns count one more.
     """
     total, start, drawn = len(columns), 0, []
     for count in counts:

@@ -84,7 +84,7 @@ def check_same_queries(first: Scores, second: Scores) -> None:
 
 
 def why_untested(name: str, scores: Scores) -> str | None:
-    """Why two methods cannot be tested by a metric, which is no mean of values of queries; None: they can."""
+    """Why two methods cannot be tested by a metric, which is not a mean of values of queries; None: they can."""
     return scores.facts.get("not_paired") or _UNTESTED.get(scores.metrics[name].statistic)
 
 

@@ -103,6 +103,6 @@ def nearest(queries: np.ndarray, others: np.ndarray, distance: str) -> tuple[np.
 
 def _masked(array: np.ndarray, name: str) -> np.ndarray:
     if array.shape[-1] % 2:
-        raise DataError(f"{name}: descriptors of {array.shape[-1]} dimensions are no descriptors with a mask each.")
+        raise DataError(f"{name}: descriptors of {array.shape[-1]} dimensions are not descriptors with a mask each.")
     half = array.shape[-1] // 2
     return array[..., :half] * array[..., half:]

@@ -86,7 +86,7 @@ def read_curves(facts: dict[str, Any], where: object) -> dict[str, Curve]:
         where: the file, for messages.
 
     Raises:
-        DataError: they are no curves.
+        DataError: they are not curves.
     """
     found = {}
     for name, record in facts.get("curves", {}).items():
@@ -128,5 +128,5 @@ def _banded(value: float, low: float | None, high: float | None) -> Banded:
     """Numbers from 0 to 1, the ends in order; TypeError or ValueError."""
     ends = (0.0, 1.0) if low is None and high is None else (low, high)
     if not (0 <= value <= 1 and 0 <= ends[0] <= ends[1] <= 1):
-        raise ValueError(f"{low}, {value}, {high} are no shares with their interval")
+        raise ValueError(f"{low}, {value}, {high} are not shares with their interval")
     return value, low, high

@@ -39,7 +39,7 @@ def find_first_hits(
         labels: of the same queries.
         complete: whether the whole database was ranked. Depths that no ranking reaches are then left out, because
             the database has no more images (or panoramas); otherwise those that some ranking does not reach.
-        found: (Q, k) bool, false for images that could not be compared and so are no hits; None: all were.
+        found: (Q, k) bool, false for images that could not be compared and so are not hits; None: all were.
 
     Raises:
         DataError: no depth is reached.
@@ -111,7 +111,7 @@ def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) ->
     warnings = []
     if (hits.ranks == 1).all():
         warnings.append(
-            "recall = 1.0 at every N: check what counts as correct, and that queries are no database images"
+            "recall = 1.0 at every N: check what counts as correct, and that queries are not database images"
         )
     width = image_ids.shape[1]
     image_ids = image_ids[~np.isnan(scores).all(axis=1)]  # of queries that could be compared at all

@@ -24,7 +24,7 @@ from descbench.retrieval.ranking import Ranking, found_images
 
 # Stands for images that were not found: no dataset, no distractor set has such an id.
 _NOT_FOUND = np.iinfo(np.int64).min
-# Labels that are no ranking labels: none at all, pairs for training, and poses.
+# Labels that are not ranking labels: none at all, pairs for training, and poses.
 _NO_LABELS = ("none", "pairs", "poses")
 
 

@@ -213,7 +213,7 @@ def _implementation(normalisation: str) -> str:
 def _views(
     name: str, split: Split, descriptors: Mapping[str, np.ndarray], labels: Mapping[str, PatchLabels]
 ) -> np.ndarray:
-    """(16, N, D) descriptors of a sequence; DataError where it has none, or is no sequence of HPatches."""
+    """(16, N, D) descriptors of a sequence; DataError where it has none, or is not a sequence of HPatches."""
     if name not in descriptors:
         raise DataError(
             f"sequence {name} of split {split.name!r} has no descriptors; add it to the `parts` of the patch set."
@@ -222,7 +222,7 @@ def _views(
     count = len(array) // len(STRIPS)
     points, views = np.tile(np.arange(count), len(STRIPS)), np.repeat(np.arange(len(STRIPS)), count)
     if known.view_names != STRIPS or not np.array_equal(known.points, points) or not np.array_equal(known.views, views):
-        raise DataError(f"part {name} is no sequence of HPatches: its views are {', '.join(known.view_names)}.")
+        raise DataError(f"part {name} is not a sequence of HPatches: its views are {', '.join(known.view_names)}.")
     return array.reshape(len(STRIPS), count, -1)
 
 

@@ -53,7 +53,7 @@ def score_poses(
     found, record = read_estimated(poses, cell or None)
     names = pose_names([row.path for row in rows.rows])
     if unknown := sorted(set(found) - set(names)):
-        raise DataError(f"{poses}: a pose of {unknown[0]}, which is no query of this dataset; delete it and rerun.")
+        raise DataError(f"{poses}: a pose of {unknown[0]}, which is not a query of this dataset; delete it and rerun.")
     metrics: dict[str, Metric] = {}
     per_query: dict[str, list[Value]] = {}
     scored_by = NOBODY

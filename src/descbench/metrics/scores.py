@@ -142,7 +142,7 @@ class Scores:
         warnings: what looks like broken labels or weights rather than like a result.
         unreadable_queries, unreadable_images: how many have no features.
         unreadable: the first hundred of them: role, id, path and reason.
-        left_out: files of the user's folders that are no part of the dataset, with the reason.
+        left_out: files of the user's folders that are not part of the dataset, with the reason.
         cell: method and dataset, such as ``how_n30 on alderford``; None outside the workflow.
         labels: SHA-256 of the ground truth.
     """

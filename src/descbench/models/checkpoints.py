@@ -53,7 +53,7 @@ def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed
         seed: of random weights whose block names none.
 
     Raises:
-        DataError: the file is no checkpoint, or of another architecture (names the first key that
+        DataError: the file is not a checkpoint, or of another architecture (names the first key that
             does not fit, with both shapes).
     """
     content = _CONTENT[model.weights.source](model, weights, seed, output.stem)

@@ -67,7 +67,7 @@ def _of_patches(module: nn.Module, factory: str, contract: PatchContract) -> Cus
 
 
 def _ask(module: nn.Module, factory: str, given: torch.Tensor) -> tuple[Sequence[torch.Tensor], list[object]]:
-    """What a module gives, and the shapes of that (the type of what is no tensor).
+    """What a module gives, and the shapes of that (the type of what is not a tensor).
 
     Raises:
         ConfigError: the module raises an exception, or gives tensors of other numbers than floating-point ones.

@@ -117,7 +117,7 @@ def _onnx(network: nn.Module, example: torch.Tensor, output: io.BytesIO) -> None
 
 
 def _read_torchscript(path: Path) -> None:
-    """Refuse what is no TorchScript, such as a checkpoint."""
+    """Refuse what is not TorchScript, such as a checkpoint."""
     if not zipfile.is_zipfile(path) or not any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
         raise DataError(f"{path}: no TorchScript.")
 

@@ -24,7 +24,7 @@ class PatchNetwork(nn.Module):
     std: Sequence[float] = (1.0,)
 
     def check_patches(self, patches: torch.Tensor) -> None:
-        """Refuse what is no batch of patches.
+        """Refuse what is not a batch of patches.
 
         Raises:
             ValueError: another shape.

@@ -113,7 +113,7 @@ def _rebuild_typed(
 
 def _rebuild_parameter(tensor: Any, *_: Any) -> torch.Tensor:
     if not isinstance(tensor, torch.Tensor):
-        raise ValueError("a parameter that is no tensor")
+        raise ValueError("a parameter that is not a tensor")
     return tensor
 
 
@@ -145,7 +145,7 @@ def _device(*_: Any) -> str:
 
 def _counter(counts: Any = ()) -> dict:
     if not isinstance(counts, dict | tuple) or (counts and not isinstance(counts, dict)):
-        raise ValueError("counts that are no dictionary")
+        raise ValueError("counts that are not a dictionary")
     return dict(counts)
 
 
@@ -217,7 +217,7 @@ class _TorchUnpickler(PlainUnpickler):
             or type(key) is not str
             or type(count) is not int
         ):
-            raise ValueError("a reference to something that is no storage")
+            raise ValueError("a reference to something that is not a storage")
         if type(key) is not str or type(count) is not int or count < 0:
             raise ValueError("a storage without name or size")
         if len(pid) == 6 and pid[5] is not None:
@@ -288,7 +288,7 @@ class _Legacy:
     def load(self) -> Any:
         begins = self.source.content[: len(_MAGIC)] == _MAGIC
         if not begins or self._pickle() != _MAGIC_NUMBER or self._pickle() != _PROTOCOL:
-            raise ValueError("it is no file of torch.save")
+            raise ValueError("it is not a file of torch.save")
         system = self._pickle()
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise ValueError("it was written on a machine of the other byte order")

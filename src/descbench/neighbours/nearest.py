@@ -136,7 +136,7 @@ class NearestProducts(_Nearest):
 
         Returns:
             Most similar vector of each query (N,) int64 and their product (N,) float64; most similar query of
-            each vector (K,) int64, -1 for vectors that are no query's. None where this takes two searches.
+            each vector (K,) int64, -1 for vectors that are not a query's. None where this takes two searches.
         """
         if self._kernel not in COMPILED:
             return None

@@ -195,7 +195,7 @@ def read_codebook(path: Path) -> Codebook:
     """Read a codebook.
 
     Raises:
-        DataError: the file is no codebook, or its centroids are damaged.
+        DataError: the file is not a codebook, or its centroids are damaged.
     """
     with opened(path, _KIND, FORMAT_VERSION) as file:
         centroids = file.array("centroids", np.float32, 2)

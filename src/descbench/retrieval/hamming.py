@@ -139,7 +139,7 @@ class HammingSearcher:
         burstiness: divide the matches of one query feature in one image by the root of their number.
 
     Raises:
-        ValueError: entries that are no signatures of so many bits, or idf of another number of words.
+        ValueError: entries that are not signatures of so many bits, or idf of another number of words.
     """
 
     def __init__(self, lists: InvertedFile, idf: np.ndarray, weights: np.ndarray, *, burstiness: bool) -> None:

@@ -87,7 +87,7 @@ def _database_ids(
         image = _find(known, content.images[place], listed)
         if image is None:
             raise DataError(
-                f"{listed}: ranks {shorten(content.images[place])}, which is no database image of this dataset; the "
+                f"{listed}: ranks {shorten(content.images[place])}, which is not a database image of this dataset; the "
                 "list is of another one."
             )
         ids[place] = image

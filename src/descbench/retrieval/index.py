@@ -239,7 +239,7 @@ def read_index(path: Path) -> tuple[IndexInfo, InvertedFile]:
     """Open an index shard; its lists are mapped, not read.
 
     Raises:
-        DataError: the file is no index shard, or damaged.
+        DataError: the file is not an index shard, or damaged.
     """
     with opened(path, _KIND, FORMAT_VERSION) as file:
         texts = {name: file.text(name) for name in ("codebook", "features", "images", "checkpoint")}

@@ -60,7 +60,7 @@ def _read_ranks(path: Path) -> PublishedList:
     queries, images = (_names(content[key], f"{path}: {key}") for key in wanted[:2])
     ranks = content["ranks"]
     if not isinstance(ranks, np.ndarray) or ranks.dtype.kind not in "iu" or ranks.ndim != 2:
-        raise DataError(f"{path}: ranks is no array of whole numbers with a column for each query.")
+        raise DataError(f"{path}: ranks is not an array of whole numbers with a column for each query.")
     if ranks.shape[1] != len(queries):
         raise DataError(f"{path}: ranks has {ranks.shape[1]} columns for {len(queries)} queries; the file is damaged.")
     if len(ranks) > len(images):
@@ -75,7 +75,7 @@ def _read_img_list(path: Path) -> PublishedList:
     entries = read_mat(path, "ImgList")
     found = [entries] if isinstance(entries, dict) else list(np.ravel(entries))
     if not found or not all(isinstance(entry, dict) and len(entry) > 1 for entry in found):
-        raise DataError(f"{path}: ImgList is no array of structs with a query and its images; this is another file.")
+        raise DataError(f"{path}: ImgList is not an array of structs with a query and its images: another file.")
     images: dict[str, int] = {}
     queries, ranks = [], []
     for number, entry in enumerate(found):

@@ -103,7 +103,7 @@ def read_ranking(path: Path, cell: str | None = None) -> Ranking:
 
     Raises:
         StaleFileError: it is of another method or dataset.
-        DataError: it is damaged, or its rows are no rankings: images that were not searched or stand there
+        DataError: it is damaged, or its rows are not rankings: images that were not searched or stand there
             twice, scores that are not finite or not in order; the message names the query.
     """
     with opened(path, _KIND, FORMAT_VERSION) as file:
@@ -115,7 +115,7 @@ def read_ranking(path: Path, cell: str | None = None) -> Ranking:
 
 
 def check_rows(info: PartInfo, query_ids: np.ndarray, image_ids: np.ndarray, scores: np.ndarray) -> None:
-    """Refuse rows (Q, k) that are no rankings.
+    """Refuse rows (Q, k) that are not rankings.
 
     NaN is the score of an image without descriptor: such images come last.
 

@@ -26,7 +26,7 @@ class Cost:
 
 
 def costs_of(basis: Basis, evidence: Evidence) -> Cost | None:
-    """What the search behind a result cost; None where nothing is known, or where it is no search."""
+    """What the search behind a result cost; None where nothing is known, or where it is not a search."""
     if basis.scores.family != "retrieval":
         return None
     times = [time for time in basis.times if time.stage.startswith(_RANKING)]

@@ -45,7 +45,7 @@ def write_page(output: Path, template: str, **values: Any) -> None:
         values: what it shows; one that it names and that is missing is an error.
     """
     page = _environment().get_template(template).render(values)
-    # Names of files may hold bytes that are no text.
+    # Names of files may hold bytes that are not text.
     write_text(output, page.encode("utf-8", "backslashreplace").decode())
 
 

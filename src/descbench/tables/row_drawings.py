@@ -12,7 +12,7 @@ from descbench.tables.shown import ShownRow
 # Seen on light and on dark ground; rows beyond them go through the dashes.
 _COLOURS = ("#2f7fd0", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#7b68c8", "#5b8a9a", "#c0392b")
 _DASHES = ((), (4, 2), (1, 1.5), (6, 2, 1, 2))
-# Of what others published, and of lines that are no row.
+# Of what others published, and of lines that are not a row.
 GREY = "#8c8c8c"
 # Inches of a panel, and heights of the page's letters an inch.
 PANEL, HEIGHT, EM = 3.6, 2.7, 6.5

@@ -32,7 +32,7 @@ SIFT_INIT = Mining(7, whole_point=True, once=True)
 def filter_neighbours(
     neighbours: np.ndarray, labels: np.ndarray, descriptors: np.ndarray, *, whole_point: bool = False
 ) -> list[list[int]]:
-    """Leave out neighbours that are no negatives: patches of the same point, and duplicates under another number.
+    """Leave out neighbours that are not negatives: patches of the same point, and duplicates under another number.
 
     Args:
         neighbours: (N, k) int64 nearest patches of each patch, without itself, nearest first.
