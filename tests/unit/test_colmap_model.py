@@ -88,7 +88,7 @@ def test_models_that_are_refused(tmp_path: Path, changed: dict[str, str], messag
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": "1 1 0 0 0 0 0 0 7 a.jpg\n2 1 0 0 0 0 0 0 7 b.jpg\n"}, "line behind it"),
+        ({"images": "1 1 0 0 0 0 0 0 7 a.jpg\n2 1 0 0 0 0 0 0 7 b.jpg\n"}, "line after it"),
         ({"images": "1 1 0 0 0 0 0 0 7 a.jpg\n2 1 0 0 0 0 0 0 7 of two blanks.jpg\n"}, "is not a number"),
         ({"images": IMAGES.replace("1.5 2.5 4", "oh no no")}, r"images\.txt: line "),
         ({"images": "# Number of images: 9, mean observations per image: 1\n" + IMAGES}, "says 9, and it holds"),
