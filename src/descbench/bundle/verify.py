@@ -25,7 +25,7 @@ from descbench.plan import Plan
 # Bounds of a bundle that is read: members, bytes of the description, bytes in all and of a member's expansion.
 _MEMBERS, _DESCRIPTION, _BYTES, _RATIO = 100_000, 64 << 20, 4 << 30, 1000
 _CHUNK = 1 << 20
-# What zipfile raises for strangers' files: damaged (BadZipFile, EOFError, errors of the decompressors), cut short on
+# What zipfile raises for untrusted files: damaged (BadZipFile, EOFError, errors of the decompressors), cut short on
 # disk (OSError), of an unknown compression (NotImplementedError), encrypted (RuntimeError). All become one DataError.
 _BROKEN = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
 

@@ -10,7 +10,7 @@ _WIDE = 10_000
 
 
 def printable(text: object) -> str:
-    """Text of a stranger, such as a path, on one line: what cannot be printed or is not text as its escape."""
+    """Untrusted text, such as a path, on one line: what cannot be printed or is not text as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 

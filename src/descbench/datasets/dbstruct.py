@@ -2,7 +2,7 @@
 
 Definition: docs/protocols/places.md, Lists.
 
-The files are strangers': every field is checked before it is used.
+The files are untrusted: every field is checked before it is used.
 """
 
 from __future__ import annotations

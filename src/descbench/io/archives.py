@@ -1,4 +1,4 @@
-"""Unpack archives of strangers: nothing leaves its folder, and the marker is written last."""
+"""Unpack untrusted archives: nothing leaves its folder, and the marker is written last."""
 
 from __future__ import annotations
 

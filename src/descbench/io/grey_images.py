@@ -1,4 +1,4 @@
-"""Grey 8-bit images of strangers whose pixels are data: read as they are, or refused; nothing is converted."""
+"""Untrusted grey 8-bit images whose pixels are data: read as they are, or refused; nothing is converted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MATLAB files (level 5: what ``save -v6`` and ``-v7`` write) of strangers: data only, every length checked.
+"""Untrusted MATLAB files (level 5: what ``save -v6`` and ``-v7`` write): data only, every length checked.
 
 Not scipy's reader, which a damaged file can crash (its documentation says that it is not hardened).
 Layout of the format: "MAT-File Format" of The MathWorks, chapter on level 5.

@@ -1,4 +1,4 @@
-"""The members of a stranger's archive, one by one, by the kind that was declared for it."""
+"""The members of an untrusted archive, one by one, by the kind that was declared for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read pickles of strangers: containers, numbers, strings and numpy arrays, and nothing that runs.
+"""Read untrusted pickles: containers, numbers, strings and numpy arrays, and nothing that runs.
 
 Official ground truth and released features are pickles served over plain http. Any name that
 :mod:`descbench.io.unpickler` does not know is refused before it is imported.

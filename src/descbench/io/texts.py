@@ -1,4 +1,4 @@
-"""Text files of strangers: UTF-8 with or without a byte order mark, lines that end in LF or CRLF; JSON in them."""
+"""Untrusted text files: UTF-8 with or without a byte order mark, lines that end in LF or CRLF; JSON in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """What a JSON text of strangers says; of a key that is written twice, Python would take the last without a word.
+    """What an untrusted JSON text says; of a key that is written twice, Python would take the last without a word.
 
     Raises:
         ValueError, RecursionError: it is not JSON, or an object has a key twice.

@@ -1,4 +1,4 @@
-"""An unpickler for the bytes of strangers: plain data comes out, or an exception, soon and in bounded memory.
+"""An unpickler for untrusted bytes: plain data comes out, or an exception, soon and in bounded memory.
 
 The standard library's unpickler in Python is the base, cut down to the opcodes that plain data need. What differs:
 

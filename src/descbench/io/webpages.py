@@ -59,7 +59,7 @@ def page_title(page: str) -> str:
 
 
 def printable(text: str, longest: int = 80) -> str:
-    """Text of a stranger, fit for one line of a terminal."""
+    """Untrusted text, fit for one line of a terminal."""
     shown = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * longest]).split())
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 

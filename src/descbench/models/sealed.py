@@ -35,7 +35,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """Read a checkpoint of :func:`write_sealed`.
 
     Raises:
-        DataError: it is absent, damaged, or carries no checksum (an older version or a stranger wrote it).
+        DataError: it is absent, damaged, or carries no checksum (an older version or another program wrote it).
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such checkpoint; run the stage that makes it.")

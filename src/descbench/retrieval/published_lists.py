@@ -2,7 +2,7 @@
 
 Definition: docs/protocols/local_reranking.md, Published lists.
 
-The files are strangers': every name and number is checked before it is used.
+The files are untrusted: every name and number is checked before it is used.
 """
 
 from __future__ import annotations
