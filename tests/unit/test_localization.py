@@ -16,6 +16,7 @@ from descbench.errors import DataError
 from descbench.localization.colmap import from_rigid, number_of, to_rigid
 from descbench.localization.locate import LocationSettings, correspond, locate
 from descbench.localization.triangulate import TriangulationSettings, _pipeline, triangulate_points
+from descbench.localization.verify_pairs import verify_pairs
 from descbench.metrics.poses import position_error, rotation_error
 
 MAPS, QUERY = [0, 1, 2, 4, 5], 3
@@ -151,6 +152,42 @@ def test_settings_decide(scene: Scene, tmp_path: Path) -> None:
         assert other.compute_num_observations() < usual.compute_num_observations()
     with pytest.raises(DataError, match="none of"):
         triangulate_points(images, matches, tmp_path / "none", TriangulationSettings(min_inliers=1000))
+
+
+def test_known_poses_verify(scene: Scene, tmp_path: Path) -> None:
+    """Every match within the limit of both epipolar lines, and no other, takes part."""
+    images, matches = scene.images(MAPS), all_matches(scene)
+    found = verify_pairs(images, matches, tmp_path / "database.db", verification="known_poses", verify_error=2.0)
+    for (first, second), rows in matches.items():
+        rotations = [np.array(images.poses[image].matrix) for image in (first, second)]
+        places = [np.array(images.poses[image].translation) for image in (first, second)]
+        turn = rotations[1] @ rotations[0].T
+        shift = places[1] - turn @ places[0]
+        camera = pycolmap.Camera(model=CAMERA.model, width=1, height=1, params=list(CAMERA.params))
+        plane = [camera.cam_from_img(np.array(images.keypoints[i], float)) for i in (first, second)]
+        kept = []
+        for a, b in rows:
+            one, other = np.array([*plane[0][a], 1]), np.array([*plane[1][b], 1])
+            line = np.cross(shift, turn @ one)  # of the first keypoint in the second image
+            back = turn.T @ np.cross(other, shift)
+            product = abs(other @ line)
+            errors = [camera.mean_focal_length() * product / np.hypot(*side[:2]) for side in (back, line)]
+            if max(errors) <= 2.0:
+                kept.append([a, b])
+        np.testing.assert_array_equal(found[first, second], kept)
+        assert 0 < len(kept) < len(rows)
+    settings = TriangulationSettings(verification="known_poses", verify_error=2.0)
+    model = triangulate_points(images, matches, tmp_path / "model", settings)
+    assert model.num_points3D() > 0.75 * len(scene.points)
+    others = replace(images, poses=[*images.poses[2:], *images.poses[:2]])
+    with pytest.raises(DataError, match="contradict"):
+        triangulate_points(others, matches, tmp_path / "others", settings)
+    with pytest.raises(DataError, match="1000 matches that the known poses explain"):
+        triangulate_points(images, matches, tmp_path / "none", replace(settings, min_inliers=1000))
+    # The order of a pair's images decides nothing.
+    turned = {(second, first): rows[:, ::-1] for (first, second), rows in matches.items()}
+    again = verify_pairs(images, turned, tmp_path / "turned.db", verification="known_poses", verify_error=2.0)
+    assert {pair: rows.tolist() for pair, rows in again.items()} == {p: rows.tolist() for p, rows in found.items()}
 
 
 def test_points_of_two_images_are_kept_or_left_out(scene: Scene, tmp_path: Path) -> None:

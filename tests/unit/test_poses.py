@@ -95,6 +95,7 @@ def scores_of(positions: list[float]) -> Scores:
         "queries": "queries",
         "names": ["a"] * len(positions),
         "localised": len(positions),
+        "filled": 0,
         "inliers": [9] * len(positions),
         "poses": "0" * 64,
         "scored_by": "true poses",

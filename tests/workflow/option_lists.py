@@ -386,10 +386,11 @@ ELSEWHERE = {
         for test, keys in {
             "test_keys_of_methods_change_results": (
                 *("features", "keypoint_origin", "verify_error", "min_pair_inliers", "reprojection_error"),
-                *("min_angle", "two_view_points", "max_error"),
+                *("verification", "min_angle", "two_view_points", "max_error"),
             ),
             "test_queries_of_few_inliers_are_not_localised": ("min_inliers",),
             "test_ransac_expects_a_share_of_inliers": ("min_inlier_ratio",),
+            "test_queries_that_are_not_localised_have_the_pose_of_their_first_image": ("fallback",),
             "test_pairs_are_listed_near_or_ranked": ("pairs", "map_pairs", "map_neighbours"),
             "test_ranking_pairs_queries_with_the_map": ("ranking", "top_k"),
         }.items()

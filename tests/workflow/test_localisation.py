@@ -14,12 +14,14 @@ from in_process import Bench, RefusedError, merged
 from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.datasets.manifest import read_manifest
+from descbench.datasets.pose_files import pose_names
 from descbench.datasets.pose_labels import read_pose_labels
 from descbench.errors import ConfigError
 from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import read_estimated
 from descbench.localization.select_pairs import read_pairs
 from descbench.matching.matches import read_matches
+from descbench.metrics.remarks import rule_of
 from descbench.metrics.scores import read_scores
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 600, "image_size": 320}
@@ -132,6 +134,7 @@ def test_matches_of_hloc_take_the_place_of_ours(square, monkeypatch):
         ("match", {"ratio": 0.7}, MAP),
         ("features", "few", MAP),
         ("keypoint_origin", "centre", RECORD),
+        ("verification", "known_poses", RECORD),
         ("verify_error", 0.3, RECORD),
         ("min_pair_inliers", 40, RECORD),
         ("reprojection_error", 0.3, RECORD),
@@ -162,6 +165,29 @@ def test_queries_of_few_inliers_are_not_localised(square):
     assert beside.inliers == [n if n == max(inliers) else 0 for n in inliers]
     assert 0 < len(found) < len(poses(square)[0])
     assert read_scores(changed.folder / SCORES).facts["localised"] == len(found)
+
+
+def test_queries_that_are_not_localised_have_the_pose_of_their_first_image(square):
+    """The first of their pairs; scores, the note of a table and the page say how many these are."""
+    inliers = poses(square)[1].inliers
+    changed = square.copy("localise-fallback")
+    overlay = changing(min_inliers=max(inliers), pairs="ranked", ranking="globally", top_k=8, fallback="first_image")
+    overlay = merged(overlay, {"methods": {"globally": {"search": "inner_product", "features": "own"}}})
+    page = "results/pages/sift/square.html"
+    changed.make(page, overlay=overlay, anew=["select_pairs"])
+    found, beside = poses(changed)
+    scores = read_scores(changed.folder / SCORES)
+    assert len(found) == len(inliers)
+    assert 0 < len(beside.filled) == scores.facts["filled"] == len(inliers) - scores.facts["localised"]
+    first = dict(reversed(read_pairs(changed.folder / PAIRS, "query")))
+    known = read_pose_labels(changed.folder / "results/manifests/square.gt.json")
+    names = pose_names(scores.facts["names"])
+    for query in beside.filled:
+        assert found[names[query]].centre == pytest.approx(known.map_poses[first[query]].centre)
+        assert beside.inliers[query] == 0
+    told = f"{len(beside.filled)} others have the pose of the first map image that they were matched with"
+    assert told in rule_of("square", scores)
+    assert f"{len(beside.filled)} others have the pose of their first map image" in (changed.folder / page).read_text()
 
 
 def test_ransac_expects_a_share_of_inliers(square):
@@ -264,6 +290,7 @@ def test_damage_is_noticed(square):
         ({"methods": {"sift": {"features": "own"}}}, "needs local features"),
         ({"methods": {"sift": {"match": {"n": 601}}}}, "raise `max_features`"),
         ({"methods": {"sift": {"pairs": "ranked"}}}, "belong together"),
+        ({"methods": {"sift": {"fallback": "first_image"}}}, "that are ranked or listed"),
         ({"methods": {"sift": {"ranking": "own_asmk", "pairs": "ranked"}}}, "does not search by"),
         ({"datasets": {"square": {"model": None}}}, "needs `model`"),
         ({"toytown": {"relocalisation": None}}, "are drawn"),

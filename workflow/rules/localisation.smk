@@ -101,6 +101,7 @@ rule reconstruct:
         code=RECONSTRUCT_VERSION,
         settings=lambda wildcards: keys_of(
             wildcards.method,
+            "verification",
             "verify_error",
             "min_pair_inliers",
             "reprojection_error",
@@ -147,6 +148,7 @@ rule localise_queries:
             wildcards.method, "max_error", "min_inliers", "min_inlier_ratio"
         ),
         origin=lambda wildcards: cfg.methods[wildcards.method].keypoint_origin,
+        fallback=lambda wildcards: cfg.methods[wildcards.method].fallback,
         seed=cfg.seed,
     message:
         "Localise the queries of {wildcards.dataset} ({wildcards.method})"

@@ -17,5 +17,6 @@ with job(snakemake), all_or_none(snakemake.output):
         Path(snakemake.output.poses),
         LocationSettings(**params.settings, seed=params.seed),
         origin=params.origin,
+        fallback=params.fallback,
         cell=f"{snakemake.wildcards.method} on {snakemake.wildcards.dataset}",
     )

@@ -63,6 +63,11 @@ class LocaliseMethod(MethodBase):
         description="Where keypoints have 0, 0 on their way to COLMAP: the corner of the first pixel, as in COLMAP, "
         "or its middle, as the original of HNDesc (half a pixel off).",
     )
+    verification: Literal["two_view", "known_poses"] = Field(
+        "two_view",
+        description="What verifies matches of map images: a geometry that RANSAC finds for each pair, or the known "
+        "poses, as in hloc.",
+    )
     verify_error: float = Field(
         4.0, gt=0, le=1000, description="Pixels that a match of a verified pair may be off its epipolar line."
     )
@@ -78,6 +83,11 @@ class LocaliseMethod(MethodBase):
     max_error: float = Field(12.0, gt=0, le=1000, description="Pixels that an inlier of a query may be off its place.")
     min_inliers: int = Field(4, ge=4, le=100_000, description="Fewest inliers of a query that counts as localised.")
     min_inlier_ratio: float = Field(0.05, ge=0, le=1, description="Least share of inliers that RANSAC expects.")
+    fallback: Literal["none", "first_image"] = Field(
+        "none",
+        description="Pose of a query that is not localised: none, or that of the first map image that it is matched "
+        "with, as in hloc; not with exhaustive `pairs`, which have no order.",
+    )
     server: Annotated[dict[DatasetName, ServerFigures], SCORING] = Field(
         {}, description="Figures of the benchmark's server, by dataset whose true poses are kept there."
     )
@@ -114,4 +124,6 @@ class LocaliseMethod(MethodBase):
     def _ranking_is_used(self) -> LocaliseMethod:
         if (self.pairs == "ranked") != (self.ranking is not None):
             raise ValueError("`ranking` and `pairs: ranked` belong together")
+        if self.fallback == "first_image" and self.pairs == "exhaustive":
+            raise ValueError("`fallback: first_image` needs `pairs` that are ranked or listed, best first")
         return self

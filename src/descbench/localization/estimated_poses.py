@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class PoseRecord:
         reconstruction: digest of the map of points.
         num_queries: of the dataset.
         correspondences, inliers: of each query, 2-D to 3-D; 0 inliers: it was not localised.
+        filled: queries that were not localised, and have the pose of their first map image instead.
     """
 
     sha256: str
@@ -35,6 +36,7 @@ class PoseRecord:
     num_queries: int
     correspondences: list[int]
     inliers: list[int]
+    filled: list[int] = field(default_factory=list)
 
 
 def write_record(record: PoseRecord, path: Path) -> None:
@@ -59,6 +61,9 @@ def read_estimated(path: Path, cell: str | None = None) -> tuple[dict[str, Pose]
     if counts != (record.num_queries,) * 2 or min([*record.inliers, *record.correspondences, 0]) < 0:
         raise DataError(f"{record_path(path)}: counts that are not one a query; delete it and rerun.")
     poses = read_poses(path)
-    if len(poses) != sum(count > 0 for count in record.inliers):
+    localised = [query for query, count in enumerate(record.inliers) if count]
+    if not set(record.filled) <= set(range(record.num_queries)) - set(localised):
+        raise DataError(f"{record_path(path)}: queries that were localised and were not; delete it and rerun.")
+    if len(poses) != len(localised) + len(record.filled):
         raise DataError(f"{path}: {len(poses)} poses, but others were localised; delete it and rerun.")
     return poses, record

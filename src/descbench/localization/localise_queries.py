@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -40,6 +41,7 @@ def localise_queries(
     settings: LocationSettings,
     *,
     origin: Origin = "corner",
+    fallback: Literal["none", "first_image"] = "none",
     cell: str = "",
 ) -> None:
     """Localise all queries, and write the file of poses and what stands beside it.
@@ -52,6 +54,7 @@ def localise_queries(
         output: the file of poses.
         settings: how a query is localised.
         origin: of keypoints, as of the map.
+        fallback: ``first_image``: a query that is not localised has the pose of the first map image of its matches.
         cell: method and dataset.
 
     Raises:
@@ -75,9 +78,13 @@ def localise_queries(
             keypoints = keypoints_of(images, query, origin)
             points = found.points[seen[:, 1]]
             located[query] = locate(np.asarray(keypoints)[seen[:, 0]], points, known.query_cameras[query], settings)
-    lost = sum(one.pose is None for one in located.values())
+    poses = {query: one.pose for query, one in located.items() if one.pose is not None}
+    lost = [query for query in located if query not in poses]
     if lost:
-        logging.warning("%s: %d of %d queries were not localised", output, lost, len(rows))
-    write_poses({names[query]: one.pose for query, one in located.items() if one.pose is not None}, output)
+        logging.warning("%s: %d of %d queries were not localised", output, len(lost), len(rows))
+    filled = [query for query in lost if fallback == "first_image" and query in by_query]
+    for query in filled:
+        poses[query] = known.map_poses[matched.pairs[by_query[query][0], 1]]
+    write_poses({names[query]: poses[query] for query in sorted(poses)}, output)
     counts = ([one.correspondences for one in located.values()], [one.inliers for one in located.values()])
-    write_record(PoseRecord("", cell, found.record.digest(), len(rows), *counts), output)
+    write_record(PoseRecord("", cell, found.record.digest(), len(rows), *counts, filled), output)

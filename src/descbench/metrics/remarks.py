@@ -42,13 +42,17 @@ def _of_matlab(scores: Scores) -> bool:
 
 def _poses(dataset: str, scores: Scores) -> str:
     facts = scores.facts
+    filled = f"{facts['filled']} others have the pose of the first map image that they were matched with"
     if facts["scored_by"] != TRUE_POSES:
+        inside = facts["localised"] + facts["filled"]
         return (
             f"{dataset}: its true poses are on the benchmark's server. SHA-256 of the file of poses: {facts['poses']}; "
-            f"{facts['localised']} of {scores.num_queries} queries are in it; scored by: {facts['scored_by']}."
+            f"{inside} of {scores.num_queries} queries are in it{f' ({filled})' if facts['filled'] else ''}; "
+            f"scored by: {facts['scored_by']}."
         )
+    lost = f"{filled}, which is scored as theirs" if facts["filled"] else "the others count as wrong"
     return (
-        f"{dataset}: {facts['localised']} of {scores.num_queries} queries were localised; the others count as wrong. "
+        f"{dataset}: {facts['localised']} of {scores.num_queries} queries were localised; {lost}. "
         "Medians of positions are in centimetres."
     )
 

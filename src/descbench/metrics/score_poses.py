@@ -33,7 +33,8 @@ def score_poses(
 ) -> None:
     """Score a file of poses; :class:`descbench.metrics.scores.Scores` says what the file holds.
 
-    Facts are ``names`` of the queries, how many were ``localised``, ``inliers`` of each, the SHA-256 of the file of
+    Facts are ``names`` of the queries, how many were ``localised`` or ``filled`` (not localised, with the pose of
+    their first map image), ``inliers`` of each, the SHA-256 of the file of
     ``poses``, and by what they are ``scored_by``: true poses, the benchmark's server, or nobody yet.
 
     Args:
@@ -74,7 +75,8 @@ def score_poses(
     facts = {
         "queries": "queries",
         "names": names,
-        "localised": len(found),
+        "localised": len(found) - len(record.filled),
+        "filled": len(record.filled),
         "inliers": record.inliers,
         "poses": record.sha256,
         "scored_by": scored_by,

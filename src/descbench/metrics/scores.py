@@ -87,7 +87,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
         "pools",
         "curves",
     ),
-    "poses": ("queries", "names", "localised", "inliers", "poses", "scored_by"),
+    "poses": ("queries", "names", "localised", "filled", "inliers", "poses", "scored_by"),
 }
 UNITS: Mapping[str, Unit] = {
     "fraction": Unit(0.0, 1.0, 100.0),

@@ -143,7 +143,8 @@ def _queries(
     conditions = labels.conditions or ("",) * len(names)
     counts = list(zip(record.inliers, record.correspondences, strict=True))
     if errors is None:
-        lost = ["" if inliers else "not localised" for inliers in record.inliers]
+        words = dict.fromkeys(record.filled, "pose of its first map image")
+        lost = [words.get(q, "" if inliers else "not localised") for q, inliers in enumerate(record.inliers)]
         told = [(word, word) for word in lost]
     else:
         told = [(_worded(metres, ".3f"), _worded(degrees, ".2f")) for metres, degrees in errors.T.tolist()]
@@ -159,8 +160,10 @@ def _worded(error: float, digits: str) -> str:
 
 def _rule(scores: Scores) -> str:
     """How many queries were localised, and what the errors are of."""
+    filled = scores.facts["filled"]
+    others = f", {filled} others have the pose of their first map image" if filled else ""
     return (
-        f"{scores.facts['localised']} of {scores.num_queries} queries were localised; scored by "
+        f"{scores.facts['localised']} of {scores.num_queries} queries were localised{others}; scored by "
         f"{scores.facts['scored_by']}. The error in metres is the distance of the two cameras' centres, that in "
         "degrees the angle between their rotations; inliers are the correspondences of a query with points of the map "
         "that fit its estimated pose."
