@@ -121,21 +121,15 @@ def test_a_plan_refuses_by_ending_snakemake(catalog):
     assert plan.paths.results == "results"
 
 
-@pytest.mark.parametrize(("stage", "planned"), [("match_features", "matched_features"), ("localise_queries", "map")])
-def test_what_cannot_be_scored_is_refused_without_a_table_too(catalog, stage, planned):
-    """Homographies and cameras are of files as they are stored, features of `exif_orientation: apply` are not."""
-    method, block = next((name, block) for name, block in catalog.methods.items() if block.stage == stage)
-    of_family = (name for name, data in catalog.datasets.items() if block.family == data.FAMILY)
-    dataset = next(name for name in of_family if not block.unfit(name, catalog))
-
-    def features(config: Config) -> list[str]:
-        plan = Plan(config)
-        if planned == "map":
-            return plan.local_features(method, dataset, "map")
-        return plan.matched_features(method, dataset)
-
-    assert features(catalog)
-    turning = catalog.features[block.features].model_copy(update={"exif_orientation": "apply"})
-    config = catalog.model_copy(update={"features": {**catalog.features, block.features: turning}})
-    with pytest.raises(ConfigError, match=rf"^{method} on {dataset}: its .* are of files as they are stored"):
-        features(config)
+def test_what_cannot_be_scored_is_refused_without_a_table_too(catalog):
+    """A scores file as a target is of no table, which would refuse it."""
+    method = "aachen_superpoint"
+    assert catalog.methods[method].pairs == "listed"
+    dataset = next(
+        name for name, data in catalog.datasets.items() if data.FAMILY == "localisation" and data.lists_pairs
+    )
+    assert Plan(catalog).local_features(method, dataset, "map")
+    block = catalog.datasets[dataset].model_copy(update={"pairs": None, "pair_lists": ()})
+    config = catalog.model_copy(update={"datasets": {**catalog.datasets, dataset: block}})
+    with pytest.raises(ConfigError, match=rf"^{method} on {dataset}: '{dataset}' lists no pairs of images"):
+        Plan(config).local_features(method, dataset, "map")

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import yaml
 from in_process import Bench, RefusedError, merged
+from PIL import ExifTags, Image
 
 from descbench.config.load import load_config_files
 from descbench.datasets.image_pairs import read_image_pairs
@@ -55,6 +56,24 @@ def test_features_of_other_images_are_refused(matched):
     file = "results/features/sift/facades/database/00000.h5"
     told = bench.refused(file, other, MATCHES, rule="match_features", overlay=TOWN)
     assert re.search(rf"ERROR {file}: .*the list of images changed", told)
+
+
+def test_turned_photographs_have_no_homographies(matched):
+    """These are of the files as they are stored; EXIF that says nothing is no matter."""
+    bench = matched.copy("match-turned")
+    overlay = merged(TOWN, {"features": {"sift": {"exif_orientation": "apply"}}})
+    bench.make(MATCHES, overlay=overlay)
+    assert indices(bench) == indices(matched)
+    first = bench.folder / "data/datasets" / read_manifest(bench.folder / "results/manifests/facades.csv").rows[0].path
+    with Image.open(first) as opened:
+        exif = opened.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        stored = opened.copy()
+    first.unlink()
+    stored.save(first, format="PNG", exif=exif)
+    with pytest.raises(RefusedError, match="homographies and cameras of this dataset are of files as they are stored"):
+        bench.make(MATCHES, overlay=overlay, anew=["extract_features"])
+    bench.make(MATCHES, overlay=TOWN, anew=["extract_features"])
 
 
 def test_all_pairs_are_matched(matched):
@@ -241,10 +260,6 @@ def test_sequences_of_vgg_and_those_that_lack_files(matched):
         ({"methods": {"sift": {"ratio": 1.5}}}, "ratio"),
         ({"methods": {"sift": {"match": "guess"}}}, "match"),
         ({"methods": {"sift": {"features": "nobody"}}}, "nobody"),
-        (
-            {"tables": {"t": TABLE}, "features": {"sift": {"exif_orientation": "apply"}}},
-            "homographies are of files as they are stored, and features 'sift' have `exif_orientation: apply`",
-        ),
     ],
 )
 def test_what_does_not_fit_is_refused_while_planning(base, change, message, monkeypatch):

@@ -31,6 +31,7 @@ rule extract_features:
         records=plan.paths.image_records("{dataset}"),
         kept=plan.paths.kept_features("{features}", "{dataset}"),
         settings=lambda wildcards: block("features", wildcards.features),
+        pixel_labels=lambda wildcards: cfg.datasets[wildcards.dataset].HAS_PIXEL_LABELS,
         models=get_extracting_models,
         digest=lambda wildcards: plan.lineage.digest_features(wildcards.features),
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),

@@ -38,6 +38,7 @@ with job(snakemake):
         networks,
         TypeAdapter(Features).validate_python(params.settings),
         Path(snakemake.output[0]),
+        pixel_labels=params.pixel_labels,
         kept=None if params.images is None else Path(params.kept),
         device=snakemake.resources.device,
         backend=params.backend,

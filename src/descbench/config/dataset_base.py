@@ -41,6 +41,8 @@ class DatasetBase(Block):
     IS_BAG: ClassVar[bool] = False
     # Positions in metres decide what is right.
     HAS_PLACES: ClassVar[bool] = False
+    # Labels are in pixels of the files as they are stored: homographies, cameras, keypoints to train on.
+    HAS_PIXEL_LABELS: ClassVar[bool] = False
     # Whether images of it come in pairs with a known relation.
     HAS_IMAGE_PAIRS: ClassVar[bool] = False
     # Folders of the user's: their images can be listed, and counted, before anything has run.

@@ -228,6 +228,7 @@ class HPatchesSequencesDataset(DatasetBase):
 
     ROLES = ("database",)
     HAS_IMAGE_PAIRS = True
+    HAS_PIXEL_LABELS = True
     FAMILY = "matching"
     format: Literal["hpatches_sequences"]
     images: Below = Field(description="Folder of the sequences below <data_dir>/datasets.")
@@ -257,6 +258,7 @@ class MegaDepthDataset(DatasetBase):
     """
 
     ROLES = ("train", "val")
+    HAS_PIXEL_LABELS = True
     format: Literal["megadepth"]
     images: Below = Field(description="Folder with `train`, and `test` for the validation, below <data_dir>/datasets.")
     stylised: Below | None = Field(None, description="The same of stylised copies, which images of `train` may lack.")

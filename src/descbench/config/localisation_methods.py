@@ -18,7 +18,7 @@ from descbench.config.base import (
     Strict,
     left_out,
 )
-from descbench.config.matching_methods import Matching, turned
+from descbench.config.matching_methods import Matching
 from descbench.config.method_base import USED_FEATURES, MethodBase
 
 Share = Annotated[float, Field(ge=0, le=100)]
@@ -108,7 +108,7 @@ class LocaliseMethod(MethodBase):
             return why
         if "listed" in (self.pairs, self.map_pairs) and not config.datasets[scored_on].lists_pairs:
             return f"{scored_on!r} lists no pairs of images; take `exhaustive` ones, or others"
-        return turned(self.all_features, "cameras", config)
+        return None
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Local features, as many as are matched; a ranking of global ones."""

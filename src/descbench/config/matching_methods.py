@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -12,14 +12,6 @@ from descbench.config.method_base import USED_FEATURES, MethodBase
 
 # Height and width of the images of SuperPoint's own evaluation.
 FIXED_SIZE = (480, 640)
-
-
-def turned(features: Sequence[str], labels: str, config: Any) -> str | None:
-    """Why features cannot be scored by labels in pixels of the files, if one of the blocks turns images."""
-    turning = next((name for name in features if config.features[name].turns_images), None)
-    if turning is None:
-        return None
-    return f"its {labels} are of files as they are stored, and features {turning!r} have `exif_orientation: apply`"
 
 
 class Matching(Strict):
@@ -84,10 +76,6 @@ class MatchMethod(MethodBase, Matching):
     def all_features(self) -> tuple[str, ...]:
         """The features that are matched, and those at 640 x 480."""
         return (self.features,) if self.fixed_features is None else (self.features, self.fixed_features)
-
-    def unfit(self, scored_on: str, config: Any) -> str | None:
-        """Homographies are known between files as they are stored."""
-        return super().unfit(scored_on, config) or turned(self.all_features, "homographies", config)
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Local features, as many as are extracted."""

@@ -19,6 +19,7 @@ class PosedDataset(DatasetBase):
     """What they share."""
 
     ROLES = ("map", "query")
+    HAS_PIXEL_LABELS = True
     FAMILY = "localisation"
 
     @property

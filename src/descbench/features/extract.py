@@ -19,7 +19,7 @@ from descbench.datasets.missing import what_to_do
 from descbench.device import device_name, pick_device
 from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.extractor import Described, Extractor, Network, digest_networks
-from descbench.features.images import LoadedImage, load_image, to_tensor
+from descbench.features.images import LoadedImage, is_turned, load_image, to_tensor
 from descbench.features.kept import KeptFeatures
 from descbench.features.keypoint_features import keypoint_extractor
 from descbench.features.point_images import load_point_image
@@ -46,6 +46,10 @@ class _Item:
     changed: bool = False
 
 
+_TURNED = (
+    "EXIF says that it is to be turned, but homographies and cameras of this dataset are of files as they are stored; "
+    "use features without `exif_orientation: apply`."
+)
 # By whose way images are read.
 _LOADERS = {"toolbox": load_image, "hndesc": load_point_image}
 
@@ -53,8 +57,9 @@ _LOADERS = {"toolbox": load_image, "hndesc": load_point_image}
 class _Images(Dataset):
     """Loads the images of a shard; a broken one comes through as a reason, for the caller to judge."""
 
-    def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings) -> None:
+    def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings, pixel_labels: bool) -> None:
         self._rows, self._root = rows, root
+        self._none_is_turned = pixel_labels and settings.turns_images
         resize = None if settings.kind == "local" else settings.resize
         self._image_size = None if resize else settings.image_size
         self._load = _LOADERS[settings.read_as]
@@ -67,6 +72,8 @@ class _Images(Dataset):
         row = self._rows[index]
         path = self._root / row.path
         try:
+            if self._none_is_turned and is_turned(path):
+                raise DataError(f"{path}: {_TURNED}")
             image, error = self._load(path, self._image_size, row.box, **self._reading), ""
         except DataError as refusal:
             image, error = None, str(refusal)
@@ -81,6 +88,7 @@ def extract_features(
     settings: Settings,
     output: Path,
     *,
+    pixel_labels: bool = False,
     kept: Path | None = None,
     device: str = "auto",
     backend: Backend = "torch",
@@ -94,6 +102,8 @@ def extract_features(
         networks: those of the models that the block names, by name, in its order; empty for descriptors without.
         settings: features block.
         output: the file to write.
+        pixel_labels: whether labels of the dataset are in pixels of the files, such as homographies and cameras: images
+            that ``exif_orientation: apply`` would turn count as bad ones then.
         kept: folder of features of the user's own images that are not made again (:mod:`descbench.features.kept`).
         device: ``auto``, ``cpu`` or ``cuda``.
         backend: what runs the network; others than ``torch`` run on the CPU.
@@ -121,7 +131,7 @@ def extract_features(
         new = [row for row in images.rows if row.image_id not in found]
         if found:
             logging.info("%s: %d of %d images were described before", shard.role, len(found), len(images))
-        loaded = _loaded(new, image_root, settings, workers)
+        loaded = _loaded(_Images(new, image_root, settings, pixel_labels), workers)
         items = _told(progress(loaded, len(new), f"{shard.role} {shard.start}-{shard.start + len(images)}"))
         with ShardWriter(output, info, extractor.dim, settings.dtype) as writer, torch.inference_mode():
             for row in images.rows:
@@ -137,12 +147,12 @@ def _known(kept: Path | None, info: ShardInfo) -> AbstractContextManager[KeptFea
     return nullcontext() if kept is None else KeptFeatures(kept, info)
 
 
-def _loaded(rows: Sequence[ManifestRow], root: Path, settings: Settings, workers: int) -> DataLoader:
+def _loaded(images: _Images, workers: int) -> DataLoader:
     """Images in order, loaded by other processes while the network works."""
     return DataLoader(
-        _Images(rows, root, settings),
+        images,
         batch_size=None,
-        num_workers=workers if rows else 0,
+        num_workers=workers if len(images) else 0,
         collate_fn=_as_is,
         worker_init_fn=ignore_interrupts,
     )

@@ -118,14 +118,28 @@ def read_size(path: str | os.PathLike[str], exif_orientation: str = "ignore") ->
     Raises:
         DataError: the file is absent, no image, or too large to be one.
     """
+    size, orientation = _read_head(path)
+    return size[::-1] if exif_orientation == "apply" and orientation >= 5 else size
+
+
+def is_turned(path: str | os.PathLike[str]) -> bool:
+    """Whether EXIF says that an image is to be turned or mirrored.
+
+    Raises:
+        DataError: as :func:`read_size`.
+    """
+    return _read_head(path)[1] != 1
+
+
+def _read_head(path: str | os.PathLike[str]) -> tuple[tuple[int, int], int]:
+    """Width and height in pixels, and EXIF's orientation, without the pixels."""
     try:
         register_formats()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as opened:
                 _check_size(path, opened.size)
-                lies = exif_orientation == "apply" and orientation_of(opened) >= 5
-                return opened.size[::-1] if lies else opened.size
+                return opened.size, orientation_of(opened)
     except DataError:
         raise
     except Exception as error:  # as in _read
