@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from descbench.command_files import made, named, read_configuration
 from descbench.errors import ConfigError
+from descbench.features.dense import describe_densely
 from descbench.features.describe_patches import network_describer
 from descbench.features.descriptor_files import export_descriptors
 from descbench.features.strips import extract_strip
@@ -60,6 +62,33 @@ def describe_strip(
     describer = network_describer(checkpoint, block, device=config.device)
     extract_strip(strip, describer, output, separator=separator, lenient=lenient)
     print(f"{output}: descriptors of the patches of {strip}.")
+
+
+def describe_image(
+    image: Path, output: Path, model: str, *, configfiles: Sequence[Path], **settings: Any
+) -> tuple[int, ...]:
+    """Write dense descriptors of an image by a model of the configuration; the shape of the array.
+
+    Args:
+        image: the file.
+        output: the file to write, ``.npy``.
+        model: of the configuration.
+        configfiles: overlays of the configuration.
+        settings: ``stride``, ``upscale``, ``stored`` and ``image_size`` of
+            :func:`descbench.features.dense.describe_densely`.
+
+    Raises:
+        ConfigError: no such model, one without dense descriptors, or an output that holds something else.
+        DataError: a checkpoint that is not there yet, or an image that cannot be described.
+    """
+    config = read_configuration(configfiles)
+    block = named(config.models, "model", model)
+    checkpoint = Path(Plan(config).paths.checkpoint(model))
+    if block.DESCRIBES_PATCHES:  # others are refused, and nobody should make their checkpoint first
+        made(checkpoint, configfiles)
+    shape = describe_densely(image, checkpoint, block, output, device=config.device, **settings)
+    print(f"{output}: {shape[0]} numbers for {shape[2]} x {shape[1]} places of {image}.")
+    return shape
 
 
 def export_model(model: str, output: Path, configfiles: Sequence[Path]) -> None:

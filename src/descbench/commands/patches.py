@@ -1,4 +1,4 @@
-"""Commands for descriptors of patches: text files of them, a strip described, a network for use elsewhere."""
+"""Commands for descriptors of patches: text files, a strip or an image described, a network for use elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from descbench.commands.app import METHODS, MODELS, PATCH_SETS, PATCHES, ConfigF
 
 Delimiter = Literal[",", ";"]
 Separator = Literal[" ", ",", ";"]
+Stored = Literal["float32", "uint8"]
 Style = Literal["fixed", "general", "exact"]
 
 _PATCH_MODEL = "Model of the configuration that describes patches."
@@ -72,6 +73,41 @@ def describe(
     from descbench.patch_commands import describe_strip
 
     describe_strip(strip, output, model, separator=separator, lenient=lenient, configfiles=configfile or [])
+
+
+@commands.command(
+    "describe-image",
+    rich_help_panel=PATCHES,
+    help=help_text(
+        "Describe every place of an image by HardNet: dense descriptors.",
+        "Writes a NumPy array (128, H', W'): a descriptor for every fourth pixel each way, or for each (--stride 1).",
+        [
+            ("descbench describe-image a.jpg a.npy --model hardnet_liberty", "float32, of unit length"),
+            (
+                "descbench describe-image a.jpg a.npy --model hardnet_liberty --stride 1 --stored uint8",
+                "as small as the authors store them",
+            ),
+        ],
+    ),
+)
+def describe_image(
+    image: Annotated[Path, typer.Argument(help="Image.")],
+    output: Annotated[Path, typer.Argument(help="NumPy file to write, .npy.")],
+    model: Annotated[str, typer.Option(help="Model of the configuration, a HardNet.", autocompletion=MODELS)],
+    stride: Annotated[int, typer.Option(min=1, max=2, help="Of the two layers that halve the map.")] = 2,
+    upscale: Annotated[
+        bool, typer.Option("--upscale", help="Give each pixel of the image a descriptor, bilinearly between them.")
+    ] = False,
+    stored: Annotated[Stored, typer.Option(help="Type of the numbers; uint8: (d + 0.45) * 210.")] = "float32",
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Longer side in pixels that the image is reduced to; default: its own.")
+    ] = None,
+    configfile: ConfigFiles = None,
+) -> None:
+    from descbench.patch_commands import describe_image
+
+    settings = {"stride": stride, "upscale": upscale, "stored": stored, "image_size": image_size}
+    describe_image(image, output, model, configfiles=configfile or [], **settings)
 
 
 @commands.command(

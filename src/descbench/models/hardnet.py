@@ -52,6 +52,12 @@ class HardNet(PatchNetwork):
         self.check_patches(patches)
         return unit_length(self.features(normalise_patches(patches)).flatten(1))
 
+    def dense(self, stride: int) -> DenseHardNet:
+        """The same weights over whole images."""
+        network = DenseHardNet(stride)
+        network.load_state_dict(self.state_dict())
+        return network
+
 
 class HardNetPS(PatchNetwork):
     """HardNetPS of Mitra et al.: biases, BatchNorm with weights, none behind the last layer; 44 entries of state."""
@@ -74,10 +80,16 @@ class DenseHardNet(nn.Module):
 
     Args:
         stride: of the two layers that halve the map of a patch; 1: a descriptor for every pixel.
+
+    Attributes:
+        smallest: least height and width of an image that has a descriptor.
     """
+
+    dim = DIM
 
     def __init__(self, stride: int = 2) -> None:
         super().__init__()
+        self.smallest = max((_CELLS - 1) * stride**2, _WINDOW // 2) + 1
         self.features = nn.Sequential(
             *_convolutions(stride=stride, bias=False),
             nn.Dropout(0.1),
@@ -89,7 +101,7 @@ class DenseHardNet(nn.Module):
         """Descriptors (N, 128, H', W') of unit length.
 
         Args:
-            image: (N, 1, H, W) float32 in 0..255, the mean of the colours; sides large enough for one descriptor.
+            image: (N, 1, H, W) float32 in 0..255, the mean of the colours; sides of at least ``smallest``.
             upscale: give (N, 128, H, W), bilinearly between descriptors, which are not normalised again.
         """
         found = unit_length(self.features(normalise_locally(image)))

@@ -23,6 +23,10 @@ class PatchNetwork(nn.Module):
     mean: Sequence[float] = (0.0,)
     std: Sequence[float] = (1.0,)
 
+    def dense(self, stride: int) -> nn.Module | None:
+        """The same weights over whole images, with its two strides; None of a network that has no such form."""
+        return None
+
     def check_patches(self, patches: torch.Tensor) -> None:
         """Refuse what is not a batch of patches.
 
