@@ -55,9 +55,8 @@ def test_the_smallest_image_has_one_descriptor(image, tmp_path, stride, smallest
         Image.new("RGB", (side, 60), (9, 200, 40)).save(tmp_path / f"{side}.png")
     settings = {"stride": stride, "device": "cpu"}
     small = tmp_path / f"{smallest - 1}.png"
-    with pytest.raises(
-        DataError, match=rf"{small.name}: {smallest - 1} x 60 pixels are too few; {smallest} are needed"
-    ):
+    told = rf"{small.name}: {smallest - 1} x 60 pixels are too few; {smallest} are needed each way"
+    with pytest.raises(DataError, match=told):
         describe_densely(small, tmp_path / "ours.pt", MODEL, tmp_path / "d.npy", **settings)
     shape = describe_densely(tmp_path / f"{smallest}.png", tmp_path / "ours.pt", MODEL, tmp_path / "d.npy", **settings)
     assert shape[2] == (2 if stride == 1 else 1)
@@ -92,7 +91,7 @@ def test_what_is_refused(image, tmp_path, monkeypatch):
             describe_densely(image, ours, model, tmp_path / output, device="cpu", **settings)
         assert image.read_bytes() == kept
 
-    refused(ConfigError, "is read by this call", "a.png")
+    refused(ConfigError, r"does not end in \.npy", "a.png")
     refused(ConfigError, r"does not end in \.npy", "d.txt")
     for content in (b"PK\3\4 no array", b""):
         (tmp_path / "other.npy").write_bytes(content)

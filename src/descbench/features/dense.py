@@ -5,6 +5,7 @@ Definition: docs/protocols/hardnet.md, Dense descriptors.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +65,10 @@ def describe_densely(
     network = load_network(checkpoint, model).dense(stride) if model.DESCRIBES_PATCHES else None
     if network is None:
         raise ConfigError(f"architecture {model.architecture} has no dense descriptors; name a HardNet.")
-    grey = load_image(image, image_size).pixels.mean(2, dtype=np.float32)
+    loaded = load_image(image, image_size)
+    if loaded.note:
+        logging.info("%s: %s", image, loaded.note)
+    grey = loaded.pixels.mean(2, dtype=np.float32)
     height, width = grey.shape
     if min(grey.shape) < network.smallest:
         raise DataError(f"{image}: {width} x {height} pixels are too few; {network.smallest} are needed each way.")
