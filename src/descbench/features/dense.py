@@ -91,8 +91,8 @@ def describe_densely(
 def _read_array(path: Path) -> None:
     """Refuse what is not such an array, by its head."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        dimensions = np.lib.format.open_memmap(path, mode="r").ndim
+    except (OSError, ValueError):
         raise DataError(f"{path}: not a NumPy array.") from None
-    if getattr(found, "ndim", None) != 3:
+    if dimensions != 3:
         raise DataError(f"{path}: not dense descriptors.")
