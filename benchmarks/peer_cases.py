@@ -21,7 +21,7 @@ from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval.codebook import train_codebook
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.search_hamming import Matching, build_hamming, search_hamming
-from descbench.retrieval.search_visual_index import search_visual_index
+from descbench.retrieval.search_visual_index import VisualSearch, search_visual_index
 from descbench.retrieval.statistics import collect_statistics
 from descbench.retrieval.vocabulary import build_vocabulary
 from descbench.retrieval.words import assign_words
@@ -129,8 +129,8 @@ def _visual_index(sizes: Sizes, random: np.random.Generator, folder: Path) -> Pe
 
     def theirs() -> np.ndarray:
         given = (folder / "peer_vocabulary.h5", [query], [database], folder / "peer_theirs.h5")
-        sought = {"n": each, "neighbours": _NEIGHBOURS, "checks": 64, "verified": 0, "seed": _SEED, "top_k": None}
-        search_visual_index(*given, **sought, num_distractors=0, num_queries=queries, asks_itself=False)
+        sought = VisualSearch(n=each, neighbours=_NEIGHBOURS, checks=64, verified=0, seed=_SEED)
+        search_visual_index(*given, sought, top_k=None, num_distractors=0, num_queries=queries, asks_itself=False)
         return read_ranking(folder / "peer_theirs.h5").image_ids
 
     def ours() -> np.ndarray:

@@ -15,6 +15,7 @@ from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.expand_query import expand_query
 from descbench.retrieval.geometry import Frames, QueryWords, verify
 from descbench.retrieval.inliers import read_inliers
+from descbench.retrieval.parts import SearchedFiles
 from descbench.retrieval.ranking import images_without_features, merge_rankings, read_ranking
 from descbench.retrieval.run_search import run_search
 from descbench.retrieval.search_bow import build_bow, search_bow
@@ -244,11 +245,12 @@ def test_verified_images_come_first_and_find_more(tmp_path):
     assert read_ranking(tmp_path / "none.h5").image_ids[0, 0] == 0
     words_of = [[assigned[path] for path in paths] for paths in (query, database)]
     kept = {"images": 5, "top_k": None, "num_queries": 1, "based_on": "sv on town", "cell": "qe on town"}
-    expand_query(after, file, *words_of, indexes, statistics, more, tmp_path, **kept)
+    searched = SearchedFiles(*words_of, indexes, statistics)
+    expand_query(after, file, searched, more, tmp_path, **kept)
     expanded = read_ranking(more, "qe on town")
     assert sorted(expanded.image_ids[0, :2].tolist()) == [0, 1]
     assert expanded.image_ids[0, 2:].tolist() == [2, 3, 4]
     assert expanded.scores[0, 2] > 0 == plain.scores[0, 2]
-    expand_query(after, file, *words_of, indexes, statistics, tmp_path / "few.h5", tmp_path, min_inliers=9, **kept)
+    expand_query(after, file, searched, tmp_path / "few.h5", tmp_path, min_inliers=9, **kept)
     assert read_ranking(tmp_path / "few.h5").scores[0, 2] == 0
     assert read_words(assigned[query[0]]).words[:, 0].tolist() == words.tolist()

@@ -29,6 +29,7 @@ from descbench.retrieval.hamming import (
     sort_by_word,
     weights_of,
 )
+from descbench.retrieval.parts import SearchedFiles
 from descbench.retrieval.ranking import merge_rankings, read_ranking
 from descbench.retrieval.run_search import run_search
 from descbench.retrieval.search_bow import build_bow
@@ -247,7 +248,8 @@ def test_strong_matches_count_features_of_the_query():
 def test_expansion_from_file_to_file(tmp_path, codebook, cuts):
     folder, words, indexes = searched(tmp_path, codebook, cuts, 2)
     before = read_ranking(folder / "ranking.h5")
-    files = (words["query"], words["database"], indexes, folder / "statistics.h5", folder / "more.h5", folder)
+    first = SearchedFiles(words["query"], words["database"], indexes, folder / "statistics.h5")
+    files = (first, folder / "more.h5", folder)
     settings = {"matching": MATCHING, "top_k": None, "num_queries": len(QUERIES), "cell": "hqe on town"}
     expand_hamming(folder / "ranking.h5", *files, expansion=EXPANSION, based_on="he on town", **settings)
     found = read_ranking(folder / "more.h5", "hqe on town")

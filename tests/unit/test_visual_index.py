@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from sealed import altered
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.retrieval.ranking import images_without_features, read_ranking
-from descbench.retrieval.search_visual_index import search_visual_index
+from descbench.retrieval.search_visual_index import VisualSearch, search_visual_index
 from descbench.retrieval.vocabulary import build_vocabulary, read_vocabulary
 
 LEARN = {"n": 60, "images": None, "size": 40, "iterations": 5, "rounds": 1, "seed": 0}
-SEARCH = {"n": 60, "neighbours": 2, "checks": 40, "verified": 0, "seed": 0, "top_k": None, "num_distractors": 0}
+SEARCH = VisualSearch(n=60, neighbours=2, checks=40, verified=0, seed=0)
+RANKED = {"num_queries": 4, "asks_itself": False, "top_k": None, "num_distractors": 0}
 
 
 def draw(count, seed, dim=128):
@@ -57,8 +59,9 @@ def town(tmp_path):
 
 def search(town, name="ranking.h5", **more):
     folder, queries, database = town
-    settings = {"num_queries": 4, "asks_itself": False, **SEARCH, **more}
-    search_visual_index(folder / "words.h5", queries, database, folder / name, cell="vi on town", **settings)
+    changed = {key: more.pop(key) for key in asdict(SEARCH) if key in more}
+    given = (folder / "words.h5", queries, database, folder / name, replace(SEARCH, **changed))
+    search_visual_index(*given, cell="vi on town", **RANKED | more)
     return read_ranking(folder / name, "vi on town")
 
 
@@ -113,7 +116,7 @@ FULL = f"""
 import resource, signal, sys
 from pathlib import Path
 from descbench.errors import DataError
-from descbench.retrieval.search_visual_index import search_visual_index
+from descbench.retrieval.search_visual_index import VisualSearch, search_visual_index
 from descbench.retrieval.vocabulary import build_vocabulary
 limit = int(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -121,8 +124,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 database = [Path("d0.h5"), Path("d1.h5")]
 try:
     if sys.argv[2] == "search":
-        settings = {{"num_queries": 4, "asks_itself": False, **{SEARCH}}}
-        search_visual_index(Path("words.h5"), [Path("q.h5")], database, Path("out.h5"), **settings)
+        search_visual_index(Path("words.h5"), [Path("q.h5")], database, Path("out.h5"), {SEARCH}, **{RANKED})
     else:
         build_vocabulary(database, Path("out.h5"), **{LEARN})
 except DataError as error:

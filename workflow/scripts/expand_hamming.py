@@ -7,6 +7,7 @@ from descbench.io.atomic import work_folder
 from descbench.jobs import job
 from descbench.retrieval.checks import check_images
 from descbench.retrieval.expand_hamming import Expansion, expand_hamming
+from descbench.retrieval.parts import SearchedFiles
 from descbench.retrieval.search_hamming import Matching
 
 with job(snakemake):
@@ -17,10 +18,12 @@ with job(snakemake):
     with work_folder(output) as work:
         expand_hamming(
             Path(files.ranking),
-            [Path(path) for path in files.queries],
-            [Path(path) for path in files.database],
-            [Path(path) for path in files.indexes],
-            Path(files.statistics),
+            SearchedFiles(
+                [Path(path) for path in files.queries],
+                [Path(path) for path in files.database],
+                [Path(path) for path in files.indexes],
+                Path(files.statistics),
+            ),
             output,
             work,
             matching=Matching(**params.matching),

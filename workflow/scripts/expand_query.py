@@ -7,6 +7,7 @@ from descbench.io.atomic import work_folder
 from descbench.jobs import job
 from descbench.retrieval.checks import check_images
 from descbench.retrieval.expand_query import expand_query
+from descbench.retrieval.parts import SearchedFiles
 
 with job(snakemake):
     settings, files, output = snakemake.params.settings, snakemake.input, Path(snakemake.output[0])
@@ -17,10 +18,12 @@ with job(snakemake):
         expand_query(
             Path(files.ranking),
             Path(files.inliers),
-            [Path(path) for path in files.queries],
-            [Path(path) for path in files.database],
-            [Path(path) for path in files.indexes],
-            Path(files.statistics),
+            SearchedFiles(
+                [Path(path) for path in files.queries],
+                [Path(path) for path in files.database],
+                [Path(path) for path in files.indexes],
+                Path(files.statistics),
+            ),
             output,
             work,
             images=settings["images"],

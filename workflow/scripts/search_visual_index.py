@@ -5,7 +5,7 @@ from pathlib import Path
 from descbench.datasets.manifest import read_manifest
 from descbench.features.checks import check_shard_files
 from descbench.jobs import job
-from descbench.retrieval.search_visual_index import search_visual_index
+from descbench.retrieval.search_visual_index import VisualSearch, search_visual_index
 
 with job(snakemake):
     params, files = snakemake.params, snakemake.input
@@ -16,8 +16,10 @@ with job(snakemake):
         [Path(shard) for shard in files.queries],
         [Path(shard) for shard in files.database],
         Path(snakemake.output[0]),
-        **{name: params.settings[name] for name in ("n", "neighbours", "checks", "verified")},
-        seed=params.settings["vocabulary"]["seed"],
+        VisualSearch(
+            **{name: params.settings[name] for name in ("n", "neighbours", "checks", "verified")},
+            seed=params.settings["vocabulary"]["seed"],
+        ),
         top_k=params.top_k,
         num_distractors=params.num_distractors,
         num_queries=len(read_manifest(files.manifest).of_role("query")),

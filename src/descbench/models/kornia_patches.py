@@ -13,33 +13,25 @@ from descbench.models.patches import PatchNetwork
 _kornia = kornia_features()
 
 
-class SosNet(_kornia.SOSNet, PatchNetwork):
+class _KorniaPatches(PatchNetwork):
+    """What stands before one of kornia's networks."""
+
+    def __init__(self) -> None:
+        super().__init__(pretrained=False)
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Descriptors (N, 128) of unit length of patches (N, 1, 32, 32) float32 in 0..1.
+
+        Raises:
+            ValueError: patches of another shape.
+        """
+        self.check_patches(patches)
+        return super().forward(patches)
+
+
+class SosNet(_KorniaPatches, _kornia.SOSNet):
     """SOSNet of Tian et al., CVPR 2019: every patch normalised by its mean and deviation; unit length."""
 
-    def __init__(self) -> None:
-        super().__init__(pretrained=False)
 
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Descriptors (N, 128) of unit length of patches (N, 1, 32, 32) float32 in 0..1.
-
-        Raises:
-            ValueError: patches of another shape.
-        """
-        self.check_patches(patches)
-        return super().forward(patches)
-
-
-class HyNet(_kornia.HyNet, PatchNetwork):
+class HyNet(_KorniaPatches, _kornia.HyNet):
     """HyNet of Tian et al., NeurIPS 2020: patches are divided by the root of their mean square; unit length."""
-
-    def __init__(self) -> None:
-        super().__init__(pretrained=False)
-
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Descriptors (N, 128) of unit length of patches (N, 1, 32, 32) float32 in 0..1.
-
-        Raises:
-            ValueError: patches of another shape.
-        """
-        self.check_patches(patches)
-        return super().forward(patches)

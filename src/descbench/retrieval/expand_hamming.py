@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from descbench.retrieval.hamming import Signed, distances
-from descbench.retrieval.parts import read_images, search_again
+from descbench.retrieval.index import IndexInfo
+from descbench.retrieval.parts import Search, SearchedFiles, read_images, search_again
 from descbench.retrieval.ranking import read_part_info, read_ranking
 from descbench.retrieval.search_hamming import Matching, open_hamming, read_signed
 
@@ -39,10 +40,7 @@ class Expansion:
 
 def expand_hamming(
     ranking: Path,
-    query_words: Sequence[Path],
-    database_words: Sequence[Path],
-    indexes: Sequence[Path],
-    statistics: Path,
+    files: SearchedFiles,
     output: Path,
     work: Path,
     *,
@@ -57,10 +55,7 @@ def expand_hamming(
 
     Args:
         ranking: of the search by signatures.
-        query_words, database_words: words and signatures of the queries, and of all images that were searched,
-            distractors first.
-        indexes: index shards, in the same order.
-        statistics: idf of all shards.
+        files: of that search; words with signatures.
         output: the ranking to write.
         work: folder for partial rankings.
         matching: what matches of the second search count.
@@ -81,10 +76,10 @@ def expand_hamming(
         for query, ids, seen in zip(known.query_ids, known.image_ids, found, strict=True)
     }
     wanted = {image for ids in asked.values() for image in ids}
-    images = read_images(database_words, before.first_image, wanted, read_signed, lambda known, at: known.signed(at, 1))
+    images = read_images(files.words, before.first_image, wanted, read_signed, lambda known, at: known.signed(at, 1))
     queries: dict[int, Signed | None] = {}
     bits = 0
-    for path in query_words:
+    for path in files.query_words:
         words = read_signed(path)
         bits = words.info.bits
         for position, query in enumerate(words.image_ids.tolist()):
@@ -99,9 +94,8 @@ def expand_hamming(
     search_again(
         before,
         queries,
-        indexes,
-        database_words,
-        lambda index: _searched(index, statistics, matching),
+        files,
+        lambda index: _searched(index, files.statistics, matching),
         output,
         work,
         made_from=settings | ({"cell": cell} if cell else {}),
@@ -110,13 +104,20 @@ def expand_hamming(
     )
 
 
-def _searched(index: Path, statistics: Path, matching: Matching):
+def _searched(index: Path, statistics: Path, matching: Matching) -> tuple[IndexInfo, Search]:
     info, searcher = open_hamming(index, statistics, matching)
     return info, searcher.search
 
 
 def count_strong(query: Signed, assignments: int, image: Signed, expansion: Expansion) -> int:
-    """Features of a query, each with so many words in a row, that have a strong match in an image."""
+    """How many features of a query have a strong match in an image.
+
+    Args:
+        query: words (n * assignments,), those of a feature one after another, with their signatures.
+        assignments: words of each feature.
+        image: words (m,) with their signatures.
+        expansion: says which matches are strong.
+    """
     order = np.argsort(image.words, kind="stable")
     low = np.searchsorted(image.words[order], query.words)
     counts = np.searchsorted(image.words[order], query.words, side="right") - low

@@ -5,14 +5,14 @@ Definition: docs/protocols/oxford_bow.md, Query expansion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from descbench.retrieval.bow import Bag, mean_bag
+from descbench.retrieval.index import IndexInfo
 from descbench.retrieval.inliers import read_inliers
-from descbench.retrieval.parts import read_images, search_again
+from descbench.retrieval.parts import Search, SearchedFiles, read_images, search_again
 from descbench.retrieval.ranking import read_part_info
 from descbench.retrieval.search_bow import bag_of, open_searcher
 from descbench.retrieval.words import read_words
@@ -21,10 +21,7 @@ from descbench.retrieval.words import read_words
 def expand_query(
     ranking: Path,
     inliers: Path,
-    query_words: Sequence[Path],
-    database_words: Sequence[Path],
-    indexes: Sequence[Path],
-    statistics: Path,
+    files: SearchedFiles,
     output: Path,
     work: Path,
     *,
@@ -39,9 +36,7 @@ def expand_query(
 
     Args:
         ranking, inliers: of the verification.
-        query_words, database_words: words of the queries, and of all images that were searched, distractors first.
-        indexes: index shards, in the same order.
-        statistics: idf of all shards.
+        files: of the search that was verified.
         output: the ranking to write.
         work: folder for partial rankings.
         images: most verified images of a query that are averaged.
@@ -56,16 +51,16 @@ def expand_query(
         DataError: damaged files, or shards that do not follow one another.
     """
     before, verified = read_part_info(ranking), read_inliers(inliers, based_on)
-    _, idf, _ = open_searcher(indexes[0], statistics)
+    _, idf, _ = open_searcher(files.indexes[0], files.statistics)
     asked = np.unique(verified.query_ids)
     wanted = {int(query): verified.images_of(query, min_inliers)[:images].tolist() for query in asked}
     shown = {image for images in wanted.values() for image in images}
     # Of an image the nearest words only, whatever the assignments of queries.
     bags = read_images(
-        database_words, before.first_image, shown, read_words, lambda known, at: bag_of(known.of(at)[:, 0], idf)
+        files.words, before.first_image, shown, read_words, lambda known, at: bag_of(known.of(at)[:, 0], idf)
     )
     queries: dict[int, Bag | None] = {}
-    for path in query_words:
+    for path in files.query_words:
         known = read_words(path)
         for position, query in enumerate(known.image_ids.tolist()):
             own = bag_of(known.of(position), idf)
@@ -74,9 +69,8 @@ def expand_query(
     search_again(
         before,
         queries,
-        indexes,
-        database_words,
-        lambda index: _searched(index, statistics),
+        files,
+        lambda index: _searched(index, files.statistics),
         output,
         work,
         made_from={"expanded": images, "expanded_from_inliers": min_inliers} | ({"cell": cell} if cell else {}),
@@ -85,6 +79,6 @@ def expand_query(
     )
 
 
-def _searched(index: Path, statistics: Path):
+def _searched(index: Path, statistics: Path) -> tuple[IndexInfo, Search]:
     info, _, searcher = open_searcher(index, statistics)
     return info, searcher.search

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,11 +137,26 @@ def write_part(
             writer.write(row, *rank_scores(ids, scores[None], top_k))
 
 
+@dataclass(frozen=True)
+class SearchedFiles:
+    """What a first search was made with, and the second one is made with again.
+
+    Attributes:
+        query_words: words of the queries, shard by shard in order.
+        words, indexes: of all images that are searched, distractors first.
+        statistics: idf of all shards.
+    """
+
+    query_words: Sequence[Path]
+    words: Sequence[Path]
+    indexes: Sequence[Path]
+    statistics: Path
+
+
 def search_again(
     before: PartInfo,
     queries: Mapping[int, Query | None],
-    indexes: Sequence[Path],
-    words: Sequence[Path],
+    files: SearchedFiles,
     opened: Callable[[Path], tuple[IndexInfo, Search]],
     output: Path,
     work: Path,
@@ -154,7 +170,7 @@ def search_again(
     Args:
         before: of the ranking that they were expanded from.
         queries: by id, ascending; None could not be read.
-        indexes, words: index shards and their words, distractors first.
+        files: of the first search.
         opened: gives what an index shard is, and its search.
         output: the ranking to write.
         work: folder for partial rankings.
@@ -167,7 +183,7 @@ def search_again(
     """
     first, parts = before.first_image, []
     cut = None if top_k is None else top_k + before.asks_itself
-    for number, (index, path) in enumerate(zip(indexes, words, strict=True)):
+    for number, (index, path) in enumerate(zip(files.indexes, files.words, strict=True)):
         info, search = opened(index)
         check_words(path, read_words(path), info)
         parts.append(work / f"part-{number:05d}.h5")

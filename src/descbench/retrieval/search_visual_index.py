@@ -7,6 +7,7 @@ the images of each query in order. Definition: docs/protocols/oxford_bow.md, COL
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,32 @@ from descbench.retrieval.ranking import PartInfo, merge_rankings, rank_scores, r
 from descbench.retrieval.vocabulary import DIMENSIONS, FLOATS, VocabularyInfo, read_vocabulary
 
 
+@dataclass(frozen=True)
+class VisualSearch:
+    """How COLMAP searches.
+
+    Attributes:
+        n: strongest features used of an image.
+        neighbours: words of a query feature.
+        checks: words that the approximate search compares.
+        verified: first images of a query that are verified spatially.
+        seed: of COLMAP's random numbers.
+    """
+
+    n: int
+    neighbours: int
+    checks: int
+    verified: int
+    seed: int
+
+
 def search_visual_index(
     vocabulary: Path,
     queries: Sequence[Path],
     database: Sequence[Path],
     output: Path,
+    settings: VisualSearch,
     *,
-    n: int,
-    neighbours: int,
-    checks: int,
-    verified: int,
-    seed: int,
     top_k: int | None,
     num_distractors: int,
     num_queries: int,
@@ -47,11 +63,7 @@ def search_visual_index(
         queries: feature shards of the queries, in order.
         database: feature shards of all that is searched, distractors first.
         output: the ranking to write.
-        n: strongest features used of an image.
-        neighbours: words of a query feature.
-        checks: words that the approximate search compares.
-        verified: first images of a query that are verified spatially.
-        seed: of COLMAP's random numbers.
+        settings: how COLMAP searches.
         top_k: length of the ranking; None = all images.
         num_distractors: of the first shards; these images have negative ids.
         num_queries: of the dataset.
@@ -66,21 +78,20 @@ def search_visual_index(
     with work_folder(output) as folder:
         words = folder / "words.bin"
         words.write_bytes(content.tobytes())
-        with refusing_errors(str(vocabulary)), _Images(folder / "images.db", info, n) as images:
+        with refusing_errors(str(vocabulary)), _Images(folder / "images.db", info, settings.n) as images:
             searched, absent = images.add(database)
             asked, unread = (searched, absent) if asks_itself else images.add(queries)
-            pycolmap.set_random_seed(seed)
+            pycolmap.set_random_seed(settings.seed)
             options = pycolmap.VocabTreePairingOptions(
                 num_images=len(searched) + len(asked),
-                num_nearest_neighbors=neighbours,
-                num_checks=checks,
-                num_images_after_verification=verified,
+                num_nearest_neighbors=settings.neighbours,
+                num_checks=settings.checks,
+                num_images_after_verification=settings.verified,
                 vocab_tree_path=words,
                 num_threads=1,
             )
             found = images.search(options, [number for number in asked if number not in images.empty])
-        settings = {"n": n, "neighbours": neighbours, "checks": checks, "verified": verified, "seed": seed}
-        made_from = {"features": info.features, **settings} | ({"cell": cell} if cell else {})
+        made_from = {"features": info.features, **asdict(settings)} | ({"cell": cell} if cell else {})
         about = PartInfo(-num_distractors, len(searched), made_from, tuple(i - num_distractors for i in sorted(absent)))
         ids = np.arange(len(searched)) - num_distractors
         part, width = folder / "part.h5", None if top_k is None else top_k + asks_itself

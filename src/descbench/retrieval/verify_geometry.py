@@ -83,18 +83,8 @@ def verify_geometry(
     wanted = list(_read_queries(queries, asked))
     start = info.first_image
     for reader, words in _opened(database):
-        end = start + reader.num_images
-        for query in wanted:
-            for image in query.images[(query.images >= start) & (query.images < end)].tolist():
-                position = image - start
-                pairs = query.words.correspondences(words.of(position)[:, 0])
-                if len(pairs) < min_inliers:
-                    continue
-                frames = _frames(reader, position, words.info.n)
-                verified = verify(query.frames, frames, pairs, error)
-                if len(verified.pairs) >= min_inliers:
-                    found[query.query_id, image] = verified
-        start = end
+        found |= _verify_shard(wanted, reader, words, start, error, min_inliers)
+        start += reader.num_images
     if start != info.first_image + info.num_images:
         raise DataError(f"{ranking}: was made of {info.num_images} images, not of {start - info.first_image}; rerun.")
     settings = {"verified": first, "error": error, "min_inliers": min_inliers} | ({"cell": cell} if cell else {})
@@ -112,6 +102,24 @@ def verify_geometry(
                 (query, image, found[query, image]) for image in best_ids[0].tolist() if (query, image) in found
             ]
     write_inliers(ordered, cell, inliers)
+
+
+def _verify_shard(
+    queries: Sequence[_Query], reader: ShardReader, words: Words, start: int, error: float, min_inliers: int
+) -> dict[tuple[int, int], Verified]:
+    """The images of a shard, whose first has id ``start``, that are verified, by the ids of query and image."""
+    found = {}
+    for query in queries:
+        here = (query.images >= start) & (query.images < start + reader.num_images)
+        for image in query.images[here].tolist():
+            position = image - start
+            pairs = query.words.correspondences(words.of(position)[:, 0])
+            if len(pairs) < min_inliers:
+                continue
+            verified = verify(query.frames, _frames(reader, position, words.info.n), pairs, error)
+            if len(verified.pairs) >= min_inliers:
+                found[query.query_id, image] = verified
+    return found
 
 
 def _read_queries(shards: Shards, asked: dict[int, np.ndarray]) -> Iterator[_Query]:

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,6 +15,8 @@ from markupsafe import Markup
 
 from descbench.io.atomic import write_text
 
+# What a page shows of a query.
+Query = TypeVar("Query")
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -47,6 +49,14 @@ def write_page(output: Path, template: str, **values: Any) -> None:
     page = _environment().get_template(template).render(values)
     # Names of files may hold bytes that are not text.
     write_text(output, page.encode("utf-8", "backslashreplace").decode())
+
+
+@dataclass(frozen=True)
+class ShownGroup(Generic[Query]):
+    """Queries under one heading of a page."""
+
+    heading: str
+    queries: tuple[Query, ...]
 
 
 def choose_queries(values: np.ndarray, each: int) -> dict[str, list[int]]:

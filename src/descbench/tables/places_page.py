@@ -17,7 +17,7 @@ from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
-from descbench.tables.pages import write_page
+from descbench.tables.pages import ShownGroup, write_page
 from descbench.tables.places_map import draw_map
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
@@ -62,14 +62,6 @@ class ShownQuery:
     results: tuple[ShownResult, ...]
     missed: ShownResult | None
     drawings: tuple[tuple[str, Markup], ...] = ()
-
-
-@dataclass(frozen=True)
-class ShownGroup:
-    """Queries under one heading."""
-
-    heading: str
-    queries: tuple[ShownQuery, ...]
 
 
 @dataclass(frozen=True)

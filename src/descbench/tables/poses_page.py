@@ -18,7 +18,7 @@ from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import PoseRecord, read_estimated
 from descbench.metrics.poses import pose_errors
 from descbench.metrics.scores import Metric, Scores, read_scores
-from descbench.tables.pages import choose_queries, write_page
+from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.poses_map import bin_errors, draw_poses
 
 # No more queries than these are listed, so that the page stays small whatever the dataset.
@@ -58,14 +58,6 @@ class ShownQuery:
     metres: str
     degrees: str
     counts: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class ShownGroup:
-    """Queries under one heading."""
-
-    heading: str
-    queries: tuple[ShownQuery, ...]
 
 
 def show_poses(files: PoseFiles, output: Path, *, method: str, dataset: str, each: int = 3) -> None:

@@ -17,7 +17,7 @@ from descbench.metrics.score import check_queries
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
-from descbench.tables.pages import choose_queries, write_page
+from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
 
@@ -97,14 +97,6 @@ class ShownQuery:
         """Number of characters of its pictures and drawings on the page."""
         shown = [self.picture, *(image.picture for image in (*self.images, *self.missed) if image.picture)]
         return sum(len(picture.address) for picture in shown) + sum(len(drawing) for _, drawing in self.drawings)
-
-
-@dataclass(frozen=True)
-class ShownGroup:
-    """Queries under one heading."""
-
-    heading: str
-    queries: tuple[ShownQuery, ...]
 
 
 @dataclass(frozen=True)
