@@ -298,7 +298,8 @@ def test_images_that_need_a_decision(base):
         assert list(shard.skipped) == [0]
     deep = "results/features/sift/deep/database/00000.h5"
     assert look.descriptors(make("scaled", deep)) != look.descriptors(make("clipped", deep, deep_images="clip"))
-    assert look.descriptors(make("lying", deep)) != look.descriptors(make("upright", deep, exif_orientation="apply"))
+    lying, upright = (make(name, deep, deep_images="clip", exif_orientation=name) for name in ("ignore", "apply"))
+    assert look.descriptors(lying) != look.descriptors(upright)
 
 
 def test_pairs_and_shards_of_distractors(base):
