@@ -1,15 +1,20 @@
 """A search of one's own folder in one call: what is found, what is kept, and what a second search does."""
 
+import base64
+import io
 import logging
 import os
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from own_images import CONFIG, paint, set_up
+from PIL import ExifTags, Image
 
 import descbench
 from descbench.cli import main
@@ -211,6 +216,42 @@ def test_a_query_that_nothing_is_like_is_told(place, caplog):
     caplog.clear()
     descbench.search_images("photos", "asked.png", "whole")
     assert "the same score" not in caplog.text
+
+
+def test_equal_scores_are_in_the_order_of_names(place):
+    """Whichever image was added to the folder first."""
+    for name in ("same/b.png", "same/c.png"):
+        paint(place / name, 1)
+    asked = paint(place / "asked.png", 1)
+    descbench.search_images("same", asked, "whole", work="kept")
+    paint(place / "same/a.png", 1)
+    (again,) = descbench.search_images("same", asked, "whole", work="kept")
+    assert names(again) == ["a.png", "b.png", "c.png"]
+    (anew,) = descbench.search_images("same", asked, "whole", work="new")
+    assert names(anew) == names(again)
+
+
+def test_photographs_are_turned_for_the_network_and_on_the_page(place):
+    """One that lies on its side is its own upright twin, and looks so."""
+    upright = np.random.default_rng(0).integers(0, 255, (48, 80, 3), np.uint8)
+    Image.fromarray(upright).save(paint(place / "lying/a.png", 1))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.rot90(upright)).save(place / "lying/b.png", exif=exif)
+
+    def found(page):
+        (found,) = descbench.search_images("lying", "lying/a.png", "whole", html=page)
+        pictures = re.findall(r"base64,([^\"')]+)", Path(page).read_text())
+        return found.scores, {Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in pictures}
+
+    scores, sizes = found("stored.html")
+    assert scores[1] < scores[0]
+    assert (48, 80) in sizes
+    turning = {**CONFIG["features"], "whole": {**CONFIG["features"]["whole"], "exif_orientation": "apply"}}
+    Path("config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "features": turning}))
+    scores, sizes = found("upright.html")
+    assert scores[1] == scores[0]
+    assert sizes == {(80, 48)}
 
 
 def test_files_left_out_by_their_names_are_told(place, caplog):

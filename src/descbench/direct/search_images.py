@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from os.path import commonpath
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -108,7 +108,7 @@ def search_images(
         found = _rank(config, method, (queried, database), folder, codebook, top_k)
     if html is not None:
         names = {"title": f"{method} in {database.root.name}", "rule": _rule(method, database, own.left_out)}
-        _show(found, Path(html), names, (asked.root, database.root))
+        _show(found, Path(html), names, (asked.root, database.root), config.features[features.features].reading_options)
     return found
 
 
@@ -193,6 +193,8 @@ def _rank(
     for row, ids, scores in zip(queries.listed.rows, ranking.image_ids, ranking.scores, strict=True):
         # NaN: the image or the query could not be read.
         compared = [(images.listed.rows[i].path, s) for i, s in zip(ids, scores.tolist(), strict=True) if not isnan(s)]
+        # Of equal scores the first path: not the image that was added to the folder first.
+        compared.sort(key=lambda item: (-item[1], item[0]))
         names, values = zip(*compared, strict=True) if compared else ((), ())
         if len(values) > 1 and len(set(values)) == 1:
             _log.warning("%s: all images have the same score, as where it has no features: no order of them.", row.path)
@@ -207,14 +209,20 @@ def _rule(method: str, database: DescribedImages, left_out: Sequence[LeftOut]) -
     return f"{rule} {len(left_out)} files in it were left out: {shown(left_out)}." if left_out else rule
 
 
-def _show(found: Sequence[FoundImages], html: Path, names: dict[str, str], roots: tuple[Path, Path]) -> None:
+def _show(
+    found: Sequence[FoundImages],
+    html: Path,
+    names: dict[str, str],
+    roots: tuple[Path, Path],
+    reading: Mapping[str, Any],
+) -> None:
     """Write the page of a title and a rule; paths on it are relative to the folders of queries and images."""
     of_query, of_image = (partial(_below, root) for root in roots)
     listed = [
         (of_query(f.query), [(of_image(path), score) for path, score in zip(f.images, f.scores, strict=True)])
         for f in found
     ]
-    pictures = [thumbnails(root, {}, "skip") for root in roots]
+    pictures = [thumbnails(root, reading, "skip") for root in roots]
     show_found(listed, html, **names, picture_of_query=pictures[0], picture_of_image=pictures[1])
 
 
