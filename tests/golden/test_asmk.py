@@ -6,7 +6,7 @@ import re
 import faiss
 import numpy as np
 import pytest
-from goldens import golden_files
+from goldens import arrays_like, golden_files, namesake
 
 from descbench.neighbours import _nearest
 from descbench.neighbours.kmeans import kmeans, subsample
@@ -154,9 +154,10 @@ def test_quantise_and_aggregate(path):
     golden = np.load(path)
     centroids, quantiser = golden["centroids"], NearestCentroids(golden["centroids"])
     assert np.array_equal(quantiser.search(golden["vecs"], 1), golden["words_ma1"])
+    for name in arrays_like(golden.files, r"qwords_ma\d+"):
+        ours = quantiser.search(golden["qvecs"], golden[name].shape[1])
+        assert np.array_equal(np.sort(ours), np.sort(golden[name]))
     assignments = query_assignments(golden)
-    ours = np.sort(quantiser.search(golden["qvecs"], assignments))
-    assert np.array_equal(ours, np.sort(golden[f"qwords_ma{assignments}"]))
     first = golden["qimids"] == golden["qimids"].min()
     cases = [
         ("agg", golden["vecs"], golden["imids"], 1),
@@ -177,9 +178,8 @@ def test_quantise_and_aggregate(path):
 
 
 def query_assignments(golden):
-    """Words of a query descriptor, from the name of the array that holds them."""
-    (found,) = (int(match[1]) for name in golden.files if (match := re.fullmatch(r"qwords_ma(\d+)", name)))
-    return found
+    """Most words of a query descriptor that the file has; what is aggregated has as many."""
+    return max(golden[name].shape[1] for name in arrays_like(golden.files, r"qwords_ma\d+"))
 
 
 def check_bits(images, sums, words):
@@ -201,7 +201,7 @@ def residual_sums(vectors, image_ids, centroids, assignments):
 
 @each("search*.npz")
 def test_search(path):
-    golden, inputs = np.load(path), np.load(path.with_name(path.name.replace("search", "aggregate")))
+    golden, inputs = np.load(path), np.load(namesake(path, "search", "aggregate*.npz"))
     combos = json.loads(str(golden["combos_json"]))
     assert combos
     for number, combo in enumerate(combos):
@@ -222,7 +222,7 @@ def test_search(path):
             in_their_order = np.take_along_axis(scores, golden[f"ranks_{number}"], 1)
             close_scores(in_their_order, rank_scores(np.arange(scores.shape[1]), scores, None)[1])
         first_best = {"binary": True, "use_idf": False, "db_ma": 1, "q_ma": query_assignments(inputs), **DEFAULTS}
-        if combo == first_best:
+        if first_best.items() <= combo.items():
             check_first_best(golden, scores)
 
 
@@ -235,15 +235,10 @@ def check_first_best(golden, scores):
         close_scores(np.take_along_axis(scores, ranks, 1), np.take_along_axis(scores, theirs, 1))
 
 
-def test_every_search_file_has_its_inputs():
-    names = {path.name for path in golden_files("asmk", "aggregate*.npz")}
-    assert {path.name.replace("search", "aggregate") for path in golden_files("asmk", "search*.npz")} <= names
-
-
 @each("chunks_distractors*.npz")
 @pytest.mark.parametrize("use_idf", [False, True], ids=["noidf", "idf"])
 def test_adding_in_chunks(path, use_idf):
-    golden, inputs = np.load(path), np.load(path.with_name(path.name.replace("chunks_distractors", "aggregate")))
+    golden, inputs = np.load(path), np.load(namesake(path, "chunks_distractors", "aggregate*.npz"))
     prefix = "chunk_idf" if use_idf else "chunk_noidf"
     cut, end = int(golden["cut"]), int(inputs["imids"].max()) + 1
     chunks = []
@@ -257,7 +252,7 @@ def test_adding_in_chunks(path, use_idf):
 @each("chunks_distractors*.npz")
 @pytest.mark.parametrize("use_idf", [False, True], ids=["noidf", "idf"])
 def test_database_on_top_of_distractors(path, use_idf):
-    golden, inputs = np.load(path), np.load(path.with_name(path.name.replace("chunks_distractors", "aggregate")))
+    golden, inputs = np.load(path), np.load(namesake(path, "chunks_distractors", "aggregate*.npz"))
     prefix, chunks, known = "dist_idf" if use_idf else "dist_noidf", [], []
     for vectors, image_ids in ((golden["dist_vecs"], golden["dist_imids"]), (inputs["vecs"], inputs["imids"])):
         rows = aggregated(vectors, image_ids, inputs["centroids"], 1, True)
