@@ -11,14 +11,14 @@ HERE = Path(__file__).parent / "data"
 def golden_files(system: str, pattern: str) -> list[Path]:
     """Files of ``system`` matching ``pattern``, from DESCBENCH_GOLDEN_DIR or from beside the tests.
 
-    Where there is none, one that is not there: a golden test that tests nothing fails, and the others of its module run.
+    Where there is none, one that is not there: a golden test that tests nothing fails, the others of its module run.
     """
     folder = Path(os.environ.get("DESCBENCH_GOLDEN_DIR", HERE)) / system
     return sorted(folder.glob(pattern)) or [folder / pattern]
 
 
 def namesake(path: Path, base: str, pattern: str) -> Path:
-    """The file of another pattern that belongs to a file: ``state_dict_2.json`` of ``net_2.npz``, or the first there is.
+    """The file of another pattern that belongs to a file: ``state_dict_2.json`` of ``net_2.npz``, or the first one.
 
     Args:
         path: the file.

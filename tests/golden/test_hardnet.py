@@ -294,7 +294,7 @@ STEPPED = {
     "weight_decay": "wd",
     "margin": "margin",
     "sampling": "batch_reduce",
-    "loss": "loss",
+    "loss": "loss_type",
     "anchor_swap": "anchorswap",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from descbench.training.hndesc import SAMPLINGS, HNDescRecipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 ROUNDING = 1e-6
-# Criteria by the name that files give them; `_k<hardest>_nq<bins>` may follow.
+# Criteria by the name that files give them; `_k<hardest>` and `_nq<bins>` may follow.
 CRITERIA: dict[str, dict[str, Any]] = {
     "in_batch": {},
     "all_negs": {"negatives": "all"},
@@ -60,9 +61,11 @@ def test_average_precision(path):
 
 
 def options_of(criterion: str) -> dict[str, Any]:
-    name, _, rest = criterion.partition("_k")
-    numbers = dict(zip(("hardest", "bins"), map(int, rest.split("_nq")), strict=True)) if rest else {}
-    return {**CRITERIA[name], **numbers}
+    numbers = {}
+    for key, mark in (("bins", "nq"), ("hardest", "k")):
+        if said := re.fullmatch(rf"(.+)_{mark}(\d+)", criterion):
+            criterion, numbers[key] = said[1], int(said[2])
+    return {**CRITERIA[criterion], **numbers}
 
 
 def compare(golden: Any, stem: str, outcome: str, calculate: Any) -> None:
@@ -144,25 +147,31 @@ def test_colours(path):
     golden = np.load(path)
     image = standin.image(int(golden["image_seed"]), *golden["hw"].tolist())
     value = {key.removeprefix("param_"): golden[key].item() for key in golden if key.startswith("param_")}
-    noise = np.random.RandomState(5).normal(0, np.sqrt(30), image.shape)
+    # Seed and variance of the noise are those of the files at hand, which do not say them.
+    random = np.random.RandomState(value.get("noise_seed", 5))
     exact = {
-        "brightness_contrast": colours.brightness_contrast(image, value["alpha"], value["beta"]),
-        "hsv": colours.hue_saturation(image, value["hue"], value["sat"]),
-        "to_gray": colours.to_grey(image),
-        "shuffle_201": colours.shuffle_channels(image, (2, 0, 1)),
-        "gauss_noise": colours.add_noise(image, noise),
+        "brightness_contrast": lambda: colours.brightness_contrast(image, value["alpha"], value["beta"]),
+        "hsv": lambda: colours.hue_saturation(image, value["hue"], value["sat"]),
+        "to_gray": lambda: colours.to_grey(image),
+        "gauss_noise": lambda: colours.add_noise(
+            image, random.normal(0, np.sqrt(value.get("noise_var", 30)), image.shape)
+        ),
     }
-    for name, found in exact.items():
-        np.testing.assert_array_equal(found, golden[name], err_msg=name)
+    for name in (key for key in golden if re.fullmatch(r"shuffle_[012]{3}", key)):
+        exact[name] = lambda order=name: colours.shuffle_channels(image, tuple(map(int, order[-3:])))
     rounded = {
-        "clahe": colours.equalise(image, value["clip"]),
-        "gaussian_blur": colours.gaussian_blur(image, value["gk"]),
-        "blur": colours.box_blur(image, value["bk"]),
+        "clahe": lambda: colours.equalise(image, value["clip"]),
+        "gaussian_blur": lambda: colours.gaussian_blur(image, value["gk"]),
+        "blur": lambda: colours.box_blur(image, value["bk"]),
     }
-    for name, found in rounded.items():
-        assert np.abs(found.astype(int) - golden[name]).max() <= 1, name
-    normal = to_tensor(image, MEAN, STD).permute(1, 2, 0)
-    np.testing.assert_allclose(normal, golden["normalize"], atol=2e-6)
+    held = [name for name in (*exact, *rounded) if name in golden]
+    assert held
+    for name in held:
+        found = (exact | rounded)[name]()
+        assert np.abs(found.astype(int) - golden[name]).max() <= (name in rounded), name
+    if "normalize" in golden:
+        normal = to_tensor(image, MEAN, STD).permute(1, 2, 0)
+        np.testing.assert_allclose(normal, golden["normalize"], atol=2e-6)
 
 
 # --- a step of Adam ----------------------------------------------------------------------------
@@ -211,7 +220,10 @@ def summed(tensor: torch.Tensor | None) -> np.ndarray | None:
 def test_a_step(path, backbone):
     """Loss, gradients and weights after a step, with running statistics that have moved twice."""
     batch, name = batch_of(np.load(path)), path.stem.replace("_inputs", "")
-    golden = json.loads(path.with_name(f"{name}.json").read_text())[backbone]
+    golden = json.loads(path.with_name(f"{name}.json").read_text())
+    if backbone not in golden:
+        pytest.skip(f"{name}.json has no step of {backbone}; nothing to compare")
+    golden = golden[backbone]
     recipe, loss = take_step(backbone, batch)
     twins = [take_step(backbone, batch, number) for number in range(3)]
     moved = max(abs(other - loss) for _, other in twins)
@@ -250,7 +262,9 @@ def test_descriptors_of_keypoints_in_training(path):
     """How the maps are read, by backbone: bilinearly, or at the nearest pixel."""
     golden = np.load(path)
     batch, size = batch_of(golden), tuple(golden["hw"].tolist())
-    for backbone, suffix in (("caps", ""), ("r2d2", "_r2d2")):
+    held = [item for item in (("caps", ""), ("r2d2", "_r2d2")) if f"anc{item[1]}" in golden]
+    assert held
+    for backbone, suffix in held:
         recipe = recipe_of(backbone)
         with torch.no_grad():
             maps = [recipe.network(crops) for crops in (batch.first, batch.second)]

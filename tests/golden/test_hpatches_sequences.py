@@ -198,6 +198,8 @@ def test_mutual_nearest_neighbours(path):
 @pytest.mark.parametrize("path", MATCHING, ids=lambda path: path.stem)
 def test_inliers_of_a_pair(path):
     with np.load(path) as arrays:
+        if "inl_count" not in arrays:
+            pytest.skip(f"{path.name} has no inliers of a pair; nothing to compare")
         matches = match_descriptors(arrays["inl_desc_a"], arrays["inl_desc_b"]).indices
         places = []
         for column, image in enumerate("ab"):
