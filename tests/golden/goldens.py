@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent / "data"
 
@@ -15,6 +16,13 @@ def golden_files(system: str, pattern: str) -> list[Path]:
     """
     folder = Path(os.environ.get("DESCBENCH_GOLDEN_DIR", HERE)) / system
     return sorted(folder.glob(pattern)) or [folder / pattern]
+
+
+def golden_cases(system: str, pattern: str, listed: Callable[[Path], Iterable[Any]]) -> list[tuple[Path, Any]]:
+    """The cases that each file holds, with the file; of a file that is not there None, at which its tests fail."""
+    return [
+        (path, case) for path in golden_files(system, pattern) for case in (listed(path) if path.is_file() else [None])
+    ]
 
 
 def namesake(path: Path, base: str, pattern: str) -> Path:

@@ -10,7 +10,7 @@ import rounding
 import standin
 import torch
 from benchmarks.plain import fire as plain_fire
-from goldens import arrays_like, golden_files, namesake
+from goldens import arrays_like, golden_cases, golden_files, namesake
 from PIL import Image
 
 from descbench.config.datasets import KaptureDataset
@@ -252,8 +252,7 @@ def loss_cases(path):
     ("path", "case"),
     [
         pytest.param(p, c, id=f"{p.stem}-{c}")
-        for p in golden_files("fire", "superfeature_loss*.npz")
-        for c in loss_cases(p)
+        for p, c in golden_cases("fire", "superfeature_loss*.npz", lambda path: loss_cases(path))
     ],
 )
 def test_superfeature_loss(path, case):

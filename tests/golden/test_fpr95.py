@@ -4,14 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from goldens import golden_files
+from goldens import golden_cases
 
 from descbench.metrics.fpr95 import fpr95
 
 CASES = [
     pytest.param(case, id=f"{path.stem}-{number}")
-    for path in golden_files("hardnet", "fpr95*.json")
-    for number, case in enumerate(json.loads(path.read_text()))
+    for number, (path, case) in enumerate(
+        golden_cases("hardnet", "fpr95*.json", lambda path: json.loads(path.read_text()))
+    )
 ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import standin
 import torch
-from goldens import golden_files
+from goldens import golden_cases, golden_files
 from PIL import Image
 from torch import nn
 
@@ -137,10 +137,14 @@ def test_keypoints_and_descriptors(path):
 
 def prepared_cases() -> list:
     return [
-        pytest.param(path, name.removesuffix("_original_size"), id=f"{path.stem}-{name}")
-        for path in golden_files("hndesc", "preprocessing*.npz")
-        for name in np.load(path).files
-        if name.endswith("_original_size")
+        pytest.param(path, name, id=f"{path.stem}-{name}")
+        for path, name in golden_cases(
+            "hndesc",
+            "preprocessing*.npz",
+            lambda path: [
+                n.removesuffix("_original_size") for n in np.load(path).files if n.endswith("_original_size")
+            ],
+        )
     ]
 
 

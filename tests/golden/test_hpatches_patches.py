@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from goldens import golden_files
+from goldens import golden_cases, golden_files
 
 from descbench.datasets.descriptor_csv import read_descriptor_csv, write_descriptor_csv
 from descbench.datasets.hpatches_patches import STRIPS
@@ -38,8 +39,9 @@ EXACT = 1e-9
 SETS = golden_files("hpatches_patches", "tasks*.json")
 PRIMITIVES = [
     pytest.param(case, id=f"{path.stem}-{number}")
-    for path in golden_files("hpatches_patches", "metrics*.json")
-    for number, case in enumerate(json.loads(path.read_text()))
+    for number, (path, case) in enumerate(
+        golden_cases("hpatches_patches", "metrics*.json", lambda path: json.loads(path.read_text()))
+    )
 ]
 Table = dict[str, np.ndarray]
 
@@ -156,9 +158,8 @@ def test_scores_file(golden, tmp_path):
     labels = {name: labels_of(array.shape[1]) for name, array in golden.descriptors.items()}
     for run, expected in golden.expected.items():
         distance, power = run.removesuffix("_pcapl"), run.endswith("_pcapl")
-        protocol = HPatches(
-            golden.split, pairs, queries, distance, "pca_power" if power else "none", expected["retrieval"]["ranks"]
-        )
+        settings = {"normalisation": "pca_power" if power else "none", "pools": expected["retrieval"]["ranks"]}
+        protocol = HPatches(golden.split, pairs, queries, distance, **settings)
         score_patches(flat, labels, protocol, tmp_path / "scores.json", cell="d on toy")
         scores = read_scores(tmp_path / "scores.json", "d on toy")
         for task in ("verification", "matching", "retrieval"):
@@ -175,23 +176,42 @@ def labels_of(count: int) -> PatchLabels:
 def test_example_curves(golden, tmp_path):
     pairs, _ = golden.lists(tmp_path)
     with np.load(golden.beside("curves", ".npz")) as expected:
-        balanced = roc(*verification_list(golden.descriptors, pairs, "hard", "inter"))
-        close(balanced.fpr, expected["verif_h_inter_bal_fpr"], 1e-6)
-        close(balanced.tpr, expected["verif_h_inter_bal_tpr"], 1e-6)
-        scores, labels = verification_list(golden.descriptors, pairs, "tough", "intra")
-        count = len(pairs.intra[0]) + int(0.2 * len(pairs.positives[0]))
-        unbalanced = precision_recall(scores[:count], labels[:count])
-        close(unbalanced.precision, expected["verif_t_intra_imb_pr"], 1e-6)
-        close(unbalanced.recall, expected["verif_t_intra_imb_rc"], 1e-6)
-        name = str(expected["match_seq"])
-        views = golden.descriptors[name]
-        rows, distances = nearest(views[0], views[view_of("hard", 3)], "L2")
-        matched = precision_recall(-distances, rows == np.arange(len(rows)), len(rows))
-        close(matched.precision, expected["match_h3_pr"], 1e-6)
-        close(matched.recall, expected["match_h3_rc"], 1e-6)
-        turned = whiten_and_root(golden.descriptors, golden.split.train, golden.split.test)[golden.split.test[0]]
-        for key in (key for key in expected.files if key.startswith("pcapl_")):
-            close(turned[STRIPS.index(key.removeprefix("pcapl_"))], expected[key], 1e-6)
+        curves = [found for key in expected.files if (found := CURVE.fullmatch(key))]
+        assert curves
+        for curve in curves:
+            noise = {letter: noise for noise, letter in NOISES.items()}[curve["noise"]]
+            if curve["image"]:
+                found = matching_curve(
+                    golden.descriptors[str(expected["match_seq"])], view_of(noise, int(curve["image"]))
+                )
+            else:
+                found = verification_curve(golden.descriptors, pairs, noise, curve["kind"], curve["balance"] == "bal")
+            close(getattr(found, AXES[curve["axis"]]), expected[curve[0]], 1e-6)
+        if whitened := [key for key in expected.files if key.startswith("pcapl_")]:
+            turned = whiten_and_root(golden.descriptors, golden.split.train, golden.split.test)[golden.split.test[0]]
+            for key in whitened:
+                close(turned[STRIPS.index(key.removeprefix("pcapl_"))], expected[key], 1e-6)
+
+
+# Names of curves: of verification by noise, kind of wrong pairs and balance, of matching by noise and image.
+CURVE = re.compile(
+    r"(?:verif|match)_(?P<noise>[eht])(?:(?P<image>\d)|_(?P<kind>inter|intra)_(?P<balance>bal|imb))_(?P<axis>fpr|tpr|pr|rc)"
+)
+AXES = {"fpr": "fpr", "tpr": "tpr", "pr": "precision", "rc": "recall"}
+
+
+def matching_curve(views: np.ndarray, view: int):
+    rows, distances = nearest(views[0], views[view], "L2")
+    return precision_recall(-distances, rows == np.arange(len(rows)), len(rows))
+
+
+def verification_curve(descriptors: Table, pairs: Verification, noise: str, kind: str, balanced: bool):
+    """Of all pairs, or of all wrong ones with a fifth as many right ones."""
+    scores, labels = verification_list(descriptors, pairs, noise, kind)
+    if balanced:
+        return roc(scores, labels)
+    count = len(getattr(pairs, kind)[0]) + int(0.2 * len(pairs.positives[0]))
+    return precision_recall(scores[:count], labels[:count])
 
 
 def verification_list(descriptors: Table, tasks: Verification, noise: str, kind: str) -> tuple[np.ndarray, np.ndarray]:

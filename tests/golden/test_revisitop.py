@@ -4,17 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from goldens import golden_files
+from goldens import golden_cases
 
 from descbench.metrics.revisited import compute_ap, compute_map, setup_scores
 
 
 def cases(pattern):
     """All cases of all files of a pattern, as test parameters."""
+    found = golden_cases("revisitop", pattern, lambda path: json.loads(path.read_text()))
     return [
-        pytest.param(case, id=f"{path.stem}-{case.get('name', number)}")
-        for path in golden_files("revisitop", pattern)
-        for number, case in enumerate(json.loads(path.read_text()))
+        pytest.param(case, id=f"{path.stem}-{(case or {}).get('name', number)}")
+        for number, (path, case) in enumerate(found)
     ]
 
 

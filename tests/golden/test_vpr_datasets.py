@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from goldens import HERE, golden_files
+from goldens import HERE, golden_cases, golden_files
 
 from descbench.choices.recall import RankedPlaces, every_view
 from descbench.config.datasets import DbStructDataset
@@ -173,8 +173,8 @@ def labelled(name: str, **block: Any) -> tuple[Any, PlaceLabels]:
 
 
 def statistics() -> list[Any]:
-    contents = [json.loads(path.read_text()) for path in golden_files(SYSTEM, "gt_statistics*.json")]
-    return [pytest.param(name, expected, id=name) for content in contents for name, expected in content.items()]
+    found = golden_cases(SYSTEM, "gt_statistics*.json", lambda path: json.loads(path.read_text()).items())
+    return [pytest.param(*(case or (path.name, {})), id=f"{path.stem}-{(case or [''])[0]}") for path, case in found]
 
 
 @pytest.mark.parametrize(("name", "expected"), statistics())
@@ -282,8 +282,8 @@ def test_recall_on_real_geometry(path: Path, tmp_path: Path) -> None:
 
 def test_golden_lists_are_the_ones_the_real_files_gave(real_data: Path) -> None:
     """The recompressed ground truth of the goldens and the original files hold the same numbers."""
-    (path,) = golden_files(SYSTEM, "gt_statistics*.json")
-    for name, expected in json.loads(path.read_text()).items():
+    contents = [json.loads(path.read_text()) for path in golden_files(SYSTEM, "gt_statistics*.json")]
+    for name, expected in (item for content in contents for item in content.items()):
         original = real_data / "vpr_gt" / f"{name}.npz"
         if not original.is_file():
             continue
