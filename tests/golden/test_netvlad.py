@@ -108,6 +108,9 @@ def test_layer_of_raw_descriptors(path, version):
     golden = np.load(path)
     layer, _ = initialised(golden, version)
     layer.normalise_input = False
+    compared = "v1_nonorm_out" if version == "v1" else "v2_alpha_paper"
+    if compared not in golden:
+        pytest.skip(f"{path.name} has no {compared}; nothing to compare")
     if version == "v1":
         found = layer(torch.from_numpy(golden["x"])).detach()
         np.testing.assert_allclose(found, golden["v1_nonorm_out"], atol=1e-5)
