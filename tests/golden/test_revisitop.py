@@ -48,7 +48,8 @@ def test_compute_map(case):
 
 @pytest.mark.parametrize("case", cases("protocol*.json"))
 def test_protocol(case):
-    results = setup_scores(np.array(case["ranks_db_by_query"]), case["gnd"])
+    given = {"kappas": case["kappas"]} if "kappas" in case else {}
+    results = setup_scores(np.array(case["ranks_db_by_query"]), case["gnd"], **given)
     fields = {"map": "map", "mp@k": "mean_precisions", "ap": "aps", "p@k": "precisions"}
     scores = {f"{name}{suffix}": getattr(result, fields[name]) for suffix, result in results.items() for name in fields}
     assert set(scores) == set(case["scores"])
