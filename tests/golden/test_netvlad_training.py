@@ -23,7 +23,7 @@ from descbench.training.hard_negatives import mine_place
 from descbench.training.loop import Plan
 from descbench.training.netvlad import NetVladRecipe
 
-RADIUS = 25.0  # metres, by which the positions of these files were scored
+RADIUS = 25.0  # metres, by which the positions of files were scored that do not say their own
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -78,6 +78,10 @@ class Drawn:
         return [[self.tensors[i] for i in chosen] for chosen in sets]
 
 
+# Settings that a file has if they act, by their names in the original's options.
+SETTINGS = {"momentum": "momentum", "weight_decay": "weightDecay", "step": "lrStep", "gamma": "lrGamma"}
+
+
 @pytest.fixture(scope="module", params=cases("train_steps*.json"))
 def steps(request, tmp_path_factory):
     """The golden of training steps, and a recipe that stands where it began."""
@@ -87,9 +91,10 @@ def steps(request, tmp_path_factory):
     pixels = [image(golden["image_seed0"] + i, *golden["image_hw"]) for i in range(total)]
     tensors = [((torch.from_numpy(p) / 255 - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1) for p in pixels]
     squares = ((arrays["utmQ"][:, None] - arrays["utmDb"]) ** 2).sum(-1)
+    radius = golden.get("posDistThr", RADIUS)
     labels = PlaceLabels(
-        RADIUS,
-        tuple(tuple(np.flatnonzero(row <= RADIUS**2).tolist()) for row in squares),
+        radius,
+        tuple(tuple(np.flatnonzero(row <= radius**2).tolist()) for row in squares),
         tuple(map(tuple, golden["nontrivial_positives"])),
     )
     settings = NetVladTraining(
@@ -100,9 +105,10 @@ def steps(request, tmp_path_factory):
         batch=golden["batchSize"],
         refresh=golden["cacheRefreshRate"],
         optimiser=golden.get("optim", "SGD").lower(),
-        momentum=golden["momentum"],
-        weight_decay=golden["weightDecay"],
+        # As many negatives as the file says, or as a query of it has.
+        negatives=golden.get("nNeg", max(count for batch in golden["batches"] for count in batch["neg_counts"])),
         workers=0,
+        **{key: golden[name] for key, name in SETTINGS.items() if name in golden},
     )
     images = Drawn(tuple(f"{i}.jpg" for i in range(total)), [t[None] for t in tensors])
     network = _variant_s(golden)
@@ -111,13 +117,15 @@ def steps(request, tmp_path_factory):
 
 
 def _variant_s(golden: dict) -> NetVladNet:
-    network = NetVladNet(golden["arch"], clusters=golden["K"])
+    network = NetVladNet(golden["arch"], clusters=golden["K"], bias=bool(golden.get("vladv2", False)))
     fill_(network.state_dict())
     with torch.no_grad():
         for name, parameter in network.encoder.named_parameters():
             parameter *= 2**0.5 if name.endswith("weight") else 0.1
     random = np.random.RandomState(golden["cluster_seed"])
-    descriptors = np.abs(random.standard_normal((2000, 256))).astype(np.float32) - np.float32(0.5)
+    descriptors = np.abs(random.standard_normal((2000, network.pool.centroids.shape[1]))).astype(
+        np.float32
+    ) - np.float32(0.5)
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     alpha = initialise_pooling(network.pool, descriptors[: golden["K"]] * np.float32(0.8), descriptors)
     assert alpha == pytest.approx(golden["alpha"], rel=1e-5)
@@ -133,7 +141,7 @@ def test_pieces_of_an_epoch(steps):
 def test_descriptors_before_training(steps, tmp_path):
     golden, arrays, recipe = steps
     found = recipe._describe_all(tmp_path / "descriptors.npy")
-    np.testing.assert_allclose(found[:4], arrays["cache0_first"], atol=1e-5)
+    np.testing.assert_allclose(found[: len(arrays["cache0_first"])], arrays["cache0_first"], atol=1e-5)
     database, queries = np.split(found, [golden["numDb"]])
     distances = np.linalg.norm(queries[:, None] - database, axis=-1)
     np.testing.assert_allclose(distances, arrays["cache0_dist_q_db"], atol=1e-4)
@@ -171,6 +179,7 @@ def _train(golden: dict, recipe: NetVladRecipe, folder: Path, seed: int | None) 
     batches, epochs = iter(golden["batches"]), []
     for recorded in golden["losses"]:
         losses = [_step(twin, next(batches)) for _ in recorded]
+        twin.scheduler.step()
         trained = ((name, value) for name, value in twin.network.named_parameters() if value.requires_grad)
         epochs.append({"losses": losses, "weights": {name: value.detach().clone() for name, value in trained}})
     return epochs
@@ -219,13 +228,16 @@ def test_a_plan_mines_what_the_original_would(steps):
 
 
 @pytest.mark.parametrize("path", cases("lr_schedule*.json"))
-def test_learning_rates(path, steps):
-    recipe = steps[2]
+def test_learning_rates(path, tmp_path):
+    """Of any network and images: the schedule knows of neither."""
+    network = NetVladNet("alexnet", clusters=2)
+    two = Drawn(("database.jpg", "query.jpg"), []), PlaceLabels(RADIUS, ((0,),), ((0,),))
     for golden in json.loads(path.read_text()).values():
         (rates,) = (value for key, value in golden.items() if key.startswith("epoch_"))
         settings = {"learning_rate": golden["lr"], "step": int(golden["lrStep"]), "gamma": golden["lrGamma"]}
-        block = recipe.settings.model_copy(update=settings)
-        fresh = NetVladRecipe(recipe.network, recipe._images, recipe._labels, block, recipe.device, recipe._folder)
+        optimiser = golden.get("optim", "SGD").lower()
+        block = NetVladTraining(recipe="netvlad", dataset="drawn", optimiser=optimiser, workers=0, **settings)
+        fresh = NetVladRecipe(network, *two, block, torch.device("cpu"), tmp_path)
         found = []
         for _ in rates:
             found.append(fresh.optimiser.param_groups[0]["lr"])
