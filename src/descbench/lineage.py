@@ -11,7 +11,7 @@ from descbench.config.base import CHECK, ENDING, NOTE, SCORING, SPEED, decisive
 from descbench.config.models import Config
 from descbench.config.sources import Source
 from descbench.config.training import Training
-from descbench.custom_modules import find_module
+from descbench.custom_modules import module_files
 from descbench.features import (
     DESCRIBE_PATCHES_VERSION,
     EXTRACT_FEATURES_VERSION,
@@ -272,7 +272,7 @@ class Lineage:
         A file that is not there is left out; the job that reads it names it.
         """
         block = self.config.block("models", model)
-        code = (find_module(block.own_code),) if block.own_code else ()
+        code = module_files(block.own_code) if block.own_code else ()
         files = [path for path in (*code, *block.weights.own_files) if path.is_file()]
         return {path.as_posix(): sha256_file(path) for path in files}
 

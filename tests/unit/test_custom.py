@@ -8,7 +8,7 @@ from PIL import Image
 from descbench.config.features import GlobalFeatures, LocalFeatures
 from descbench.config.load import load_config, load_config_files
 from descbench.config.networks import CustomModel
-from descbench.custom_modules import find_module
+from descbench.custom_modules import find_module, import_callable, module_files
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError, DataError
 from descbench.features.describe_patches import network_describer
@@ -311,6 +311,46 @@ def test_replaced_weights_and_code_are_noticed(here, project):
 def test_the_file_of_a_module_is_found_without_running_it(here):
     (here / "explosive.py").write_text("raise RuntimeError")
     assert find_module("explosive:net") == here / "explosive.py"
+
+
+def test_modules_that_a_module_imports_are_its_own_files(here):
+    """By any kind of import, in functions too; nothing is run, and what lies elsewhere is not looked at."""
+    files = {
+        "net.py": "import torch, parts.blocks\nfrom shared import scale\n\ndef make():\n    from late import x\n",
+        "parts/__init__.py": "raise RuntimeError",
+        "parts/blocks.py": "from . import deeper\nfrom ..unknown import y\nfrom .levels.top import z",
+        "parts/deeper.py": "import parts.blocks  # in a circle",
+        "parts/levels/__init__.py": "",
+        "parts/levels/top.py": "from ..side import s",
+        "parts/side.py": "",
+        "parts/alone.py": "",
+        "shared.py": "def half(:",
+        "late.py": "",
+        "others.py": "",
+    }
+    for name, text in files.items():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(text)
+    first, *others = module_files("net:make")
+    assert first == here / "net.py"
+    assert {str(path.relative_to(here)) for path in others} == files.keys() - {"net.py", "parts/alone.py", "others.py"}
+    assert module_files("parts.blocks:b")[0] == here / "parts/blocks.py"
+    assert here / "parts/levels/top.py" in module_files("parts.blocks:b")
+    (module,) = module_files("torch.nn:Linear")
+    assert module.name == "__init__.py"
+
+
+def test_a_change_in_a_module_behind_the_factory_is_noticed(here):
+    (here / "behind.py").write_text("SCALE = 3\n")
+    (here / "front.py").write_text("from behind import SCALE\n\ndef make():\n    return SCALE\n")
+    overlay = {"models": {"mine": {"architecture": "custom", "factory": "front:make"}}}
+    before = Lineage(load_config(overlay)).digest_own_files("mine")
+    assert before.keys() == {str(here / "front.py"), str(here / "behind.py")}
+    assert import_callable("front:make")() == 3
+    (here / "behind.py").write_text("SCALE = 9\n")
+    assert Lineage(load_config(overlay)).digest_own_files("mine") != before
+    with pytest.raises(ConfigError, match=r"behind\.py changed since it was imported; start Python"):
+        import_callable("front:make")
 
 
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (16, 1), (8, 3)])

@@ -38,11 +38,16 @@ def test_photographs_are_turned_where_that_is_wanted(tmp_path, gradient, load, o
     """As Pillow turns them itself: pixels, grey ones, boxes, the way back, and the size of the head."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    for name in ("a.jpg", "a.png"):
+    for name in ("a.jpg", "a.png", "a.webp", "a.tif"):
         path = tmp_path / name
-        Image.fromarray(gradient).save(path, exif=exif)
+        lossless = {"lossless": True} if name == "a.webp" else {}
+        Image.fromarray(gradient).save(path, exif=exif, **lossless)
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)
+        stored = load(path, None)
+        if name != "a.jpg":
+            np.testing.assert_array_equal(stored.pixels, gradient)
+        assert ("`exif_orientation: apply` turns them" in stored.note) == (orientation != 1)
         loaded = load(path, None, exif_orientation="apply")
         np.testing.assert_array_equal(loaded.pixels, upright)
         assert loaded.note == ""

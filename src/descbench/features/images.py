@@ -24,7 +24,9 @@ Box = Sequence[float]
 # Where Pillow itself takes an image for a decompression bomb.
 _MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 _LOCK = threading.Lock()
-# What makes an image upright, by EXIF's orientation (Exif 2.32, tag 274).
+# What makes an image upright, by EXIF's orientation (Exif 2.32, tag 274); and the orientation that undoes one, if it is
+# another.
+_BACK = {6: 8, 8: 6}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -118,8 +120,8 @@ def read_size(path: str | os.PathLike[str], exif_orientation: str = "ignore") ->
     Raises:
         DataError: the file is absent, no image, or too large to be one.
     """
-    size, orientation = _read_head(path)
-    return size[::-1] if exif_orientation == "apply" and orientation >= 5 else size
+    stored, orientation = _read_head(path)
+    return stored[::-1] if exif_orientation == "apply" and orientation >= 5 else stored
 
 
 def is_turned(path: str | os.PathLike[str]) -> bool:
@@ -139,7 +141,11 @@ def _read_head(path: str | os.PathLike[str]) -> tuple[tuple[int, int], int]:
             warnings.simplefilter("ignore")
             with Image.open(path) as opened:
                 _check_size(path, opened.size)
-                return opened.size, orientation_of(opened)
+                orientation, size = orientation_of(opened), opened.size
+                if orientation >= 5:  # Pillow says the size of TIFF as it will load it: upright, see read_whole
+                    opened.load()
+                    size = opened.size[::-1] if orientation_of(opened) != orientation else opened.size
+                return size, orientation
     except DataError:
         raise
     except Exception as error:  # as in _read
@@ -165,11 +171,14 @@ def read_whole(
         register_formats()
         with reading_switches(truncated), Image.open(path) as opened:
             _check_size(path, opened.size)
+            orientation = orientation_of(opened)
             opened.load()
+            # Of TIFF Pillow turns what it loads, and then says nothing of an orientation.
+            is_upright = orientation_of(opened) != orientation
             image, note = to_eight_bits(opened, deep)
-            if upright:
-                image = turn_upright(image, orientation_of(opened))
-            elif orientation_of(opened) != 1:
+            if upright != is_upright:
+                image = turn_upright(image, orientation if upright else _BACK.get(orientation, orientation))
+            if orientation != 1 and not upright:
                 note = note or (
                     "EXIF says that files are to be turned: read as they are stored, as by the originals "
                     "(`exif_orientation: apply` turns them)"
