@@ -16,6 +16,7 @@ from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial
 from descbench.bundle.crate import METADATA
 from descbench.bundle.verify import verify
 from descbench.cli import main
+from descbench.config.sources import Source
 from descbench.errors import ConfigError, DataError
 from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
 
@@ -365,6 +366,24 @@ def test_every_licence_of_the_catalogue_has_an_identifier(project):
     assert all(identifier.replace("-", "").replace(".", "").isalnum() for identifier in found.values())
 
 
+def test_compare_tells_of_scores_of_another_configuration(inside, tmp_path, caplog):
+    other = tmp_path / "other.yaml"
+    other.write_text("methods: {how_n30: {query: {alpha: 1.5}}}\n")
+    dataset = json.loads(next(Path("results/scores/how_n30").glob("*.json")).read_text())["cell"].split(" on ")[1]
+    call = ["compare", "how_n30", "how_n30", dataset, "--configfile", *CONFIG]
+    assert main(call) == 0
+    assert "another" not in caplog.text
+    assert main([*call, str(other)]) == 0
+    told = "these scores were made with another methods.how_n30 than is configured"
+    assert f"how_n30 on {dataset}: {told}" in caplog.text
+
+
+@pytest.mark.parametrize("target", ["results/protocols/table2.csv", "results/cross/retrieval.csv"])
+def test_tables_of_other_kinds_are_no_bundles(inside, target):
+    with pytest.raises(ConfigError, match=f"'{target}' is a cross table, or one of other choices of scoring; name a"):
+        bundle_table(target, configfiles=CONFIG)
+
+
 def test_weights_without_a_commercial_licence_are_refused(inside, monkeypatch):
     """Those that the catalogue forbids, and those of which nothing is stated."""
     models = {"m": {"weights": {"source": "official", "file": "w.pth"}}}
@@ -376,7 +395,10 @@ def test_weights_without_a_commercial_licence_are_refused(inside, monkeypatch):
     assert "no licence that is stated" in next(find_not_commercial(replace(table, cells=(unknown,))))
     free = replace(cell, provenance={**record, "sources": {"w.pth": {"licence": "MIT", "files": []}}})
     assert list(find_not_commercial(replace(table, cells=(free,)))) == []
-    monkeypatch.setattr("descbench.bundle.bundle_table.find_not_commercial", lambda _: iter(["fire on town: no"]))
+    # Corrected after the cells were scored: both are asked.
+    now = {"w.pth": Source(mirrors=["https://a.org/w.pth"], licence="CC BY-NC 4.0")}
+    assert "CC BY-NC 4.0" in next(find_not_commercial(replace(table, cells=(free,)), now))
+    monkeypatch.setattr("descbench.bundle.bundle_table.find_not_commercial", lambda *_: iter(["fire on town: no"]))
     with pytest.raises(ConfigError, match="not for commercial use:\n  fire on town: no"):
         bundle_table(TABLE, "c.zip", configfiles=CONFIG, commercial=True)
     assert not Path("c.zip").exists()

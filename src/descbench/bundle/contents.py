@@ -11,6 +11,7 @@ from typing import Any
 
 from descbench.command_files import made
 from descbench.config.base import close_names
+from descbench.config.sources import Source
 from descbench.errors import ConfigError
 from descbench.io.atomic import json_text
 from descbench.io.jsonfiles import read_json
@@ -87,14 +88,20 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
 def blocks_that_differ(plan: Plan, table: TableFiles) -> Iterator[tuple[Path, str]]:
     """Scores files, and each block that they were made with and that the configuration has otherwise now."""
     for cell in table.cells:
-        then = cell.provenance["configuration"]
-        # As JSON has it: lists, not tuples.
-        now = json.loads(json_text(plan.lineage.blocks_behind(cell.method, cell.dataset)))
-        for section in dict.fromkeys([*then, *now]):
-            before, after = then.get(section, {}), now.get(section, {})
-            for name in dict.fromkeys([*before, *after]):
-                if before.get(name) != after.get(name):
-                    yield cell.scores_file, f"{section}.{name}"
+        for block in changed_blocks(plan, cell.method, cell.dataset, cell.provenance):
+            yield cell.scores_file, block
+
+
+def changed_blocks(plan: Plan, method: str, dataset: str, provenance: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the blocks that scores were made with, as their provenance says, and that are others now."""
+    then = provenance["configuration"]
+    # As JSON has it: lists, not tuples.
+    now = json.loads(json_text(plan.lineage.blocks_behind(method, dataset)))
+    for section in dict.fromkeys([*then, *now]):
+        before, after = then.get(section, {}), now.get(section, {})
+        for name in dict.fromkeys([*before, *after]):
+            if before.get(name) != after.get(name):
+                yield f"{section}.{name}"
 
 
 def files_that_differ(plan: Plan, table: TableFiles) -> list[Path]:
@@ -119,11 +126,14 @@ def table_name(plan: Plan, target: str) -> str:
     Raises:
         ConfigError: it is none.
     """
-    tables = plan.config.tables
+    config, tables = plan.config, plan.config.tables
     place = Path(target).resolve()
     place = place.with_suffix(".csv") if place.name else place
     found = [name for name in tables if target == name or place == Path(plan.paths.table(name)).resolve()]
     if not found:
+        others = [*map(plan.paths.protocol_table, config.tables), *map(plan.paths.cross_table, config.cross_tables)]
+        if place in [Path(other).resolve() for other in others]:
+            raise ConfigError(f"{target!r} is a cross table, or one of other choices of scoring; name a table.")
         close = close_names(Path(target).stem, list(tables))
         raise ConfigError(f"{target!r} is not a table of this configuration; {close}. Others need their --configfile.")
     return found[0]
@@ -136,11 +146,18 @@ def _read_cell(plan: Plan, method: str, dataset: str, configfiles: Sequence[Path
     return CellFiles(method, dataset, scores, content, provenance, record)
 
 
-def find_not_commercial(table: TableFiles) -> Iterator[str]:
-    """A sentence for each cell and each of its weights that commercial use cannot rest on."""
+def find_not_commercial(table: TableFiles, sources: Mapping[str, Source] | None = None) -> Iterator[str]:
+    """A sentence for each cell and each of its weights that commercial use cannot rest on.
+
+    Args:
+        table: with the licences that were stated when its cells were scored.
+        sources: of the configuration, whose licences may have been corrected since; both must allow it.
+    """
     for cell in table.cells:
         for name in sorted(cell.weights):
             source = cell.provenance["sources"].get(name)
-            reason = why_not_commercial(source["licence"] if source else None)
-            if reason:
+            stated = [source["licence"] if source else None]
+            if sources and name in sources:
+                stated.append(sources[name].licence)
+            if reason := next(filter(None, map(why_not_commercial, stated)), None):
                 yield f"{cell.method} on {cell.dataset}: {name} {reason}"

@@ -54,7 +54,7 @@ def compare_scores(
     asked = shared[:_ROWS] if not names else _asked(names, shared)
     rows = {name: _row(name, first, second) for name in asked}
     lines = _aligned(
-        [("metric", *labels, "difference", "95 % interval", "p", "better"), *(r.cells for r in rows.values())]
+        [("metric", *labels, "difference", "95 % interval", "p", "better is"), *(r.cells for r in rows.values())]
     )
     for why in dict.fromkeys(row.why for row in rows.values() if row.why):
         lines.append(f"not tested: {_shortened([name for name in rows if rows[name].why == why])}: {why}")
