@@ -78,7 +78,7 @@ def test_a_clear_difference_is_one(tmp_path):
     worse = read_scores(write_told(tmp_path / "a.json", {"map": 0.25}, queries=40))
     better = read_scores(write_told(tmp_path / "b.json", {"map": 0.5, "mp@1": 1.0}, queries=40))
     assert compare_scores(worse, better) == [
-        "metric  first  second  difference     95 % interval       p  better",
+        "metric  first  second  difference     95 % interval       p  better is",
         "map     25.00   50.00      +25.00  [+25.00, +25.00]  0.0005  higher",
         "only second has mp@1",
     ]
