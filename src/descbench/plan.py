@@ -346,6 +346,8 @@ class Plan(PairPlan):
 
     def usual_tables(self) -> list[str]:
         """Tables that belong to `all` and to the report."""
+        if self.config.report_tables is not None:
+            return list(dict.fromkeys(self.config.report_tables))
         return [name for name, table in self.config.tables.items() if not table.on_demand]
 
     def table_cells(self, table: str) -> list[tuple[str, str]]:
@@ -380,9 +382,8 @@ class Plan(PairPlan):
         return list(dict.fromkeys(cell for table in self.usual_tables() for cell in self.table_cells(table)))
 
     def trained_models(self) -> list[str]:
-        """Models trained here that any table shows."""
-        methods = {method for table in self.config.tables for method, _ in self.table_cells(table)}
-        models = {model for method in methods for model in self.lineage.models_behind(method)}
+        """Models trained here that a table of the report shows."""
+        models = {model for method, _ in self.report_cells() for model in self.lineage.models_behind(method)}
         return sorted(models & set(self.lineage.models_from("train")))
 
     def _cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:

@@ -91,6 +91,26 @@ def test_only_digests_of_lineage_may_read():
     assert {name for name in public if not name.startswith("digest_")} == set(ASKED)
 
 
+def test_the_report_needs_what_its_tables_show(catalog):
+    """No training of a table that is made on demand; with tables named, nothing of the others."""
+    usual = Plan(catalog)
+    shown = {table: usual.table_cells(table) for table in usual.usual_tables()}
+    assert not any(catalog.tables[table].on_demand for table in shown)
+    assert set(usual.report_cells()) == {cell for cells in shown.values() for cell in cells}
+    behind = {model for method, _ in usual.report_cells() for model in usual.lineage.models_behind(method)}
+    assert set(usual.trained_models()) == behind & set(usual.lineage.models_from("train"))
+    ours = Plan(catalog.model_copy(update={"report_tables": ("table7", "table2_trained")}))
+    assert ours.usual_tables() == ["table7", "table2_trained"]
+    assert set(ours.report_cells()) == {*usual.table_cells("table7"), *usual.table_cells("table2_trained")}
+    assert ours.trained_models() == ["how_r18_trained", "how_r50-_trained"]
+
+
+def test_tables_of_the_report_are_tables(project, tmp_path):
+    (tmp_path / "mine.yaml").write_text("report_tables: [table22]\n")
+    with pytest.raises(ConfigError, match=r"report_tables: there is no 'table22' in section `tables`; .*table2"):
+        load_config_files(project / "config/config.yaml", tmp_path / "mine.yaml", home=project)
+
+
 def test_own_files_are_read_for_a_digest(tmp_path):
     weights = tmp_path / "w.pth"
     weights.write_bytes(b"weights")

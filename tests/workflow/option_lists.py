@@ -625,6 +625,15 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         {"tables": {"table2": {"rows": [{"label": "x", "method": "own_asmk"}]}}},
     ),
     (
+        "Config.report_tables",
+        "report_tables",
+        ["beside"],
+        "results/report.html",
+        "build_report",
+        lambda path: ('id="beside"' in look.text(path), 'id="table2"' in look.text(path)),
+        {"tables": {"table2": {"rows": [{"label": "x", "method": "own_asmk"}]}}},
+    ),
+    (
         "Config.catalog",
         "catalog",
         ["more.yaml"],

@@ -18,6 +18,9 @@ def check_names(config: Config) -> Iterator[Problem]:
         for path, sections, used in names_used(block):
             if all(used not in getattr(config, wanted) for wanted in sections):
                 yield (section, name, *path), _nowhere(config, sections, used)
+    for name in config.report_tables or ():
+        if name not in config.tables:
+            yield ("report_tables",), _nowhere(config, ("tables",), name)
 
 
 def check_fits(config: Config) -> Iterator[Problem]:

@@ -55,6 +55,12 @@ class Config(Strict):
     offline: bool = Field(False, description="Never touch the network: a missing file is an error at once.")
     mirrors: dict[Label, Label] = Field({}, description="Address prefix -> prefix of your own mirror, tried first.")
     keep_raw: bool = Field(True, description="Keep archives after unpacking.")
+    report_tables: tuple[Name, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Tables that are in the report and that a plain `snakemake` makes; null = all that are not "
+        "`on_demand`.",
+    )
     pairs_top_k: Several = Field(50, description="Pairs of each query in a pairs file.")
     toytown: Toytown = Field(
         Toytown(), description="The town that `generator: toytown` draws.", examples=[EXAMPLES["toytown"]]
