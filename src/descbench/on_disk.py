@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from descbench.errors import DataError
-from descbench.io.digests import sha256_file
+from descbench.io.digests import git_blob_sha1_file, md5_file, sha256_file
 from descbench.io.jsonfiles import read_json
 from descbench.io.origin import origin_path, read_origin
 from descbench.io.own_copies import digest_copy
@@ -85,7 +85,11 @@ class OnDisk:
         if found is None or part is not None or not path.exists():
             return ""
         fits = found.sha256.startswith(source.sha256 or "") and source.size in (None, found.size)
-        return "" if fits else f"size {source.size}, SHA-256 {source.sha256}"
+        if not fits:
+            return f"size {source.size}, SHA-256 {source.sha256}"
+        # Records have no other digests; few sources are checked by these, and by small files.
+        others = ((git_blob_sha1_file, source.git_blob_sha1), (md5_file, source.md5))
+        return next((wanted for digest, wanted in others if wanted and digest(path) != wanted), "")
 
     def find_scores(self, cells: Iterable[tuple[str, str]]) -> list[ExtraCell]:
         """Of the scores of these methods on datasets, those that are there and would come out the same today.

@@ -44,6 +44,7 @@ def test_what_does_not_decide_a_file_fetches_nothing_anew(workplace, server):
         access="request",
         ask="https://example.org",
         sha256=hashlib.sha256(BODY).hexdigest(),
+        md5=hashlib.md5(BODY).hexdigest(),
         size=len(BODY),
         unpack={"to": "lists", "ratio": 7, "files": 1},
     )
@@ -52,6 +53,11 @@ def test_what_does_not_decide_a_file_fetches_nothing_anew(workplace, server):
     assert (workplace.folder / RAW).read_bytes() == BODY
     assert (workplace.folder / f"{RAW}.provenance.json").read_text() == record
     assert server.paths() == ["/list.txt"]
+    for check in ("md5", "git_blob_sha1"):
+        digits = {"md5": "0" * 32, "git_blob_sha1": "0" * 40}[check]
+        output = workplace.run("--cores", "1", MARKER, overlay=source(server, **{check: digits}), check=False)
+        assert f"{digits} is expected" in output.stdout + output.stderr
+    assert (workplace.folder / RAW).read_bytes() == BODY
 
 
 def test_a_job_that_runs_again_keeps_what_is_there(workplace, server):
