@@ -163,11 +163,25 @@ def _own_files(plan: Plan, cells: Sequence[tuple[str, str]]) -> Iterator[Finding
                 yield Finding("ok", name, f"your folder, {images:,} images")
             except DataError as error:
                 yield Finding("missing", name, str(error))
+        elif folder := _put_by_hand(plan, name):
+            there = (
+                f"your folder {folder}" if folder.is_dir() else f"{folder} is not there; put the images or a link there"
+            )
+            yield Finding("ok" if folder.is_dir() else "missing", name, there)
     models = dict.fromkeys(model for method, _ in cells for model in plan.lineage.models_behind(method))
     for model in models:
         for path in plan.config.models[model].weights.own_files:
             if not path.exists():
                 yield Finding("missing", model, f"its weights {path} are not there")
+
+
+def _put_by_hand(plan: Plan, name: str) -> Path | None:
+    """Folder below the data's that the user puts the images of a dataset into; None where something else does."""
+    block = plan.config.datasets.get(name)
+    images = getattr(block, "images", None)
+    if images is None or block.sources or block.image_sources or block.generator:
+        return None
+    return Path(plan.paths.datasets(), images)
 
 
 def _disk(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[str]) -> Iterator[Finding]:

@@ -156,3 +156,15 @@ def test_the_command(place, capsys):
     ):
         assert main(["doctor", target]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_images_that_are_put_in_place_by_hand(place):
+    """Below the folder of the data, of a dataset without downloads."""
+    datasets = {"walls": {"format": "hpatches_sequences", "images": "mine"}}
+    features = {"points": {"kind": "keypoints", "describe": "sift"}}
+    own = {"datasets": datasets, "features": features, "methods": {"points": {"match": "nearest"}}, "tables": {}}
+    target = "results/scores/points/walls.json"
+    there = Path("data/datasets/mine")
+    assert findings(target, **own)["walls"] == ("missing", f"{there} is not there; put the images or a link there")
+    there.mkdir(parents=True)
+    assert findings(target, **own)["walls"] == ("ok", f"your folder {there}")
