@@ -65,9 +65,14 @@ def _unreadable(known: Mapping[Cell, Scores]) -> Iterator[str]:
 
 def _beyond(table: Table, known: Mapping[Cell, Scores]) -> Iterator[str]:
     for column in table.columns:
-        for (_, dataset), scores in known.items():
-            if dataset == column.dataset and (why := why_missing(column.metric, scores)):
+        for (method, dataset), scores in known.items():
+            if dataset != column.dataset:
+                continue
+            if why := why_missing(column.metric, scores):
                 yield f"{dataset}: no {column.metric}, since {why}."
+            elif (metric := scores.metrics.get(column.metric)) is not None and metric.value is None:
+                why = "half of the queries or more have no pose" if metric.statistic == "median" else "no query counts"
+                yield f"{method} on {dataset}: no {column.metric}, since {why}."
 
 
 def _left_out(known: Mapping[Cell, Scores]) -> Iterator[str]:
