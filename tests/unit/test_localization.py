@@ -16,7 +16,7 @@ from descbench.errors import DataError
 from descbench.localization.colmap import from_rigid, number_of, to_rigid
 from descbench.localization.locate import LocationSettings, correspond, locate
 from descbench.localization.triangulate import TriangulationSettings, _pipeline, triangulate_points
-from descbench.localization.verify_pairs import verify_pairs
+from descbench.localization.verify_pairs import check_convention, verify_pairs
 from descbench.metrics.poses import position_error, rotation_error
 
 MAPS, QUERY = [0, 1, 2, 4, 5], 3
@@ -122,6 +122,22 @@ def test_poses_of_other_images_are_refused(scene: Scene, tmp_path: Path) -> None
     others = [*images.poses[2:], *images.poses[:2]]
     with pytest.raises(DataError, match="contradict"):
         triangulate_points(replace(images, poses=others), all_matches(scene), tmp_path / "model")
+
+
+def test_few_pairs_do_not_accuse_the_poses(scene: Scene, tmp_path: Path, caplog) -> None:
+    """A pair alone may have a wrong geometry; the other convention is known from it all the same."""
+    images, pair = scene.images(MAPS), (0, 1)
+    rows = all_matches(scene)[pair]
+    moved = replace(images, poses=[*images.poses[2:], *images.poses[:2]])
+    check_convention(moved, {pair: rows})
+    assert f"contradict {len(rows)} verified matches" in caplog.text
+    assert "That is of 1 pairs, whose matches may be wrong" in caplog.text
+    with pytest.raises(DataError, match="contradict"):
+        check_convention(moved, {(0, other): all_matches(scene)[0, other] for other in (1, 2, 3)})
+    right = scene.matches(MAPS[0], MAPS[1], wrong=0.0)
+    inverse = replace(images, poses=[from_rigid(to_rigid(pose).inverse()) for pose in images.poses])
+    with pytest.raises(DataError, match="camera to world"):
+        check_convention(inverse, {pair: right})
 
 
 def test_nothing_verified_is_said(scene: Scene, tmp_path: Path) -> None:

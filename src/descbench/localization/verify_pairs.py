@@ -5,6 +5,7 @@ Definition: docs/protocols/localization.md, Map of points.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,10 @@ Matched = Mapping[tuple[int, int], np.ndarray]
 # Pixels that the median match of verified pairs may be off its epipolar line: more is no noise of a detector.
 MOST_EPIPOLAR = 8.0
 _ENOUGH_MATCHES = 30
+_ENOUGH_PAIRS = 3
 _CHECKED_PAIRS = 20
+
+_log = logging.getLogger(__name__)
 
 
 def verify_pairs(
@@ -139,6 +143,9 @@ def check_poses(images: PosedImages, matches: Matched, database: Path, *, verify
 def check_convention(images: PosedImages, verified: Matched) -> None:
     """Refuse poses that verified matches contradict.
 
+    A geometry of a pair may be wrong, where little is seen from far apart; those of several pairs are not wrong alike.
+    Few matches are evidence only where the inverse of the poses explains them; else they are warned of.
+
     Raises:
         DataError: the median match is further than :data:`MOST_EPIPOLAR` pixels from its epipolar line; the message
             says so where the inverse of the poses fits better.
@@ -152,11 +159,15 @@ def check_convention(images: PosedImages, verified: Matched) -> None:
         f"the poses of the map contradict {len(errors)} verified matches: the median match is {np.median(errors):.1f} "
         f"pixels from its epipolar line, where noise explains at most {MOST_EPIPOLAR:g}."
     )
-    if np.median(inverse) < np.median(errors) / 2:
+    few = len(verified) < _ENOUGH_PAIRS
+    if np.median(inverse) < (MOST_EPIPOLAR if few else np.median(errors) / 2):
         raise DataError(
             f"{message} With the poses inverted it is {np.median(inverse):.1f}: they seem to be camera to world, and "
             "world to camera is needed (R^T and -R^T t of each)."
         )
+    if few:
+        _log.warning("%s That is of %d pairs, whose matches may be wrong.", message, len(verified))
+        return
     raise DataError(f"{message} Intrinsics, names or poses are of other images.")
 
 
