@@ -43,7 +43,7 @@ def export_network(checkpoint: Path, model: Model, output: Path) -> None:
     """
     if not model.DESCRIBES_PATCHES:
         raise ConfigError(
-            f"architecture {model.architecture} describes whole images; networks of patches are exported."
+            f"architecture {model.architecture} describes no cut-out patches; only networks that do are exported."
         )
     if output.suffix not in _WRITERS:
         raise ConfigError(f"{output}: the ending says the format; name a file in {' or '.join(_WRITERS)}.")
