@@ -250,7 +250,7 @@ def test_close_names():
 
 def test_a_network_that_cannot_be_exported_is_refused_before_it_is_made(capsys, offered):
     assert main(["export", "net", "net.onnx"]) == 1
-    assert "architecture gem describes whole images" in capsys.readouterr().err
+    assert "architecture gem describes no cut-out patches" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["list tables", "--help", "check config/demo.yaml", "snakefile"])
