@@ -5,6 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from descbench.bundle.bundle_table import _own_code
+from descbench.bundle.contents import CellFiles, TableFiles
 from descbench.config.features import GlobalFeatures, LocalFeatures
 from descbench.config.load import load_config, load_config_files
 from descbench.config.networks import CustomModel
@@ -22,6 +24,7 @@ from descbench.lineage import Lineage
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import CustomGlobalNet, CustomLocalNet, build_custom
 from descbench.models.export import export_network
+from descbench.plan import Plan
 
 MODULE = """
 import torch
@@ -351,6 +354,19 @@ def test_a_change_in_a_module_behind_the_factory_is_noticed(here):
     assert Lineage(load_config(overlay)).digest_own_files("mine") != before
     with pytest.raises(ConfigError, match=r"behind\.py changed since it was imported; start Python"):
         import_callable("front:make")
+
+
+def test_bundles_hold_the_code_of_custom_networks(here):
+    (here / "behind.py").write_text("SCALE = 3\n")
+    (here / "front.py").write_text("from behind import SCALE\n")
+    overlay = {
+        "models": {"mine": {"architecture": "custom", "factory": "front:make"}},
+        "features": {"mine": {"kind": "global"}, "sift": {"kind": "keypoints", "describe": "sift"}},
+        "methods": {"mine": {"search": "inner_product"}, "sift": {"match": "nearest"}},
+    }
+    cells = tuple(CellFiles(name, "d", here / "s", None, here / "p", {}) for name in ("mine", "sift"))
+    table = TableFiles("t", "T", here / "t.csv", here / "t.md", cells)
+    assert _own_code(Plan(load_config(overlay)), table) == [here / "front.py", here / "behind.py"]
 
 
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (16, 1), (8, 3)])

@@ -22,6 +22,7 @@ from descbench.bundle.contents import (
 from descbench.bundle.crate import METADATA, describe_crate
 from descbench.bundle.croissant import describe_dataset
 from descbench.command_files import read_configuration
+from descbench.custom_modules import module_files
 from descbench.errors import ConfigError, DataError
 from descbench.io.atomic import atomic_path, work_folder
 from descbench.io.csvfiles import read_csv
@@ -109,8 +110,18 @@ def _gather(folder: Path, table: TableFiles, plan: Plan, configfiles: Sequence[P
     for cell in table.cells:
         _copy(cell.scores_file, folder / f"scores/{cell.method}/{cell.dataset}.json")
         _copy(cell.provenance_file, folder / f"provenance/{cell.method}/{cell.dataset}.json")
+    for file in _own_code(plan, table):
+        below = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else Path(file.name)
+        _copy(file, folder / "code" / below)
     for dataset, block in table.datasets.items():
         _describe_data(folder, plan, table, dataset, block)
+
+
+def _own_code(plan: Plan, table: TableFiles) -> list[Path]:
+    """Files of the modules of custom networks behind a table."""
+    models = dict.fromkeys(name for cell in table.cells for name in plan.lineage.models_behind(cell.method))
+    named = [code for name in models if (code := plan.config.models[name].own_code)]
+    return list(dict.fromkeys(file for code in named for file in module_files(code) if file.is_file()))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -216,7 +216,10 @@ def _inside(path: str) -> str:
     """A path below a folder of the project's, in normal form."""
     _one_line(path)
     if path.startswith(("/", "~")) or ".." in path.split("/"):
-        raise ValueError("must be a path inside that folder: without a leading / or ~, and without ..")
+        raise ValueError(
+            "must be a path inside that folder (of datasets: <data_dir>/datasets, where a link may lead elsewhere): "
+            "without a leading / or ~, and without .."
+        )
     return posixpath.normpath(path)
 
 
