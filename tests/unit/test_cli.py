@@ -165,6 +165,17 @@ def test_check_of_a_sound_configuration(capsys, project, monkeypatch):
     assert f"The configuration is right. Tables: {tables}." in capsys.readouterr().out
 
 
+def test_check_tells_of_blocks_over_the_catalogue(capsys, project, monkeypatch, tmp_path):
+    monkeypatch.chdir(project)
+    mine = tmp_path / "mine.yaml"
+    alone = "methods: {mine_alone: {match: nearest, features: sequences_sift}}"
+    mine.write_text(f"features: {{sequences_sift: {{max_features: 9}}}}\n{alone}\n")
+    assert main(["check", str(mine)]) == 0
+    said = capsys.readouterr().out
+    assert "features.sequences_sift lies over that of config/catalog/hndesc.yaml; the keys that it leaves out" in said
+    assert "mine_alone" not in said
+
+
 def test_check_names_the_line(capsys, project, monkeypatch, tmp_path):
     monkeypatch.chdir(project)
     (tmp_path / "mine.yaml").write_text("device: cpu\nseed: [1\n")

@@ -37,9 +37,11 @@ def check(
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="What you give to snakemake's --configfile.")
     ] = None,
 ) -> None:
-    from descbench.command_files import read_configuration
+    from descbench.command_files import blocks_laid_over, read_configuration
 
     config = read_configuration(files or [])
+    for told in blocks_laid_over(files or [], config):
+        print(f"{told}; the keys that it leaves out are that one's.")
     crossed = f" Cross tables: {', '.join(config.cross_tables)}." if config.cross_tables else ""
     print(f"The configuration is right. Tables: {', '.join(config.tables) or 'none'}.{crossed}")
 
