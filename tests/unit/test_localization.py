@@ -16,7 +16,7 @@ from descbench.errors import DataError
 from descbench.localization.colmap import from_rigid, number_of, to_rigid
 from descbench.localization.locate import LocationSettings, correspond, locate
 from descbench.localization.triangulate import TriangulationSettings, _pipeline, triangulate_points
-from descbench.localization.verify_pairs import check_convention, verify_pairs
+from descbench.localization.verify_pairs import check_convention, epipolar_errors, verify_pairs
 from descbench.metrics.poses import position_error, rotation_error
 
 MAPS, QUERY = [0, 1, 2, 4, 5], 3
@@ -122,6 +122,20 @@ def test_poses_of_other_images_are_refused(scene: Scene, tmp_path: Path) -> None
     others = [*images.poses[2:], *images.poses[:2]]
     with pytest.raises(DataError, match="contradict"):
         triangulate_points(replace(images, poses=others), all_matches(scene), tmp_path / "model")
+
+
+def test_a_match_must_be_near_both_lines(scene: Scene, tmp_path: Path) -> None:
+    """Between the distances from its two lines, in either order, lies a limit that it does not keep to."""
+    images, pair = scene.images(MAPS), (0, 4)
+    rows = all_matches(scene)[pair]
+    errors = epipolar_errors(images, pair, rows)
+    for side in (0, 1):
+        row = int(np.argmax(errors[:, side] - errors[:, 1 - side]))
+        assert errors[row, side] > errors[row, 1 - side]
+        given = {"verification": "known_poses", "verify_error": float(errors[row].mean()), "min_inliers": 1}
+        found = verify_pairs(images, {pair: rows}, tmp_path / f"{side}.db", **given)[pair]
+        assert rows[row].tolist() not in found.tolist()
+        assert len(found) == (errors <= given["verify_error"]).all(axis=1).sum()
 
 
 def test_few_pairs_do_not_accuse_the_poses(scene: Scene, tmp_path: Path, caplog) -> None:
