@@ -162,14 +162,14 @@ def test_poses_that_are_refused(tmp_path: Path, text: str, message: str) -> None
 def test_records_know_their_poses(tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     write_poses({"a.jpg": HERE}, path)
-    write_record(PoseRecord("", "m on d", "r", 2, [10, 3], [8, 0]), path)
+    write_record(PoseRecord("", "m on d", "r", 9, 2, [10, 3], [8, 0]), path)
     assert read_estimated(path, "m on d")[0] == {"a.jpg": HERE}
     with pytest.raises(StaleFileError, match="not of x on d"):
         read_estimated(path, "x on d")
-    write_record(PoseRecord("", "m on d", "r", 2, [10, 3], [8, 7]), path)
+    write_record(PoseRecord("", "m on d", "r", 9, 2, [10, 3], [8, 7]), path)
     with pytest.raises(DataError, match="others were localised"):
         read_estimated(path)
-    write_record(PoseRecord("", "m on d", "r", 3, [10, 3], [8, 0]), path)
+    write_record(PoseRecord("", "m on d", "r", 9, 3, [10, 3], [8, 0]), path)
     with pytest.raises(DataError, match="not one a query"):
         read_estimated(path)
     path.write_text("a.jpg 1 0 0 0 0 0 1\n")

@@ -50,7 +50,7 @@ def build(place: Path, true: tuple[Pose, ...]) -> Path:
     estimates = {n: at(1.0 + k, off, 5) for k, (n, off) in enumerate(zip(NAMES, OFF, strict=True)) if off is not None}
     write_poses(estimates, place / "p.txt")
     inliers = [0 if off is None else 20 + k for k, off in enumerate(OFF)]
-    write_record(PoseRecord("", "a on b", "", len(OFF), [50] * len(OFF), inliers), place / "p.txt")
+    write_record(PoseRecord("", "a on b", "", 9, len(OFF), [50] * len(OFF), inliers), place / "p.txt")
     score_poses(place / "p.txt", place / "l.json", place / "m.csv", place / "s.json", cell="a on b")
     return place
 
@@ -152,7 +152,7 @@ def test_errors_at_the_thresholds_are_within() -> None:
 def test_scores_and_poses_of_others_are_refused(place: Path) -> None:
     scores = json.loads((place / "s.json").read_text())
     write_poses({"b.jpg": TRUE[1]}, place / "p.txt")
-    write_record(PoseRecord("", "a on b", "", len(OFF), [50] * len(OFF), [0, 9, 0, 0, 0, 0]), place / "p.txt")
+    write_record(PoseRecord("", "a on b", "", 9, len(OFF), [50] * len(OFF), [0, 9, 0, 0, 0, 0]), place / "p.txt")
     with pytest.raises(StaleFileError, match=r"s\.json: scores of other poses"):
         show(place)
     assert scores["facts"]["names"] == NAMES

@@ -45,6 +45,7 @@ TOWN = {
 POSES, SCORES = "results/poses/sift/square.txt", "results/scores/sift/square.json"
 MAP, QUERY = "results/matches/sift/square.map.h5", "results/matches/sift/square.query.h5"
 RECORD, PAIRS = "results/reconstructions/sift/square.json", "results/pairs/sift/square.csv"
+PAGE = "results/pages/sift/square.html"
 
 
 def changing(**keys) -> dict:
@@ -96,9 +97,8 @@ def test_queries_are_localised(square):
 def test_the_page_of_poses(square):
     """The map from above with what the scores say; where a server has the true poses, estimated cameras alone."""
     bench = square.copy("localisation-page")
-    target = "results/pages/sift/square.html"
-    assert bench.make(target, overlay=TOWN) == ["show_poses"]
-    page, scores = (bench.folder / target).read_text(), read_scores(bench.folder / SCORES)
+    assert bench.make(PAGE, overlay=TOWN) == ["show_poses"]
+    page, scores = (bench.folder / PAGE).read_text(), read_scores(bench.folder / SCORES)
     assert {"map: 10", "true: 4"} <= set(re.findall(r">((?:map|true): \d+)<", page))
     for name, metres in zip(scores.facts["names"], scores.per_query["median_position"], strict=True):
         assert f"<tr><th>{name}</th>" in page
@@ -165,6 +165,22 @@ def test_queries_of_few_inliers_are_not_localised(square):
     assert beside.inliers == [n if n == max(inliers) else 0 for n in inliers]
     assert 0 < len(found) < len(poses(square)[0])
     assert read_scores(changed.folder / SCORES).facts["localised"] == len(found)
+
+
+def test_a_map_without_points_localises_nobody(square):
+    """It is a result of its method, with a warning under the table, and stops nothing."""
+    bench = square.copy("localise-no-map")
+    ran = bench.make(SCORES, PAGE, overlay=changing(min_pair_inliers=1000), anew=["reconstruct"])
+    assert ran[-1] == "show_poses"
+    assert record(bench)["points"] == 0
+    found, beside = poses(bench)
+    assert (found, set(beside.inliers)) == ({}, {0})
+    scores = read_scores(bench.folder / SCORES)
+    assert scores.metrics["within_5m_10deg_day"].value == 0
+    assert scores.metrics["median_position_day"].value is None
+    assert scores.warnings == ["no point of the map was triangulated from its matches, so no query can be localised"]
+    log = (bench.folder / "logs/reconstruct/sift/square.log").read_text()
+    assert "has 1000 matches that one geometry explains" in log
 
 
 def test_queries_that_are_not_localised_have_the_pose_of_their_first_image(square):

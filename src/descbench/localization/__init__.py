@@ -6,4 +6,4 @@ A constant is raised on purpose, whenever the result of its stage, or the format
 SELECT_PAIRS_VERSION = 1
 MATCH_IMAGES_VERSION = 1
 RECONSTRUCT_VERSION = 2
-LOCALISE_QUERIES_VERSION = 2
+LOCALISE_QUERIES_VERSION = 3

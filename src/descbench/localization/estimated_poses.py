@@ -25,6 +25,7 @@ class PoseRecord:
         sha256: of the text.
         cell: method and dataset.
         reconstruction: digest of the map of points.
+        map_points: how many it has.
         num_queries: of the dataset.
         correspondences, inliers: of each query, 2-D to 3-D; 0 inliers: it was not localised.
         filled: queries that were not localised, and have the pose of their first map image instead.
@@ -33,6 +34,7 @@ class PoseRecord:
     sha256: str
     cell: str
     reconstruction: str
+    map_points: int
     num_queries: int
     correspondences: list[int]
     inliers: list[int]

@@ -87,4 +87,4 @@ def localise_queries(
         poses[query] = known.map_poses[matched.pairs[by_query[query][0], 1]]
     write_poses({names[query]: poses[query] for query in sorted(poses)}, output)
     counts = ([one.correspondences for one in located.values()], [one.inliers for one in located.values()])
-    write_record(PoseRecord("", cell, found.record.digest(), len(rows), *counts, filled), output)
+    write_record(PoseRecord("", cell, found.record.digest(), len(found.points), len(rows), *counts, filled), output)

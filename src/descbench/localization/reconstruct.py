@@ -5,6 +5,7 @@ The model is a folder in COLMAP's binary format; ``<dataset>.json`` beside it sa
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ from descbench.matching.matches import read_matches
 Origin = Literal["corner", "centre"]
 _MIDDLE = np.float32(0.5)
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class MapRecord:
@@ -38,8 +41,8 @@ class MapRecord:
         features: digest of the features of the map images.
         labels: SHA-256 of the dataset's labels.
         files: SHA-256 of the model's files, by name.
-        images, points, observations: of the model.
-        mean_error: reprojection error in pixels.
+        images, points, observations: of the model; no points where no match of map images was verified.
+        mean_error: reprojection error in pixels; 0 without points.
     """
 
     cell: str
@@ -93,6 +96,8 @@ def reconstruct(
 ) -> None:
     """Triangulate a map and write it; the record comes last.
 
+    A map without points is a result too: no query can be localised in it.
+
     Args:
         manifest, labels: of the dataset.
         features: shards of the map images.
@@ -104,7 +109,7 @@ def reconstruct(
         cell: method and dataset.
 
     Raises:
-        DataError: a file is damaged, no pair is verified, or poses contradict matches.
+        DataError: a file is damaged, or poses contradict matches.
         StaleFileError: matches of other features, method or dataset.
     """
     known, rows = read_pose_labels(labels), read_manifest(manifest).of_role("map")
@@ -118,13 +123,13 @@ def reconstruct(
         made = folder / "model"
         model = triangulate_points(posed, by_pair, made, settings)
         if not model.num_points3D():
-            raise DataError(f"{output}: no point was triangulated from {len(by_pair)} pairs; match other features.")
+            _log.warning("%s: no point was triangulated from %d pairs; match other features", output, len(by_pair))
         files = {path.name: sha256_file(path) for path in sorted(made.iterdir())}
         if output.exists():
             shutil.rmtree(output)
         made.rename(output)
     counts = (model.num_images(), model.num_points3D(), model.compute_num_observations())
-    error = float(model.compute_mean_reprojection_error())
+    error = float(model.compute_mean_reprojection_error()) if model.num_points3D() else 0.0
     made_of = MapRecord(cell, digest, sha256_file(labels), files, *map(int, counts), error)
     write_checked_json(record, asdict(made_of))
 

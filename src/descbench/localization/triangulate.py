@@ -48,7 +48,7 @@ def triangulate_points(
 ) -> pycolmap.Reconstruction:
     """Verify matches of map images, and triangulate points from them; poses and intrinsics stay as they are.
 
-    One thread and fixed seeds: the same input gives the same points.
+    One thread and fixed seeds: the same input gives the same points. Where no pair is verified, the model has none.
 
     Args:
         images: of the map.
@@ -57,7 +57,7 @@ def triangulate_points(
         settings: None: the defaults.
 
     Raises:
-        DataError: no pair is verified, or the matches contradict the poses, as those of the other convention do.
+        DataError: the matches contradict the poses, as those of the other convention do.
     """
     settings = settings or TriangulationSettings()
     output.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,8 @@ def triangulate_points(
             check_poses(images, matches, folder / "checked.db", **limits)
         how = {"verification": settings.verification, "min_inliers": settings.min_inliers, **limits}
         verified = verify_pairs(images, matches, database, **how)
+        if not verified:
+            return _write_without_points(images, output)
         if settings.verification == "two_view":
             check_convention(images, verified)
         with refusing_errors(str(output)):
@@ -77,6 +79,13 @@ def triangulate_points(
             return pycolmap.triangulate_points(
                 reference_model(images), database, nowhere, output, options=_pipeline(settings)
             )
+
+
+def _write_without_points(images: PosedImages, output: Path) -> pycolmap.Reconstruction:
+    model = reference_model(images)
+    with refusing_errors(str(output)):
+        model.write_binary(output)
+    return model
 
 
 def _pipeline(settings: TriangulationSettings) -> pycolmap.IncrementalPipelineOptions:

@@ -57,10 +57,7 @@ def verify_pairs(
         seed: of RANSAC.
 
     Returns:
-        (m, 2) int64 keypoints by positions of the two images, the smaller first.
-
-    Raises:
-        DataError: no pair has enough inliers.
+        (m, 2) int64 keypoints by positions of the two images, the smaller first; nothing where no pair has enough.
     """
     given = _write_matches(images, matches, database)
     if verification == "known_poses":
@@ -70,9 +67,12 @@ def verify_pairs(
     found = _read_inliers(database)
     if not found:
         geometry = "the known poses explain" if verification == "known_poses" else "one geometry explains"
-        raise DataError(
-            f"none of {given} matched pairs of map images has {min_inliers} matches that {geometry}, so there is "
-            "nothing to triangulate: match other features, or with other settings."
+        _log.warning(
+            "none of %d matched pairs of map images has %d matches that %s, so there is nothing to triangulate: "
+            "match other features, or with other settings",
+            given,
+            min_inliers,
+            geometry,
         )
     return found
 

@@ -82,6 +82,8 @@ def score_poses(
         "scored_by": scored_by,
     }
     scores = Scores("localisation", "poses", len(names), metrics, per_query, facts, cell=cell or None)
+    if not record.map_points:
+        scores.warnings.append("no point of the map was triangulated from its matches, so no query can be localised")
     write_scores(_with_labels(scores, labels), output)
 
 
