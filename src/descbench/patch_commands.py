@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from descbench.command_files import made, named, read_configuration
+from descbench.config.models import Config
+from descbench.config.network_base import ModelBase
 from descbench.errors import ConfigError
 from descbench.features.dense import describe_densely
 from descbench.features.describe_patches import network_describer
@@ -57,7 +60,7 @@ def describe_strip(
         DataError: a checkpoint that is not there yet, or a damaged strip.
     """
     config = read_configuration(configfiles)
-    block = named(config.models, "model", model)
+    model, block = _find_model(config, model)
     checkpoint = made(Path(Plan(config).paths.checkpoint(model)), configfiles)
     describer = network_describer(checkpoint, block, device=config.device)
     extract_strip(strip, describer, output, separator=separator, lenient=lenient)
@@ -82,7 +85,7 @@ def describe_image(
         DataError: a checkpoint that is not there yet, or an image that cannot be described.
     """
     config = read_configuration(configfiles)
-    block = named(config.models, "model", model)
+    model, block = _find_model(config, model)
     checkpoint = Path(Plan(config).paths.checkpoint(model))
     if block.DESCRIBES_PATCHES:  # others are refused, and nobody should make their checkpoint first
         made(checkpoint, configfiles)
@@ -99,9 +102,15 @@ def export_model(model: str, output: Path, configfiles: Sequence[Path]) -> None:
         DataError: a checkpoint that is not there yet.
     """
     config = read_configuration(configfiles)
-    block = named(config.models, "model", model)
+    model, block = _find_model(config, model)
     checkpoint = Path(Plan(config).paths.checkpoint(model))
     if block.DESCRIBES_PATCHES:  # others are refused, and nobody should make their checkpoint first
         made(checkpoint, configfiles)
     export_network(checkpoint, block, output)
     print(f"{output}: the network {model}.")
+
+
+def _find_model(config: Config, name: str) -> tuple[str, ModelBase]:
+    """Name and block of a model; ``hardnet++``, as papers write it, is ``hardnet_plusplus``."""
+    spelt = re.sub(r"\++", lambda found: "_" + "plus" * len(found[0]), name)
+    return spelt, named(config.models, "model", spelt)

@@ -52,7 +52,10 @@ def test_words_of_table_6_are_of_the_other_city() -> None:
         assert learned == {"oxford5k", "paris6k"} - {dataset}, method
     labels = {row.label: row for row in CONFIG.tables["table6"].rows}
     assert {name.split(", ")[1] for name in labels} >= {"BoW", "BoW + SV", "BoW + SV + QE", "HQE + MA"}
-    assert {len(row.reference_results) for row in labels.values()} == {0, 2}
+    # HardNet's README has HesAffNet on Oxford5k alone; all other published rows are of both cities.
+    one_city = {name for name, row in labels.items() if len(row.reference_results) == 1}
+    assert one_city == {name for name in labels if "Hessian" in name and "HE + MA" not in name}
+    assert {len(row.reference_results) for row in labels.values()} == {0, 1, 2}
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
@@ -67,10 +70,9 @@ def test_sources(name: str) -> None:
         return
     assert all(re.match(r"https?://", url) for url in source.mirrors)
     assert len(set(source.mirrors)) == len(source.mirrors)
-    # The one size and MD5 that are published of a single file.
-    splits = name == "hpatches_splits.json"
-    assert source.size == (7613 if splits else None)
-    assert source.md5 == ("b08cae8889120e339f5512c10fad4d7f" if splits else None)
+    # The one size that is published of a single file; MD5 of it, and of archives that have never been packed anew.
+    assert source.size == (7613 if name == "hpatches_splits.json" else None)
+    assert (source.md5 is not None) == (name == "hpatches_splits.json" or name.endswith("_harris.zip"))
     # Files of git repositories are known by their id or, at a commit that the address names, by their content.
     in_repository = "github.com/" in source.mirrors[0] and "/raw/" in source.mirrors[0]
     checked = source.git_blob_sha1 is not None or len(source.sha256 or "") == 64

@@ -264,6 +264,17 @@ def test_a_network_that_cannot_be_exported_is_refused_before_it_is_made(capsys, 
     assert "architecture gem describes no cut-out patches" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["export", "MODEL", "x.pt"], ["describe", "x.png", "x.csv", "--model", "MODEL"]])
+def test_models_may_be_named_as_papers_do(capsys, monkeypatch, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    names = {"hardnet++": "hardnet_plusplus", "hardnet_liberty+": "hardnet_liberty_plus", "hardnet_ps": "hardnet_ps"}
+    for name, block in names.items():
+        assert main([name if word == "MODEL" else word for word in command]) == 1
+        assert f"results/checkpoints/{block}.pt: not there yet" in capsys.readouterr().err
+    assert main(["export", "hardnet+++", "x.pt"]) == 1
+    assert "there is no model 'hardnet_plusplusplus'; close names: hardnet_plusplus" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["list tables", "--help", "check config/demo.yaml", "snakefile"])
 def test_a_full_disk_behind_standard_output_is_one_line(project, command):
     with open("/dev/full", "w") as full:

@@ -115,7 +115,10 @@ def describe_image(
     help=help_text(
         "Write a network of patches as TorchScript or ONNX.",
         "Input: patches (N, 1, 32, 32) float32, grey values divided by 255; output: descriptors (N, 128).",
-        [("descbench export hardnet_liberty hardnet.onnx", "for use elsewhere")],
+        [
+            ("descbench export hardnet_liberty hardnet.onnx", "for use elsewhere"),
+            ("descbench export hardnet++ hardnet.pt", "`+` in the name of a model is read as `_plus`"),
+        ],
     ),
 )
 def export(

@@ -7,23 +7,31 @@ the rest goes through the network. A file whose shard is gone is deleted once th
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from descbench.datasets.contents import ABSENT
 from descbench.datasets.manifest import ManifestRow
 from descbench.errors import DataError
 from descbench.features.store import Block, ShardInfo, ShardReader
-from descbench.io.atomic import write_json
 from descbench.io.digests import digest_of
+from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the list beside a kept shard says: what made it, and the keys of its images in their order."""
+
+    made_by: list[str]
+    images: list[str]
 
 
 class KeptFeatures:
@@ -76,14 +84,14 @@ class KeptFeatures:
             dataset: all images of the dataset; what only others need is let go.
         """
         keys = [_key(row) for row in rows]
-        stem = digest_of([*self._origin(), keys])[:32]
+        stem = self._stem(keys)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             _link(shard, self._folder / f"{stem}.h5")
         except OSError as error:
             _log.info("%s is not kept for later (%s).", shard, error)
             return
-        write_json(self._folder / f"{stem}.json", {"made_by": self._origin(), "images": keys})
+        write_checked_json(self._folder / f"{stem}.json", {"made_by": self._origin(), "images": keys})
         self._forget({_key(row) for row in dataset})
 
     def _forget(self, wanted: set[str]) -> None:
@@ -99,14 +107,18 @@ class KeptFeatures:
     def _origin(self) -> list[str]:
         return [self._info.features, self._info.checkpoint, self._info.device, self._info.backend]
 
+    def _stem(self, keys: Sequence[str]) -> str:
+        """Name of the files of a shard with these images."""
+        return digest_of([*self._origin(), keys])[:32]
+
     def _keys(self, path: Path) -> list[str] | None:
-        """Keys of the images of a kept file; None of one that is damaged or of another origin."""
+        """Keys of the images of a kept file; None of one that is damaged, of another origin, or another's."""
         try:
-            value: Any = json.loads(path.read_text(encoding="utf-8"))
-            keys = value["images"]
-            return keys if value["made_by"] == self._origin() and all(isinstance(k, str) for k in keys) else None
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            kept = as_record(_Kept, read_json(path, "list of kept features"), path, "list of kept features")
+        except DataError as error:
+            _log.info("not used again: %s", error)
             return None
+        return kept.images if kept.made_by == self._origin() and self._stem(kept.images) == path.stem else None
 
     def _open(self, path: Path, images: int) -> ShardReader | None:
         try:
