@@ -107,6 +107,9 @@ def test_what_is_spoilt_below_is_sound(sound):
 
 
 HOW = "methods.how_r18_n200"
+IMAGES = DEMO["datasets"]["toytown_sfm"]["counts"]["train"]
+EACH = DEMO["methods"]["how_r18_n200"]["n"]
+PLACES = DEMO["datasets"]["streets_val"]["counts"]["database"]
 NETVLAD = "models.netvlad_alexnet"
 FITS = [
     # Numbers that are none, wherever they stand.
@@ -248,6 +251,14 @@ FITS = [
     (f"{HOW}.index.multiple_assignment", 257, "index.multiple_assignment 257 is more than the 256 words"),
     (f"{HOW}.codebook.size", "100000000k", "codebook.size: Input should be less than"),
     (f"{HOW}.codebook.size", "64K", "codebook.size: Input should be a valid integer"),
+    (f"{HOW}.codebook.size", IMAGES * EACH, None),
+    (
+        f"{HOW}.codebook.size",
+        IMAGES * EACH + 1,
+        f"words need at least as many descriptors, and {IMAGES} images of 'toytown_sfm' with {EACH} each have",
+    ),
+    (f"{HOW}.codebook.images", 1, "words need at least as many descriptors, and 1 images of 'toytown_sfm' with"),
+    ("methods.town_he.bits", 129, "methods.town_he.bits: 129 is more than the 128 dimensions of 'town_rootsift'"),
     (f"{HOW}.codebook.role", "val", "'toytown_sfm' (format sfm120k) has no images of role val, only train"),
     (f"{HOW}.codebook.dataset", "joined", "'joined' has no images of its own"),
     (f"{HOW}.codebook.dataset", "bag", "'bag' is a bag of descriptors without images"),
@@ -272,6 +283,12 @@ FITS = [
         f"validation.every {EPOCHS + 1} is more than the {EPOCHS} epochs",
     ),
     ("training.how_r18.validation.codebook_size", 4, "multiple_assignment 5 is more than the 4 words"),
+    (
+        "training.how_r18.validation.codebook_size",
+        10**6,
+        "validation.codebook_size: 1000000 words need at least as many descriptors",
+    ),
+    ("training.netvlad_alexnet.validation.metric", "recall@100", f"looks deeper than the {PLACES} images of"),
     ("training.netvlad_alexnet.validation.metric", "recall@7", "metric: Input should be 'recall@1', 'recall@5'"),
     (
         "training.netvlad_alexnet.validation.dataset",

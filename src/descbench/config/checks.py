@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,32 @@ def no_metric(config: Any, dataset: str, metric: str) -> str | None:
     if not found.names:
         return f"nothing on {dataset!r} can be scored: {found.why}"
     return f"scores on {dataset!r} ({found.why}) have no {metric!r}; {close_names(metric, found.names)}"
+
+
+def images_of(config: Any, dataset: str, role: str, most: int | None = None) -> int | None:
+    """Images of a role, at most ``most``; None where nothing says how many there are."""
+    block = config.datasets[dataset]
+    known = [most, block.counts.get(role) if block.counts_verified else None]
+    return min((number for number in known if number is not None), default=None)
+
+
+def too_many_words(words: int, config: Any, dataset: str, role: str, *, images: int | None, each: int) -> str | None:
+    """Why so many words cannot be learned from the first images of a role with so many descriptors each, if so."""
+    found = images_of(config, dataset, role, images)
+    if found is None or found * each >= words:
+        return None
+    return (
+        f"{words} words need at least as many descriptors, and {found} images of {dataset!r} with {each} each have "
+        f"{found * each}"
+    )
+
+
+def too_deep(config: Any, dataset: str, metric: str) -> str | None:
+    """Why scores on a dataset lack a metric of places, if it looks deeper than there are images."""
+    depth, found = re.match(r"recall@(\d+)", metric), images_of(config, dataset, "database")
+    if depth is None or found is None or int(depth[1]) <= found:
+        return None
+    return f"{metric} looks deeper than the {found} images of {dataset!r}, so that scores leave it out"
 
 
 def scored_metrics(config: Any, dataset: str) -> Metrics:

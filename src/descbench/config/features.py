@@ -63,6 +63,10 @@ class LocalFeatures(ExtractedFeatures):
         if not model.HAS_LOCAL_FEATURES and not model.NO_IMAGES:
             yield ("kind",), f"model {self.model!r} ({model.architecture}) has no local features"
 
+    def most_dimensions(self, config: Any) -> int | None:
+        """Those of the network."""
+        return config.models[self.model].most_dimensions()
+
     def too_few(self, n: int) -> str | None:
         """No more than are extracted."""
         return more_than_extracted(n, self.max_features)

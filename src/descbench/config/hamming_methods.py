@@ -62,6 +62,9 @@ class HammingMethod(CodebookMethod):
         if self.multiple_assignment > self.codebook.size:
             why = f"{self.multiple_assignment} is more than the {self.codebook.size} words of the codebook"
             yield ("multiple_assignment",), why
+        most = config.features[self.features].most_dimensions(config)
+        if most is not None and self.bits > most:
+            yield ("bits",), f"{self.bits} is more than the {most} dimensions of {self.features!r}"
         if self.threshold is not None and self.threshold > self.bits:
             yield ("threshold",), f"{self.threshold} is more than the {self.bits} bits of a signature"
 

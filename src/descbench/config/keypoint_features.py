@@ -123,6 +123,10 @@ class KeypointFeatures(ExtractedFeatures):
         if self.shape_model is not None and self.model is not None and config.models[self.model].DESCRIBES_POINTS:
             yield ("shape_model",), f"{self.model!r} describes points, no patches that would have a shape"
 
+    def most_dimensions(self, config: Any) -> int | None:
+        """Those of SIFT, rooted or not."""
+        return 128 if self.describe in ("sift", "rootsift") else None
+
     def too_few(self, n: int) -> str | None:
         """No more than are extracted."""
         return None if self.max_features is None else more_than_extracted(n, self.max_features)

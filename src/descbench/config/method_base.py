@@ -20,6 +20,7 @@ from descbench.config.base import (
     Strict,
     left_out,
 )
+from descbench.config.checks import too_many_words
 
 
 class Codebook(Strict):
@@ -45,9 +46,14 @@ class Codebook(Strict):
 
     def problems(self, n: int, config: Any) -> Iterator[Problem]:
         """Yield ``(path below the block, message)`` for what does not fit; ``n`` is the method's own."""
-        training = config.features[self.features]
-        if why := training.too_few(self.n or n):
+        training, each = config.features[self.features], self.n or n
+        if why := training.too_few(each):
             yield ("n",) if self.n else (), why
+        # Published descriptors are those of many images in one list.
+        if training.READS_IMAGES and (
+            why := too_many_words(self.size, config, self.dataset, self.role, images=self.images, each=each)
+        ):
+            yield ("size",), why
         if (problem := training.missing(self.features, config, self.dataset, self.role)) is not None:
             yield problem
 

@@ -57,7 +57,7 @@ class ModelBase(Block):
         return None
 
     def most_dimensions(self) -> int | None:
-        """Dimensions of a global descriptor, or more than it has; None where only the network can tell."""
+        """Dimensions of a descriptor, or more than it has; None where only the network can tell."""
         return None
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:

@@ -15,7 +15,11 @@ from descbench.config.weights import CustomWeights, Weights
 
 
 class LocalModel(ModelBase):
-    """A network of local features."""
+    """A network of local features, of ``dim`` dimensions."""
+
+    def most_dimensions(self) -> int:
+        """Those after the reduction."""
+        return self.dim
 
     def default_features(self) -> dict[str, Any]:
         """Those of HOW, which FIRe shares (docs/protocols/how.md, Image pyramid)."""

@@ -25,7 +25,7 @@ from descbench.config.base import (
     Strict,
     close_names,
 )
-from descbench.config.checks import no_metric, no_role
+from descbench.config.checks import no_metric, no_role, too_deep, too_many_words
 from descbench.config.crop_training import HNDescTraining
 from descbench.config.search import IndexSettings, QuerySettings
 from descbench.config.training_base import TrainingBase
@@ -99,7 +99,9 @@ class ImageTraining(TrainingBase):
     def _validation_fits(self, config: Any, dataset: str) -> Iterator[Problem]:
         if config.datasets[dataset].base_of(dataset) != dataset:
             yield ("validation", "dataset"), f"{dataset!r} has no images of its own; name its base"
-        elif why := no_metric(config, dataset, self.validation.metric):
+        elif why := no_metric(config, dataset, self.validation.metric) or too_deep(
+            config, dataset, self.validation.metric
+        ):
             yield ("validation", "metric"), why
 
 
@@ -107,7 +109,7 @@ class TupleTraining(ImageTraining):
     """What trainings on mined tuples share."""
 
     FORMATS = ("sfm120k",)
-    ROLE = "train"
+    ROLE: ClassVar[Role] = "train"
 
     dataset: DatasetName = Field(description="Training images and pairs (format sfm120k).")
     image_size: ImageSize = Field(1024, description="Longer side in pixels.")
@@ -128,6 +130,13 @@ class TupleTraining(ImageTraining):
     workers: Annotated[int, SPEED] = Field(
         6, ge=0, le=256, description="Processes that load images; no effect on the result."
     )
+
+    def _validation_fits(self, config: Any, dataset: str) -> Iterator[Problem]:
+        """Its codebook is learned from the training images."""
+        yield from super()._validation_fits(config, dataset)
+        words, images, each = (getattr(self.validation, key) for key in ("codebook_size", "codebook_images", "n"))
+        if why := too_many_words(words, config, self.dataset, self.ROLE, images=images, each=each):
+            yield ("validation", "codebook_size"), why
 
 
 class HowTraining(TupleTraining):

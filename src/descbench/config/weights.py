@@ -21,7 +21,7 @@ from descbench.config.base import (
     TrainingName,
     UserPath,
 )
-from descbench.config.checks import no_images
+from descbench.config.checks import images_of, no_images
 
 
 class WeightsBase(Strict):
@@ -212,9 +212,9 @@ class ClusteredWeights(WeightsFromImages):
         wanted = model.cluster_layer()
         if wanted is None:
             yield ("weights", "source"), "clustered: only architecture netvlad with pooling netvlad has clusters"
-        elif self.images * self.descriptors < wanted:
-            found = f"there are {self.images * self.descriptors}"
-            yield ("clusters",), f"{wanted} clusters need at least as many descriptors (images x descriptors), {found}"
+        elif (found := images_of(config, self.dataset, self.role, self.images) * self.descriptors) < wanted:
+            why = f"{wanted} clusters need at least as many descriptors (images x descriptors), there are {found}"
+            yield ("clusters",), why
         yield from super().fits(name, model, config)
 
 
