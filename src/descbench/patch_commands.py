@@ -112,5 +112,6 @@ def export_model(model: str, output: Path, configfiles: Sequence[Path]) -> None:
 
 def _find_model(config: Config, name: str) -> tuple[str, ModelBase]:
     """Name and block of a model; ``hardnet++``, as papers write it, is ``hardnet_plusplus``."""
-    spelt = re.sub(r"\++", lambda found: "_" + "plus" * len(found[0]), name)
-    return spelt, named(config.models, "model", spelt)
+    if name not in config.models:
+        name = re.sub(r"\++", lambda found: "_" + "plus" * len(found[0]), name)
+    return name, named(config.models, "model", name)

@@ -1,5 +1,6 @@
 """The commands beside the workflow: their help, how they end, lists, and the check of a configuration."""
 
+import json
 import os
 import signal
 import subprocess
@@ -271,6 +272,10 @@ def test_models_may_be_named_as_papers_do(capsys, monkeypatch, tmp_path, command
     for name, block in names.items():
         assert main([name if word == "MODEL" else word for word in command]) == 1
         assert f"results/checkpoints/{block}.pt: not there yet" in capsys.readouterr().err
+    overlay = {"models": {"my+net": {"architecture": "hardnet", "weights": {"source": "random"}}}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(overlay))
+    assert main(["export", "my+net", "x.pt", "--configfile", "mine.yaml"]) == 1
+    assert "results/checkpoints/my+net.pt: not there yet" in capsys.readouterr().err
     assert main(["export", "hardnet+++", "x.pt"]) == 1
     assert "there is no model 'hardnet_plusplusplus'; close names: hardnet_plusplus" in capsys.readouterr().err
 

@@ -164,6 +164,12 @@ FITS = [
     ("toytown.strips", None, "no strips are drawn: `toytown.strips` is null"),
     ("toytown.strips.train", 4, "`train` leaves no sequence of a kind to test on"),
     ("toytown.singles", None, "no single images are drawn: `toytown.singles` is null"),
+    # Keys that say what kind of block it is.
+    ("methods.wrong", {"serach": "inner_product"}, "methods.wrong.serach: unknown key (did you mean 'search'?)"),
+    ("datasets.wrong", {"formatt": "folder"}, "datasets.wrong.formatt: unknown key (did you mean 'format'?)"),
+    ("models.wrong", {"architectur": "gem"}, "models.wrong.architectur: unknown key (did you mean 'architecture'?)"),
+    ("features.wrong", {"kindd": "global", "model": "gem"}, "features.wrong.kindd: unknown key (did you mean 'kind'?)"),
+    ("methods.wrong", {"top_k": 3}, "one of the keys search, localise, describe, match is required"),
     # Datasets.
     (
         "datasets.mine.databse",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pickle
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,23 @@ def test_a_stopped_training_goes_on_to_the_same_bits(through, tmp_path, monkeypa
     np.random.seed(99)  # noqa: NPY002 - what runs in between
     assert same(trained(files, SETTINGS), load_network(through.checkpoint, MODEL).state_dict())
     assert files.history.read_text() == through.history.read_text()
+
+
+@pytest.mark.parametrize("role", ["train", "test"])
+def test_other_keypoints_are_another_training(tmp_path, caplog, role):
+    """Of the training images, and of those for validation, whose paths stay what they were."""
+    caplog.set_level("INFO")
+    files = make_crop_training(tmp_path)
+    settings = changed(epochs=1, validation={"images": 2})
+    train_on_crops(files, MODEL, settings, device="cpu")
+    first = sorted((tmp_path / "points").glob(f"{role}_*/*.pkl"))[0]
+    points = pickle.loads(first.read_bytes())
+    first.write_bytes(pickle.dumps(points[::-1].copy()))
+    caplog.clear()
+    found = trained(files, settings.model_copy(update={"epochs": 2}))
+    assert "resumed" not in caplog.text
+    fresh = trained(into(files, tmp_path / "fresh"), settings.model_copy(update={"epochs": 2}))
+    assert same(found, fresh)
 
 
 def test_history(through):

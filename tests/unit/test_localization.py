@@ -117,6 +117,15 @@ def test_poses_of_the_other_convention_are_refused(scene: Scene, tmp_path: Path)
     assert not (tmp_path / "model" / "points3D.bin").exists()
 
 
+def test_camera_centres_in_the_place_of_translations_are_refused(scene: Scene, tmp_path: Path) -> None:
+    """The advice is what makes these poses right; the inverse, which fits no better, is not advised."""
+    images = scene.images(MAPS)
+    centres = [replace(pose, translation=tuple(map(float, pose.centre))) for pose in images.poses]
+    with pytest.raises(DataError, match=r"if the translations are camera centres: .*\(R and -R t of each\)") as refused:
+        triangulate_points(replace(images, poses=centres), all_matches(scene), tmp_path / "model")
+    assert "camera to world" not in str(refused.value)
+
+
 def test_poses_of_other_images_are_refused(scene: Scene, tmp_path: Path) -> None:
     images = scene.images(MAPS)
     others = [*images.poses[2:], *images.poses[:2]]

@@ -35,6 +35,9 @@ def explain(detail: Mapping[str, Any], merged: Mapping[str, Any]) -> Problem:
             return path, "this key is required"
         case "union_tag_not_found":
             keys = KINDS if detail["loc"][-1] == RETRIEVAL else (tag_key,)
+            for given in detail["input"] if isinstance(detail["input"], Mapping) else ():
+                if hint := _close(given, keys):
+                    return (*path, given), f"unknown key{hint}"
             named = f"one of the keys {', '.join(keys)}" if len(keys) > 1 else f"key {tag_key}"
             return path, f"{named} is required: it says what kind of block this is"
         case "union_tag_invalid":

@@ -81,10 +81,10 @@ class OfficialWeights(PublishedWeights):
 
 
 class RandomWeights(WeightsBase):
-    """Untrained weights drawn from a seed: for tests and toytown."""
+    """Untrained, random weights of a seed: for tests and toytown."""
 
     source: Literal["random"]
-    seed: Seed | None = Field(None, description="Seed of the draw; null = the site's.")
+    seed: Seed | None = Field(None, description="Of the random weights; null = the site's.")
 
     @property
     def seeded(self) -> bool:
@@ -93,14 +93,14 @@ class RandomWeights(WeightsBase):
 
 
 class ImagenetWeights(PublishedWeights):
-    """A backbone learned on ImageNet; the layers beyond it are drawn, for whitening or training to replace."""
+    """A backbone learned on ImageNet; other layers have random weights, for whitening or training to replace."""
 
     source: Literal["imagenet"]
     file: SourceName = Field(description="Name of the source that holds the backbone.")
 
     @property
     def seeded(self) -> bool:
-        """The layers beyond it are drawn."""
+        """The layers beyond it are random."""
         return True
 
     def fits(self, name: str, model: Any, config: Any) -> Iterator[Problem]:

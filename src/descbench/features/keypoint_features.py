@@ -75,12 +75,13 @@ def keypoint_extractor(
 
 
 def _libraries(networks: Mapping[str, Network], settings: KeypointFeatures, backend: Backend) -> str:
-    """What keypoints, networks and patches rest on; a backend other than torch comes first."""
+    """What keypoints, networks and patches rest on; what runs the networks comes first."""
     by_kornia = settings.detector == "hessian" or settings.shape_model or settings.orientation_model
     libraries = f"{library()}, kornia {version('kornia')}" if by_kornia else library()
     points = [model for _, model in networks.values() if model.DESCRIBES_POINTS or model.DETECTS_KEYPOINTS]
-    by_backend = backend != "torch" and any(model.RUNS_BY_BACKENDS for model in points)
-    return f"{backend_name(backend)}, {libraries}" if by_backend else libraries
+    by_backend = any(model.RUNS_BY_BACKENDS for model in points)
+    ran = dict.fromkeys(backend_name(backend if by_backend else "torch") for _ in networks)
+    return ", ".join([*ran, libraries])
 
 
 def _load_point_network(network: Network, device: torch.device, backend: Backend) -> nn.Module:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ import pycolmap
 from descbench.errors import DataError
 from descbench.localization.colmap import (
     PosedImages,
+    from_rigid,
     number_of,
     refusing_errors,
     to_camera,
@@ -144,36 +146,47 @@ def check_convention(images: PosedImages, verified: Matched) -> None:
     """Refuse poses that verified matches contradict.
 
     A geometry of a pair may be wrong, where little is seen from far apart; those of several pairs are not wrong alike.
-    Few matches are evidence only where the inverse of the poses explains them; else they are warned of.
+    Few pairs are evidence only where poses of another convention explain them; else they are warned of.
 
     Raises:
         DataError: the median match is further than :data:`MOST_EPIPOLAR` pixels from its epipolar line; the message
-            says so where the inverse of the poses fits better.
+            says so where poses of another convention explain the matches.
     """
-    errors = np.concatenate([epipolar_errors(images, pair, rows)[:, 1] for pair, rows in verified.items()])
-    if len(errors) < _ENOUGH_MATCHES or np.median(errors) <= MOST_EPIPOLAR:
+    error = _median_error(images, verified)
+    count = sum(map(len, verified.values()))
+    if count < _ENOUGH_MATCHES or error <= MOST_EPIPOLAR:
         return
-    found = [epipolar_errors(images, pair, rows, inverse=True)[:, 1] for pair, rows in verified.items()]
-    inverse = np.concatenate(found)
     message = (
-        f"the poses of the map contradict {len(errors)} verified matches: the median match is {np.median(errors):.1f} "
-        f"pixels from its epipolar line, where noise explains at most {MOST_EPIPOLAR:g}."
+        f"the poses of the map contradict {count} verified matches: the median match is {error:.1f} pixels from its "
+        f"epipolar line, where noise explains at most {MOST_EPIPOLAR:g}."
     )
-    few = len(verified) < _ENOUGH_PAIRS
-    if np.median(inverse) < (MOST_EPIPOLAR if few else np.median(errors) / 2):
-        raise DataError(
-            f"{message} With the poses inverted it is {np.median(inverse):.1f}: they seem to be camera to world, and "
-            "world to camera is needed (R^T and -R^T t of each)."
-        )
-    if few:
+    for otherwise, what, change in _CONVENTIONS:
+        poses = [from_rigid(otherwise(to_rigid(pose))) for pose in images.poses]
+        if (other := _median_error(replace(images, poses=poses), verified)) <= MOST_EPIPOLAR:
+            raise DataError(f"{message} It is {other:.1f} if {what}: world to camera is needed ({change}).")
+    if len(verified) < _ENOUGH_PAIRS:
         _log.warning("%s That is of %d pairs, whose matches may be wrong.", message, len(verified))
         return
     raise DataError(f"{message} Intrinsics, names or poses are of other images.")
 
 
-def epipolar_errors(
-    images: PosedImages, pair: tuple[int, int], rows: np.ndarray, *, inverse: bool = False
-) -> np.ndarray:
+def _median_error(images: PosedImages, verified: Matched) -> float:
+    """Median distance in pixels of keypoints of the second images from their epipolar lines."""
+    return float(np.median(np.concatenate([epipolar_errors(images, p, rows)[:, 1] for p, rows in verified.items()])))
+
+
+def _from_centre(pose: pycolmap.Rigid3d) -> pycolmap.Rigid3d:
+    return pycolmap.Rigid3d(pose.rotation, -(pose.rotation.matrix() @ pose.translation))
+
+
+# Poses as other programs have them, what they are in their words, and what makes ours of them.
+_CONVENTIONS = (
+    (pycolmap.Rigid3d.inverse, "they are camera to world", "R^T and -R^T t of each"),
+    (_from_centre, "the translations are camera centres", "R and -R t of each"),
+)
+
+
+def epipolar_errors(images: PosedImages, pair: tuple[int, int], rows: np.ndarray) -> np.ndarray:
     """(m, 2) distances in pixels of both keypoints of matches from the epipolar lines of the other, float64.
 
     Distances are taken in the plane of the undistorted image, times the focal length of each camera.
@@ -182,7 +195,6 @@ def epipolar_errors(
         images: with poses and intrinsics.
         pair: positions of the two images.
         rows: (m, 2) keypoints of the first and of the second image.
-        inverse: of the inverted poses.
     """
     rays, focals = [], []
     for side, image in enumerate(pair):
@@ -191,8 +203,6 @@ def epipolar_errors(
         rays.append(np.column_stack([plane, np.ones(len(plane))]))
         focals.append(camera.mean_focal_length())
     poses = [to_rigid(images.poses[image]) for image in pair]
-    if inverse:
-        poses = [pose.inverse() for pose in poses]
     relative = poses[1] * poses[0].inverse()
     x, y, z = relative.translation
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ relative.rotation.matrix()

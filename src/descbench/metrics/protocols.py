@@ -87,7 +87,10 @@ def _score_labels(setups: Mapping[str, Any]) -> Callable[[Ranking, GroundTruth, 
             for name, (values, value) in columns.items():
                 per_query[name] = _listed(values)
                 metrics[name] = mean(per_query[name], float(value), chance=chances.get(name))
-        return Scored(metrics, per_query, warnings=warn_of_level(ranked.scores))
+        short = (
+            [f"rankings hold {width} of {searched} images, the others count as not found"] if width < searched else []
+        )
+        return Scored(metrics, per_query, warnings=[*short, *warn_of_level(ranked.scores)])
 
     return score
 

@@ -137,12 +137,12 @@ def _record(network: Network, source: dict[str, Any]) -> dict[str, Any]:
 
 
 def _random(model: Model, weights: Path | None, seed: int, name: str) -> dict[str, Any]:
-    """Weights drawn from a seed, the global random state left alone."""
+    """Random weights of a seed, the global random state left alone."""
     own = model.weights.seed
-    return _drawn(model, seed if own is None else own, name)
+    return _untrained(model, seed if own is None else own, name)
 
 
-def _drawn(model: Model, seed: int, name: str) -> dict[str, Any]:
+def _untrained(model: Model, seed: int, name: str) -> dict[str, Any]:
     made = architecture(model.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -152,8 +152,8 @@ def _drawn(model: Model, seed: int, name: str) -> dict[str, Any]:
 
 
 def _imagenet(model: Model, weights: Path, seed: int, name: str) -> dict[str, Any]:
-    """A backbone of torchvision's layout; what is not learned on ImageNet is drawn from the seed."""
-    content, initial, made = load_torch_file(weights), _drawn(model, seed, name), architecture(model.architecture)
+    """A backbone of torchvision's layout; what is not learned on ImageNet has the random weights of the seed."""
+    content, initial, made = load_torch_file(weights), _untrained(model, seed, name), architecture(model.architecture)
     if described := [key for key in ("meta", "net_params") if key in content]:
         raise DataError(
             f"{weights}: holds a whole network with its description ({described[0]!r}), no backbone of ImageNet; use "

@@ -29,7 +29,7 @@ class NetVladPooling(nn.Module):
 
     Definition: docs/protocols/netvlad.md, NetVLAD layer.
 
-    ``centroids`` and the weight of ``conv`` are drawn: both wait for clusters or for a checkpoint.
+    ``centroids`` and the weight of ``conv`` are random: both wait for clusters or for a checkpoint.
 
     Args:
         clusters: K.

@@ -17,7 +17,12 @@ from descbench.io.jsonfiles import write_checked_json
 from descbench.io.origin import read_origin
 
 _ORIGIN = {"file", "url", "final_url", "size", "sha256", "retrieved_from"}
-_PACKAGES = ("torch", "torchvision", "faiss-cpu", "faiss-gpu-cu12", "numpy", "pillow", "h5py", "snakemake")
+# All that a figure may come from; those that are not installed are left out.
+_PACKAGES = (
+    *("torch", "torchvision", "kornia", "onnxruntime", "openvino", "faiss-cpu", "faiss-gpu-cu12", "numpy", "scipy"),
+    *("opencv-contrib-python-headless", "opencv-python-headless", "pyhesaff", "pycolmap", "poselib"),
+    *("pillow", "pillow-heif", "h5py", "snakemake"),
+)
 
 
 def write_provenance(

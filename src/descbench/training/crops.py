@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from descbench.config.crop_training import HNDescTraining
+from descbench.datasets.contents import content_of
 from descbench.datasets.crop_labels import Extras, read_crop_labels, read_keypoints
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.errors import DataError
@@ -77,6 +78,10 @@ class CropImages:
         reader, position = self.shards[image]
         # Stored are places whose first pixel has its centre at 0.5, 0.5.
         return reader.read(position, position + 1).keypoints - np.float32(0.5)
+
+    def keypoint_contents(self) -> list[str]:
+        """Hashes of the files that keypoints are read from; none of features, whose shards are hashed as they are."""
+        return [] if self.shards else [content_of(self.root / item.keypoints) for item in self.extras]
 
     def draw(self, image: int, place: Sequence[int]) -> tuple[CropPair, list[torch.Tensor]]:
         """A pair of crops, and both as tensors (3, S, S).

@@ -62,14 +62,14 @@ def train_on_crops(files: CropTrainingFiles, model: Model, settings: HNDescTrain
     place = (files.manifest, files.labels, files.root)
     colours = (tuple(network.mean), tuple(network.std))
     images = read_crop_images(*place, files.keypoints, colours, settings)
-    validator = None
+    validator, keypoints = None, images.keypoint_contents()
     if settings.validation is not None:
         shown = read_crop_images(*place, files.validation_keypoints, colours, settings, "val")
-        validator = CropValidator(sample, shown, settings, chosen)
+        validator, keypoints = CropValidator(sample, shown, settings, chosen), keypoints + shown.keypoint_contents()
     start, decided = checkpoint_digest(files.start), decisive(settings, SPEED, ENDING)
     architecture = model.model_dump(mode="json", exclude={"weights"})
     read = (files.manifest, files.labels, *files.keypoints, *files.validation_keypoints)
-    inputs = [architecture, [list(values) for values in colours], [sha256_file(path) for path in read]]
+    inputs = [architecture, [list(values) for values in colours], [sha256_file(path) for path in read], keypoints]
     trainer = Trainer(
         HNDescRecipe(network, sample, images, settings, chosen),
         epochs=settings.epochs,
