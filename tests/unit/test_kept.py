@@ -49,6 +49,23 @@ def test_an_edited_list_is_not_used(folder):
     assert found(folder) == [None, None, None]
 
 
+def test_links_of_killed_jobs_keep_nothing(folder):
+    """What a job left that was killed between link and rename counts as no shard, and goes."""
+    (held,) = folder.glob("*.h5")
+    for left in (f"{held.name}.tmp-{2**22 + 1}", f"absent.h5.tmp-{2**22 + 1}"):  # above Linux' largest process
+        (folder / left).hardlink_to(held)
+    (folder.parent / "00000.h5").unlink()
+    shard = folder.parent / "00001.h5"
+    with ShardWriter(shard, INFO, 2) as writer:
+        for n in range(3):
+            writer.add(n, descriptors=np.full((1, 2), n, np.float32))
+    rows = [*ROWS[1:], ROWS[0]]
+    with KeptFeatures(folder, INFO) as kept:
+        kept.keep(shard, rows, rows)
+    assert {path.suffix for path in folder.iterdir()} == {".h5", ".json"}
+    assert held not in folder.iterdir()
+
+
 def test_the_list_of_another_shard_is_not_used(folder):
     """Whole and with its checksum, but under the name of another list."""
     (listed,) = folder.glob("*.json")

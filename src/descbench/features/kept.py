@@ -20,6 +20,7 @@ from descbench.datasets.contents import ABSENT
 from descbench.datasets.manifest import ManifestRow
 from descbench.errors import DataError
 from descbench.features.store import Block, ShardInfo, ShardReader
+from descbench.io.atomic import atomic_path, remove_leftovers
 from descbench.io.digests import digest_of
 from descbench.io.jsonfiles import as_record, read_json, write_checked_json
 
@@ -86,9 +87,9 @@ class KeptFeatures:
         keys = [_key(row) for row in rows]
         stem = self._stem(keys)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _link(shard, self._folder / f"{stem}.h5")
-        except OSError as error:
+            with atomic_path(self._folder / f"{stem}.h5") as temporary:
+                os.link(shard, temporary)
+        except (OSError, DataError) as error:
             _log.info("%s is not kept for later (%s).", shard, error)
             return
         write_checked_json(self._folder / f"{stem}.json", {"made_by": self._origin(), "images": keys})
@@ -96,6 +97,8 @@ class KeptFeatures:
 
     def _forget(self, wanted: set[str]) -> None:
         """Delete what belongs to no shard any more, and holds nothing that the others lack."""
+        for left in self._folder.glob("*.tmp-*"):  # of killed jobs: a link too many
+            remove_leftovers(left.with_name(left.name.split(".tmp-")[0]))
         listed = {path: self._keys(path) for path in self._folder.glob("*.json")}
         used = {path for path in listed if _links(path.with_suffix(".h5")) > 1}
         safe = {key for path in used for key in listed[path] or ()}
@@ -133,17 +136,6 @@ class KeptFeatures:
 
 def _key(row: ManifestRow) -> str:
     return f"{row.content} {list(row.box)}" if row.box else str(row.content)
-
-
-def _link(shard: Path, target: Path) -> None:
-    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(shard, temporary)
-        temporary.replace(target)
-    finally:
-        # Where both names were one file already, the rename does nothing.
-        temporary.unlink(missing_ok=True)
 
 
 def _links(path: Path) -> int:

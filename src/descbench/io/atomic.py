@@ -43,7 +43,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             # Its place would be taken by a file: of /dev/null, for all programs.
             raise DataError(f"{target}: is a named pipe, a socket or a device; name a file to write.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
+        remove_leftovers(target)
         try:
             yield temporary
             _fsync(temporary)
@@ -74,7 +74,7 @@ def work_folder(output: Path) -> Iterator[Path]:
     folder = _temporary(target)
     with named_errors(output, folder):
         output.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
+        remove_leftovers(target)
         shutil.rmtree(folder, ignore_errors=True)  # of a killed process of the same number
         folder.mkdir()
         try:
@@ -164,7 +164,7 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f"{target.name}.tmp-{_host()}-{os.getpid()}")
 
 
-def _remove_leftovers(target: Path) -> None:
+def remove_leftovers(target: Path) -> None:
     """Remove temporary files and folders of writers of ``target`` that were killed.
 
     One target has one writer at a time: Snakemake locks its working directory, downloads have a lock of their
