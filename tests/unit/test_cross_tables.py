@@ -290,13 +290,15 @@ def test_too_few_queries_for_any_test_are_told(tmp_path):
     }
     _, _, markdown = build(tmp_path, scores)
     assert "town, map_medium: 3 queries are too few for any of 1 tests to tell two rows apart." in markdown
+    assert "**" not in markdown
 
 
 def test_a_single_query_gives_a_reason_in_place_of_a_test(tmp_path):
     scores = {
         (name, "town"): write(tmp_path / f"{name}.json", np.array([0.5]), f"{name} on town") for name in ("good", "bad")
     }
-    _, tests, _ = build(tmp_path, scores, datasets={"town": ["map_medium"]})
+    _, tests, markdown = build(tmp_path, scores, datasets={"town": ["map_medium"]})
+    assert "**" not in markdown
     assert [(test["difference"], test["p"], test["reason"]) for test in tests] == [
         ("", "", "fewer than two queries count")
     ]

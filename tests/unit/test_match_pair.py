@@ -12,6 +12,8 @@ from PIL import Image
 import descbench
 from descbench.cli import main
 from descbench.errors import ConfigError, DataError
+from descbench.matching.homography import EstimatedHomography
+from descbench.tables import pair_page
 
 SHIFT = (12, 5)
 
@@ -51,6 +53,35 @@ def test_the_command_and_its_page(place, capsys):
     assert (drawing.count("<line "), drawing.count("stroke-dasharray")) == (matches, matches - inliers)
     assert f"</svg>inlier: {inliers}" in page
     assert f"</svg>no inlier: {matches - inliers}" in page
+
+
+def test_all_inliers_are_drawn(place, monkeypatch):
+    """Of many lines those of others are left out, evenly."""
+    found = descbench.match_pair("a/one.png", "two.png", "sift")
+    inliers, others = int(found.inliers.sum()), int((~found.inliers).sum())
+    assert others >= 2
+    monkeypatch.setattr(pair_page, "_DRAWN", inliers + others // 2)
+    descbench.match_pair("a/one.png", "two.png", "sift", html="out.html")
+    page = Path("out.html").read_text()
+    assert f"{inliers + others // 2} of {inliers + others} lines are drawn, inliers first" in page
+    drawing = page[page.index("<svg") : page.index("</svg>")]
+    assert drawing.count("stroke-dasharray") == others // 2
+    assert drawing.count("<line ") == inliers + others // 2
+    # They lie on top.
+    assert "stroke-dasharray" not in drawing[drawing.rindex("stroke-dasharray") + 1 :]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_fewer_than_four_inliers_are_no_homography(place, monkeypatch, count):
+    """Estimators may leave fewer than they fitted, once they have refined what they found."""
+
+    def few(first, _second, _settings):
+        return EstimatedHomography(np.eye(3), np.arange(len(first)) < count)
+
+    monkeypatch.setattr(descbench.direct.match_pair, "estimate_homography", few)
+    found = descbench.match_pair("a/one.png", "two.png", "sift")
+    assert (found.homography is None) == (count < 4)
+    assert found.inliers.sum() == (0 if count < 4 else count)
 
 
 def test_no_photograph_is_replaced_by_a_page(place):

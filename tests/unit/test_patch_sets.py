@@ -109,6 +109,8 @@ def test_phototour_goes_on_in_the_next_bitmap(tmp_path):
         ("info.txt", "7 0\n8 0\n0 0\n3 0\n3 0\n3 0\n", r"line 1: its points are not those of info\.txt"),
         ("m50_100000_100000_0.txt", "0 7 0 6 3 0 0\n", "line 1: patch 6 is not among the 6"),
         ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n0 7 0 1\n", "line 2: '0 7 0 1' does not hold whole numbers"),
+        ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n0 7 0 1 7", "line 2 holds 5 numbers, the first one 7"),
+        ("info.txt", "7 0\n7\n", "line 2 holds 1 numbers, the first one 2"),
         ("m50_100000_100000_0.txt", "", "lists no pairs"),
         ("m50_100000_100000_0.txt", "0 7 0 1 7 0 0\n2 8 0 2 8 0 0\n", "line 2: pairs patch 2 with itself"),
         ("m50_100000_100000_0.txt", None, "no such file"),

@@ -133,6 +133,7 @@ def _read_numbers(path: Path, columns: tuple[int, ...]) -> np.ndarray:
     if lines and not lines[-1]:
         lines.pop()
     rows = np.empty((len(lines), len(columns)), np.int64)
+    width = len(lines[0].split()) if lines else 0
     for number, line in enumerate(lines):
         words = line.split()
         chosen = [words[column] for column in columns if column < len(words)]
@@ -140,6 +141,10 @@ def _read_numbers(path: Path, columns: tuple[int, ...]) -> np.ndarray:
             raise DataError(
                 f"{path}: line {number + 1}: {shorten(line, 60)!r} does not hold whole numbers in columns "
                 f"{', '.join(str(column + 1) for column in columns)}; fetch the archive again."
+            )
+        if len(words) != width:  # cut off
+            raise DataError(
+                f"{path}: line {number + 1} holds {len(words)} numbers, the first one {width}; fetch the archive again."
             )
         rows[number] = list(map(int, chosen))
     return rows

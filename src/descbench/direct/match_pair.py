@@ -19,7 +19,7 @@ from descbench.direct.work_features import WorkFeatures
 from descbench.errors import ConfigError, DataError
 from descbench.features.image_features import ImageFeatures
 from descbench.io.outputs import check_page
-from descbench.matching.homography import HomographySettings, estimate_homography
+from descbench.matching.homography import FEWEST, EstimatedHomography, HomographySettings, estimate_homography
 from descbench.matching.matcher import MatchSettings, match_pairs
 from descbench.tables.pair_page import show_pair
 
@@ -33,7 +33,8 @@ class MatchedImages:
             pixel has its centre at (0, 0).
         scores: (M,) float32, inner products of the descriptors, the largest is the best.
         inliers: (M,) bool, matches that the homography explains.
-        homography: (3, 3) float64 from pixels of the first image to those of the second; None: none was found.
+        homography: (3, 3) float64 from pixels of the first image to those of the second; None: none was found that
+            explains four matches or more.
         features: number of features of both images that took part.
     """
 
@@ -78,6 +79,8 @@ def match_pair(
     found = _match(config, config.methods[method].features, images, settings, files)
     (points, others), matches = found
     estimated = estimate_homography(points, others, estimation)
+    if estimated.inliers.sum() < FEWEST:  # which four points alone decide, and fewer do not support
+        estimated = EstimatedHomography(None, np.zeros(len(points), bool))
     result = MatchedImages(points, others, matches.scores, estimated.inliers, estimated.matrix, matches.counts)
     if html is not None:
         _show(result, images, Path(html), config, method, estimation.threshold)

@@ -138,7 +138,8 @@ def render_markdown(
     out.append(
         "Bold: the best of a column, and every row that it does not differ from by a paired permutation test on the "
         "same queries, corrected by Holm's method for all pairs of rows of that column (corrected p of "
-        f"{_ALPHA:g} or more). Rows without a test are not bold; {name}.tests.csv has every pair."
+        f"{_ALPHA:g} or more). Nothing is bold where no row differs from the best, or none was tested; "
+        f"{name}.tests.csv has every pair."
     )
     if table.note:
         out.append(markdown_text(table.note))
@@ -230,19 +231,21 @@ def _best(
     tests: Sequence[CrossTest],
     directions: Mapping[tuple[str, str], str],
 ) -> list[tuple[str, str, str]]:
-    """Row, dataset and metric of the best of a column, and of those that a test does not tell from it."""
+    """Row, dataset and metric of the best of a column, and of those that no test tells from it; none if none does."""
     there = {line.row: line.ours for line in lines if (line.dataset, line.metric) == column and line.ours is not None}
     if not there:
         return []
     best = (max if directions[column] == "higher" else min)(there, key=there.__getitem__)
-    alike = {
-        row
+    compared = {
+        row: test.p_holm
         for test in tests
-        if (test.dataset, test.metric) == column and test.p_holm is not None and test.p_holm >= _ALPHA
-        for row in ({test.first, test.second} - {best} if best in (test.first, test.second) else ())
+        if (test.dataset, test.metric) == column and test.p_holm is not None and best in (test.first, test.second)
+        for row in {test.first, test.second} - {best}
     }
+    if all(p >= _ALPHA for p in compared.values()):
+        return []
     # What equals the best is as good, tested or not.
-    return [(row, *column) for row, value in there.items() if row in alike or value == there[best]]
+    return [(row, *column) for row, value in there.items() if compared.get(row, 0) >= _ALPHA or value == there[best]]
 
 
 def _directions(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], str]:

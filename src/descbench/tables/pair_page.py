@@ -52,14 +52,22 @@ def show_pair(
         DataError: an image that cannot be read, or a page that cannot be written.
     """
     pictures = [load_image(path, _PICTURE, **reading) for path in images]
-    # Inliers last, so that they lie on top.
-    order = np.argsort(inliers, kind="stable")
+    order = _choose(inliers)
     lines = np.column_stack([places_in_picture(*found) for found in zip(points, pictures, strict=True)])[order]
     strokes = [_KINDS[0 if inlier else 1].stroke for inlier in inliers[order].tolist()]
     counts = int(inliers.sum()), int((~inliers).sum())
     caption = f"{images[0].name} and {images[1].name}"
-    caption += f"; {_DRAWN} of {len(lines)} lines are drawn, evenly chosen" if len(lines) > _DRAWN else ""
+    caption += f"; {len(lines)} of {len(inliers)} lines are drawn, inliers first" if len(lines) < len(inliers) else ""
     label = f"{caption}: {counts[0]} inliers of {sum(counts)} matches"
     drawing = draw_matches(*(p.pixels for p in pictures), lines, label, most=_DRAWN, strokes=strokes)
     shown = {"title": title, "rule": rule, "drawing": drawing, "caption": caption, "kinds": _KINDS, "counts": counts}
     write_page(output, "pair.html.jinja", **shown)
+
+
+def _choose(inliers: np.ndarray) -> np.ndarray:
+    """Matches whose lines are drawn: inliers, which come last and so lie on top, and evenly chosen others."""
+    kinds = []
+    for kind in (np.flatnonzero(inliers), np.flatnonzero(~inliers)):
+        left = min(len(kind), _DRAWN - sum(map(len, kinds)))
+        kinds.append(kind[np.linspace(0, len(kind) - 1, left).astype(np.int64)])
+    return np.concatenate(kinds[::-1])
