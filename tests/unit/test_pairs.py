@@ -1,6 +1,7 @@
 """Pairs files: order, own names, lengths, and both kinds of search."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,9 @@ def test_names_that_queries_and_map_share(tmp_path, caplog, content, refused):
     if refused:
         with pytest.raises(DataError, match=r"query\.csv and .*map\.csv: 1 names stand for one photograph .*\(b\)"):
             compute_pairs(method, [shard], Database([shard]), (queries, images), output, top_k=3)
+        called = Path("theirs"), Path("ours")
+        with pytest.raises(DataError, match=r"^theirs and ours: 1 names stand for one photograph"):
+            compute_pairs(method, [shard], Database([shard]), (queries, images), output, top_k=3, called=called)
         assert not output.exists()
     else:
         compute_pairs(method, [shard], Database([shard]), (queries, images), output, top_k=3)

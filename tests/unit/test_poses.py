@@ -11,8 +11,8 @@ import pytest
 
 from descbench.config.posed_datasets import AachenDataset
 from descbench.config.tables import Table
-from descbench.datasets.cameras import Camera, Pose
-from descbench.datasets.manifest import Manifest, rows_of
+from descbench.datasets.cameras import Camera, Pose, pose_at
+from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.datasets.pose_files import pose_names, read_poses, write_poses
 from descbench.datasets.pose_labels import PoseLabels, check_pose_labels, read_pose_labels, write_pose_labels
 from descbench.errors import DataError, StaleFileError
@@ -20,7 +20,8 @@ from descbench.io.jsonfiles import write_checked_json
 from descbench.io.records import record_path
 from descbench.localization.estimated_poses import PoseRecord, read_estimated, write_record
 from descbench.metrics.compare import compare_scores
-from descbench.metrics.poses import pose_errors, position_error, rotation_error, score_errors
+from descbench.metrics.poses import check_true_poses, pose_errors, position_error, rotation_error, score_errors
+from descbench.metrics.score_poses import score_poses
 from descbench.metrics.scores import Metric, Scores, read_scores, write_scores
 from descbench.tables.table import build_table
 
@@ -65,6 +66,49 @@ def test_queries_without_pose_are_wrong() -> None:
     assert (metrics["median_position"].unit, metrics["median_position"].direction) == ("metre", "lower")
     assert metrics["within_5m_10deg"].direction == "higher"
     assert metrics["within_5m_10deg"].low < 0.6 < metrics["within_5m_10deg"].high
+
+
+def estimated_poses() -> list[Pose]:
+    """Cameras on a circle around a market place, all of which look at something else."""
+    places = [(40 * math.cos(n), 3.0, 40 * math.sin(n)) for n in range(6)]
+    return [pose_at(turned(50.0 * n).rotation, place) for n, place in enumerate(places)]
+
+
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (lambda pose: Pose(pose_at(pose.rotation, (0, 0, 0)).rotation, pose.centre), "camera centres"),
+        (lambda pose: Pose((pose.rotation[0], *(-q for q in pose.rotation[1:])), pose.centre), "camera to world"),
+        (lambda pose: pose, None),
+        (lambda pose: pose_at(turned(100.0).rotation, (9.0, 9.0, 9.0)), None),  # just wrong
+    ],
+)
+def test_true_poses_of_another_convention_are_known(write, told) -> None:
+    estimated = estimated_poses()
+    found = check_true_poses([*estimated, None], [*map(write, estimated), HERE])
+    assert found is None if told is None else told in found
+    # Where a method finds hardly any query, nothing is said.
+    assert check_true_poses([*estimated[:2], *[None] * 4], [write(pose) for pose in estimated]) is None
+
+
+def test_true_poses_of_another_convention_are_refused(tmp_path: Path) -> None:
+    estimated = estimated_poses()
+    names = [f"{n}.jpg" for n in range(len(estimated))]
+    manifest = Manifest(tuple(rows_of("query", names)))
+    write_manifest(manifest, tmp_path / "m.csv")
+    inverse = tuple(Pose((p.rotation[0], *(-q for q in p.rotation[1:])), p.centre) for p in estimated)
+    for true, refused in ((tuple(estimated), False), (inverse, True)):
+        labels = PoseLabels((CAMERA,), (CAMERA,) * len(names), (HERE,), true)
+        write_pose_labels(labels, tmp_path / "l.json")
+        write_poses(dict(zip(pose_names(names), estimated, strict=True)), tmp_path / "p.txt")
+        counts = [9] * len(names)
+        write_record(PoseRecord("", "m on d", "r", 9, len(names), counts, counts), tmp_path / "p.txt")
+        given = (tmp_path / "p.txt", tmp_path / "l.json", tmp_path / "m.csv", tmp_path / "s.json")
+        if refused:
+            with pytest.raises(DataError, match=r"l\.json: hardly any .* if they are camera to world"):
+                score_poses(*given)
+        else:
+            score_poses(*given)
 
 
 def test_thresholds_are_inclusive() -> None:

@@ -113,6 +113,24 @@ def pose_at(rotation: Sequence[float], centre: Sequence[float]) -> Pose:
     return Pose(tuple(rotation), tuple(-sum(row[k] * centre[k] for k in range(3)) for row in turned))
 
 
+def from_camera_to_world(pose: Pose) -> Pose:
+    """The pose meant by one that was written as camera to world: its translation is the camera's place."""
+    w, *axis = pose.rotation
+    return pose_at((w, *(-value for value in axis)), pose.translation)
+
+
+def from_centre(pose: Pose) -> Pose:
+    """The pose meant by one with the camera's place in the place of its translation."""
+    return pose_at(pose.rotation, pose.translation)
+
+
+# Poses as other programs have them: what makes ours of them, what they are, and what to do.
+OTHER_CONVENTIONS = (
+    (from_camera_to_world, "they are camera to world", "R^T and -R^T t of each"),
+    (from_centre, "the translations are camera centres", "R and -R t of each"),
+)
+
+
 def parse_camera(words: Sequence[str]) -> Camera:
     """The camera that ``MODEL width height params...`` are.
 

@@ -71,7 +71,8 @@ def write_pairs(
         queries = images if query_folder is None else _describe(features, "query", query_folder)
         database = prepare_database(block, images.shards, folder, codebook)
         names = queries.manifest, images.manifest
-        compute_pairs(block, queries.shards, database, names, output, top_k=top_k or config.pairs_top_k)
+        called = query_folder or map_folder, map_folder
+        compute_pairs(block, queries.shards, database, names, output, top_k=top_k or config.pairs_top_k, called=called)
 
 
 @contextmanager

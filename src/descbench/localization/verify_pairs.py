@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 import pycolmap
 
+from descbench.datasets.cameras import OTHER_CONVENTIONS
 from descbench.errors import DataError
 from descbench.localization.colmap import (
     PosedImages,
-    from_rigid,
     number_of,
     refusing_errors,
     to_camera,
@@ -160,8 +160,8 @@ def check_convention(images: PosedImages, verified: Matched) -> None:
         f"the poses of the map contradict {count} verified matches: the median match is {error:.1f} pixels from its "
         f"epipolar line, where noise explains at most {MOST_EPIPOLAR:g}."
     )
-    for otherwise, what, change in _CONVENTIONS:
-        poses = [from_rigid(otherwise(to_rigid(pose))) for pose in images.poses]
+    for convert, what, change in OTHER_CONVENTIONS:
+        poses = [convert(pose) for pose in images.poses]
         if (other := _median_error(replace(images, poses=poses), verified)) <= MOST_EPIPOLAR:
             raise DataError(f"{message} It is {other:.1f} if {what}: world to camera is needed ({change}).")
     if len(verified) < _ENOUGH_PAIRS:
@@ -173,17 +173,6 @@ def check_convention(images: PosedImages, verified: Matched) -> None:
 def _median_error(images: PosedImages, verified: Matched) -> float:
     """Median distance in pixels of keypoints of the second images from their epipolar lines."""
     return float(np.median(np.concatenate([epipolar_errors(images, p, rows)[:, 1] for p, rows in verified.items()])))
-
-
-def _from_centre(pose: pycolmap.Rigid3d) -> pycolmap.Rigid3d:
-    return pycolmap.Rigid3d(pose.rotation, -(pose.rotation.matrix() @ pose.translation))
-
-
-# Poses as other programs have them, what they are in their words, and what makes ours of them.
-_CONVENTIONS = (
-    (pycolmap.Rigid3d.inverse, "they are camera to world", "R^T and -R^T t of each"),
-    (_from_centre, "the translations are camera centres", "R and -R t of each"),
-)
 
 
 def epipolar_errors(images: PosedImages, pair: tuple[int, int], rows: np.ndarray) -> np.ndarray:

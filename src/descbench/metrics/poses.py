@@ -11,12 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from descbench.config.posed_datasets import MEDIANS, THRESHOLDS, WITHIN
-from descbench.datasets.cameras import Pose
+from descbench.datasets.cameras import OTHER_CONVENTIONS, Pose
 from descbench.metrics.intervals import draw_rows, middle
 from descbench.metrics.scores import Metric, Value, proportion
 
 # What scores a file of poses (fact ``scored_by``).
 TRUE_POSES, NOBODY, SERVER = "true poses", "nobody yet", "the benchmark's server"
+# Share of queries that may be near by chance, or far for their own reasons, and fewest that say anything.
+_FEW, _FEWEST = 0.25, 3
 
 
 def position_error(estimated: Pose, true: Pose) -> float:
@@ -39,6 +41,27 @@ def pose_errors(estimated: Sequence[Pose | None], true: Sequence[Pose]) -> tuple
         if found is not None:
             errors[:, query] = position_error(found, known), rotation_error(found, known)
     return errors[0], errors[1]
+
+
+def check_true_poses(estimated: Sequence[Pose | None], true: Sequence[Pose]) -> str | None:
+    """Which other convention the true poses seem to have been written in; None: their own.
+
+    Hardly any estimate is near the truth as it was read, and most are near what another convention makes of it.
+    """
+    found = [query for query, pose in enumerate(estimated) if pose is not None]
+    if len(found) < _FEWEST or _share_near(estimated, true, found) > _FEW:
+        return None
+    for convert, what, change in OTHER_CONVENTIONS:
+        if _share_near(estimated, [convert(pose) for pose in true], found) > 1 - _FEW:
+            return f"{what}; world to camera is needed ({change})"
+    return None
+
+
+def _share_near(estimated: Sequence[Pose | None], true: Sequence[Pose], found: Sequence[int]) -> float:
+    """Share of the localised queries within the largest thresholds."""
+    positions, rotations = pose_errors(estimated, true)
+    metres, degrees = THRESHOLDS[-1]
+    return float(((positions <= metres) & (rotations <= degrees))[list(found)].mean())
 
 
 def score_errors(

@@ -15,7 +15,7 @@ from descbench.datasets.pose_labels import read_pose_labels
 from descbench.errors import DataError
 from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import read_estimated
-from descbench.metrics.poses import NOBODY, SERVER, TRUE_POSES, pose_errors, score_errors
+from descbench.metrics.poses import NOBODY, SERVER, TRUE_POSES, check_true_poses, pose_errors, score_errors
 from descbench.metrics.scores import Metric, Scores, Value, write_scores
 
 _ALL = "all"
@@ -47,8 +47,8 @@ def score_poses(
 
     Raises:
         StaleFileError: poses of another method or dataset.
-        DataError: a file is damaged, poses of unknown queries, or figures of the server for another file of poses, or
-            for a dataset whose true poses are known.
+        DataError: a file is damaged, true poses of another convention, poses of unknown queries, or figures of the
+            server for another file of poses, or for a dataset whose true poses are known.
     """
     known, rows = read_pose_labels(labels), read_manifest(manifest).of_role("query")
     found, record = read_estimated(poses, cell or None)
@@ -61,7 +61,13 @@ def score_poses(
     if known.query_poses:
         if stated:
             raise DataError(f"{labels}: has the true poses, so there are no figures of a server; remove `server`.")
-        errors = pose_errors([found.get(name) for name in names], known.query_poses)
+        estimated = [found.get(name) for name in names]
+        if otherwise := check_true_poses(estimated, known.query_poses):
+            raise DataError(
+                f"{labels}: hardly any estimated pose is near the true one of its query, but most are if {otherwise}: "
+                "correct the poses of the queries."
+            )
+        errors = pose_errors(estimated, known.query_poses)
         metrics, per_query = score_errors(*errors, known.conditions)
         scored_by = TRUE_POSES
     elif stated:

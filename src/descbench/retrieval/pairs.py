@@ -30,6 +30,7 @@ def compute_pairs(
     *,
     top_k: int,
     threads: int | None = None,
+    called: tuple[Path, Path] | None = None,
 ) -> None:
     """Write the pairs file of a query set and a map.
 
@@ -41,13 +42,14 @@ def compute_pairs(
         output: the pairs file.
         top_k: pairs of each query.
         threads: None = all processors.
+        called: what messages call the two; None: the manifests.
 
     Raises:
         DataError: a query set without images, damaged files, or other photographs of the map under the same names.
         StaleFileError: codebook, index and features do not belong together.
     """
     manifests = [read_manifest(path).of_role("database") for path in names]
-    check_names(*manifests, names)
+    check_names(*manifests, called or names)
     queries, images = ([row.path for row in manifest.rows] for manifest in manifests)
     # An image may be recorded more than once under the query's name.
     kept = min(len(images), top_k + max(Counter(images).values()))
