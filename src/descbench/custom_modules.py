@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import signal
 import sys
 import sysconfig
 import traceback
@@ -19,6 +20,8 @@ from weakref import WeakKeyDictionary
 from descbench.errors import ConfigError
 from descbench.io.digests import sha256_file
 
+# Exit codes of a process that a signal stops (descbench.signals).
+_SIGNALLED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _LONGEST = 300  # characters of the user's own message
 # Digests of the files of modules, and of those that they import, as they were imported.
 _imported: WeakKeyDictionary[ModuleType, dict[Path, str]] = WeakKeyDictionary()
@@ -81,12 +84,14 @@ def user_code(name: str, what: str = "failed") -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # scripts that parse their own arguments end the process
+        if isinstance(error, SystemExit) and error.code in _SIGNALLED:
+            raise
         place, text = _place(error), " ".join(str(error).split())[:_LONGEST]
         raise ConfigError(f"{name}: {what}{place} ({type(error).__name__}: {text}).") from error
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where the user's own code stood: the last line outside installed packages, Python and this one."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" at {error.filename}, line {error.lineno}"

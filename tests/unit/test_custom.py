@@ -259,6 +259,7 @@ def test_refused(factory, arguments, message):
         ("x = 1\nx.y\n", r"broken\.py, line 2 \(AttributeError"),
         ("import torch\n1 / 0\n", r"broken\.py, line 2 \(ZeroDivisionError"),
         ("import nowhere_at_all\n", r"broken\.py, line 1 \(ModuleNotFoundError"),
+        ("import sys\nsys.exit(2)\n", r"broken\.py, line 2 \(SystemExit: 2"),
     ],
 )
 def test_modules_that_cannot_be_imported(here, monkeypatch, text, match):

@@ -154,9 +154,7 @@ def test_page_is_well_formed_and_stands_alone(tmp_path):
     assert not re.search(r"https?:|url\((?!#)", text.replace("http://www.w3.org/2000/svg", ""))
     drawing = ElementTree.fromstring(re.search(r"<svg.*</svg>", text, re.S).group())
     assert drawing.get("role") == "img"
-    assert drawing.get("aria-label").endswith(
-        "1 at rank 1, 1 at rank 2 to 5, 1 at rank 6 to 20, 1 at rank later or none"
-    )
+    assert drawing.get("aria-label").endswith("1: 1, 2 to 5: 1, 6 to 20: 1, later or none: 0, nothing is right: 1")
     assert len(page.of("figcaption")) == len(images) + 1
 
 
@@ -223,8 +221,8 @@ def test_the_worst_and_evenly_spaced_queries_are_chosen():
 
 
 def test_bins_of_the_first_right_image():
-    assert bin_queries(np.array([1, 2, 5, 6, 20, 21, 5000, 0])).tolist() == [0, 1, 1, 2, 2, 3, 3, 3]
-    assert len({found.colour for found in BINS}) == len({found.mark for found in BINS}) == 4
+    assert bin_queries(np.array([1, 2, 5, 6, 20, 21, 5000, 0, -1])).tolist() == [0, 1, 1, 2, 2, 3, 3, 3, 4]
+    assert len({found.colour for found in BINS}) == len({found.mark for found in BINS}) == 5
 
 
 def test_the_map_of_a_large_dataset_stays_small():

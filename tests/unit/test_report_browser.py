@@ -111,6 +111,9 @@ def test_rows_are_sorted_by_a_column(page):
     assert one(page, "#table2 [aria-sort]").get_attribute("aria-sort") == "descending"
     heading(page, 2).click()
     assert rows(page) == ["Another", "Plain", "Local features & codebook"]
+    heading(page, 2).click()
+    assert rows(page) == ["Local features & codebook", "Plain", "Another"]
+    assert all_of(page, "#table2 [aria-sort]") == []
     heading(page, 0).click()
     assert rows(page) == ["Another", "Local features & codebook", "Plain"]
     assert [found.get_attribute("aria-sort") for found in all_of(page, "#table2 [aria-sort]")] == ["ascending"]

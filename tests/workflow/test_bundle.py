@@ -174,6 +174,29 @@ def test_a_list_of_images_that_was_changed(inside, tmp_path):
     assert [(one.state, one.name) for one in verify(TABLE, configfiles=CONFIG)[1]] == [("differs", str(path))]
 
 
+def test_every_damaged_file_is_named(inside, tmp_path):
+    """Not the first one alone; a checkpoint that cannot be read differs, as any file does."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    checkpoints = sorted(Path("results/checkpoints").glob("*.pt"))
+    recorded = [one for one in verify(TABLE, configfiles=CONFIG)[1] if one.state == "differs"]
+    assert recorded == []
+    for path in checkpoints:
+        path.write_bytes(path.read_bytes() + b"x")
+    found = verify(TABLE, configfiles=CONFIG)[1]
+    assert {one.name for one in found} <= {str(path) for path in checkpoints}
+    assert all("cut short" in one.told for one in found)
+    assert found
+    damaged = [*Path("results/scores").glob("*/*.json"), *Path("results/provenance").glob("*/*.json")]
+    for path in damaged:
+        path.write_text(path.read_text().replace("0", "1", 1))
+    found = verify(TABLE, configfiles=CONFIG)[1]
+    named = {one.name for one in found}
+    assert len(named) > 1
+    assert named <= {str(path) for path in damaged}
+    assert all("damaged or edited" in one.told for one in found)
+
+
 def test_a_list_of_images_that_is_gone_is_named(inside, tmp_path, caplog):
     bundle_table(TABLE, tmp_path / "a.zip", configfiles=CONFIG)
     assert "is not there" not in caplog.text

@@ -6,13 +6,14 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from descbench.command_files import made
 from descbench.config.base import close_names
 from descbench.config.sources import Source
-from descbench.errors import ConfigError
+from descbench.errors import ConfigError, DataError
 from descbench.io.atomic import json_text
 from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
@@ -78,11 +79,28 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
     """
     name = table_name(plan, target)
     csv = made(Path(plan.paths.table(name)), configfiles)
-    # What a table shows where it is there counts where it is there.
-    shown = [cell for cell in plan.on_demand_cells(name) if Path(plan.paths.scores(*cell)).is_file()]
-    cells = [_read_cell(plan, method, dataset, configfiles) for method, dataset in [*plan.table_cells(name), *shown]]
+    cells = [_read_cell(plan, method, dataset, configfiles) for method, dataset in _cells(plan, name)]
     markdown = Path(plan.paths.table_markdown(name))
     return TableFiles(name, plan.config.tables[name].title, csv, markdown, tuple(cells))
+
+
+def find_damaged(plan: Plan, target: str) -> Iterator[tuple[Path, str]]:
+    """Scores and provenance of a table that are there and cannot be read, with what is wrong; raises as above."""
+    for method, dataset in _cells(plan, table_name(plan, target)):
+        scores, provenance = Path(plan.paths.scores(method, dataset)), Path(plan.paths.provenance(method, dataset))
+        reads = {scores: partial(read_scores, cell=f"{method} on {dataset}"), provenance: read_json}
+        for path, read in reads.items():
+            try:
+                if path.is_file():
+                    read(path)
+            except DataError as error:
+                yield path, str(error)
+
+
+def _cells(plan: Plan, name: str) -> list[tuple[str, str]]:
+    """Those of a table; what it shows only where it is there counts where it is there."""
+    shown = [cell for cell in plan.on_demand_cells(name) if Path(plan.paths.scores(*cell)).is_file()]
+    return [*plan.table_cells(name), *shown]
 
 
 def blocks_that_differ(plan: Plan, table: TableFiles) -> Iterator[tuple[Path, str]]:

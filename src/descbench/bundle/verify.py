@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from descbench.bundle.contents import CellFiles, blocks_that_differ, files_that_differ, read_table
+from descbench.bundle.contents import CellFiles, blocks_that_differ, files_that_differ, find_damaged, read_table
 from descbench.bundle.crate import METADATA
 from descbench.command_files import read_configuration
 from descbench.errors import DataError
@@ -57,7 +57,7 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
 
     Raises:
         ConfigError: no such table.
-        DataError: a bundle that cannot be read, or scores or provenance that are damaged or not there.
+        DataError: a bundle that cannot be read, or scores or provenance that are not there.
     """
     path = Path(target)
     if path.is_dir():
@@ -68,6 +68,9 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
         return _verify_zip(path)
     files = [Path(file) for file in configfiles]
     plan = Plan(read_configuration(files))
+    if damaged := [Difference("differs", str(file), told) for file, told in find_damaged(plan, str(target))]:
+        # Without these no cell of the table can be computed again, and nothing more be compared.
+        return len(damaged), damaged
     table = read_table(plan, str(target), files)
     told = "not what the scores of its cells give"
     found = [Difference("differs", str(file), told) for file in files_that_differ(plan, table)]
@@ -82,7 +85,7 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
         if not Path(file).is_file():
             found.append(Difference("missing", file, "it was there when the table was computed"))
         elif (now := _digest(file)) != expected:
-            found.append(Difference("differs", file, f"SHA-256 {now}, recorded {expected}"))
+            found.append(Difference("differs", file, f"{now}, recorded SHA-256 {expected}"))
     return compared, found
 
 
@@ -116,11 +119,14 @@ def _models(cell: CellFiles) -> list[str]:
 
 
 def _digest(file: str) -> str:
-    """Digest as it was recorded: of a checkpoint's weights, of any other file's bytes."""
+    """Digest as it was recorded: of a checkpoint's weights, of any other file's bytes; or why there is none."""
     if file.endswith(".pt"):
         from descbench.models.checkpoints import checkpoint_digest
 
-        return checkpoint_digest(Path(file))
+        try:
+            return checkpoint_digest(Path(file))
+        except DataError as error:
+            return str(error)
     return sha256_file(file)
 
 

@@ -28,7 +28,7 @@ class RankBin:
 
     Attributes:
         label: as the legend has it.
-        last: highest rank; None: later ranks, and queries without any right image.
+        last: highest rank; None: later ranks and queries that found nothing, or for which nothing is right.
         colour: of the mark; told apart with most kinds of colour blindness.
         mark: Matplotlib's marker, of another shape for every bin.
     """
@@ -44,7 +44,9 @@ BINS = (
     RankBin("2 to 5", 5, "#009e73", "s"),
     RankBin("6 to 20", 20, "#e69f00", "^"),
     RankBin("later or none", None, "#d55e00", "X"),
+    RankBin("nothing is right", None, "#777777", "1"),
 )
+NOTHING_RIGHT = -1
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,13 @@ class PlacesMap:
 
 
 def bin_queries(ranks: np.ndarray) -> np.ndarray:
-    """Position in ``BINS`` for the rank (from 1; 0 for none) of each query's first right image: (Q,) int64."""
+    """Position in ``BINS`` for the rank of each query's first right image: (Q,) int64.
+
+    Ranks are from 1; 0: it found none; ``NOTHING_RIGHT``: there is none.
+    """
     limits = [found.last for found in BINS if found.last is not None]
-    return np.where(ranks == 0, len(limits), np.searchsorted(limits, ranks))
+    found = np.where(ranks == 0, len(limits), np.searchsorted(limits, ranks))
+    return np.where(ranks == NOTHING_RIGHT, len(BINS) - 1, found)
 
 
 def draw_map(database: np.ndarray, queries: np.ndarray, ranks: np.ndarray) -> PlacesMap:
@@ -67,14 +73,14 @@ def draw_map(database: np.ndarray, queries: np.ndarray, ranks: np.ndarray) -> Pl
     Args:
         database: (N, 2) east and north in metres.
         queries: (Q, 2) likewise.
-        ranks: (Q,) ranks from 1, 0 for none.
+        ranks: (Q,), as :func:`bin_queries` has them.
     """
     plane = _Plane.around(np.concatenate([database, queries]))
     bins = bin_queries(ranks)
     binned = [queries[bins == number] for number in range(len(BINS))]
     marks = [plane.thinned(database), *map(plane.thinned, binned)]
     counts = [len(places) for places in binned]
-    spoken = ", ".join(f"{count} at rank {found.label}" for found, count in zip(BINS, counts, strict=True))
+    spoken = ", ".join(f"{found.label}: {count}" for found, count in zip(BINS, counts, strict=True))
     west, south = plane.corner
     caption = (
         "Where the queries were taken, by the rank of the first right image. Axes in metres from "
@@ -135,5 +141,5 @@ def _draw(axes: Axes, plane: _Plane, marks: Sequence[np.ndarray], counts: Sequen
     axes.set(xlabel="metres east", ylabel="metres north")
     axes.plot(*marks[0].T, ".", color=_GREY, markersize=5, markeredgewidth=0, label="database", gid="database")
     for found, places, count in zip(BINS, marks[1:], counts, strict=True):
-        style = {"color": found.colour, "markersize": 6, "markeredgewidth": 0}
+        style = {"color": found.colour, "markersize": 6, "markeredgewidth": 1 if found.mark == "1" else 0}
         axes.plot(*places.T, found.mark, label=f"{found.label}: {count}", **style)

@@ -18,7 +18,7 @@ from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
 from descbench.tables.pages import ShownGroup, write_page
-from descbench.tables.places_map import draw_map
+from descbench.tables.places_map import NOTHING_RIGHT, draw_map
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
 
@@ -76,6 +76,11 @@ class _Outcome:
     ranks: np.ndarray
     unread: tuple[str, ...]
 
+    @property
+    def hopeless(self) -> np.ndarray:
+        """(Q,) bool, queries for which nothing is right."""
+        return np.array([not ids for ids in self.labels.positives], bool)
+
 
 def show_places(
     ranking: Path,
@@ -123,7 +128,9 @@ def show_places(
         title=title,
         rule=_rule(result),
         unread=name_unread(result.unread),
-        map=draw_map(_places(result.database), _places(result.queries), result.ranks),
+        map=draw_map(
+            _places(result.database), _places(result.queries), np.where(result.hopeless, NOTHING_RIGHT, result.ranks)
+        ),
         groups=groups,
     )
 
@@ -169,8 +176,7 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outc
 
 def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture], draw: Draw) -> list[ShownGroup]:
     """The queries that are shown with pictures; groups without any are left out."""
-    hopeless = np.array([not ids for ids in result.labels.positives], bool)
-    worst = choose_worst(np.where(hopeless, 1, result.ranks), queries // 2)
+    worst = choose_worst(np.where(result.hopeless, 1, result.ranks), queries // 2)
     spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
     times = np.array(result.labels.database_times)
     groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
@@ -191,6 +197,8 @@ def _rule(result: _Outcome) -> str:
     if labels.query_times:
         parts.append("Images of the query's own time stamp are left out.")
     parts.append(f"Of {len(ranks)} queries so many have a right image: {found}.")
+    if nothing := int(result.hopeless.sum()):
+        parts.append(f"For {nothing} queries nothing is right.")
     if missed := int((~result.found.any(axis=1)).sum()):
         parts.append(f"{missed} queries could not be read, and count as missed.")
     if result.unread:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from descbench.config.tables import Table, TableRow
+from descbench.config.tables import Column, Table, TableRow
+from descbench.metrics.scores import read_scores
 from descbench.tables.notes import Cell, table_notes
 from descbench.tables.table import Line, chance_row, table_lines
 
@@ -60,6 +61,7 @@ class ShownTable:
         name: its key in the configuration, and the id of the element.
         block: its block of the configuration.
         rows: in the order of the block.
+        better: whether ``higher`` or ``lower`` is better, one a column.
         chance: what a random order would score, as text, one a column; empty where it is known of none.
         notes: what stands under it (:func:`descbench.tables.notes.table_notes`).
         sources: where its published figures were read, each once.
@@ -69,6 +71,7 @@ class ShownTable:
     name: str
     block: Table
     rows: tuple[ShownRow, ...]
+    better: tuple[str, ...]
     chance: tuple[str, ...]
     notes: tuple[str, ...]
     sources: tuple[str, ...]
@@ -111,10 +114,18 @@ def shown_table(name: str, table: Table, scores: Mapping[Cell, Path], ids: dict[
         name=name,
         block=table,
         rows=_rows(table, lines, numbers, ids),
+        better=tuple(_better(table, column, scores) for column in table.columns),
         chance=tuple(chance_row(table, lines)),
         notes=tuple(table_notes(table, scores)),
         sources=tuple(sources),
     )
+
+
+def _better(table: Table, column: Column, scores: Mapping[Cell, Path]) -> str:
+    """As the first scores say that have the column's metric; ``higher`` where none has it yet."""
+    methods = (method for row in table.rows for method in row.methods_on(column.dataset))
+    known = (read_scores(scores[method, column.dataset]) for method in methods if (method, column.dataset) in scores)
+    return next((found.metrics[column.metric].direction for found in known if column.metric in found.metrics), "higher")
 
 
 def _rows(

@@ -54,6 +54,7 @@ function sortBy(table, column, descending) {
 }
 
 for (const table of tables) {
+  const given = [...table.tBodies[0].rows];
   [...table.tHead.rows[0].cells].forEach((heading, column) => {
     heading.dataset.label = heading.textContent;
     const button = document.createElement("button");
@@ -62,10 +63,17 @@ for (const table of tables) {
     button.textContent = heading.textContent;
     heading.replaceChildren(button);
     button.addEventListener("click", () => {
-      const descending = heading.getAttribute("aria-sort") ? heading.getAttribute("aria-sort") === "ascending" : column > 0;
+      // The best first, then the worst, then the order of the paper.
+      const first = column > 0 && heading.dataset.better !== "lower" ? "descending" : "ascending";
+      const before = heading.getAttribute("aria-sort");
       for (const other of all("th[aria-sort]", table)) other.removeAttribute("aria-sort");
-      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      sortBy(table, column, descending);
+      if (before && before !== first) {
+        table.tBodies[0].append(...given);
+        return;
+      }
+      const now = before ? (first === "ascending" ? "descending" : "ascending") : first;
+      heading.setAttribute("aria-sort", now);
+      sortBy(table, column, now === "descending");
     });
   });
 }
