@@ -87,6 +87,7 @@ def test_trajectories_that_are_refused(folder: Make, row: str, message: str) -> 
         ({"sensors": f"{SENSORS[:37]} UNKNOWN_CAMERA, 640, 480\n"}, "unknown camera model 'UNKNOWN_CAMERA'"),
         ({"sensors": SENSORS.replace(", 0.02", "")}, "4 parameters, not 3"),
         ({"records": RECORDS.replace("2.jpg", "0.jpg")}, "image '?0.jpg'? is there twice"),
+        ({"records": RECORDS.replace("1.jpg", "0.jpg")}, "image '?0.jpg'? is there twice"),  # once in each half
         ({"trajectories": None}, "0 images with poses for the map"),
         ({"rigs": "rig, cam, 1, 0, 0, 0, 0, 0, 0\n"}, r"rigs\.txt: poses of rigs are not read"),
     ],

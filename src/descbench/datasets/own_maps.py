@@ -100,10 +100,13 @@ def _split(maps: Sequence[Posed], queries: Sequence[Posed], source: str) -> tupl
         raise DataError(
             f"{source}: {len(maps)} images with poses for the map and {len(queries)} queries; both are needed."
         )
-    for images in (maps, queries):
-        twice = next((name for name, count in Counter(image[0] for image in images).items() if count > 1), None)
-        if twice is not None:
-            raise DataError(f"{source}: image {shorten(twice)} is there twice; poses of one name can't be told apart.")
+    names = Counter(image[0] for image in (*maps, *queries))
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{source}: image {shorten(twice)} is there twice, in map or queries; poses of one name can't be told "
+            "apart."
+        )
     known = [pose for _, _, pose in queries if pose is not None]
     if known and len(known) != len(queries):
         raise DataError(f"{source}: {len(known)} of {len(queries)} queries have a pose; give all of them one, or none.")

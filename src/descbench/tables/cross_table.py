@@ -15,7 +15,7 @@ from descbench.metrics.intervals import DRAWS, LEVEL, holm
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
 from descbench.tables.notes import Cell, scores_notes
-from descbench.tables.table import write_lines
+from descbench.tables.table import shown_digits, write_lines
 from descbench.tables.text import markdown_text
 
 # Permutations for each test of a family: the smallest p-value that can come out, times all tests, is 0.01 then.
@@ -255,8 +255,10 @@ def _directions(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], str]:
 def _text(line: CrossLine, bold: bool) -> str:
     if line.ours is None:
         return "-"
-    value = f"**{line.ours:.1f}**" if bold else f"{line.ours:.1f}"
-    return value + ("" if line.low is None else f" [{line.low:.1f}, {line.high:.1f}]")
+    digits = shown_digits(line.metric)
+    value = f"{line.ours:.{digits}f}"
+    value = f"**{value}**" if bold else value
+    return value + ("" if line.low is None else f" [{line.low:.{digits}f}, {line.high:.{digits}f}]")
 
 
 def _unfit(cells: Sequence[CrossCell]) -> list[str]:

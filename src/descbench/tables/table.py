@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from descbench.config.posed_datasets import MEDIANS
 from descbench.config.tables import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
@@ -67,6 +68,11 @@ class Line:
     other_engine: bool = False
     spread: float | None = None
     pending: str | None = None
+
+    @property
+    def digits(self) -> int:
+        """Decimals that are shown."""
+        return shown_digits(self.metric)
 
     @property
     def reference(self) -> float | None:
@@ -261,14 +267,23 @@ def write_lines(lines: Sequence[object], columns: Sequence[str], path: Path) -> 
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
+def shown_digits(metric: str) -> int:
+    """Decimals of a metric in tables: medians of centimetres and degrees are often below one."""
+    return 2 if metric.startswith(MEDIANS) else 1
+
+
 def _text(line: Line) -> str:
     """Ours with its interval, and the reference in brackets."""
     if line.ours is None and line.pending is not None:
         return f"poses {line.pending[:12]}"
+
+    def shown(value: float | None) -> str:
+        return f"{value:.{line.digits}f}"
+
     if line.ours is None:
-        return "-" if line.reference is None else f"- ({line.reference:.1f})"
+        return "-" if line.reference is None else f"- ({shown(line.reference)})"
     if line.spread is not None:
-        ours = f"{line.ours:.1f} \u00b1 {line.spread:.1f}"
+        ours = f"{shown(line.ours)} \u00b1 {shown(line.spread)}"
     else:
-        ours = f"{line.ours:.1f}" + ("" if line.low is None else f" [{line.low:.1f}, {line.high:.1f}]")
-    return ours if line.reference is None else f"{ours} ({line.reference:.1f})"
+        ours = shown(line.ours) + ("" if line.low is None else f" [{shown(line.low)}, {shown(line.high)}]")
+    return ours if line.reference is None else f"{ours} ({shown(line.reference)})"
