@@ -1,5 +1,8 @@
 """Keypoints of real photographs: a homography that is known, and buildings that are found again by visual words."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -9,7 +12,7 @@ import pytest
 from descbench.config.keypoint_features import KeypointFeatures
 from descbench.config.method_base import Codebook
 from descbench.config.methods import BowMethod
-from descbench.datasets.manifest import Manifest, rows_of, write_manifest
+from descbench.datasets.manifest import Manifest, read_manifest, rows_of, write_manifest
 from descbench.features.extract import extract_features
 from descbench.features.images import load_image
 from descbench.features.keypoint_features import keypoint_extractor
@@ -72,3 +75,43 @@ def test_a_building_retrieves_its_own_views_first(real_data: Path, tmp_path: Pat
         assert own[:3].all()
         shares.append(own[: own.sum()].mean())
     assert np.mean(shares) > 0.85
+
+
+def test_all_views_of_a_building_come_first_after_expansion(real_data: Path, project: Path, tmp_path: Path):
+    """Bags of words, verification and query expansion by the workflow, for each photograph of two buildings.
+
+    Bags of words alone, and verified ones, begin with views of the same building, but not with all of them.
+    """
+    (tmp_path / "photographs").mkdir()
+    for name in BUILDINGS:
+        for path in (real_data / "strecha" / name / "images").iterdir():
+            (tmp_path / f"photographs/{name}_{path.name}").symlink_to(path)
+    codebook = {"dataset": "buildings", "role": "database", "images": None, "size": 4000}
+    blocks = {
+        "datasets": {"buildings": {"format": "folder", "database": "photographs"}},
+        "features": {"points": {"kind": "keypoints", "describe": "rootsift", "max_features": 1000, "image_size": 640}},
+        "methods": {
+            "bags": {"search": "bow", "features": "points", "n": 1000, "codebook": codebook},
+            "verified": {"search": "verify", "ranking": "bags"},
+            "expanded": {"search": "expand", "ranking": "verified"},
+        },
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(blocks))
+    targets = [f"results/rankings/{method}/buildings.h5" for method in ("bags", "verified", "expanded")]
+    command = [sys.executable, "-m", "snakemake", "-s", str(project / "Snakefile"), "--cores", "1", "--quiet"]
+    ran = subprocess.run(
+        [*command, "--configfile", "mine.yaml", "--", *targets],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = read_manifest(tmp_path / "results/manifests/buildings.csv").of_role("database").rows
+    building = np.array([row.path.split("_")[0] for row in rows])
+    for target in targets:
+        ranking = read_ranking(tmp_path / target)
+        for query, images in zip(ranking.query_ids, ranking.image_ids, strict=True):
+            own = building[images] == building[query]
+            assert own[:3].all()
+            assert own[: own.sum()].all() or "expanded" not in target

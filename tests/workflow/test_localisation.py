@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.datasets.manifest import read_manifest
 from descbench.datasets.pose_files import pose_names
-from descbench.datasets.pose_labels import read_pose_labels
+from descbench.datasets.pose_labels import read_pose_labels, write_pose_labels
 from descbench.errors import ConfigError
 from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import read_estimated
@@ -345,6 +346,22 @@ def test_listed_pairs_must_be_there(base, monkeypatch):
     path.write_text(yaml.safe_dump(merged(base.config, config)))
     with pytest.raises(ConfigError, match="lists no pairs"):
         load_config_files(path, home=base.project)
+
+
+@pytest.mark.parametrize("role", ["map", "query"])
+def test_intrinsics_of_a_smaller_copy_are_refused(square, role):
+    """Nothing else finds them for a query."""
+    bench = square.copy(f"localise-size-{role}")
+    path = bench.folder / "results/manifests/square.gt.json"
+    labels = read_pose_labels(path)
+    key = f"{role}_cameras"
+    halves = [replace(camera, width=camera.width // 2, height=camera.height // 2) for camera in getattr(labels, key)]
+    write_pose_labels(replace(labels, **{key: tuple(halves)}), path)
+    half = f"{halves[0].width} x {halves[0].height}"
+    with pytest.raises(
+        RefusedError, match=rf"its camera is of {half} pixels, and keypoints lie at up to \d+, \d+: intrin"
+    ):
+        bench.make(SCORES, overlay=TOWN, anew=["reconstruct"])
 
 
 def own_model(bench: Bench) -> dict:

@@ -18,7 +18,7 @@ from descbench.features.image_features import ImageFeatures
 from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import PoseRecord, write_record
 from descbench.localization.locate import LocationSettings, correspond, locate
-from descbench.localization.reconstruct import Origin, keypoints_of, read_point_map
+from descbench.localization.reconstruct import Origin, check_size, keypoints_of, read_point_map
 from descbench.matching.matches import read_matches
 from descbench.progress import progress
 
@@ -58,7 +58,7 @@ def localise_queries(
         cell: method and dataset.
 
     Raises:
-        DataError: a file is absent or damaged.
+        DataError: a file is absent or damaged, or a camera of another size than its image.
         StaleFileError: files of other features, labels, method or dataset.
     """
     known, rows = read_pose_labels(labels), read_manifest(manifest).of_role("query")
@@ -76,6 +76,7 @@ def localise_queries(
             pairs = [(matched.of(n).indices, found.point_ids[matched.pairs[n, 1]]) for n in by_query.get(query, [])]
             seen = correspond(pairs)
             keypoints = keypoints_of(images, query, origin)
+            check_size(names[query], keypoints, known.query_cameras[query])
             points = found.points[seen[:, 1]]
             located[query] = locate(np.asarray(keypoints)[seen[:, 0]], points, known.query_cameras[query], settings)
     poses = {query: one.pose for query, one in located.items() if one.pose is not None}

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pycolmap
 
+from descbench.datasets.cameras import Camera
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.datasets.pose_labels import read_pose_labels
 from descbench.errors import DataError, StaleFileError
@@ -28,6 +29,8 @@ from descbench.matching.matches import read_matches
 
 Origin = Literal["corner", "centre"]
 _MIDDLE = np.float32(0.5)
+# Of sizes that programs round differently.
+_SLACK = 1.02
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +85,22 @@ def keypoints_of(features: ImageFeatures, image: int, origin: Origin) -> np.ndar
     return features.keypoints(image) + {"corner": _MIDDLE, "centre": np.float32(0)}[origin]
 
 
+def check_size(name: str, keypoints: np.ndarray, camera: Camera) -> None:
+    """Refuse a camera of a smaller copy of an image, beyond whose borders keypoints lie.
+
+    Raises:
+        DataError: they lie further out than rounded sizes explain.
+    """
+    size = np.array([camera.width, camera.height])
+    furthest = keypoints.max(axis=0, initial=0)
+    if (furthest > size * _SLACK + 1).any():
+        raise DataError(
+            f"{name}: its camera is of {camera.width} x {camera.height} pixels, and keypoints lie at up to "
+            f"{furthest[0]:.0f}, {furthest[1]:.0f}: intrinsics of another size of the image; scale them, or give the "
+            "image of that size."
+        )
+
+
 def reconstruct(
     manifest: Path,
     labels: Path,
@@ -109,7 +128,7 @@ def reconstruct(
         cell: method and dataset.
 
     Raises:
-        DataError: a file is damaged, or poses contradict matches.
+        DataError: a file is damaged, poses contradict matches, or a camera is of another size than its image.
         StaleFileError: matches of other features, method or dataset.
     """
     known, rows = read_pose_labels(labels), read_manifest(manifest).of_role("map")
@@ -118,6 +137,8 @@ def reconstruct(
         keypoints = [keypoints_of(images, image, origin) for image in range(len(rows))]
         digest = images.digest
     posed = PosedImages(_names(rows, labels, len(known.map_poses)), known.map_cameras, known.map_poses, keypoints)
+    for name, points, camera in zip(posed.names, keypoints, known.map_cameras, strict=True):
+        check_size(name, points, camera)
     by_pair = {tuple(pair): found.of(number).indices for number, pair in enumerate(found.pairs.tolist())}
     with work_folder(output) as folder:
         made = folder / "model"
