@@ -48,7 +48,6 @@ from descbench.plan import Plan
 
 _KIND = re.compile(r"[\w-][\w.-]*")  # a folder
 _HDF5 = (".h5", ".hdf5")
-_STAGES = ("match_features", "localise_queries")
 
 
 @dataclass(frozen=True)
@@ -227,17 +226,27 @@ def _refuse_existing(paths: list[Path], replace: bool) -> None:
 
 def _parts(data: _Dataset, method: str) -> Iterator[tuple[Path, list[tuple[int, int]], str, str]]:
     """Each file of matches of a method: its path, the pairs that it has, and the roles of the two images."""
-    paths = data.plan.paths
-    if data.config.methods[method].stage == "match_features":
-        role = data.config.block("datasets", data.name).ROLES[0]
-        listed = data.made(Path(paths.image_pairs(data.name)))
-        for shard in data.plan.match_shards(data.name):
-            pairs = PairShard(listed, data.manifest_path, shard.start, shard.stop).find_pairs()
-            yield Path(paths.matches(method, data.name, shard.name)), pairs, role, role
-        return
-    listed = data.made(Path(paths.map_pairs(method, data.name)))
+    return _STAGES[data.config.methods[method].stage](data, method)
+
+
+def _parts_of_pairs(data: _Dataset, method: str) -> Iterator[tuple[Path, list[tuple[int, int]], str, str]]:
+    """Shards of the listed pairs."""
+    role = data.config.block("datasets", data.name).ROLES[0]
+    listed = data.made(Path(data.plan.paths.image_pairs(data.name)))
+    for shard in data.plan.match_shards(data.name):
+        pairs = PairShard(listed, data.manifest_path, shard.start, shard.stop).find_pairs()
+        yield Path(data.plan.paths.matches(method, data.name, shard.name)), pairs, role, role
+
+
+def _parts_of_map(data: _Dataset, method: str) -> Iterator[tuple[Path, list[tuple[int, int]], str, str]]:
+    """Of map images with each other, and of queries with them."""
+    listed = data.made(Path(data.plan.paths.map_pairs(method, data.name)))
     for role in ("map", "query"):
-        yield Path(paths.image_matches(method, data.name, role)), read_pairs(listed, role), role, "map"
+        yield Path(data.plan.paths.image_matches(method, data.name, role)), read_pairs(listed, role), role, "map"
+
+
+# Files of matches by the stage that reads them.
+_STAGES = {"match_features": _parts_of_pairs, "localise_queries": _parts_of_map}
 
 
 def _matching(exchange: Exchange, method: str, *, reads: bool) -> tuple[_Dataset, str, str]:

@@ -43,6 +43,7 @@ class LocalFeatures(ExtractedFeatures):
     """Local features of an image pyramid, strongest first."""
 
     IS_LOCAL = True
+    resize: ClassVar[None] = None  # a pyramid keeps the shape of an image
     model_config = left_out("kind", "model")
 
     kind: Literal["local"] = Field(description="Left out: that of the model.")

@@ -93,6 +93,11 @@ class LocaliseMethod(MethodBase):
     )
 
     @property
+    def pair_matching(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As images are matched with the map; homographies, which it has none of, have the defaults."""
+        return self.match.matching(), {}
+
+    @property
     def all_features(self) -> tuple[str, ...]:
         """The features that are matched."""
         return (self.features,)

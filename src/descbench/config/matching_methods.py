@@ -73,6 +73,11 @@ class MatchMethod(MethodBase, Matching):
     )
 
     @property
+    def pair_matching(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As it scores pairs."""
+        return self.matching(), {"estimator": self.estimator, "threshold": self.threshold}
+
+    @property
     def all_features(self) -> tuple[str, ...]:
         """The features that are matched, and those at 640 x 480."""
         return (self.features,) if self.fixed_features is None else (self.features, self.fixed_features)

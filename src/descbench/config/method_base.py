@@ -118,6 +118,11 @@ class MethodBase(Block):
         return ()
 
     @property
+    def pair_matching(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Settings of its matching of two images, and of the homography that tells inliers; None: it matches none."""
+        return None
+
+    @property
     def shortlist(self) -> dict[str, Any] | None:
         """How it matches the first images of a ranking by local features: ``settings`` of matching, ``threshold`` in
         pixels, and ``first``, how many (None: all); None where it matches none."""

@@ -90,16 +90,14 @@ def match_pair(
 def _settings(config: Config, method: str) -> tuple[MatchSettings, HomographySettings]:
     """How a method matches, and what an inlier is."""
     block = named(config.methods, "method", method)
-    if block.stage == "match_features":
-        return MatchSettings(**block.matching()), HomographySettings(block.estimator, block.threshold)
-    if block.stage == "localise_queries":
-        return MatchSettings(**block.match.matching()), HomographySettings()
-    raise ConfigError(f"{method!r} matches no features; name a method of {_matching(config)}.")
+    if block.pair_matching is None:
+        raise ConfigError(f"{method!r} matches no features; name a method of {_matching(config)}.")
+    matching, homography = block.pair_matching
+    return MatchSettings(**matching), HomographySettings(**homography)
 
 
 def _matching(config: Config) -> str:
-    stages = ("match_features", "localise_queries")
-    names = [name for name, block in config.methods.items() if block.stage in stages]
+    names = [name for name, block in config.methods.items() if block.pair_matching is not None]
     return first_names(names) or "another configuration"
 
 

@@ -60,7 +60,7 @@ class _Images(Dataset):
     def __init__(self, rows: Sequence[ManifestRow], root: Path, settings: Settings, pixel_labels: bool) -> None:
         self._rows, self._root = rows, root
         self._none_is_turned = pixel_labels and settings.turns_images
-        resize = None if settings.kind == "local" else settings.resize
+        resize = settings.resize
         self._image_size = None if resize else settings.image_size
         self._load = _LOADERS[settings.read_as]
         self._reading = {"resize": resize, **settings.reading_options}
@@ -217,7 +217,7 @@ def _network_extractor(networks: Mapping[str, Network], settings: Settings, devi
     """A network over whole images."""
     chosen = pick_device(device, backend)
     network = prepare_for_inference(load_network(*networks[settings.model])).to(chosen)
-    if settings.kind == "local" and not isinstance(network, LocalNetwork):
+    if settings.IS_LOCAL and not isinstance(network, LocalNetwork):
         raise ConfigError(f"model {settings.model!r} gives no local descriptors; set `kind: global` of its features.")
     return Extractor(
         scope=settings.kind,
@@ -258,9 +258,9 @@ def _describe(
     if int(min(height, width) * max(settings.scales)) < 1:
         raise DataError(too_small)
     try:
-        if settings.kind == "global":
-            return Described(network.describe(tensor, settings.scales).cpu().numpy())
-        return _local(image, tensor, network, settings)
+        if settings.IS_LOCAL:
+            return _local(image, tensor, network, settings)
+        return Described(network.describe(tensor, settings.scales).cpu().numpy())
     except ImageTooSmallError as error:
         raise DataError(too_small) from error
 
