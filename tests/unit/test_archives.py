@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -257,7 +258,20 @@ def test_a_web_page_called_archive(datasets: Path) -> None:
     archive = datasets.parent / "town.tgz"
     archive.parent.mkdir(parents=True)
     archive.write_text("<html>404</html>")
-    _refused(datasets, archive, match="damaged or cut short")
+    _refused(datasets, archive, match=r"town\.tgz: it is a web page, .*, and no tar\.gz archive\. Delete it")
+
+
+@pytest.mark.parametrize("suffix", ["tar", "zip", "tar.xz"])
+def test_what_is_no_archive_is_called_by_its_name(datasets: Path, suffix: str) -> None:
+    archive = datasets.parent / f"town.{suffix}"
+    archive.parent.mkdir(parents=True)
+    for content, told in (
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-lfs pointer"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(2000), "an HDF5 file"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(600), "a 7-zip archive"),
+    ):
+        archive.write_bytes(content)
+        _refused(datasets, archive, match=rf"it is {told}.*, and no {re.escape(suffix)} archive")
 
 
 def test_two_files_of_one_name(datasets: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from descbench.config.sources import Source, Unpack
 from descbench.errors import DataError
 from descbench.io.atomic import write_json
 from descbench.io.digests import sha256_file
+from descbench.io.kinds import describe_kind
 from descbench.io.members import (
     BLOCK,
     MOST_BYTES,
@@ -119,6 +120,10 @@ def _staging(target: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+# What the first bytes of an archive of each kind say (descbench.io.kinds).
+_SEEN_AS = {"zip": "a zip", "tar": "a tar", "tar.gz": "a gzip", "tar.bz2": "a bzip2", "tar.xz": "an xz"}
+
+
 # --- archives ----------------------------------------------------------------------------------
 
 
@@ -134,6 +139,12 @@ def _unpack_one(archive: Path, unpack: Unpack, staging: Path) -> None:
         # Errors of the disk have a number and a file; a seek to where no file reaches has a number only.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
             raise
+        found = (describe_kind(archive) or "").partition(":")[0]
+        if found not in ("", "empty") and not found.startswith(_SEEN_AS.get(kind, "")):
+            raise DataError(
+                f"{archive}: it is {found}, and no {kind} archive. Delete it and its .provenance.json, fetch it again, "
+                "or put the right file in its place."
+            ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{archive}: damaged or cut short ({reason}). Delete it and its .provenance.json, then run again; "
