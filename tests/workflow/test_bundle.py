@@ -16,6 +16,7 @@ from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial
 from descbench.bundle.crate import METADATA
 from descbench.bundle.verify import verify
 from descbench.cli import main
+from descbench.config.networks import CustomModel
 from descbench.config.sources import Source
 from descbench.errors import ConfigError, DataError
 from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
@@ -421,6 +422,19 @@ def test_weights_without_a_commercial_licence_are_refused(inside, monkeypatch):
     # Corrected after the cells were scored: both are asked.
     now = {"w.pth": Source(mirrors=["https://a.org/w.pth"], licence="CC BY-NC 4.0")}
     assert "CC BY-NC 4.0" in next(find_not_commercial(replace(table, cells=(free,)), now))
+    # Of a network of the user's own, whose weights are in a file or in its code.
+    for custom in ({"source": "custom", "file": "tiny.pt"}, {"source": "custom"}):
+        mine = replace(cell, provenance={"configuration": {"models": {"mine": {"weights": custom}}}, "sources": {}})
+        known = {
+            licence: CustomModel(architecture="custom", factory="m:f", weights={**custom, "licence": licence})
+            for licence in (None, "MIT", "CC BY-NC 4.0")
+        }
+        told = {
+            key: list(find_not_commercial(replace(table, cells=(mine,)), {}, {"mine": known[key]})) for key in known
+        }
+        assert told["MIT"] == []
+        assert "models.mine has no licence that is stated: ask its owner (`licence` of its `weights`)" in told[None][0]
+        assert "models.mine allows no commercial use (CC BY-NC 4.0)" in told["CC BY-NC 4.0"][0]
     monkeypatch.setattr("descbench.bundle.bundle_table.find_not_commercial", lambda *_: iter(["fire on town: no"]))
     with pytest.raises(ConfigError, match="not for commercial use:\n  fire on town: no"):
         bundle_table(TABLE, "c.zip", configfiles=CONFIG, commercial=True)

@@ -73,7 +73,7 @@ def bundle_table(
     if others := files_that_differ(plan, table):
         message = "not what the scores of its cells give: it was edited, or they changed"
         raise DataError(f"{others[0]}: {message}; delete it, and have the table made again.")
-    refused = list(find_not_commercial(table, config.sources)) if commercial else []
+    refused = list(find_not_commercial(table, config.sources, config.models)) if commercial else []
     if refused:
         raise ConfigError("\n".join([f"{table.name}: not for commercial use:", *(f"  {line}" for line in refused)]))
     written = Path(output) if output else table.csv.with_suffix(".crate.zip")

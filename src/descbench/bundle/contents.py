@@ -36,8 +36,18 @@ class CellFiles:
     @property
     def weights(self) -> set[str]:
         """Names of the sources that weights were read from."""
-        blocks = self.provenance["configuration"].get("models", {}).values()
-        return {block["weights"]["file"] for block in blocks if block.get("weights", {}).get("file")}
+        blocks = self.provenance["configuration"].get("models", {})
+        return {
+            block["weights"]["file"]
+            for name, block in blocks.items()
+            if block.get("weights", {}).get("file") and name not in self.custom_models
+        }
+
+    @property
+    def custom_models(self) -> list[str]:
+        """Names of the networks whose weights are the user's own, in files or in their code."""
+        blocks = self.provenance["configuration"].get("models", {})
+        return sorted(name for name, block in blocks.items() if block.get("weights", {}).get("source") == "custom")
 
 
 @dataclass(frozen=True)
@@ -164,14 +174,22 @@ def _read_cell(plan: Plan, method: str, dataset: str, configfiles: Sequence[Path
     return CellFiles(method, dataset, scores, content, provenance, record)
 
 
-def find_not_commercial(table: TableFiles, sources: Mapping[str, Source] | None = None) -> Iterator[str]:
+def find_not_commercial(
+    table: TableFiles, sources: Mapping[str, Source] | None = None, models: Mapping[str, Any] | None = None
+) -> Iterator[str]:
     """A sentence for each cell and each of its weights that commercial use cannot rest on.
 
     Args:
         table: with the licences that were stated when its cells were scored.
         sources: of the configuration, whose licences may have been corrected since; both must allow it.
+        models: of the configuration, where custom weights state their licence.
     """
+    blocks = models or {}
     for cell in table.cells:
+        for name in cell.custom_models:
+            stated = getattr(getattr(blocks.get(name), "weights", None), "licence", None)
+            if reason := why_not_commercial(stated):
+                yield f"{cell.method} on {cell.dataset}: models.{name} {reason} (`licence` of its `weights`)"
         for name in sorted(cell.weights):
             source = cell.provenance["sources"].get(name)
             stated = [source["licence"] if source else None]

@@ -9,8 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from descbench.config.base import (
+    NOTE,
     DatasetName,
     ImageSize,
+    Label,
     ModelName,
     Problem,
     Role,
@@ -266,6 +268,9 @@ class CustomWeights(WeightsBase):
     source: Literal["custom"]
     file: UserPath | None = Field(
         None, description="torch file of a state dict; null: as the factory gives the network."
+    )
+    licence: Annotated[Label | None, NOTE] = Field(
+        None, description="Under which you give them, such as MIT: what `descbench bundle --commercial` goes by."
     )
 
     @property
