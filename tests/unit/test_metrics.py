@@ -93,6 +93,19 @@ def test_scores_of_the_classic_protocol(tmp_path):
     assert scores.per_query["map"] == [1.0]
 
 
+def test_a_ranking_of_some_of_the_images_is_told(tmp_path):
+    """Right images that it does not hold count as not found."""
+    truth = GroundTruth("classic", ({"ok": (0, 3)},))
+    assert write(tmp_path, [[0, 1, 2, 3]], truth).warnings == []
+    info = PartInfo(0, 4, {})
+    with ranking_writer(tmp_path / "r.h5", info, np.arange(1), 2) as writer:
+        writer.write(0, np.array([[0, 1]]), np.array([[1.0, 0.5]]))
+    score_ranking(tmp_path / "r.h5", tmp_path / "gt.json", tmp_path / "s.json")
+    scores = read_scores(tmp_path / "s.json")
+    assert scores.warnings == ["rankings hold 2 of 4 images, the others count as not found"]
+    assert scores.metrics["map"].value < 1
+
+
 def test_a_dataset_without_ground_truth_has_no_scores(tmp_path):
     with pytest.raises(DataError, match=r"gt\.json: this dataset has no ground truth.*r\.h5"):
         write(tmp_path, [[1, 0]], None)
