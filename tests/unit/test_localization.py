@@ -16,7 +16,7 @@ from descbench.errors import DataError
 from descbench.localization.colmap import from_rigid, number_of, to_rigid
 from descbench.localization.locate import LocationSettings, correspond, locate
 from descbench.localization.triangulate import TriangulationSettings, _pipeline, triangulate_points
-from descbench.localization.verify_pairs import check_convention, epipolar_errors, verify_pairs
+from descbench.localization.verify_pairs import MOST_EPIPOLAR, check_convention, epipolar_errors, verify_pairs
 from descbench.metrics.poses import position_error, rotation_error
 
 MAPS, QUERY = [0, 1, 2, 4, 5], 3
@@ -123,6 +123,26 @@ def test_camera_centres_in_the_place_of_translations_are_refused(scene: Scene, t
     centres = [replace(pose, translation=tuple(map(float, pose.centre))) for pose in images.poses]
     with pytest.raises(DataError, match=r"if the translations are camera centres: .*\(R and -R t of each\)") as refused:
         triangulate_points(replace(images, poses=centres), all_matches(scene), tmp_path / "model")
+    assert "camera to world" not in str(refused.value)
+
+
+def test_an_inverse_that_fits_better_and_not_well_is_not_advised(scene: Scene, tmp_path: Path) -> None:
+    """Poses of camera to world that are noisy besides: inverting them would give other wrong ones."""
+    images = scene.images(MAPS)
+    noisy = []
+    for number, pose in enumerate(images.poses):
+        turn = pycolmap.Rotation3d(np.array([0.03 * (-1) ** number, 0.02, 0.03 * (number % 3 - 1)]))
+        noisy.append(from_rigid((pycolmap.Rigid3d(turn, np.zeros(3)) * to_rigid(pose)).inverse()))
+    inverse = replace(images, poses=[from_rigid(to_rigid(pose).inverse()) for pose in noisy])
+    given, other = (
+        np.median(
+            np.concatenate([epipolar_errors(found, pair, rows)[:, 1] for pair, rows in all_matches(scene).items()])
+        )
+        for found in (replace(images, poses=noisy), inverse)
+    )
+    assert MOST_EPIPOLAR < other < given / 2
+    with pytest.raises(DataError, match="contradict") as refused:
+        triangulate_points(replace(images, poses=noisy), all_matches(scene), tmp_path / "model")
     assert "camera to world" not in str(refused.value)
 
 

@@ -80,12 +80,14 @@ def matching_curves(scores: Scores, figures: Sequence[Mapping[str, Any]]) -> Mat
     alike = scores.num_queries == PUBLISHED_PAIRS and scores.facts["pixels"] == "original"
     runs, sources = published_runs(figures if alike else ())
     panels = {ending: title for ending, title in _PANELS.items() if scores.metrics[f"mma@3{ending}"].value is not None}
+    if len(panels) == 2:  # the mean of one kind of sequences is that kind
+        panels.pop("")
 
     def draw(figure: Figure) -> None:
         for number, (ending, title) in enumerate(panels.items(), start=1):
             axes = figure.add_subplot(1, len(panels), number)
             _draw(axes, scores, ending, runs)
-            axes.set_title(title if len(panels) > 1 else "all pairs", loc="left")
+            axes.set_title(title if ending or len(panels) > 1 else "all pairs", loc="left")
             axes.set_ylabel("MMA (%)" if number == 1 else "")
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(panels), frameon=False)
