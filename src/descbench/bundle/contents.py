@@ -95,7 +95,11 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
 
 
 def find_damaged(plan: Plan, target: str) -> Iterator[tuple[Path, str]]:
-    """Scores and provenance of a table that are there and cannot be read, with what is wrong; raises as above."""
+    """Scores and provenance of a table that are there and cannot be read, with what is wrong.
+
+    Raises:
+        ConfigError: no such table.
+    """
     for method, dataset in _cells(plan, table_name(plan, target)):
         scores, provenance = Path(plan.paths.scores(method, dataset)), Path(plan.paths.provenance(method, dataset))
         reads = {scores: partial(read_scores, cell=f"{method} on {dataset}"), provenance: read_json}
