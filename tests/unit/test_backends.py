@@ -261,12 +261,18 @@ def test_keypoints_are_those_of_torch(points, monkeypatch, finder, describer, na
         with torch.inference_mode():
             shown.append(extractor.describe(loaded, "a.png"))
         assert {net.runner is not None for net in ran} == {chosen in ("onnxruntime", "openvino")}
-        assert (extractor.backend.split()[0] == chosen) == (chosen != "torch")
+        assert extractor.backend.split()[0] == chosen
+        assert ", opencv" in extractor.backend
     plain, other = ({tuple(np.round(p, 2)): d for p, d in zip(s.keypoints, s.descriptors, strict=True)} for s in shown)
     assert len(plain) > 20
     assert len(plain.keys() ^ other.keys()) <= 2
     common = list(plain.keys() & other.keys())
     np.testing.assert_allclose([other[key] for key in common], [plain[key] for key in common], atol=1e-4)
+
+
+def test_without_networks_none_is_told():
+    extractor = keypoint_extractor({}, KeypointFeatures(kind="keypoints", describe="rootsift"), device="cpu")
+    assert extractor.backend.startswith("opencv")
 
 
 def test_another_backend_is_another_digest(project):
