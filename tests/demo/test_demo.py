@@ -16,6 +16,7 @@ from descbench.config.load import load_config_files
 from descbench.config.models import Config
 from descbench.metrics.intervals import Comparison, compare_paired
 from descbench.metrics.scores import Scores, read_scores
+from descbench.tables.table import shown_digits
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "table8", "table9")
@@ -163,8 +164,8 @@ def test_tables_are_whole_and_stand_in_the_report(config, name):
     assert lines["chance"].dropna().between(0, 100).all()
     report = ROOT / config.results_dir / "report.html"
     section = re.search(rf'<table id="{name}">.*?</table>', report.read_text(), re.DOTALL)[0]
-    for value in lines["ours"]:
-        assert f">{value:.1f} <" in section
+    for value, metric in zip(lines["ours"], lines["metric"], strict=True):
+        assert f">{value:.{shown_digits(metric)}f} <" in section
     assert (lines["low"] <= lines["ours"]).all()
     assert (lines["ours"] <= lines["high"]).all()
 
