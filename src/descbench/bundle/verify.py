@@ -68,10 +68,14 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
         return _verify_zip(path)
     files = [Path(file) for file in configfiles]
     plan = Plan(read_configuration(files))
-    if damaged := [Difference("differs", str(file), told) for file, told in find_damaged(plan, str(target))]:
-        # Without these no cell of the table can be computed again, and nothing more be compared.
+    try:
+        table = read_table(plan, str(target), files)
+    except DataError:
+        # All of them, and not the first alone; without these files nothing more can be compared.
+        damaged = [Difference("differs", str(file), told) for file, told in find_damaged(plan, str(target))]
+        if not damaged:
+            raise
         return len(damaged), damaged
-    table = read_table(plan, str(target), files)
     told = "not what the scores of its cells give"
     found = [Difference("differs", str(file), told) for file in files_that_differ(plan, table)]
     for file, block in blocks_that_differ(plan, table):

@@ -97,11 +97,10 @@ class ImageTraining(TrainingBase):
             yield from self._validation_fits(config, self.validation.dataset)
 
     def _validation_fits(self, config: Any, dataset: str) -> Iterator[Problem]:
+        metric = self.validation.metric
         if config.datasets[dataset].base_of(dataset) != dataset:
             yield ("validation", "dataset"), f"{dataset!r} has no images of its own; name its base"
-        elif why := no_metric(config, dataset, self.validation.metric) or too_deep(
-            config, dataset, self.validation.metric
-        ):
+        elif why := no_metric(config, dataset, metric) or too_deep(config, dataset, metric):
             yield ("validation", "metric"), why
 
 
