@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from scores_files import write_told
 
-from descbench.choices import labels, matches, patches, poses, recall
+from descbench.choices import fpr95 as fpr
+from descbench.choices import hpatches, labels, matches, poses, recall
 from descbench.choices.choice import Choice, NotMeantError, read_rescored, rescore
 from descbench.choices.protocol_table import COLUMNS, build_protocol_table, protocol_cells
 from descbench.choices.why import explain
@@ -34,8 +35,8 @@ EVERY = {
     "labels": labels.CHOICES,
     "recall": recall.CHOICES,
     "matches": matches.CHOICES,
-    "fpr95": patches.FPR95_CHOICES,
-    "hpatches": patches.HPATCHES_CHOICES,
+    "fpr95": fpr.CHOICES,
+    "hpatches": hpatches.CHOICES,
     "poses": poses.CHOICES,
 }
 
@@ -87,12 +88,19 @@ def test_nothing_found_is_nothing(area):
     assert area(np.zeros(0, np.int64), 3) == 0
 
 
-def ranked(*queries: dict[str, tuple[int, ...]], found: list[list[int]], protocol: str = "classic", own: int = 0):
+def ranked(
+    *queries: dict[str, tuple[int, ...]],
+    found: list[list[int]],
+    scores: list[list[float]] | None = None,
+    protocol: str = "classic",
+    own: int = 0,
+):
     """Rankings of images 0 to 9; the first query was cut from image ``own``."""
     database = rows_of("database", [f"jpg/{i}.jpg" for i in range(10)])
     asked = [ManifestRow(i, f"jpg/{own if i == 0 else f'q{i}'}.jpg", "query") for i in range(len(queries))]
+    scores = [-np.arange(float(len(row))) for row in found] if scores is None else [np.array(row) for row in scores]
     return labels.RankedLabels(
-        [np.array(row) for row in found], GroundTruth(protocol, queries), Manifest((*asked, *database))
+        [np.array(row) for row in found], scores, GroundTruth(protocol, queries), Manifest((*asked, *database))
     )
 
 
@@ -109,7 +117,7 @@ def test_ignored_images_wrong():
 def test_queries_without_positives():
     results = ranked({"ok": (0,), "junk": ()}, {"ok": (), "junk": ()}, found=[[0, 1], [0, 1]])
     assert labels.mean_ap(results) == {"map": 1.0}
-    assert labels.without_positives_zero(results) == {"map": 0.5}
+    assert labels.without_positives_zero(results) == {"map": 0.5} | {f"mp@{k}": 0.5 for k in (1, 5, 10)}
     with pytest.raises(NotMeantError):
         labels.without_positives_zero(ranked({"ok": (0,), "junk": ()}, found=[[0]]))
 
@@ -128,16 +136,26 @@ def test_the_image_of_the_query_itself():
         labels.own_image_left_out(foreign)
 
 
-def test_setups_and_precision_over_all_places():
+def test_precision_over_all_places():
     query = {"easy": (1,), "hard": (3,), "junk": (2,)}
     results = ranked(query, found=[[1, 2, 0, 3]], protocol="revisited")
-    hard = labels.mean_ap(results)["map_hard"]
-    assert hard == pytest.approx((0 + 1 / 2) / 2)  # wrong, right
-    assert labels.of_setup(results, "_hard") == {"map_easy": hard, "map_medium": hard}
-    assert labels.full_precision(results)["mp@10_medium"] == pytest.approx(2 / 10)
-    assert labels.full_precision(results)["mp@1_hard"] == 0
-    with pytest.raises(NotMeantError, match="one setup"):
-        labels.of_setup(ranked({"ok": (1,), "junk": ()}, found=[[1]]), "_hard")
+    assert labels.mean_ap(results)["map_hard"] == pytest.approx((0 + 1 / 2) / 2)  # wrong, right
+    assert labels.mean_precision(results)["mp@10_medium"] == pytest.approx(2 / 3)
+    found = labels.mean_precision(results, clamped=False)
+    assert found["mp@10_medium"] == pytest.approx(2 / 10)
+    assert found["mp@1_hard"] == 0
+
+
+def test_images_of_equal_score():
+    """Of two images of one score, behind a right one, the right one goes first, by its number or by its name."""
+    query, tied = {"ok": (1, 3), "junk": ()}, [[3.0, 2.0, 2.0, 1.0]]
+    first, last = ranked(query, found=[[1, 3, 5, 0]], scores=tied), ranked(query, found=[[1, 5, 3, 0]], scores=tied)
+    assert labels.mean_ap(first, labels.finite_sum) == {"map": 1.0}
+    assert labels.of_scores(first) == {"map": pytest.approx((1 + 2 / 3) / 2)}  # both stand at the third place
+    assert labels.ties_by_name(first)["map"] == labels.mean_ap(last)["map"] < 1  # 5.jpg goes before 3.jpg
+    for choice in (labels.of_scores, labels.ties_by_name):
+        with pytest.raises(NotMeantError, match="equal scores make no difference"):
+            choice(last)
 
 
 # --- recall --------------------------------------------------------------------------------------
@@ -364,21 +382,21 @@ def test_false_positive_rates():
     right = np.array([1] * 20 + [0] * 10)
     # The nineteenth right pair is reached at 19, where one wrong pair stands as well.
     assert fpr95(distances, right) == pytest.approx(1 / 10)
-    assert patches.equal_passes(distances, right) == pytest.approx(2 / 10)
-    assert patches.false_discovery(distances, right) == pytest.approx(1 / 20)
+    assert fpr.equal_passes(distances, right) == pytest.approx(2 / 10)
+    assert fpr.false_discovery(distances, right) == pytest.approx(1 / 20)
     # The percentile is at place 0.95 * 19 = 18.05, between 19 and 20.
-    assert patches.at_percentile(distances, right) == pytest.approx(2 / 10)
+    assert fpr.at_percentile(distances, right) == pytest.approx(2 / 10)
     # At 19 recall is 19/20 = 0.95 exactly, with two wrong pairs at or below it.
-    assert patches.at_recall(distances, right) == pytest.approx(2 / 10)
+    assert fpr.at_recall(distances, right) == pytest.approx(2 / 10)
 
 
 def test_a_recall_between_two_points():
     """Two right pairs: 0.95 lies nine tenths of the way from recall 0.5 to 1, from no wrong pair to one of two."""
     distances, right = np.array([1.0, 2.0, 3.0, 9.0]), np.array([1, 0, 1, 0])
     assert fpr95(distances, right) == 1 / 2
-    assert patches.at_recall(distances, right) == pytest.approx(0.5)  # the rate rises at 2, before the recall does
+    assert fpr.at_recall(distances, right) == pytest.approx(0.5)  # the rate rises at 2, before the recall does
     tied = np.array([1.0, 3.0, 3.0, 9.0])
-    assert patches.at_recall(tied, right) == pytest.approx(0.9 * 0.5)
+    assert fpr.at_recall(tied, right) == pytest.approx(0.9 * 0.5)
 
 
 def tasks() -> SimpleNamespace:
@@ -399,13 +417,13 @@ def tasks() -> SimpleNamespace:
 
 
 def test_tasks_of_hpatches():
-    assert patches.instead(tasks(), {"matching": "matlab_matching"}) == {"matching": pytest.approx(1.7 / 3)}
-    assert patches.successes(tasks()) == {"matching": pytest.approx((0.4 + 0.6 + 2) / 4)}
-    assert patches.sequences_alike(tasks())["matching"] == pytest.approx(0.5)
-    assert patches.of_kind(tasks(), viewpoint=True)["matching"] == pytest.approx(0.9)
-    assert patches.of_kind(tasks(), viewpoint=False)["matching"] == pytest.approx(0.3)
-    assert patches.of_noise(tasks(), "easy") == {"matching": pytest.approx(1.9 / 3)}
-    for choice, key in ((patches.inter_or_intra, "inter"), (patches.of_pool, True), (patches.of_noise, "tough")):
+    assert hpatches.instead(tasks(), {"matching": "matlab_matching"}) == {"matching": pytest.approx(1.7 / 3)}
+    assert hpatches.successes(tasks()) == {"matching": pytest.approx((0.4 + 0.6 + 2) / 4)}
+    assert hpatches.sequences_alike(tasks())["matching"] == pytest.approx(0.5)
+    assert hpatches.of_kind(tasks(), viewpoint=True)["matching"] == pytest.approx(0.9)
+    assert hpatches.of_kind(tasks(), viewpoint=False)["matching"] == pytest.approx(0.3)
+    assert hpatches.of_noise(tasks(), "easy") == {"matching": pytest.approx(1.9 / 3)}
+    for choice, key in ((hpatches.inter_or_intra, "inter"), (hpatches.of_pool, True), (hpatches.of_noise, "tough")):
         with pytest.raises(NotMeantError, match="not computed"):
             choice(tasks(), key)
 
@@ -435,7 +453,9 @@ def choice_of(name: str) -> Choice:
         ("localised_only", "median_position", 0.04),
         ("position_only", "within_0.25m_2deg", 3 / 4),
         ("rotation_only", "within_5m_10deg", 3 / 4),
-        ("rotation_10deg", "within_0.25m_2deg", 3 / 4),
+        ("limits_inloc", "within_0.25m_2deg", 3 / 4),
+        ("limits_indoor", "within_0.25m_2deg", 1 / 4),
+        ("limits_indoor", "within_5m_10deg", 2 / 4),
         ("centimetres_5_5deg", "within_5m_10deg", 1 / 4),
         ("inliers_12", "within_5m_10deg", 2 / 4),
         ("inliers_30", "within_5m_10deg_day", 1 / 3),
@@ -463,7 +483,8 @@ def silent(results: float) -> dict[str, float]:
 
 MADE_UP = (
     Choice("nearer", "twice", lambda value: {"map_medium": 2 * value}, "somebody"),
-    Choice("farther", "half", lambda value: {"map_medium": value / 2, "unknown": 1.0}),
+    Choice("farther", "half", lambda value: {"map_medium": value / 2, "unknown": 1.0}, "another"),
+    Choice("unheard", "three times", lambda value: {"map_medium": 3 * value}),
     Choice("silent", "nothing", silent),
 )
 
@@ -518,15 +539,18 @@ def test_a_table_of_choices(tmp_path):
     build_protocol_table("t", made_up(58.0), {cell: scores}, {cell: path}, written, tmp_path / "t.md")
     found = pd.read_csv(written)
     assert tuple(found.columns) == COLUMNS
-    assert found["choice"].tolist() == ["ours", "nearer", "farther"]
-    assert found["value"].tolist() == [30.0, 60.0, 15.0]
-    assert found["difference"].tolist() == [0.0, 30.0, -15.0]
-    assert found["distance"].tolist() == [-28.0, 2.0, -43.0]
+    assert found["choice"].tolist() == ["ours", "nearer", "farther", "unheard"]
+    assert found["value"].tolist() == [30.0, 60.0, 15.0, 90.0]
+    assert found["difference"].tolist() == [0.0, 30.0, -15.0, 60.0]
+    assert found["distance"].tolist() == [-28.0, 2.0, -43.0, 32.0]
     assert set(found["lowest"]) == {15.0}
-    assert set(found["highest"]) == {60.0}
+    assert set(found["highest"]) == {60.0}  # nobody is known to score three times
     text = (tmp_path / "t.md").read_text()
     assert "| A | M | 30.0 | 58.0 | 60.0 (nearer) | 15.0 (farther) | 60.0 (nearer) |" in text
-    assert "- `nearer`: twice (somebody)." in text
+    known, unknown = text.split("Nobody is known to score so")
+    assert "- `nearer`: twice (somebody)." in known
+    assert "- `unheard`: three times." in unknown
+    assert "- Not more than 2 choices of other code concern these results in M." in text
     assert "- On b, nothing is said by `silent` (for a reason). Rows: A." in text
 
 
@@ -537,8 +561,10 @@ def test_a_table_of_choices(tmp_path):
             58.0,
             "nearer comes closest: 60.00, +2.00 of the published figure instead of -28.00 (twice; so scores somebody)",
         ),
-        (31.0, "No choice brings it closer."),
-        (None, "nothing published; 2 choices give 15.00 (farther) to 60.00 (nearer)."),
+        (31.0, "No choice of other code brings it closer."),
+        (None, "nothing published; 2 choices of other code give 15.00 (farther) to 60.00 (nearer)."),
+        (89.0, "nearer comes closest: 60.00, -29.00 of the published figure"),
+        (89.0, "unheard would come closer still: 90.00, +1.00 of the published figure (three times), but nobody is"),
     ],
 )
 def test_why(tmp_path, paper, expected):
@@ -557,4 +583,8 @@ def test_rows_of_several_seeds_have_means(tmp_path):
     table = Table.model_validate({**made_up().model_dump(), "rows": [{"label": "A", "method": "a", "repeats": ["c"]}]})
     both = ({cell: pair[number] for cell, pair in files.items()} for number in (0, 1))
     cells = protocol_cells("t", table, *both)
-    assert [(found.choice, found.value) for found in cells[0].outcomes] == [("nearer", 70.0), ("farther", 17.5)]
+    assert [(found.choice, found.value) for found in cells[0].outcomes] == [
+        ("nearer", 70.0),
+        ("farther", 17.5),
+        ("unheard", 105.0),
+    ]

@@ -374,7 +374,8 @@ def test_benchmarks_of_rules_that_make_results():
 def write_choices(path: Path, scores: Path, cell: str) -> Path:
     choices = [
         Rescored("by_sum", "AP is a sum.", "somebody", {"map_medium": 0.83}),
-        Rescored("cropped", "Queries are cropped.", "", {"map_medium": 0.7, "map_hard": 0.4}),
+        Rescored("cropped", "Queries are cropped.", "another", {"map_medium": 0.7, "map_hard": 0.4}),
+        Rescored("unheard", "Nobody scores so.", "", {"map_medium": 0.1, "map_hard": 0.9}),
         Rescored("no_junk", "Junk counts as wrong.", "", {}, "nothing is junk"),
     ]
     write_checked_json(path, asdict(RescoredCell(cell, sha256_file(scores), choices)))

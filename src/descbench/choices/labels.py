@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,8 @@ from descbench.metrics.revisited import CLASSIC_SETUPS, SETUPS, Setups, compute_
 
 _FIRST = 100
 _RECALLS = np.linspace(0, 1, 11)
+_HUNDREDTHS = np.arange(0, 1, 0.01)
+Setup = tuple[Sequence[str], Sequence[str]]
 Area = Callable[[np.ndarray, int], float]
 
 
@@ -30,11 +32,13 @@ class RankedLabels:
     Attributes:
         found: per query the ids (k,) of its images in their order; for one that could not be read, an id that is in no
             list.
+        scores: (k,) float64 of the same images.
         labels: of the queries.
         manifest: of the dataset.
     """
 
     found: Sequence[np.ndarray]
+    scores: Sequence[np.ndarray]
     labels: GroundTruth
     manifest: Manifest
 
@@ -73,6 +77,14 @@ def eleven_points(places: np.ndarray, positives: int) -> float:
     return float(np.append(best, 0.0)[reached].mean())
 
 
+def hundred_points(places: np.ndarray, positives: int) -> float:
+    """Mean over recalls 0, 0.01 ... 0.99 of the highest precision above that recall; 0 where nothing is above it."""
+    if not len(places):
+        return 0.0
+    above = np.searchsorted(np.arange(1, len(places) + 1) / positives, _HUNDREDTHS, side="right")
+    return float(np.append(_envelope(places), 0.0)[above].mean())
+
+
 def of_found(places: np.ndarray, positives: int) -> float:
     """As :func:`trapezoid`, over the positives that were found."""
     return trapezoid(places, len(places)) if len(places) else 0.0
@@ -81,6 +93,16 @@ def of_found(places: np.ndarray, positives: int) -> float:
 def of_first(places: np.ndarray, positives: int, depth: int = _FIRST) -> float:
     """As :func:`finite_sum`, of the first ``depth`` images, over at most as many positives."""
     return finite_sum(places[places < depth], min(positives, depth))
+
+
+def cut(places: np.ndarray, positives: int, depth: int = _FIRST) -> float:
+    """As :func:`finite_sum`, of the first ``depth`` images, over all listed positives."""
+    return finite_sum(places[places < depth], positives)
+
+
+def at_r(places: np.ndarray, positives: int) -> float:
+    """As :func:`finite_sum`, of as many images as there are positives (MAP@R)."""
+    return cut(places, positives, positives)
 
 
 def mean_ap(
@@ -97,18 +119,51 @@ def mean_ap(
     values = {}
     for suffix, setup in results.setups.items():
         found = [_ap(results, query, setup, area, junk) for query in range(len(results.found))]
-        known = [0.0 if ap is None and without == "zero" else ap for ap in found]
-        values[f"map{suffix}"] = _mean([ap for ap in known if ap is not None])
+        values[f"map{suffix}"] = _mean_of(found, without)
     return values
+
+
+def mean_precision(results: RankedLabels, *, clamped: bool = True, without: str = "left out") -> Values:
+    """``mp@10_medium`` and so on; NaN where no query counts.
+
+    Args:
+        results: the ranking.
+        clamped: whether no image behind the last positive is counted, as ours.
+        without: as of :func:`mean_ap`.
+    """
+    values = {}
+    for suffix, setup in results.setups.items():
+        rows = [_positions(results, query, setup) for query in range(len(results.found))]
+        for depth in KAPPAS:
+            found = [None if row is None else _precision(row[0], depth, clamped) for row in rows]
+            values[f"mp@{depth}{suffix}"] = _mean_of(found, without)
+    return values
+
+
+def every(results: RankedLabels, *, without: str = "left out") -> Values:
+    """All metrics as ours, but for queries ``without`` a positive (:func:`mean_ap`)."""
+    return mean_ap(results, without=without) | mean_precision(results, without=without)
+
+
+def of_scores(results: RankedLabels) -> Values:
+    """Average precision as :func:`finite_sum`, images of equal score standing at one place."""
+    values, alone = {}, mean_ap(results, finite_sum)
+    for suffix, setup in results.setups.items():
+        found = [_ap_of_scores(results, query, setup) for query in range(len(results.found))]
+        values[f"map{suffix}"] = _mean_of(found)
+    return _changed(values, alone, "equal scores make no difference to ap_sum")
+
+
+def ties_by_name(results: RankedLabels) -> Values:
+    """All metrics, images of equal score standing in descending order of their names."""
+    names = {row.image_id: row.path for row in results.manifest.of_role("database").rows}
+    found = [_reordered(ids, scores, names) for ids, scores in zip(results.found, results.scores, strict=True)]
+    return _changed(every(replace(results, found=found)), every(results), "equal scores make no difference")
 
 
 def without_positives_zero(results: RankedLabels) -> Values:
     """As ours, queries without a positive counting as 0."""
-    values, ours = mean_ap(results, without="zero"), mean_ap(results)
-    changed = {name: value for name, value in values.items() if not math.isclose(value, ours[name])}
-    if not changed:
-        raise NotMeantError("every query has a positive")
-    return changed
+    return _changed(every(results, without="zero"), every(results), "every query has a positive")
 
 
 def ignored_wrong(results: RankedLabels) -> Values:
@@ -120,10 +175,7 @@ def ignored_wrong(results: RankedLabels) -> Values:
 
 def found_only(results: RankedLabels) -> Values:
     """As ours, over the positives that are in the ranking."""
-    values, ours = mean_ap(results, of_found), mean_ap(results)
-    if all(values[name] == ours[name] or math.isnan(ours[name]) for name in ours):
-        raise NotMeantError("every positive is in the ranking")
-    return values
+    return _changed(mean_ap(results, of_found), mean_ap(results), "every positive is in the ranking")
 
 
 def own_image_left_out(results: RankedLabels) -> Values:
@@ -137,41 +189,54 @@ def own_image_left_out(results: RankedLabels) -> Values:
         | {"junk": (*(i for i in query.get("junk", ()) if i != image), *(() if image is None else (image,)))}
         for query, image in zip(results.labels.queries, own, strict=True)
     ]
-    return mean_ap(RankedLabels(results.found, GroundTruth(results.labels.protocol, tuple(queries)), results.manifest))
+    return every(replace(results, labels=GroundTruth(results.labels.protocol, tuple(queries))))
 
 
-def of_setup(results: RankedLabels, suffix: str) -> Values:
-    """Each ``map_...`` as that of one setup."""
-    if suffix not in results.setups:
-        raise NotMeantError("the classic protocol has one setup")
-    value = mean_ap(results)[f"map{suffix}"]
-    return {f"map{other}": value for other in results.setups if other != suffix}
-
-
-def full_precision(results: RankedLabels) -> Values:
-    """``mp@10_medium`` and so on, over as many images as the name says, wherever the last positive stands."""
-    values = {}
-    for suffix, (positive, ignored) in results.setups.items():
-        places = [
-            _places(found, _ids(query, positive), _ids(query, ignored))
-            for found, query in zip(results.found, results.labels.queries, strict=True)
-            if _ids(query, positive)
-        ]
-        for depth in KAPPAS:
-            values[f"mp@{depth}{suffix}"] = _mean([float((row < depth).sum()) / depth for row in places])
-    return values
-
-
-def _ap(
-    results: RankedLabels, number: int, setup: tuple[Sequence[str], Sequence[str]], area: Area, junk: str
-) -> float | None:
+def _ap(results: RankedLabels, number: int, setup: Setup, area: Area, junk: str) -> float | None:
     """Average precision of a query; None without positives."""
+    found = _positions(results, number, setup, junk)
+    return None if found is None else area(*found)
+
+
+def _positions(
+    results: RankedLabels, number: int, setup: Setup, junk: str = "removed"
+) -> tuple[np.ndarray, int] | None:
+    """Positions of the positives of a query, and how many are listed; None without positives."""
     query, (positive, ignored) = results.labels.queries[number], setup
     listed = _ids(query, positive)
     if not listed:
         return None
     removed = _ids(query, ignored) if junk == "removed" else ()
-    return area(_places(results.found[number], listed, removed), len(listed))
+    return _places(results.found[number], listed, removed), len(listed)
+
+
+def _ap_of_scores(results: RankedLabels, number: int, setup: Setup) -> float | None:
+    query, (positive, ignored) = results.labels.queries[number], setup
+    listed, found = _ids(query, positive), results.found[number]
+    if not listed:
+        return None
+    kept = ~np.isin(found, np.asarray(_ids(query, ignored), np.int64))
+    if not kept.any():
+        return 0.0
+    last = np.append(np.diff(results.scores[number][kept]) != 0, True)  # of equal scores
+    right = np.cumsum(np.isin(found[kept], np.asarray(listed, np.int64)))[last]
+    return float((np.diff(right, prepend=0) * right / (np.flatnonzero(last) + 1)).sum() / len(listed))
+
+
+def _reordered(ids: np.ndarray, scores: np.ndarray, names: Mapping[int, str]) -> np.ndarray:
+    """A ranking (k,) whose images of equal score stand in descending order of their names."""
+    found, edges = ids.copy(), np.flatnonzero(np.diff(scores) != 0) + 1
+    for start, end in zip([0, *edges], [*edges, len(ids)], strict=True):
+        if end - start > 1:
+            found[start:end] = sorted(ids[start:end].tolist(), key=lambda i: names.get(i, str(i)), reverse=True)
+    return found
+
+
+def _precision(places: np.ndarray, depth: int, clamped: bool) -> float:
+    if not len(places):
+        return 0.0
+    counted = min(depth, int(places[-1]) + 1) if clamped else depth
+    return float((places < counted).sum()) / counted
 
 
 def _places(found: np.ndarray, positives: Sequence[int], removed: Sequence[int]) -> np.ndarray:
@@ -192,8 +257,18 @@ def _envelope(places: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(_precisions(places)[::-1])[::-1]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+def _mean_of(values: Sequence[float | None], without: str = "left out") -> float:
+    """Mean of the values of queries, those without one left out or, with ``zero``, counting as 0."""
+    known = [0.0 if value is None else value for value in values if value is not None or without == "zero"]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _changed(values: Values, ours: Values, reason: str) -> Values:
+    """The values that differ from ours, but for rounding; NotMeantError with the reason where none does."""
+    found = {name: value for name, value in values.items() if not math.isclose(value, ours[name], abs_tol=1e-12)}
+    if all(math.isnan(value) for value in found.values()):
+        raise NotMeantError(reason)
+    return found
 
 
 CHOICES: tuple[Choice[RankedLabels], ...] = (
@@ -201,6 +276,12 @@ CHOICES: tuple[Choice[RankedLabels], ...] = (
         "ap_sum",
         "average precision is the mean of the precisions at each positive, not the area by trapezoids",
         partial(mean_ap, area=finite_sum),
+        "trec_eval (map), scikit-learn (average_precision_score) where no scores are equal",
+    ),
+    Choice(
+        "ap_of_scores",
+        "as ap_sum, images of equal score standing at one place",
+        of_scores,
         "scikit-learn (average_precision_score)",
     ),
     Choice(
@@ -213,7 +294,13 @@ CHOICES: tuple[Choice[RankedLabels], ...] = (
         "ap_11_points",
         "mean of the highest precision at recalls 0, 0.1 to 1 or above",
         partial(mean_ap, area=eleven_points),
-        "PASCAL VOC 2007",
+        "PASCAL VOC 2007, VLFeat (vl_pr, ap_interp_11)",
+    ),
+    Choice(
+        "ap_100_points",
+        "mean of the highest precision above recalls 0, 0.01 to 0.99",
+        partial(mean_ap, area=hundred_points),
+        "deep-image-retrieval (compute_average_precision_quantized)",
     ),
     Choice(
         "map_at_100",
@@ -221,19 +308,47 @@ CHOICES: tuple[Choice[RankedLabels], ...] = (
         partial(mean_ap, area=of_first),
         "Google Landmark Retrieval challenges (mAP@100)",
     ),
-    Choice("ignored_wrong", "ignored images (junk, other difficulties) count as wrong", ignored_wrong),
-    Choice("found_only", "positives that a cut ranking does not hold are not missed", found_only),
-    Choice("without_positives_zero", "queries without a positive count as 0", without_positives_zero),
-    Choice("own_image_left_out", "the image that a query was cut from is ignored", own_image_left_out),
-    *(
-        Choice(
-            f"setup_{name}", f"positives and ignored images of the {name} setup", partial(of_setup, suffix=f"_{name}")
-        )
-        for name in ("easy", "medium", "hard")
+    Choice(
+        "map_cut_100",
+        "the first 100 images count, and all positives",
+        partial(mean_ap, area=cut),
+        "trec_eval (map_cut_100)",
+    ),
+    Choice(
+        "map_at_r",
+        "as many images count as there are positives (MAP@R)",
+        partial(mean_ap, area=at_r),
+        "pytorch-metric-learning (mean_average_precision_at_r)",
+    ),
+    Choice(
+        "found_only",
+        "positives that a cut ranking does not hold are not missed",
+        found_only,
+        "DELF and deep-image-retrieval (both compute it of the ranks of what was found)",
+    ),
+    Choice(
+        "without_positives_zero",
+        "queries without a positive count as 0",
+        without_positives_zero,
+        "TorchMetrics (RetrievalMAP, RetrievalPrecision)",
+    ),
+    Choice(
+        "own_image_left_out",
+        "the image that a query was cut from is ignored",
+        own_image_left_out,
+        "evaluations on INRIA Holidays",
+    ),
+    Choice(
+        "ties_by_name",
+        "images of equal score stand in descending order of their names",
+        ties_by_name,
+        "trec_eval",
     ),
     Choice(
         "full_precision",
         "precision at k is over k images, also where all positives stand before",
-        full_precision,
+        partial(mean_precision, clamped=False),
+        "trec_eval (P_5, P_10), Google Landmarks' metrics in DELF (MeanPrecisions)",
     ),
+    Choice("ignored_wrong", "ignored images (junk, other difficulties) count as wrong", ignored_wrong),
 )

@@ -21,7 +21,7 @@ from descbench.matching.homography import estimate_homography
 from descbench.matching.matcher import MatchSettings, match_descriptors
 from descbench.metrics.homography_accuracy import CORNER_THRESHOLDS, corner_error, image_corners
 from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matched_pairs
-from descbench.metrics.mma import THRESHOLDS, match_errors, matching_accuracy
+from descbench.metrics.mma import THRESHOLDS, match_errors, matching_accuracy, warp
 from descbench.metrics.score_matches import MatchScoring, PairScore, scaled_pair, score_pair
 
 # The sequences of more than 1600 x 1200 pixels (docs/protocols/hpatches_sequences.md).
@@ -207,12 +207,32 @@ def matched_by(results: MatchedResults, **changes: Any) -> Values:
     return _values([score_pair(_rematched(results, pair, settings), results.scoring) for pair in results.pairs])
 
 
-def _rematched(results: MatchedResults, pair: MatchedPair, settings: MatchSettings) -> MatchedPair:
-    first, second = (results.features.descriptors(image, settings.n) for image in pair.image_ids)
-    found = match_descriptors(first, second, settings, threads=1)
+def of_shared_points(results: MatchedResults) -> Values:
+    """All metrics of matches that are made anew of the keypoints that the true homography maps into the other image."""
+    made = [_rematched(results, pair, results.settings, shared=True) for pair in results.pairs]
+    return _values([score_pair(pair, results.scoring) for pair in made])
+
+
+def _rematched(
+    results: MatchedResults, pair: MatchedPair, settings: MatchSettings, *, shared: bool = False
+) -> MatchedPair:
+    """A pair matched anew, of all features or of those that both images share."""
     places = [results.features.keypoints(image, settings.n) for image in pair.image_ids]
+    described = [results.features.descriptors(image, settings.n) for image in pair.image_ids]
+    if shared:
+        ways = pair.homography, np.linalg.inv(pair.homography)
+        kept = [_inside(*given) for given in zip(places, ways, pair.sizes[::-1], strict=True)]
+        places = [rows[chosen] for rows, chosen in zip(places, kept, strict=True)]
+        described = [rows[chosen] for rows, chosen in zip(described, kept, strict=True)]
+    found = match_descriptors(*described, settings, threads=1)
     points = places[0][found.indices[:, 0]], places[1][found.indices[:, 1]]
     return replace(pair, points=points, scores=found.scores, counts=found.counts)
+
+
+def _inside(places: np.ndarray, homography: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which places (N, 2) a homography maps into an image of that width and height."""
+    mapped = warp(places, homography)
+    return ((mapped >= 0) & (mapped < size)).all(axis=1)
 
 
 # --- what they share ---
@@ -253,6 +273,8 @@ def _values(scores: Sequence[PairScore]) -> Values:
     return values
 
 
+_SUPERPOINT = "SuperPoint's evaluation (rpautrat/SuperPoint)"
+_TOOLBOX = "image-matching-toolbox (eval_hpatches)"
 CHOICES: tuple[Choice[MatchedResults], ...] = (
     Choice(
         "sequences_108",
@@ -260,24 +282,29 @@ CHOICES: tuple[Choice[MatchedResults], ...] = (
         without_large,
         "D2-Net, and who follows it",
     ),
-    Choice("without_matches_left_out", "pairs without a match are left out", without_matches_left_out),
-    Choice("mean_over_pairs", "the mean over pairs, not over viewpoint and illumination", mean_over_pairs, "D2-Net"),
-    Choice("mean_over_sequences", "the mean over sequences", mean_over_sequences),
-    Choice("matches_pooled", "the share of right ones among the matches of all pairs together", matches_pooled),
-    Choice("below", "errors of matches must be smaller than the threshold", below),
-    Choice("homography_at_most", "the error of a homography may be the threshold itself", homography_at_most),
-    Choice("in_first_image", "errors are measured in the first image", in_first_image),
-    Choice("in_both_images", "errors are the mean of those in both images", in_both_images),
+    Choice(
+        "mean_over_pairs",
+        "the mean over pairs, not over viewpoint and illumination",
+        mean_over_pairs,
+        f"D2-Net, {_TOOLBOX}",
+    ),
+    Choice("mean_over_sequences", "the mean over sequences", mean_over_sequences, "ASLFeat (hseq_eval.py)"),
     *(
-        Choice(f"pixels_{kind}", f"errors in pixels of the {kind} images", partial(in_pixels, pixels=kind))
-        for kind in ("original", "resized")
+        Choice(f"pixels_{kind}", f"errors in pixels of the {kind} images", partial(in_pixels, pixels=kind), who)
+        for kind, who in (("original", "D2-Net"), ("resized", f"glue-factory, {_TOOLBOX} with scale_H"))
+    ),
+    Choice(
+        "homography_at_most",
+        "the error of a homography may be the threshold itself",
+        homography_at_most,
+        f"{_SUPERPOINT}, {_TOOLBOX}",
     ),
     *(
-        Choice(f"estimator_{name}", f"homographies by {what}", partial(estimated_by, estimator=name))
-        for name, what in (
-            ("ransac", "RANSAC of OpenCV"),
-            ("usac_magsac", "USAC_MAGSAC of OpenCV"),
-            ("poselib", "PoseLib"),
+        Choice(f"estimator_{name}", f"homographies by {what}", partial(estimated_by, estimator=name), who)
+        for name, what, who in (
+            ("ransac", "RANSAC of OpenCV", _SUPERPOINT),
+            ("usac_magsac", "USAC_MAGSAC of OpenCV", "image-matching-webui (its default)"),
+            ("poselib", "PoseLib", "glue-factory"),
         )
     ),
     *(
@@ -285,33 +312,78 @@ CHOICES: tuple[Choice[MatchedResults], ...] = (
             f"threshold_{pixels}",
             f"an inlier of a homography is at most {pixels} px off its place",
             partial(estimated_by, threshold=float(pixels)),
+            who,
         )
-        for pixels in (1, 3, 5)
-    ),
-    Choice(
-        "iterations_2000",
-        "homographies of at most 2000 samples, at a confidence of 0.995",
-        partial(estimated_by, iterations=2000, confidence=0.995),
-        "OpenCV's own settings",
+        for pixels, who in (
+            (1, "glue-factory"),
+            (2, _TOOLBOX),
+            (3, "HNDesc, and OpenCV's own setting"),
+            (5, "HNDesc's re-ranking"),
+        )
     ),
     *(
-        Choice(f"corners_{kind}", f"corners of the {what}", partial(corners_of, corners=kind))
-        for kind, what in (
-            ("first", "first image"),
-            ("second", "second image"),
-            ("swapped", "second image, height and width in each other's place"),
+        Choice(
+            f"iterations_2000{suffix}",
+            f"homographies of at most 2000 samples, at a confidence of {confidence}",
+            partial(estimated_by, iterations=2000, confidence=confidence),
+            who,
+        )
+        for suffix, confidence, who in (
+            ("", 0.995, f"OpenCV's own settings: {_SUPERPOINT}"),
+            ("_0.99999", 0.99999, _TOOLBOX),
         )
     ),
-    Choice("ratio_0.8", "matches pass a ratio test at 0.8", partial(matched_by, ratio=0.8), "Lowe (IJCV 2004)"),
-    Choice("no_ratio", "matches pass no ratio test", partial(matched_by, ratio=None)),
+    *(
+        Choice(f"corners_{kind}", f"corners of the {what}", partial(corners_of, corners=kind), who)
+        for kind, what, who in (
+            ("first", "first image", f"{_SUPERPOINT}, {_TOOLBOX}"),
+            ("second", "second image", "HNDesc"),
+            ("swapped", "second image, height and width in each other's place", ""),
+        )
+    ),
+    Choice(
+        "shared_points",
+        "matched anew, without the keypoints that belong outside the other image",
+        of_shared_points,
+        f"{_SUPERPOINT}, ASLFeat (its precision)",
+    ),
+    Choice(
+        "ratio_0.8",
+        "matches pass a ratio test at 0.8",
+        partial(matched_by, ratio=0.8),
+        "Lowe (IJCV 2004), hloc (NN-ratio)",
+    ),
+    Choice("no_ratio", "matches pass no ratio test", partial(matched_by, ratio=None), "hloc (NN-mutual), D2-Net"),
+    Choice(
+        "distance_0.7",
+        "matches have a distance of at most 0.7",
+        partial(matched_by, max_distance=0.7, distance="euclidean"),
+        "hloc (NN-superpoint), SuperPoint's demo",
+    ),
+    Choice(
+        "colmap",
+        "matches are mutual, pass a ratio test at 0.8 and have an angle of at most 0.7 radians, which both measure",
+        partial(matched_by, mutual=True, ratio=0.8, max_distance=0.7, distance="angle"),
+        "COLMAP's own settings",
+    ),
     Choice(
         "one_way",
         "a match is the nearest of the first image's feature, mutual or not",
         partial(matched_by, mutual=False),
+        "OpenCV's matchers without crossCheck",
     ),
-    Choice("mutual", "matches are mutual", partial(matched_by, mutual=True)),
+    Choice("mutual", "matches are mutual", partial(matched_by, mutual=True), "D2-Net, HNDesc"),
     *(
-        Choice(f"strongest_{n}", f"the {n} strongest features of each image", partial(matched_by, n=n))
-        for n in (500, 1000, 2000)
+        Choice(f"strongest_{n}", f"the {n} strongest features of each image", partial(matched_by, n=n), who)
+        for n, who in (
+            (500, "LF-Net in D2-Net's comparison"),
+            (1000, f"{_SUPERPOINT}, HNDesc at 640 x 480"),
+            (2000, "D2-Net (its curves of the strongest)"),
+        )
     ),
+    Choice("without_matches_left_out", "pairs without a match are left out", without_matches_left_out),
+    Choice("matches_pooled", "the share of right ones among the matches of all pairs together", matches_pooled),
+    Choice("below", "errors of matches must be smaller than the threshold", below),
+    Choice("in_first_image", "errors are measured in the first image", in_first_image),
+    Choice("in_both_images", "errors are the mean of those in both images", in_both_images),
 )

@@ -148,15 +148,26 @@ def _scored(results: PoseResults) -> Values:
 
 
 _FAR, _ANY = math.inf, 180.0
+_INLOC = ((0.25, 10.0), (0.5, 10.0), (1.0, 10.0))
+_INDOOR = ((0.1, 1.0), (0.25, 2.0), (1.0, 5.0))
 CHOICES: tuple[Choice[PoseResults], ...] = (
-    Choice("below", "errors must be smaller than the limits, not at most them", partial(shares, below=True)),
-    Choice("localised_only", "queries without a pose are not in the denominator, nor in medians", localised_only),
-    Choice("position_only", "the position alone decides", partial(shares, limits=[(m, _ANY) for m, _ in THRESHOLDS])),
-    Choice("rotation_only", "the rotation alone decides", partial(shares, limits=[(_FAR, d) for _, d in THRESHOLDS])),
     Choice(
-        "rotation_10deg",
-        "the rotation may be 10 degrees off at each distance",
-        partial(shares, limits=[(m, 10.0) for m, _ in THRESHOLDS]),
+        "below",
+        "errors must be smaller than the limits, not at most them",
+        partial(shares, below=True),
+        "hloc (evaluate of its pipelines for Cambridge and 7-Scenes)",
+    ),
+    Choice(
+        "localised_only",
+        "queries without a pose are not in the denominator, nor in medians",
+        localised_only,
+        "hloc (only_localized), kapture-localization (medians of localised images)",
+    ),
+    Choice(
+        "position_only",
+        "the position alone decides",
+        partial(shares, limits=[(m, _ANY) for m, _ in THRESHOLDS]),
+        "kapture-localization (bins with a negative rotation)",
     ),
     Choice(
         "centimetres_5_5deg",
@@ -164,14 +175,33 @@ CHOICES: tuple[Choice[PoseResults], ...] = (
         partial(shares, limits=[(0.05, 5.0)] * len(THRESHOLDS)),
         "evaluations on 7-Scenes",
     ),
+    Choice(
+        "limits_inloc",
+        "0.25 m, 0.5 m and 1 m, at 10 degrees each",
+        partial(shares, limits=_INLOC),
+        "visuallocalization.net on InLoc",
+    ),
+    Choice(
+        "limits_indoor",
+        "0.1 m and 1 degree, 0.25 m and 2 degrees, 1 m and 5 degrees",
+        partial(shares, limits=_INDOOR),
+        "visuallocalization.net on Naver Labs' indoor datasets (Gangnam Station, Hyundai Department Store)",
+    ),
     *(
         Choice(
             f"inliers_{fewest}",
             f"queries with fewer than {fewest} inliers count as not localised",
             partial(fewest_inliers, fewest=fewest),
+            who,
         )
-        for fewest in (12, 30)
+        for fewest, who in ((12, "Active Search"), (30, "COLMAP (abs_pose_min_num_inliers)"))
     ),
-    Choice("mean_errors", "means of the localised queries in place of medians", means),
+    Choice(
+        "mean_errors",
+        "means of the localised queries in place of medians",
+        means,
+        "kapture-localization (means of localised images)",
+    ),
+    Choice("rotation_only", "the rotation alone decides", partial(shares, limits=[(_FAR, d) for _, d in THRESHOLDS])),
     Choice("mean_of_conditions", "the mean of the shares of each condition", mean_of_conditions),
 )

@@ -36,6 +36,7 @@ COLUMNS = (
     "highest",
 )
 OURS = "ours"
+_ENOUGH = 6  # choices of other code bases that a column is expected to have
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Outcome:
     """What a cell scores under one choice, in the unit that tables show.
 
     Attributes:
-        choice, text, used_by: of the choice.
+        choice, text, used_by: of the choice; ``used_by`` is empty where nobody is known to score so.
         value: of the cell.
     """
 
@@ -68,32 +69,46 @@ class CellChoices:
     silent: Mapping[str, str]
 
     @property
+    def used(self) -> tuple[Outcome, ...]:
+        """The choices that a code base is known to make. The others are in no spread, and explain nothing."""
+        return tuple(outcome for outcome in self.outcomes if outcome.used_by)
+
+    @property
     def lowest(self) -> Outcome:
-        """The smallest value, ours among them."""
-        return min(self._all(), key=lambda outcome: outcome.value)
+        """The smallest value of ours and of the choices in use."""
+        return min((self._ours, *self.used), key=lambda outcome: outcome.value)
 
     @property
     def highest(self) -> Outcome:
-        """The largest value, ours among them."""
-        return max(self._all(), key=lambda outcome: outcome.value)
+        """The largest value of ours and of the choices in use."""
+        return max((self._ours, *self.used), key=lambda outcome: outcome.value)
 
     @property
     def closest(self) -> Outcome | None:
-        """The choice whose value is nearest to the published figure, the first of equal ones; ours goes before all.
+        """The choice in use whose value is nearest to the published figure, the first of equal ones; ours goes first.
 
         None where nothing is published.
         """
+        return self._nearest((self._ours, *self.used))
+
+    @property
+    def closest_of_all(self) -> Outcome | None:
+        """As :attr:`closest`, of all choices; one in use goes before equal ones."""
+        return self._nearest((self._ours, *self.used, *self.outcomes))
+
+    @property
+    def _ours(self) -> Outcome:
+        return Outcome(OURS, "as in the table", "", self.line.ours)
+
+    def _nearest(self, outcomes: Sequence[Outcome]) -> Outcome | None:
         if self.line.reference is None:
             return None
-        return min(self._all(), key=lambda outcome: abs(round(outcome.value - self.line.reference, 2)))
-
-    def _all(self) -> list[Outcome]:
-        return [Outcome(OURS, "as in the table", "", self.line.ours), *self.outcomes]
+        return min(outcomes, key=lambda outcome: abs(round(outcome.value - self.line.reference, 2)))
 
     def records(self) -> Iterator[dict[str, object]]:
         """Rows of the CSV, ours first."""
         line = self.line
-        for outcome in self._all():
+        for outcome in (self._ours, *self.outcomes):
             yield {
                 "table": line.table,
                 "row": line.row,
@@ -225,9 +240,31 @@ def _markdown(name: str, table: Table, cells: Sequence[CellChoices]) -> str:
         found = [_shown(outcome) for outcome in (cell.closest, cell.lowest, cell.highest)]
         shown = [line.row, labels[line.dataset, line.metric], f"{line.ours:.1f}", published, *found]
         out.append("| " + " | ".join(map(markdown_text, shown)) + " |")
-    texts = {o.choice: o.text + (f" ({o.used_by})" if o.used_by else "") for cell in cells for o in cell.outcomes}
-    out += ["", *(f"- `{choice}`: {markdown_text(text)}." for choice, text in texts.items())]
-    return "\n".join([*out, "", *_silences(cells)]).rstrip() + "\n"
+    found = [outcome for cell in cells for outcome in cell.outcomes]
+    used = {o.choice: f"{o.text} ({o.used_by})" for o in found if o.used_by}
+    others = {o.choice: o.text for o in found if not o.used_by}
+    out += ["", *(f"- `{choice}`: {markdown_text(text)}." for choice, text in used.items())]
+    if others:
+        out += ["", "Nobody is known to score so, and lowest, highest and closest leave these out:", ""]
+        out += [f"- `{choice}`: {markdown_text(text)}." for choice, text in others.items()]
+    return "\n".join([*out, "", *_few(cells, labels), *_silences(cells)]).rstrip() + "\n"
+
+
+def _few(cells: Sequence[CellChoices], labels: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """Columns that fewer code bases score otherwise than a table of choices should have."""
+    most: dict[tuple[str, str], int] = {}
+    for cell in cells:
+        column = cell.line.dataset, cell.line.metric
+        most[column] = max(most.get(column, 0), len(cell.used))
+    columns: dict[int, list[str]] = {}
+    for column, count in most.items():
+        if count < _ENOUGH:
+            columns.setdefault(count, []).append(labels[column])
+    for count, names in columns.items():
+        known = "No choice" if not count else f"Not more than {count} choice{'s' if count > 1 else ''}"
+        yield markdown_text(
+            f"- {known} of other code concern{'s' if count < 2 else ''} these results in {', '.join(names)}."
+        )
 
 
 def _silences(cells: Sequence[CellChoices]) -> Iterator[str]:

@@ -15,12 +15,17 @@ import numpy as np
 from descbench.choices.choice import Choice, NotMeantError, Values
 from descbench.datasets.manifest import Manifest
 from descbench.datasets.places import PlaceLabels
-from descbench.datasets.positions import near, positions_of
+from descbench.datasets.positions import TRAINING_RADIUS, near, positions_of
 from descbench.datasets.recall_labels import Ids, RecallLabels, others
 from descbench.errors import DataError
 from descbench.metrics.places import find_first_hits, grouped, what_counts
 
-RADII = (10, 25, 50)  # metres
+# Metres, and who is known to score by them.
+RADII = {
+    10: "AnyLoc on Baidu Mall",
+    25: "NetVLAD and all that follow it",
+    100: "deep-visual-geo-localization-benchmark (the other distance in its README)",
+}
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,41 @@ def without_positive_left_out(results: RankedPlaces) -> Values:
 
 def within(results: RankedPlaces, radius: float, *, inclusive: bool = True) -> Values:
     """Recall where what lies within so many metres is right."""
-    labels = results.labels
-    if not isinstance(labels, PlaceLabels):
-        raise NotMeantError("what is right is listed, not measured")
+    labels = _measured(results)
     if inclusive and math.isclose(radius, labels.radius):
         raise NotMeantError("this is how it was scored")
+    positives = _positives_within(results, radius, inclusive)
+    return _relabelled(results, replace(labels, positives=positives))
+
+
+def farther_ignored(results: RankedPlaces) -> Values:
+    """Recall where what lies within 10 m is right, what is right for ours beyond that is taken out of the ranking, and
+    queries without anything within 10 m are left out."""
+    labels = _measured(results)
+    if labels.radius <= TRAINING_RADIUS:
+        raise NotMeantError(f"nothing farther than {TRAINING_RADIUS:g} m is right")
+    near_by = _positives_within(results, TRAINING_RADIUS)
+    kept = np.array(
+        [
+            ~np.isin(ids, np.setdiff1d(known, close))
+            for ids, known, close in zip(results.image_ids, labels.positives, near_by, strict=True)
+        ]
+    )
+    hard = replace(results, found=results.found & kept, labels=replace(labels, positives=near_by))
+    return recall(hard, np.array([bool(len(ids)) for ids in _reachable(hard.labels)]))
+
+
+def _measured(results: RankedPlaces) -> PlaceLabels:
+    """Labels by distance; NotMeantError where there are none."""
+    if not isinstance(results.labels, PlaceLabels):
+        raise NotMeantError("what is right is listed, not measured")
     if any(row.easting is None for row in results.manifest.rows):
         raise NotMeantError("the manifest has no positions")
+    return results.labels
+
+
+def _positives_within(results: RankedPlaces, radius: float, inclusive: bool = True) -> tuple[Ids, ...]:
+    """Images of the database within so many metres of each query."""
     positions = positions_of(results.manifest, "manifest")
     if results.asks_itself:
         positions = replace(positions, queries=positions.database)
@@ -95,9 +128,7 @@ def within(results: RankedPlaces, radius: float, *, inclusive: bool = True) -> V
         tuple(ids[(squares <= radius**2) if inclusive else (squares < radius**2)].tolist())
         for ids, squares in near(positions, radius)
     )
-    if results.asks_itself:
-        positives = others(positives)
-    return _relabelled(results, replace(labels, positives=positives))
+    return others(positives) if results.asks_itself else positives
 
 
 def radius_exclusive(results: RankedPlaces) -> Values:
@@ -166,18 +197,37 @@ CHOICES: tuple[Choice[RankedPlaces], ...] = (
         "without_positive_left_out",
         "queries that nothing is right for are not in the denominator",
         without_positive_left_out,
+        "VPR_Tutorial (recallAtK), Mapillary SLS (its loader drops them)",
     ),
     *(
-        Choice(f"radius_{metres}m", f"right is what lies within {metres} m", partial(within, radius=metres))
-        for metres in RADII
+        Choice(f"radius_{metres}m", f"right is what lies within {metres} m", partial(within, radius=metres), who)
+        for metres, who in RADII.items()
     ),
-    Choice("radius_exclusive", "what lies at the very radius is wrong", radius_exclusive),
-    Choice("every_view", "every view of a panorama counts", every_view),
-    Choice("own_time_counted", "images of the query's own time stamp count", own_time_counted),
+    Choice(
+        "farther_ignored",
+        "right is what lies within 10 m, what is farther and within the radius is ignored, and queries without "
+        "anything within 10 m are left out",
+        farther_ignored,
+        "VPR_Tutorial (GThard and GTsoft), here with the two distances of NetVLAD's lists",
+    ),
+    Choice(
+        "every_view",
+        "every view of a panorama counts",
+        every_view,
+        "pytorch-NetVlad, deep-visual-geo-localization-benchmark",
+    ),
+    Choice(
+        "own_time_counted",
+        "images of the query's own time stamp count",
+        own_time_counted,
+        "pytorch-NetVlad, which reads no time stamps",
+    ),
     Choice(
         "share_of_right",
         "the share of a query's right images among the first N, not whether one is there",
         recall_of_positives,
+        "trec_eval (recall), TorchMetrics (RetrievalRecall)",
     ),
+    Choice("radius_exclusive", "what lies at the very radius is wrong", radius_exclusive),
     Choice("mean_of_conditions", "recall is the mean of those of each condition", mean_of_conditions),
 )

@@ -41,8 +41,9 @@ def rescore_ranking(
     check_queries(ranked, PROTOCOLS[name].count(truth), ranking, ground_truth)
     found, rows = found_images(ranked), read_manifest(manifest)
     if isinstance(truth, GroundTruth):
-        results = labels.RankedLabels(list(np.where(found, ranked.image_ids, _NOT_FOUND)), truth, rows)
-        ours = {name: value for name, value in labels.mean_ap(results).items() if not math.isnan(value)}
+        ids = np.where(found, ranked.image_ids, _NOT_FOUND)
+        results = labels.RankedLabels(list(ids), list(ranked.scores), truth, rows)
+        ours = {name: value for name, value in labels.every(results).items() if not math.isnan(value)}
         rescore(labels.CHOICES, results, scores, ours, output)
         return
     complete = ranked.image_ids.shape[1] == count_searched(ranking)

@@ -72,20 +72,33 @@ def explain(cell: CellChoices) -> Iterator[str]:
         yield f"{where}: ours {line.ours:.2f}; no choice of scoring concerns it."
         return
     spread = f"{cell.lowest.value:.2f} ({cell.lowest.choice}) to {cell.highest.value:.2f} ({cell.highest.choice})"
+    spread = (
+        f"{len(cell.used)} choices of other code give {spread}"
+        if cell.used
+        else "no code base is known to score it otherwise"
+    )
     if closest is None:
-        yield f"{where}: ours {line.ours:.2f}, nothing published; {len(cell.outcomes)} choices give {spread}."
+        yield f"{where}: ours {line.ours:.2f}, nothing published; {spread}."
         return
     known = f"{where}: ours {line.ours:.2f}, published {line.reference:.2f} ({line.difference:+.2f}, {line.verdict})"
-    yield f"{known}; {len(cell.outcomes)} choices give {spread}."
+    yield f"{known}; {spread}."
     if closest.choice == OURS:
-        yield "  No choice brings it closer."
-        return
-    left = round(closest.value - line.reference, 2)
-    used = f"; so scores {closest.used_by}" if closest.used_by else ""
-    yield (
-        f"  {closest.choice} comes closest: {closest.value:.2f}, {left:+.2f} of the published figure instead of "
-        f"{line.difference:+.2f} ({closest.text}{used})."
-    )
+        yield "  No choice of other code brings it closer."
+    else:
+        yield (
+            f"  {closest.choice} comes closest: {closest.value:.2f}, {_left(cell, closest)} instead of "
+            f"{line.difference:+.2f} ({closest.text}; so scores {closest.used_by})."
+        )
+    nearest = cell.closest_of_all
+    if not nearest.used_by and nearest.choice != OURS:
+        yield (
+            f"  {nearest.choice} would come closer still: {nearest.value:.2f}, {_left(cell, nearest)} "
+            f"({nearest.text}), but nobody is known to score so."
+        )
+
+
+def _left(cell: CellChoices, outcome: Outcome) -> str:
+    return f"{round(outcome.value - cell.line.reference, 2):+.2f} of the published figure"
 
 
 def _names_of_files(plan: Plan) -> dict[Path, str]:
