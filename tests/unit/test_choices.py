@@ -405,6 +405,7 @@ def tasks() -> SimpleNamespace:
         "matching": [0.2, 0.4, 0.9],
         "matlab_matching": [0.3, 0.5, 0.9],
         "matching_easy": [0.5, 0.5, 0.9],
+        "verification": [0.1, 0.2, 0.3],
         **{f"matching_{noise}_success": [0.4, 0.6, 1.0] for noise in ("easy", "hard", "tough")},
     }
     weights = {name: [1.0, 1.0, 2.0] if name == "matching" else [1.0] * 3 for name in rows}
@@ -420,6 +421,7 @@ def test_tasks_of_hpatches():
     assert hpatches.instead(tasks(), {"matching": "matlab_matching"}) == {"matching": pytest.approx(1.7 / 3)}
     assert hpatches.successes(tasks()) == {"matching": pytest.approx((0.4 + 0.6 + 2) / 4)}
     assert hpatches.sequences_alike(tasks())["matching"] == pytest.approx(0.5)
+    assert "verification" not in hpatches.sequences_alike(tasks())
     assert hpatches.of_kind(tasks(), viewpoint=True)["matching"] == pytest.approx(0.9)
     assert hpatches.of_kind(tasks(), viewpoint=False)["matching"] == pytest.approx(0.3)
     assert hpatches.of_noise(tasks(), "easy") == {"matching": pytest.approx(1.9 / 3)}

@@ -74,12 +74,14 @@ def successes(results: DescribedParts) -> Values:
 
 
 def sequences_alike(results: DescribedParts) -> Values:
-    """Every metric as the plain mean over the test sequences that have a value."""
+    """``matching`` and its parts as plain means over the test sequences that have a value."""
     found = {}
     for name, values in results.ours.per_query.items():
         known = [value for value in values if value is not None]
-        if known:
+        if known and name.removeprefix(MATLAB).startswith("matching"):
             found[name] = float(np.mean(known))
+    if not found:
+        raise NotMeantError("matching was not computed")
     return found
 
 
@@ -178,9 +180,9 @@ CHOICES: Sequence[Choice[DescribedParts]] = (
     ),
     Choice(
         "sequences_alike",
-        "the mean over test sequences, each weighing the same",
+        "matching is the mean over test sequences, each weighing the same",
         sequences_alike,
-        f"{_PRINTED}, for matching",
+        _PRINTED,
     ),
     Choice(
         "decimals_5",
