@@ -153,9 +153,11 @@ def test_images_of_equal_score():
     assert labels.mean_ap(first, labels.finite_sum) == {"map": 1.0}
     assert labels.of_scores(first) == {"map": pytest.approx((1 + 2 / 3) / 2)}  # both stand at the third place
     assert labels.ties_by_name(first)["map"] == labels.mean_ap(last)["map"] < 1  # 5.jpg goes before 3.jpg
+    nothing_left = ranked({"ok": (1,), "junk": (0,)}, found=[[0]])
     for choice in (labels.of_scores, labels.ties_by_name):
-        with pytest.raises(NotMeantError, match="equal scores make no difference"):
-            choice(last)
+        for results in (last, nothing_left):
+            with pytest.raises(NotMeantError, match="equal scores make no difference"):
+                choice(results)
 
 
 # --- recall --------------------------------------------------------------------------------------

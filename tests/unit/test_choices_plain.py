@@ -284,6 +284,26 @@ def test_descriptors_of_five_decimals(strips):
         hpatches.with_decimals(replace(strips, descriptors=written), 5)
 
 
+@pytest.mark.parametrize("distance", ["L2", "L1", "masked_L1"])
+def test_matches_by_their_second_nearest(strips, distance):
+    results = replace(strips, protocol=replace(strips.protocol, distance=distance))
+    views = {name: results.descriptors[name].reshape(16, -1, 4) for name in TEST}
+    means = {}
+    for name, (first, *others) in plain.split_masks(views, distance).items():
+        values = []
+        for other in others:
+            rows = [[plain.measure(distance)(a, b) for b in other.astype(float)] for a in first.astype(float)]
+            ratios = [-sorted(row)[0] / sorted(row)[1] for row in rows]
+            values.append(plain.classical(ratios, [int(np.argmin(row) == n) for n, row in enumerate(rows)], len(first)))
+        means[name] = np.mean(values)
+    expected = (means["i_a"] + (means["v_b"] + means["v_c"]) / 2) / 2
+    found = rescored(hpatches.CHOICES, "second_nearest", results)
+    assert found == {name: pytest.approx(expected, abs=1e-9) for name in ("matching", "matlab_matching")}
+    assert abs(expected - results.ours.metrics["matlab_matching"].value) > 1e-6
+    with pytest.raises(NotMeantError, match="normalised"):
+        hpatches.by_ratio(replace(results, protocol=replace(results.protocol, normalisation="pca_power")))
+
+
 def test_the_first_distractors(strips):
     descriptors = {name: array.reshape(16, -1, array.shape[1]) for name, array in strips.descriptors.items()}
     listed = strips.protocol.retrieval

@@ -10,9 +10,12 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from descbench.choices.choice import Choice, NotMeantError, Values
 from descbench.choices.described_parts import DescribedParts
+from descbench.datasets.hpatches_patches import STRIPS
+from descbench.metrics.hpatches_distances import DISTANCES, prepared
 from descbench.metrics.score_patches import MATLAB
 
 Tasks = Mapping[str, str]
@@ -113,6 +116,32 @@ def of_first_distractors(results: DescribedParts, count: int) -> Values:
     return dict.fromkeys(("retrieval", f"{MATLAB}retrieval"), found[f"{MATLAB}retrieval"].value)
 
 
+def by_ratio(results: DescribedParts) -> Values:
+    """``matching`` as the MATLAB benchmark has it, matches in the order of their distance over that of the second
+    nearest."""
+    protocol = results.protocol
+    if protocol.normalisation != "none":
+        raise NotMeantError("descriptors are normalised")
+    parts = {name: results.descriptors[name] for name in protocol.split.test}
+    views = prepared(
+        {name: array.reshape(len(STRIPS), -1, array.shape[1]) for name, array in parts.items()}, protocol.distance
+    )
+    kind = DISTANCES[protocol.distance].__name__
+    values = [np.mean([_ratio_ap(array[0], view, kind) for view in array[1:]]) for array in views.values()]
+    name = f"{MATLAB}matching"
+    return dict.fromkeys(("matching", name), float(np.average(values, weights=results.ours.weights[name])))
+
+
+def _ratio_ap(first: np.ndarray, other: np.ndarray, kind: str) -> float:
+    """Mean of the precisions at each right match of reference patches (N, D) with those of an image, over N."""
+    distances = cdist(first.astype(float), other.astype(float), kind)
+    right = distances.argmin(axis=1) == np.arange(len(first))
+    nearest, second = np.partition(distances, 1, axis=1)[:, :2].T
+    order = np.argsort(nearest / np.maximum(second, np.finfo(float).tiny), kind="stable")
+    places = np.flatnonzero(right[order])
+    return float((np.arange(1, len(places) + 1) / (places + 1)).sum() / len(first))
+
+
 def with_decimals(results: DescribedParts, decimals: int) -> Values:
     """All metrics of descriptors that were rounded to so many decimals."""
     made = {name: array.astype(float).round(decimals).astype(np.float32) for name, array in results.descriptors.items()}
@@ -159,6 +188,12 @@ CHOICES: Sequence[Choice[DescribedParts]] = (
         "matching is the share of right matches, whatever their order",
         successes,
         f"{_PYTHON} (the success rate beside its average precision)",
+    ),
+    Choice(
+        "second_nearest",
+        "matches in the order of their distance over that of the second nearest, mean of the precisions at right ones",
+        by_ratio,
+        "HPatches' benchmark in MATLAB (its ratio of nearest neighbours)",
     ),
     Choice(
         "auc",
