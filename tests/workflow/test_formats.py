@@ -82,8 +82,7 @@ def test_pairs_and_patches_in_one_real_run(workplace):
     assert workplace.planned(PAIRS, patches, overlay=fewer) == {"build_manifest": 1, "build_pairs": 1}
 
 
-def test_a_town_with_other_sequences_and_patches(base):
-    bench = base.copy("other-formats")
+def test_a_town_with_other_sequences_and_patches(bench):
     town = {
         "sequences": {"width": 80, "height": 64, "illumination": 2, "viewpoint": 3},
         "phototour": {
@@ -98,7 +97,9 @@ def test_a_town_with_other_sequences_and_patches(base):
         "strips": {"width": 160, "height": 140, "illumination": 3, "viewpoint": 4, "train": 2, "patches": 5},
     }
     cut = {"format": "hpatches_patches", "generator": "toytown", "folder": "toytown/strips", "parts": ["v_walls03"]}
-    overlay = {"toytown": town, "data_dir": "other", "patch_sets": {"drawn": {"parts": ["dock"]}, "cut": cut}}
+    drawn = {**FORMATS["patch_sets"]["drawn"], "parts": ["dock"]}
+    datasets = FORMATS["datasets"]
+    overlay = {"toytown": town, "data_dir": "other", "datasets": datasets, "patch_sets": {"drawn": drawn, "cut": cut}}
     bench.make(PATCHES.format("dock"), PAIRS, STRIP_PATCHES, overlay=overlay)
     walls = read_patches(bench.folder / STRIP_PATCHES)
     assert walls.patches.shape == (16 * 5, 65, 65)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from descbench.config.datasets import PlaceDataset
 from descbench.datasets.manifest import Manifest
@@ -107,6 +106,9 @@ def near(positions: Positions, radius: float) -> Iterator[tuple[np.ndarray, np.n
     The tree only proposes, with a margin: distances are made anew from differences, because squares of the
     coordinates themselves (4.5e6 m) would leave no digit for a metre.
     """
+    # Half a second to import, which every start of the workflow would pay for, since it lists the user's folders.
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(positions.database)
     for start in range(0, len(positions.queries), _QUERIES_AT_ONCE):
         block = positions.queries[start : start + _QUERIES_AT_ONCE]
