@@ -1,6 +1,7 @@
 """Datasets labelled by frame numbers or by a list: what is right, what is refused, and recall@N of them."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -216,10 +217,34 @@ def test_evaluation_by_lists(place):
     (place / "gnd.json").write_text(json.dumps({**names, "gnd": gnd}))
     scores = descbench.evaluate_images("day", "whole", queries="night", ground_truth="gnd.json")
     assert scores.metrics["map_medium"].value == 1.0
+    with pytest.raises(ConfigError, match=r"^html: gnd\.json does not end in \.html"):
+        descbench.evaluate_images("day", "whole", queries="night", ground_truth="gnd.json", html="gnd.json")
     (place / "positives.json").write_text(json.dumps({"positives": {"frame0.png": ["0.png"], "frame1.png": ["2.png"]}}))
     scores = descbench.evaluate_images("day", "whole", queries="night", positives="positives.json")
     assert scores.metrics["recall@1"].value == 0.25
     assert scores.facts["queries_without_positive"] == 2
+
+
+def test_the_page_of_an_evaluation(place, capsys):
+    """By a list and by labels: right, wrong, junk and average precision, the worst query first."""
+    (place / "positives.json").write_text(json.dumps({"positives": {"frame0.png": ["0.png"], "frame1.png": ["2.png"]}}))
+    arguments = ["evaluate", "--images", "day", "--queries", "night", "--method", "whole"]
+    assert main([*arguments, "--positives", "positives.json", "--html", "out/list.html"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "The page is out/list.html."
+    text = Path("out/list.html").read_text()
+    assert "<h1>whole on day</h1>" in text
+    assert re.findall(r"Query 0: (.*?)</h3>", text) == ["first right image at rank 1"]
+    assert re.search(r'alt="result 1 of query 0: right, day/0\.png"', text)
+    assert re.search(r'alt="result 1 of query 1: wrong, day/1\.png"', text)
+    gnd = [{"easy": [1], "hard": [], "junk": [0]}, *({"easy": [n], "hard": [], "junk": []} for n in range(1, 4))]
+    names = {"imlist": [f"{n}.png" for n in range(6)], "qimlist": [f"frame{n}.png" for n in range(4)]}
+    (place / "gnd.json").write_text(json.dumps({**names, "gnd": gnd}))
+    scores = descbench.evaluate_images("day", "whole", queries="night", ground_truth="gnd.json", html="labels.html")
+    text = Path("labels.html").read_text()
+    assert re.search(r'alt="result 1 of query 0: junk, day/0\.png"', text)
+    worst = scores.per_query["map_medium"][0]
+    assert worst < 1
+    assert re.findall(r"Query (\d): AP easy [\d.]+, AP medium ([\d.]+)", text)[0] == ("0", f"{100 * worst:.1f}")
 
 
 def test_labels_that_are_right_for_no_query(place):

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,16 +50,17 @@ def make(folder, labels, *, rankings=RANKINGS, scores=None, unread=()):
     with ranking_writer(folder / "ranking.h5", info, np.arange(len(ids)), ids.shape[1]) as writer:
         writer.write(0, ids, scores)
     if labels is None:
-        return RankingFiles(folder / "ranking.h5", folder / "list.csv", None, None, folder)
+        return RankingFiles(folder / "ranking.h5", folder / "list.csv", None, None, folder, CELL)
     write = write_ground_truth if isinstance(labels, GroundTruth) else write_positives
     write(labels, folder / "gt.json")
     score_ranking(folder / "ranking.h5", folder / "gt.json", folder / "scores.json", cell=CELL)
-    return RankingFiles(folder / "ranking.h5", folder / "list.csv", folder / "gt.json", folder / "scores.json", folder)
+    labels = folder / "gt.json", folder / "scores.json"
+    return RankingFiles(folder / "ranking.h5", folder / "list.csv", *labels, folder, CELL)
 
 
 def show(folder, labels=LABELS, *, each=8, **changes):
     files = make(folder, labels, **changes)
-    show_ranking(files, folder / "page.html", method="m<1>", dataset="town", each=each)
+    show_ranking(files, folder / "page.html", title=CELL, each=each)
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
@@ -158,7 +160,7 @@ def test_a_query_is_cropped_as_its_features_were(tmp_path):
     drawn = Image.new("RGB", (80, 60), "red")
     drawn.paste("green", (10, 10, 30, 50))
     drawn.save(tmp_path / "query/a & b_0.jpg", quality=95)
-    show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town")
+    show_ranking(files, tmp_path / "page.html", title=CELL)
     text = (tmp_path / "page.html").read_text()
     coded = re.search(r'<img src="data:image/jpeg;base64,([^"]+)" alt="query 0"', text)[1]
     red, green, _ = np.asarray(Image.open(io.BytesIO(base64.b64decode(coded))), float).mean((0, 1))
@@ -191,20 +193,20 @@ def test_pictures_that_cannot_be_read(tmp_path):
     files = make(tmp_path, LABELS)
     (tmp_path / "database/a & b_0.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a & b_0\.jpg"):
-        show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town")
+        show_ranking(files, tmp_path / "page.html", title=CELL)
     assert not (tmp_path / "page.html").exists()
-    show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town", on_bad_image="skip")
+    show_ranking(files, tmp_path / "page.html", title=CELL, on_bad_image="skip")
     assert '<div class="missing">' in (tmp_path / "page.html").read_text()
 
 
 def test_files_of_another_method_or_dataset_are_refused(tmp_path):
     files = make(tmp_path, LABELS)
     with pytest.raises(StaleFileError, match="not of other on town"):
-        show_ranking(files, tmp_path / "page.html", method="other", dataset="town")
+        show_ranking(replace(files, cell="other on town"), tmp_path / "page.html", title=CELL)
     rows = [ManifestRow(i, f"query/a & b_{i}.jpg", "query") for i in range(3)]
     write_manifest(Manifest((ManifestRow(0, "database/a & b_0.jpg", "database"), *rows)), tmp_path / "list.csv")
     with pytest.raises(DataError, match="other images"):
-        show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town")
+        show_ranking(files, tmp_path / "page.html", title=CELL)
 
 
 def test_names_are_text_and_the_page_stands_alone(tmp_path):
@@ -223,7 +225,7 @@ def test_pictures_stand_as_their_features_saw_them(tmp_path):
         Image.new("RGB", (80, 60)).save(path, exif=exif)
 
     def shapes(reading):
-        show_ranking(files, tmp_path / "page.html", method="m<1>", dataset="town", reading=reading)
+        show_ranking(files, tmp_path / "page.html", title=CELL, reading=reading)
         found = re.findall(r"base64,([^\"']+)", (tmp_path / "page.html").read_text())
         sizes = [Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in found]
         return {size for size in sizes if max(size) == 80}

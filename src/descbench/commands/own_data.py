@@ -100,15 +100,16 @@ def match(
         "Give one of --ground-truth (labels in the format of revisited Oxford: mean average precision), --positives "
         "(a list of correct images: recall@N) and --frames (two traverses of a route, labelled by frame number: "
         "recall@N). "
-        "docs/data.md has the formats.",
+        "docs/data.md has the formats. The page shows what was right and wrong for each query, the worst first.",
         [
             (
                 "descbench evaluate --images day --queries night --frames 2 --method gem_sfm120k_tl_r50",
                 "images at most two frames off are correct",
             ),
             (
-                "descbench evaluate --images photos --queries queries --ground-truth gnd.json --method how_r18_n1000",
-                "mAP, by your labels",
+                "descbench evaluate --images photos --queries queries --ground-truth gnd.json --method how_r18_n1000 "
+                "--html out.html",
+                "mAP by your labels, with a page of pictures",
             ),
         ],
     ),
@@ -132,6 +133,7 @@ def evaluate(
         typer.Option(help="Frames that show the same place, a line `query, database` each; default: equal numbers."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Scores file (JSON) to write.")] = None,
+    html: Page = None,
     work: Work = None,
     on_bad_file: OnBadFile = "stop",
     configfile: ConfigFiles = None,
@@ -140,7 +142,8 @@ def evaluate(
     from descbench.metrics.scores import UNITS
 
     labels = {"ground_truth": ground_truth, "positives": positives, "frames": frames, "frame_pairs": frame_pairs}
-    settings = {"output": output, "work": work, "configfiles": configfile or [], "on_bad_file": on_bad_file}
+    places = {"output": output, "html": html, "work": work}
+    settings = {**places, "configfiles": configfile or [], "on_bad_file": on_bad_file}
     scores = evaluate_images(images, method, queries=queries, **labels, **settings)
     rows = []
     for name, metric in scores.metrics.items():
@@ -151,3 +154,5 @@ def evaluate(
         rows.append((name, *shown, str(counted)))
     print(f"{method}, {scores.num_queries} queries, in percent")
     print_table(("metric", "score", "95 % from", "to", "chance", "queries"), rows)
+    if html is not None:
+        print(f"The page is {printable(html)}.")

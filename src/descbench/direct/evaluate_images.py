@@ -18,10 +18,11 @@ from descbench.direct.searched import check_searches, find_codebook
 from descbench.direct.work_features import WorkFeatures
 from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError
-from descbench.io.outputs import check_output
+from descbench.io.outputs import check_output, check_page
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import Scores, read_scores
 from descbench.retrieval.run_search import prepare_database, rank_queries
+from descbench.tables.ranking_page import RankingFiles, show_ranking
 
 
 def evaluate_images(
@@ -34,6 +35,7 @@ def evaluate_images(
     frames: int | None = None,
     frame_pairs: str | Path | None = None,
     output: str | Path | None = None,
+    html: str | Path | None = None,
     work: str | Path | None = None,
     configfiles: Sequence[str | Path] = (),
     on_bad_file: OnBadFile = "stop",
@@ -52,6 +54,7 @@ def evaluate_images(
         frames: tolerance in frames of two traverses, scored by recall@N.
         frame_pairs: with ``frames``, the list of frames that show the same place; None: equal numbers.
         output: scores file to write; None: it stays in the work folder.
+        html: page of the rankings to write, as of the workflow's rule ``show_ranking``; None: none.
         work: folder that features stay in; None: one of this method and these images below ``<results_dir>/direct``.
         configfiles: overlays of the configuration.
         on_bad_file: ``stop`` at a file in the folders that is not an image or cannot be read, or ``skip`` it.
@@ -69,17 +72,25 @@ def evaluate_images(
     check_searches(config, method)
     labels = _labels(ground_truth, positives, frames, frame_pairs, queries)
     dataset = _dataset({"database": images, "queries": queries or images, "on_bad_file": on_bad_file, **labels})
-    check_output(output, [ground_truth, positives, frame_pairs, *files], endings=[".json"], read=read_scores)
+    inputs = [ground_truth, positives, frame_pairs, *files]
+    check_output(output, inputs, endings=[".json"], read=read_scores)
+    check_page(html, inputs)
     folder = work_folder(config, "evaluate", method, Path(images)) if work is None else Path(work)
     scores = folder / "scores.json" if output is None else Path(output)
     codebook = find_codebook(config, method, files)
     features = WorkFeatures(config, config.methods[method].features, folder, files, on_bad_file == "skip")
     with hold_folder("the work folder", folder, [Path(images), Path(queries or images)]):
-        _score(config.methods[method], dataset, features, codebook, scores)
+        made = _score(config.methods[method], dataset, features, codebook, scores)
+        if html is not None:
+            reading = features.block.reading_options
+            title = f"{method} on {Path(images).resolve().name}"
+            show_ranking(made, Path(html), title=title, reading=reading, on_bad_image=features.block.on_bad_image)
         return read_scores(scores)
 
 
-def _score(block: Method, dataset: Dataset, features: WorkFeatures, codebook: Path | None, scores: Path) -> None:
+def _score(
+    block: Method, dataset: Dataset, features: WorkFeatures, codebook: Path | None, scores: Path
+) -> RankingFiles:
     """Search and score in the work folder of the features."""
     folder = features.work
     manifest, truth, left_out = folder / "manifest.csv", folder / "labels.json", folder / "left_out.json"
@@ -91,6 +102,7 @@ def _score(block: Method, dataset: Dataset, features: WorkFeatures, codebook: Pa
     rank_queries(block, described["query"].shards, database, folder, folder / "ranking.h5", **length)
     shards = {"query_shards": described["query"].shards, "manifest": described["query"].manifest}
     score_ranking(folder / "ranking.h5", truth, scores, left_out=left_out, **shards)
+    return RankingFiles(folder / "ranking.h5", manifest, truth, scores, own_root(dataset))
 
 
 def _labels(

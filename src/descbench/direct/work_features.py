@@ -69,7 +69,7 @@ class WorkFeatures:
             raise ConfigError(f"features {self.features!r} are released ones: there is no network to describe images.")
 
     @cached_property
-    def _block(self) -> Features:
+    def block(self) -> Features:
         """The features block, with what is done about images that cannot be read."""
         block = self.config.features[self.features]
         return block.model_copy(update={"on_bad_image": "skip"}) if self.skip_unread else block
@@ -107,10 +107,10 @@ class WorkFeatures:
         for start in range(0, len(of_role), self.config.shard_size):
             stop = min(start + self.config.shard_size, len(of_role))
             shards.append(self.work / f"{name}-{start:08d}.h5")
-            may_lack = self._block.on_bad_image == "skip"
+            may_lack = self.block.on_bad_image == "skip"
             if not (kept := _fits(shards[-1], of_role.slice(start, stop), digest, weights, may_lack)):
                 shard = ShardSpec(listed, source or str(root), role, start, stop, digest)
-                extract_features(shard, root, networks, self._block, shards[-1], **running)
+                extract_features(shard, root, networks, self.block, shards[-1], **running)
             unread += len(_skipped(shards[-1], warn=kept))
         for left in set(self.work.glob(f"{name}-{'[0-9]' * 8}.h5")) - set(shards):
             left.unlink()

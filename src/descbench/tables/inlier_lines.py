@@ -78,7 +78,7 @@ def line_files(inputs: Any, settings: Mapping[str, Any]) -> LineFiles | None:
 
 @contextmanager
 def inlier_lines(
-    ranking: Path, files: LineFiles | None, picture: Callable[[ManifestRow], LoadedImage | str], cell: str
+    ranking: Path, files: LineFiles | None, picture: Callable[[ManifestRow], LoadedImage | str], cell: str | None
 ) -> Iterator[Draw]:
     """A function that draws both pictures, with lines between inliers.
 
@@ -89,7 +89,7 @@ def inlier_lines(
         ranking: that is shown.
         files: what inliers follow from; None: no image has lines.
         picture: of an image, or why there is none.
-        cell: method and dataset of the ranking.
+        cell: method and dataset of the ranking; None: of any.
 
     Raises:
         StaleFileError: features of another configuration, inliers of another method or dataset.
@@ -122,7 +122,7 @@ def inlier_lines(
         yield draw
 
 
-def _verified(path: Path, cell: str) -> _Find:
+def _verified(path: Path, cell: str | None) -> _Find:
     """Inliers that a file holds."""
     known = read_inliers(path, cell)
     cells = zip(known.query_ids.tolist(), known.image_ids.tolist(), strict=True)

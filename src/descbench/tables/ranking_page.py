@@ -45,6 +45,7 @@ class RankingFiles:
         manifest: of the dataset.
         ground_truth, scores: those of the dataset and of the method on it; None where it has no labels.
         image_root: folder that the manifest's paths are relative to.
+        cell: method and dataset that ranking and scores must be of; None outside the workflow.
     """
 
     ranking: Path
@@ -52,6 +53,7 @@ class RankingFiles:
     ground_truth: Path | None
     scores: Path | None
     image_root: Path
+    cell: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,7 @@ def show_ranking(
     files: RankingFiles,
     output: Path,
     *,
-    method: str,
-    dataset: str,
+    title: str,
     each: int | None = None,
     reading: Mapping[str, Any] | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
@@ -132,7 +133,7 @@ def show_ranking(
     Args:
         files: what the page is made from.
         output: the page (HTML).
-        method, dataset: names for the heading.
+        title: heading.
         each: queries of each of the three kinds; None: 8, and 4 where they have lines.
         reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
@@ -142,10 +143,10 @@ def show_ranking(
         StaleFileError: files of another method or dataset.
         DataError: a damaged file, a ranking of other images than the manifest's, or a picture that is missing.
     """
-    title, seen_by = f"{method} on {dataset}", (files.image_root, reading or {}, on_bad_image)
-    page = _Page(files, title, thumbnails(*seen_by))
+    seen_by = files.image_root, reading or {}, on_bad_image
+    page = _Page(files, thumbnails(*seen_by))
     chosen = page.choose((_EACH_WITH_LINES if lines else _EACH) if each is None else each)
-    with inlier_lines(files.ranking, lines, read_pictures(*seen_by), title) as draw:
+    with inlier_lines(files.ranking, lines, read_pictures(*seen_by), files.cell) as draw:
         groups = [
             ShownGroup(heading, tuple(page.query(query, draw) for query in queries))
             for heading, queries in chosen.items()
@@ -174,9 +175,9 @@ class _Page:
         values: metric -> its values of queries, NaN where a query does not count in it.
     """
 
-    def __init__(self, files: RankingFiles, title: str, picture: Callable[..., Picture]) -> None:
+    def __init__(self, files: RankingFiles, picture: Callable[..., Picture]) -> None:
         self._picture = picture
-        self._ranked, self._unread = read_ranking(files.ranking, title), images_without_features(files.ranking)
+        self._ranked, self._unread = read_ranking(files.ranking, files.cell), images_without_features(files.ranking)
         self._found = found_images(self._ranked)
         listed = read_manifest(files.manifest)
         self._queries, self._database = listed.of_role("query").rows, listed.of_role("database").rows
@@ -186,16 +187,16 @@ class _Page:
         self._labels, self._metric = None, ""
         self.values: dict[str, np.ndarray] = {}
         if files.ground_truth is not None and files.scores is not None:
-            self._read_labels(files.ground_truth, files.scores, title)
+            self._read_labels(files.ground_truth, files.scores, files.cell)
         self._first = [self._rank_of_first(query) for query in range(len(self._queries))]
 
-    def _read_labels(self, ground_truth: Path, scores_file: Path, title: str) -> None:
-        labels, scores = read_labels(ground_truth), read_scores(scores_file, title)
+    def _read_labels(self, ground_truth: Path, scores_file: Path, cell: str | None) -> None:
+        labels, scores = read_labels(ground_truth), read_scores(scores_file, cell)
         if labels is None:
             raise DataError(f"{ground_truth}: no labels of database images for queries; show another dataset.")
         self._labels = labels[1].by_query()
         if not len(self._labels) == scores.num_queries == len(self._queries):
-            raise DataError(f"{ground_truth}: labels of other queries than those of {title}; rebuild the scores.")
+            raise DataError(f"{ground_truth}: labels of other queries than those of {scores_file}; rebuild the scores.")
         self.values = {
             metric: np.array([np.nan if value is None else float(value) for value in scores.per_query[metric]])
             for metric in scores.metrics
