@@ -76,6 +76,7 @@ def test_pairs_are_shown_with_what_was_scored(place):
     page = show(place, each=1)
     kinds = re.findall(r"<h2>(.*?)</h2>|<h3>(.*?)</h3>", page)
     assert kinds[1:] == [
+        ("All pairs", ""),
         ("The worst pairs", ""),
         ("", "v_x 1-4"),
         ("Median pairs", ""),
@@ -90,6 +91,28 @@ def test_pairs_are_shown_with_what_was_scored(place):
     assert [count for _, count in re.findall(r"</svg>(.*?): (\d+)</li>", section(page, 1))] == ["16", "0", "0", "0"]
     assert "<script" not in page
     assert not re.search(r'(?:src|href)="(?!data:image/jpeg|#)', page)
+
+
+def test_every_pair_has_a_line(place, monkeypatch):
+    """The worst first; drawings of more than the chosen ones as long as there is room."""
+    page = show(place, each=0)
+    row = r'<tr data-query="(\d)"><th scope="row">(<a href="#pair-\d">)?\d(?:</a>)?</th><td class="text">(.*?)</td>'
+    lines = re.findall(row + r"<td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert [(line[0], bool(line[1]), *line[2:4]) for line in lines] == [
+        ("2", True, "v_x 1-4", "0.0"),
+        ("0", True, "v_x 1-2", "50.0"),
+        ("1", True, "v_x 1-3", "100.0"),
+    ]
+    assert [line[4] for line in lines[::2]] == ["no homography", "0.00"]
+    assert re.findall(r'<section id="pair-(\d)"', page) == ["2", "0", "1"]
+    assert "Every pair has pictures below." in page
+    monkeypatch.setattr("descbench.tables.listed_queries.ROOM", 0)
+    page = show(place, each=1)
+    assert len(re.findall(row, page)) == 3
+    monkeypatch.setattr("descbench.tables.matches_page._MOST_PAIRS", 0)
+    page = show(place, each=0)
+    assert not any(link for _, link, _ in re.findall(row, page))
+    assert "0 of 3 pairs have pictures below; the other 3 stand in the table alone" in page
 
 
 def test_lines_have_the_colour_of_their_error_and_end_where_the_features_lie(place):

@@ -65,6 +65,19 @@ def test_so_many_pairs(tmp_path):
     assert re.findall(r"pair (\d+):", page) == ["23", "19"]
 
 
+def test_pairs_without_pictures_are_listed(tmp_path, monkeypatch):
+    paths = make(tmp_path, RIGHT, [*WRONG, 0.9])[:2]
+    listed = r'<tr><th scope="row">(\d+)</th><td>(\d+), (\d+)</td><td>(.*?)</td></tr>'
+    assert "without pictures" not in show(tmp_path, *paths)
+    page = show(tmp_path, *paths, pairs=1)
+    assert re.findall(listed, page) == [("21", "42", "43", "0.7"), ("24", "48", "49", "0.9")]
+    assert "<summary>2 more without pictures</summary>" in page
+    monkeypatch.setattr("descbench.tables.patches_page.ROOM", 200)
+    page = show(tmp_path, *paths, pairs=1)
+    assert re.findall(listed, page) == [("21", "42", "43", "0.7")]
+    assert "1 more without pictures; another 1 would make the page larger than 5 MB" in page
+
+
 def test_nothing_confused(tmp_path):
     page = show(tmp_path, *make(tmp_path, [0.1], [3.0])[:2])
     assert "No wrong pair passes." in page

@@ -107,6 +107,7 @@ def test_in_place_of_pictures_that_cannot_be_read_stands_the_reason(tmp_path):
         show_places(*arguments, tmp_path / "page.html", method="m<1>", dataset="town")
     show_places(*arguments, tmp_path / "page.html", method="m<1>", dataset="town", on_bad_image="skip")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<td>none</td><td>could not be read</td>" in text
     assert re.search(r'<div class="missing">[^<]*a &amp; b_1\.jpg', section(text, 1))
     assert "could not be read, and counts as missed" in section(text, 1)
     assert verdicts(text, 1) == []
@@ -198,6 +199,49 @@ def test_a_ranking_of_another_dataset_is_refused(tmp_path):
         show(tmp_path, rankings=[[8, 0]] * 4)
     with pytest.raises(DataError, match="3 queries"):
         show(tmp_path, rankings=RANKINGS[:3])
+
+
+def lines_of(text):
+    """Queries in the table: number, whether it leads to pictures, image, metres, rank, and what filters read."""
+    row = (
+        r'<tr data-query="(\d)" data-first="(\d)"><th scope="row">(<a href="#query-\d">)?\d(?:</a>)?</th>'
+        r'<td class="text">query/a &amp; b_(\d)\.jpg</td><td>(.*?)</td><td>(.*?)</td></tr>'
+    )
+    return [(number, first, bool(link), image, *cells) for number, first, link, image, *cells in re.findall(row, text)]
+
+
+def test_every_query_has_a_line_with_its_result(tmp_path, monkeypatch):
+    text = show(tmp_path, queries=2)
+    assert lines_of(text) == [
+        ("2", "6", True, "2", "97.1", "6"),
+        ("1", "4", True, "1", "117.1", "4"),
+        ("0", "1", True, "0", "5.0", "1"),
+        ("3", "0", True, "3", "5000.0", "nothing is right"),
+    ]
+    assert "Every query has pictures below." in text
+    assert sorted(re.findall(r'<section id="query-(\d)"', text)) == ["0", "1", "2", "3"]
+    monkeypatch.setattr("descbench.tables.listed_queries.ROOM", 0)
+    text = show(tmp_path, queries=2)
+    assert [(line[0], line[2]) for line in lines_of(text)] == [("2", True), ("1", False), ("0", True), ("3", False)]
+    assert "2 of 4 queries have pictures below; the other 2 stand in the table alone" in text
+    assert re.findall(r'<section id="query-(\d)"', text) == ["2", "0"]
+
+
+def test_a_page_of_many_queries_stays_small(tmp_path, monkeypatch):
+    """Lines and the map take their part of the room before pictures do."""
+    monkeypatch.setattr("descbench.tables.listed_queries.ROOM", 250_000)
+    monkeypatch.setattr("test_places_page.QUERIES", [(584003.0 + i % 90, 4476004.0) for i in range(300)])
+    text = show(tmp_path, queries=4, rankings=[RANKINGS[i % 4] for i in range(300)])
+    assert len(re.findall(r"<tr data-query=", text)) == 300
+    pictured = len(re.findall(r'<section id="query-', text))
+    assert 4 < pictured < 300
+    assert f"{pictured} of 300 queries have pictures" in text
+    assert 200_000 < len(text) < 270_000
+
+
+def test_distractors_and_unread_queries_in_the_table(tmp_path):
+    lines = lines_of(show(tmp_path, rankings=[[-3, *row[:-1]] for row in RANKINGS]))
+    assert {line[4] for line in lines} == {"distractor"}
 
 
 def test_queries_that_nothing_is_right_for_are_not_the_worst(tmp_path):

@@ -16,7 +16,9 @@ from descbench.errors import DataError, StaleFileError
 from descbench.metrics.score import score_ranking
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import PartInfo, ranking_writer
+from descbench.tables.listed_queries import size_of
 from descbench.tables.ranking_page import RankingFiles, show_ranking
+from descbench.tables.thumbnails import Picture
 
 CELL = "m<1> on town"
 IMAGES = 12
@@ -104,16 +106,18 @@ def test_all_queries_have_pictures_where_there_is_room(tmp_path, monkeypatch):
     groups = shown_queries(text)
     assert sorted(query for chosen in groups.values() for query in chosen) == [0, 1, 2]
     assert groups.popitem() == ("Other queries, the worst first", [2])
-    assert "have pictures below" not in text
+    assert "Every query has pictures below." in text
     assert len(re.findall(r'<a href="#query-\d">', text)) == len(RANKINGS)
-    # The chosen ones come first; of the others as many as fit.
-    sizes = [sum(map(len, re.findall(r'src="(data:[^"]+)"', section(text, query)))) for query in (0, 1, 2)]
-    monkeypatch.setattr("descbench.tables.ranking_page._ROOM", sizes[1] + sizes[0] - 1)
-    text = show(tmp_path, each=0)
-    assert shown_queries(text) == {"Other queries, the worst first": [1]}
-    assert "1 of them have pictures below: more would make the page larger than 5 MB." in text
+    # The chosen ones come first; of the others as many as fit beside the lines.
+    pictures = [Picture(address) for address in re.findall(r'src="(data:[^"]+)"', section(text, 1))]
+    for spare, chosen in ((2000, {"Other queries, the worst first": [1]}), (300, {})):
+        monkeypatch.setattr("descbench.tables.listed_queries.ROOM", size_of(pictures) + spare)
+        assert shown_queries(show(tmp_path, each=0)) == chosen
+    monkeypatch.setattr("descbench.tables.listed_queries.ROOM", 0)
+    text = show(tmp_path, each=1)
+    assert shown_queries(text) == {"The worst queries": [1], "The best queries": [0]}
+    assert "2 of 3 queries have pictures below; the other 1 stand in the table alone: more would make" in text
     assert len(re.findall(r'<th scope="row">', text)) == len(RANKINGS)
-    monkeypatch.setattr("descbench.tables.ranking_page._ROOM", 0)
     assert "<img" not in show(tmp_path, each=0)
 
 
@@ -123,9 +127,11 @@ def test_what_filters_read(tmp_path):
     values = read_scores(tmp_path / "scores.json", CELL).per_query["map_medium"]
     scores = 100 * np.array([np.nan if value is None else value for value in values])
     for query, first in ((0, "1"), (1, "10"), (2, "0")):
-        found = re.findall(rf'data-query="{query}" data-name="([^"]+)" data-first="(\d*)" data-score="([^"]*)"', text)
         shown = "" if np.isnan(scores[query]) else f"{scores[query]:.4f}"
-        assert found == 2 * [(f"query/a &amp; b_{query}.jpg", first, shown)]
+        score = f' data-score="{shown}"' if shown else ""
+        assert f'<tr data-query="{query}" data-first="{first}"{score}>' in text
+        named = f'data-name="query/a &amp; b_{query}.jpg" data-first="{first}" data-score="{shown}"'
+        assert f'<section id="query-{query}" data-query="{query}" {named}>' in text
     assert "AP medium from" in text
     # Without labels there is nothing to filter by but names.
     text = show(tmp_path, None)
@@ -144,6 +150,7 @@ def test_lists_of_positives_are_right_or_wrong(tmp_path):
 def test_without_labels_nothing_is_right_or_wrong(tmp_path):
     text = show(tmp_path, None)
     assert "There are no labels" in text
+    assert '<td class="text">query/a &amp; b_1.jpg</td><td>database/a &amp; b_0.jpg</td></tr>' in text
     assert verdicts(text) == []
     assert "1. score" in section(text, 0)
 

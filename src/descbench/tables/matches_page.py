@@ -16,15 +16,20 @@ from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matc
 from descbench.metrics.mma import THRESHOLDS, matching_accuracy
 from descbench.metrics.score_matches import MatchScoring, pair_errors
 from descbench.metrics.scores import Scores, read_scores
+from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
 from descbench.tables.match_drawing import Stroke, draw_matches, places_in_picture
 from descbench.tables.mma_curves import matching_curves
-from descbench.tables.pages import choose_queries, write_page
+from descbench.tables.pages import ShownGroup, choose_queries, write_page
+from descbench.tables.thumbnails import Picture
 
 _METRIC = "mma@3_micro"
 _PICTURE = 480
 _DRAWN = 150
 _ROUNDING = 1e-9
 _HEADINGS = ("The worst pairs", "Median pairs", "The best pairs")
+_COLUMNS = ("MMA@3 (%)", "corner error (px)")
+# So many pairs are drawn at most; rarely more would fit into a page.
+_MOST_PAIRS = 100
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,10 @@ class ShownPair:
     counts: tuple[int, ...]
     reason: str
 
-
-@dataclass(frozen=True)
-class ShownGroup:
-    """Pairs under one heading."""
-
-    heading: str
-    pairs: tuple[ShownPair, ...]
+    @property
+    def size(self) -> int:
+        """Number of characters of its drawing on the page."""
+        return size_of([Picture(reason=self.reason)], [("", self.drawing or Markup())])
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def show_matches(
     reading: Mapping[str, Any] | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
 ) -> None:
-    """Write a page that needs no other file: curves of MMA, then the worst, the median and the best pairs by MMA@3.
+    """Write a page that needs no other file: curves of MMA, all pairs in a table, and drawings of matches.
+
+    Drawn are the worst, the median and the best pairs by MMA@3, and then others, the worst first, as long as the page
+    stays below 5 MB.
 
     Args:
         files: matches and what they were made from.
@@ -125,8 +130,9 @@ def show_matches(
     found = read_scores(scores, title)
     if found.labels != files.digest() or _METRIC not in found.metrics:
         raise StaleFileError(f"{scores}: scores of other image pairs than those of {files.pairs}; delete and rerun.")
-    chosen = choose_queries(np.array(found.per_query[_METRIC], np.float64), each)
-    wanted = {number for numbers in chosen.values() for number in numbers}
+    values = np.array(found.per_query[_METRIC], np.float64)
+    chosen, order = choose_queries(values, each), np.argsort(values, kind="stable").tolist()
+    wanted = {number for numbers in chosen.values() for number in numbers}.union(order[:_MOST_PAIRS])
     pictures = _Pictures(files.image_root, reading or {}, on_bad_image)
     shown = {
         number: _shown(number, pair, found, pictures, scores)
@@ -138,8 +144,29 @@ def show_matches(
         for heading, numbers in zip(_HEADINGS, chosen.values(), strict=True)
         if numbers
     ]
-    curves = matching_curves(found, figures)
-    write_page(output, "matches.html.jinja", title=title, rule=_rule(found), curves=curves, groups=groups, bins=BINS)
+    lines, curves = [_line(number, found) for number in order], matching_curves(found, figures)
+    used = sum(line.size for line in lines) + len(curves.drawing)
+    groups = add_others(groups, order[:_MOST_PAIRS], shown.__getitem__, used, "Other pairs, the worst first")
+    pictured = numbers_in(groups)
+    write_page(
+        output,
+        "matches.html.jinja",
+        title=title,
+        rule=f"{_rule(found)} {what_is_pictured(len(pictured), found.num_queries, ('pair', 'pairs'))}",
+        curves=curves,
+        columns=_COLUMNS,
+        lines=lines,
+        shown=pictured,
+        groups=groups,
+        bins=BINS,
+    )
+
+
+def _line(number: int, scores: Scores) -> QueryLine:
+    """A pair in the table of all."""
+    corner = scores.facts["corner_errors"][number]
+    told = f"{100 * scores.per_query[_METRIC][number]:.1f}", "no homography" if corner is None else f"{corner:.2f}"
+    return QueryLine(number, scores.facts["pairs"][number], told, None)
 
 
 def _rule(scores: Scores) -> str:

@@ -16,7 +16,11 @@ from descbench.errors import DataError
 from descbench.metrics.fpr95 import threshold
 from descbench.metrics.hpatches_distances import pair_distances
 from descbench.metrics.patch_protocols import read_described
+from descbench.tables.listed_queries import ROOM
 from descbench.tables.pages import write_page
+
+# Characters of a pair in a list.
+_LINE = 100
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,31 @@ class ShownPair:
 
 
 @dataclass(frozen=True)
+class ListedPair:
+    """A pair in a list without pictures; attributes as of :class:`ShownPair`."""
+
+    number: int
+    distance: float
+    patches: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ShownPairs:
+    """Pairs of a kind, the worst first: those with pictures, the next ones without, and how many are left out."""
+
+    shown: tuple[ShownPair, ...]
+    listed: tuple[ListedPair, ...]
+    left_out: int
+
+
+@dataclass(frozen=True)
 class ShownPart:
     """A part of the patch set: what counts as a false positive in it, and the worst pairs of both kinds."""
 
     name: str
     rule: str
-    false_positives: tuple[ShownPair, ...]
-    missed: tuple[ShownPair, ...]
+    false_positives: ShownPairs
+    missed: ShownPairs
 
 
 def show_patches(
@@ -65,7 +87,7 @@ def show_patches(
         distance: ``L2`` or ``L1``.
         output: the page (HTML).
         method, patch_set: names for the heading.
-        pairs: most pairs of each kind that are shown of a part.
+        pairs: most pairs of each kind that have pictures, of a part; the others are listed.
 
     Raises:
         StaleFileError: descriptors of other patches.
@@ -73,11 +95,13 @@ def show_patches(
     """
     found = read_described(patches, descriptors)
     arrays = found.arrays()
-    parts = [_part(name, part, arrays[name], distance, pairs) for name, part in found.patches.items()]
+    # Both kinds of all parts have the same room, so that the page stays below 5 MB.
+    lines = ROOM // 2 // len(found.patches) // _LINE
+    parts = [_part(name, part, arrays[name], distance, (pairs, lines)) for name, part in found.patches.items()]
     write_page(output, "patches.html.jinja", title=f"{method} on {patch_set}", parts=parts)
 
 
-def _part(name: str, part: Patches, descriptors: np.ndarray, distance: str, most: int) -> ShownPart:
+def _part(name: str, part: Patches, descriptors: np.ndarray, distance: str, most: tuple[int, int]) -> ShownPart:
     labels, right = part.labels, part.labels.matches != 0
     if not 0 < right.sum() < len(right):
         raise DataError(f"part {name}: {right.sum()} of {len(right)} test pairs match; both kinds are needed.")
@@ -91,16 +115,18 @@ def _part(name: str, part: Patches, descriptors: np.ndarray, distance: str, most
         f"{(~right).sum()} wrong pairs ({100 * len(wrong) / (~right).sum():.2f} %); {len(missed)} right "
         "pairs are missed."
     )
-    shown = (
-        tuple(_pair(int(number), part, float(distances[number])) for number in chosen[:most])
-        for chosen in (wrong, missed)
-    )
-    return ShownPart(name, rule, *shown)
+    return ShownPart(name, rule, *(_pairs(chosen, part, distances, *most) for chosen in (wrong, missed)))
 
 
-def _pair(number: int, part: Patches, distance: float) -> ShownPair:
-    first, second = part.labels.pairs[number].tolist()
-    return ShownPair(number, distance, (first, second), (_picture(part, first), _picture(part, second)))
+def _pairs(chosen: np.ndarray, part: Patches, distances: np.ndarray, pictured: int, lines: int) -> ShownPairs:
+    """Pairs (n,) of a kind, so many of them with pictures and so many without."""
+    numbers = chosen[: pictured + lines].tolist()
+    all_of = [ListedPair(n, float(distances[n]), tuple(part.labels.pairs[n].tolist())) for n in numbers]
+    shown = [
+        ShownPair(pair.number, pair.distance, pair.patches, tuple(_picture(part, patch) for patch in pair.patches))
+        for pair in all_of[:pictured]
+    ]
+    return ShownPairs(tuple(shown), tuple(all_of[pictured:]), len(chosen) - len(all_of))
 
 
 def _picture(part: Patches, patch: int) -> str:

@@ -1,9 +1,10 @@
-"""A page of place recognition to look at: a sample of queries with their first results, and a map of all."""
+"""A page of place recognition to look at: a map and a table of all queries, and the first results of many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
+from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
 from descbench.tables.pages import ShownGroup, write_page
 from descbench.tables.places_map import NOTHING_RIGHT, draw_map
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
@@ -24,6 +26,7 @@ from descbench.tables.unread import name_unread
 
 _RESULTS = 5
 _DRAWN = 2
+_COLUMNS = ("metres to the first image", "rank of the first right image")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class ShownQuery:
     missed: ShownResult | None
     drawings: tuple[tuple[str, Markup], ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Number of characters of its pictures and drawings on the page."""
+        found = (*self.results, *([self.missed] if self.missed else []))
+        return size_of([self.picture, *(result.picture for result in found if result.picture)], self.drawings)
+
 
 @dataclass(frozen=True)
 class _Outcome:
@@ -81,6 +90,20 @@ class _Outcome:
         """(Q,) bool, queries for which nothing is right."""
         return np.array([not ids for ids in self.labels.positives], bool)
 
+    @cached_property
+    def times(self) -> np.ndarray:
+        """Time stamps of the database; empty where there are none."""
+        return np.array(self.labels.database_times)
+
+    def counted(self, query: int) -> np.ndarray:
+        """(n,) ids of what was found for a query, best first, as far as scores count it."""
+        return what_counts(self.image_ids[query][self.found[query]], query, self.labels, self.times)
+
+    def metres(self, query: int, image: int) -> float:
+        """From a query to an image of the database."""
+        row, asked = self.database[image], self.queries[query]
+        return float(np.hypot(row.easting - asked.easting, row.northing - asked.northing))
+
 
 def show_places(
     ranking: Path,
@@ -96,10 +119,11 @@ def show_places(
     on_bad_image: Literal["stop", "skip"] = "stop",
     lines: LineFiles | None = None,
 ) -> None:
-    """Write a page that needs no other file: a map of all queries, and results of some with small pictures.
+    """Write a page that needs no other file: a map and a table of all queries, and their results with small pictures.
 
-    Half of the queries shown are those with the worst rank of the first right image, where there is one to be
-    found; the others lie evenly spaced in the list. Results are those that scores count.
+    The first queries with pictures are those with the worst rank of the first right image, where there is one to be
+    found, and queries evenly spaced in the list; all others follow, the worst first, as long as the page stays below
+    5 MB. Results are those that scores count.
 
     Args:
         ranking: of the dataset's queries.
@@ -108,7 +132,7 @@ def show_places(
         image_root: folder that the manifest's paths are relative to.
         output: the page (HTML).
         method, dataset: names for the heading.
-        queries: number of queries that are shown with pictures.
+        queries: number of queries that are shown with pictures whatever their size, half of them the worst.
         reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
         lines: what lines between the queries shown and their first results follow from; None: there are none.
@@ -119,20 +143,40 @@ def show_places(
             or a picture that is missing or damaged; the file is named.
     """
     title, seen_by = f"{method} on {dataset}", (image_root, reading or {}, on_bad_image)
-    result = _read(ranking, ground_truth, manifest, title)
+    result, picture = _read(ranking, ground_truth, manifest, title), thumbnails(*seen_by)
     with inlier_lines(ranking, lines, read_pictures(*seen_by), title) as draw:
-        groups = _groups(result, queries, thumbnails(*seen_by), draw)
+        groups = _groups(result, queries, picture, draw)
+    order = order_from_worst(result.ranks, result.hopeless)
+    listed = [_line(result, query) for query in order]
+    ranks = np.where(result.hopeless, NOTHING_RIGHT, result.ranks)
+    drawn = draw_map(_places(result.database), _places(result.queries), ranks)
+    used = len(drawn.drawing) + sum(line.size for line in listed)
+    show = partial(_query, result, picture=picture)
+    groups = add_others(groups, order, show, used, "Other queries, the worst first")
+    shown = numbers_in(groups)
     write_page(
         output,
         "places.html.jinja",
         title=title,
-        rule=_rule(result),
+        rule=f"{_rule(result)} {what_is_pictured(len(shown), len(result.queries))}",
         unread=name_unread(result.unread),
-        map=draw_map(
-            _places(result.database), _places(result.queries), np.where(result.hopeless, NOTHING_RIGHT, result.ranks)
-        ),
+        map=drawn,
+        columns=_COLUMNS,
+        lines=listed,
+        shown=shown,
         groups=groups,
     )
+
+
+def order_from_worst(ranks: np.ndarray, hopeless: np.ndarray) -> list[int]:
+    """Queries from the latest first right image, or none (rank 0), to the earliest; hopeless ones come last.
+
+    Args:
+        ranks: (Q,) of the first right image.
+        hopeless: (Q,) bool, queries for which nothing is right.
+    """
+    badness = np.where(hopeless, -1.0, np.where(ranks == 0, np.inf, ranks))
+    return np.argsort(-badness, kind="stable").tolist()
 
 
 def choose_worst(ranks: np.ndarray, number: int) -> np.ndarray:
@@ -178,10 +222,9 @@ def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture], d
     """The queries that are shown with pictures; groups without any are left out."""
     worst = choose_worst(np.where(result.hopeless, 1, result.ranks), queries // 2)
     spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
-    times = np.array(result.labels.database_times)
     groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
     return [
-        ShownGroup(heading, tuple(_query(result, query, times, picture, draw) for query in chosen.tolist()))
+        ShownGroup(heading, tuple(_query(result, query, picture, draw) for query in chosen.tolist()))
         for heading, chosen in groups.items()
         if len(chosen)
     ]
@@ -206,12 +249,24 @@ def _rule(result: _Outcome) -> str:
     return " ".join(parts)
 
 
-def _query(
-    result: _Outcome, query: int, times: np.ndarray, picture: Callable[[str], Picture], draw: Draw
-) -> ShownQuery:
+def _line(result: _Outcome, query: int) -> QueryLine:
+    """A query in the table of all."""
+    first = result.counted(query)[:1].tolist()
+    metres = "none" if not first else f"{result.metres(query, first[0]):.1f}" if first[0] >= 0 else "distractor"
+    rank = int(result.ranks[query]) or None
+    if not result.found[query].any():
+        told = "could not be read"
+    elif result.hopeless[query]:
+        told = "nothing is right"
+    else:
+        told = str(rank or "none")
+    return QueryLine(query, result.queries[query].path, (metres, told), rank)
+
+
+def _query(result: _Outcome, query: int, picture: Callable[[str], Picture], draw: Draw | None = None) -> ShownQuery:
     """A query and its first results."""
     path = result.queries[query].path
-    ranked = what_counts(result.image_ids[query][result.found[query]], query, result.labels, times)
+    ranked = result.counted(query)
     counted = ranked[:_RESULTS]
     return ShownQuery(
         number=query,
@@ -219,8 +274,8 @@ def _query(
         path=path,
         picture=picture(path),
         results=tuple(_result(result, query, place, image, picture) for place, image in enumerate(counted.tolist(), 1)),
-        missed=_missed(result, query, ranked, times, picture),
-        drawings=_drawings(result, query, counted, draw),
+        missed=_missed(result, query, ranked, picture),
+        drawings=_drawings(result, query, counted, draw) if draw else (),
     )
 
 
@@ -235,18 +290,15 @@ def _drawings(result: _Outcome, query: int, counted: np.ndarray, draw: Draw) -> 
     return tuple(found)
 
 
-def _missed(
-    result: _Outcome, query: int, ranked: np.ndarray, times: np.ndarray, picture: Callable[[str], Picture]
-) -> ShownResult | None:
+def _missed(result: _Outcome, query: int, ranked: np.ndarray, picture: Callable[[str], Picture]) -> ShownResult | None:
     """The right image that should have been among the first results, where none is."""
     right = np.flatnonzero(np.isin(ranked, result.labels.positives[query]))
     if right.size:
         place = int(right[0])
         return None if place < _RESULTS else _result(result, query, place + 1, int(ranked[place]), picture)
     positives = np.array(result.labels.positives[query], np.int64)
-    every = [_result(result, query, 0, image, lambda path: Picture()) for image in positives.tolist()]
-    nearest = positives[np.argsort([one.metres for one in every], kind="stable")]
-    counted = what_counts(nearest, query, result.labels, times)[:1].tolist()
+    nearest = positives[np.argsort([result.metres(query, image) for image in positives.tolist()], kind="stable")]
+    counted = what_counts(nearest, query, result.labels, result.times)[:1].tolist()
     return _result(result, query, 0, counted[0], picture) if counted else None
 
 
@@ -265,10 +317,8 @@ def _result(result: _Outcome, query: int, place: int, image: int, picture: Calla
     if image < 0:
         # Distractors are other datasets' images; all that is known of them here is that they are wrong.
         return ShownResult(place, distractor=-image)
-    row, asked = result.database[image], result.queries[query]
-    metres = float(np.hypot(row.easting - asked.easting, row.northing - asked.northing))
-    verdict = "right" if image in result.labels.positives[query] else "wrong"
-    return ShownResult(place, verdict, row.path, metres, picture(row.path))
+    verdict, path = "right" if image in result.labels.positives[query] else "wrong", result.database[image].path
+    return ShownResult(place, verdict, path, result.metres(query, image), picture(path))
 
 
 def _places(rows: Sequence[ManifestRow]) -> np.ndarray:

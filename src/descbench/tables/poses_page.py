@@ -21,9 +21,6 @@ from descbench.metrics.scores import Metric, Scores, read_scores
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.poses_map import bin_errors, draw_poses
 
-# No more queries than these are listed, so that the page stays small whatever the dataset.
-_LISTED = 2000
-
 
 @dataclass(frozen=True)
 class PoseFiles:
@@ -97,8 +94,7 @@ def show_poses(files: PoseFiles, output: Path, *, method: str, dataset: str, eac
         metrics=_metrics(scores),
         map=draw_poses(labels.map_poses, estimated, labels.query_poses, bins),
         groups=_groups(listed, errors, each),
-        queries=listed[:_LISTED],
-        left_out=max(len(listed) - _LISTED, 0),
+        queries=listed,
         compared=errors is not None,
         conditions=bool(labels.conditions),
     )

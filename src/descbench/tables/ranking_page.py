@@ -17,6 +17,7 @@ from descbench.metrics.score import check_queries
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
+from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
@@ -26,8 +27,6 @@ _MISSED = 2
 _DRAWN = 2
 # Queries of each kind; a drawing of lines takes as much room as several pictures.
 _EACH, _EACH_WITH_LINES = 8, 4
-# Letters of all pictures, so that the page stays below 5 MB.
-_ROOM = 4_000_000
 # Labels of images that are neither right nor wrong.
 _IGNORED = ("junk",)
 # Metrics in the table of all queries: average precisions; of recall there is the rank of the first right image.
@@ -98,20 +97,7 @@ class ShownQuery:
     def size(self) -> int:
         """Number of characters of its pictures and drawings on the page."""
         shown = [self.picture, *(image.picture for image in (*self.images, *self.missed) if image.picture)]
-        return sum(len(picture.address) for picture in shown) + sum(len(drawing) for _, drawing in self.drawings)
-
-
-@dataclass(frozen=True)
-class QueryLine:
-    """A query in the table of all: ``values`` in the columns' order; ``score`` and ``first`` as of a shown query."""
-
-    number: int
-    path: str
-    score: float | None
-    values: tuple[float | None, ...]
-    first: int | None
-    shown: bool
-    unread: bool
+        return size_of(shown, self.drawings)
 
 
 def show_ranking(
@@ -152,8 +138,10 @@ def show_ranking(
             for heading, queries in chosen.items()
             if queries
         ]
-    groups += page.others(groups)
-    shown = {query.number for group in groups for query in group.queries}
+    lines_of_queries = [page.line(number) for number in page.from_worst()]
+    used = sum(line.size for line in lines_of_queries)
+    groups = add_others(groups, page.from_worst(), page.query, used, page.heading_of_others)
+    shown = numbers_in(groups)
     write_page(
         output,
         "ranking.html.jinja",
@@ -162,8 +150,9 @@ def show_ranking(
         unread=name_unread(page.unread()),
         labelled=page.labelled,
         sorted_by=page.sorted_by,
-        columns=[_in_words(metric) for metric in page.values],
-        lines=[page.line(number, number in shown) for number in page.from_worst()],
+        columns=page.columns,
+        lines=lines_of_queries,
+        shown=shown,
         groups=groups,
     )
 
@@ -211,25 +200,20 @@ class _Page:
             return {"Queries at even steps of the list": np.round(steps).astype(int).tolist()}
         return choose_queries(self._goodness(), each)
 
-    def others(self, groups: Sequence[ShownGroup]) -> list[ShownGroup]:
-        """The queries that are in none of the groups, as long as there is room for their pictures."""
-        room = _ROOM - sum(query.size for group in groups for query in group.queries)
-        known, found = {query.number for group in groups for query in group.queries}, []
-        for number in self.from_worst():
-            if number in known:
-                continue
-            query = self.query(number)
-            room -= query.size
-            if room < 0:
-                break
-            found.append(query)
-        order = "in the order of the list" if self._labels is None else "the worst first"
-        return [ShownGroup(f"Other queries, {order}", tuple(found))] if found else []
+    @property
+    def heading_of_others(self) -> str:
+        """What stands over the queries that are in none of the three kinds."""
+        return f"Other queries, {'in the order of the list' if self._labels is None else 'the worst first'}"
 
     @property
     def labelled(self) -> bool:
         """Whether labels say what is right."""
         return self._labels is not None
+
+    @property
+    def columns(self) -> list[str]:
+        """Headings of what a line of the table says."""
+        return [*map(_in_words, self.values), "rank of the first right image" if self.labelled else "first image"]
 
     @property
     def sorted_by(self) -> str:
@@ -259,8 +243,7 @@ class _Page:
             parts.append("There are no labels, so that nothing is right or wrong.")
         if (self._ranked.image_ids < 0).any():
             parts[0] = f"Distractors and {parts[0]}"
-        if shown < len(self._queries):
-            parts.append(f"{shown} of them have pictures below: more would make the page larger than 5 MB.")
+        parts.append(what_is_pictured(shown, len(self._queries)))
         if missed := int((~self._found.any(axis=1)).sum()):
             parts.append(f"{missed} queries could not be read, and count as missed.")
         if self._unread:
@@ -271,13 +254,18 @@ class _Page:
         """Images that could not be read: paths in the manifest, or which distractor."""
         return [self._database[image].path if image >= 0 else f"distractor {-image}" for image in self._unread]
 
-    def line(self, query: int, shown: bool) -> QueryLine:
+    def line(self, query: int) -> QueryLine:
         """A query in the table of all."""
-        values = tuple(None if np.isnan(values[query]) else float(values[query]) for values in self.values.values())
-        unread = not self._found[query].any()
-        return QueryLine(
-            query, self._queries[query].path, self._score(query), values, self._first[query], shown, unread
-        )
+        known = [float(values[query]) for values in self.values.values()]
+        cells = ["does not count" if np.isnan(value) else f"{100 * value:.1f}" for value in known]
+        first, found = self._first[query], self._ranked.image_ids[query][self._found[query]].tolist()
+        if not found:
+            cells.append("could not be read")
+        elif self.labelled:
+            cells.append(str(first or "none"))
+        else:
+            cells.append(self._database[found[0]].path if found[0] >= 0 else f"distractor {-found[0]}")
+        return QueryLine(query, self._queries[query].path, tuple(cells), first, self._score(query))
 
     def _score(self, query: int) -> float | None:
         """What queries are sorted by, where it is an average precision that counts."""

@@ -14,7 +14,8 @@ const outcomes = {
 };
 
 function fits(query) {
-  const { name: path, score, first } = query.dataset;
+  const { name: given, score = "", first = "" } = query.dataset;
+  const path = given ?? one(".text", query).textContent;
   const [least, most] = [number(low), number(high)];
   if (!path.toLowerCase().includes(name.value.trim().toLowerCase())) return false;
   if (outcome && outcome.value && !outcomes[outcome.value](first)) return false;
