@@ -34,7 +34,9 @@ class PairPlan:
             return {}
         role_of = {"queries": self.query_features, "database": self.searched_features}
         files: dict[str, Any] = {role: of(method, dataset) for role, of in role_of.items()}
-        return files | ({"inliers": self.paths.inliers(method, dataset)} if block.HAS_INLIERS else {})
+        if block.HAS_INLIERS:
+            return files | {"inliers": self.paths.inliers(method, dataset)}
+        return files | {"counts": self.inlier_counts(method, dataset)}
 
     def line_settings(self, method: str) -> dict[str, Any]:
         """How the inliers were found, where by matching, and the digest of the features that they are of."""

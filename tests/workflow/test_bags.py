@@ -399,11 +399,18 @@ def test_the_page_of_a_verified_ranking(searched):
     ranked = ranking(bench, "sv")
     cells = zip(inliers.query_ids.tolist(), inliers.image_ids.tolist(), strict=True)
     counts = dict(zip(cells, np.diff(inliers.offsets).tolist(), strict=True))
+    legend = re.search(r'<p id="legend">(.*?)</p>', text, re.S)[1]
+    assert "The first 1000 images of each query were verified" in legend
+    assert "within 15.0 pixels" in legend
+    assert "where there are at least 6" in legend
     drawn = 0
     for query in range(3):
         section = re.search(rf'<section id="query-{query}".*?</section>', text, re.S).group()
         shown = [counts[query, image] for image in ranked.image_ids[query, :8].tolist() if (query, image) in counts][:2]
         assert [int(count) for count in re.findall(r"(\d+) inliers of query", section)] == shown
+        told = [int(number) for number in re.findall(r"<br/>(\d+) inliers?<br/>", section)]
+        first = ranked.image_ids[query, :8].tolist()
+        assert told == [counts[query, image] for image in first if (query, image) in counts]
         drawings = section.split("<svg ")[1:]
         assert [drawing.count("<line ") for drawing in drawings] == [min(count, 60) for count in shown]
         drawn += len(drawings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,17 @@ def check_lines(bench: Bench, method: str, dataset: str) -> None:
         part = read_inlier_counts(path)
         counts |= dict(zip(map(tuple, part.pairs.tolist()), part.inliers.tolist(), strict=True))
     text, ranked = look.text(folder / f"pages/{method}/{dataset}.html"), ranking(bench, method, dataset)
+    legend = re.search(r'<p id="legend">(.*?)</p>', text, re.S)[1]
+    assert "one homography of both explains, within 5 pixels" in legend
     drawn = 0
     for query, section in re.findall(r'<section id="query-(\d+)"(.*?)</section>', text, re.S):
         first = ranked.image_ids[int(query), :8].tolist()
         expected = [n for image in first if (n := counts.get((int(query), image)))][:2]
         drawings = section.split('<figure class="lines">')[1:]
+        numbers = [int(number) for number in re.findall(r"<br/>(\d+) inliers?<br/>", section)]
+        told = [counts[int(query), image] for image in first if (int(query), image) in counts]
+        # A page of places has five, one of each panorama.
+        assert numbers == told if method == "own_near" else numbers and not Counter(numbers) - Counter(told)
         found = [int(re.search(r"(\d+) inliers of query", drawing)[1]) for drawing in drawings]
         assert found == expected[: len(found)]
         assert len(found) == len(expected) or method != "own_near"
@@ -144,7 +151,8 @@ def test_the_page_has_lines_between_the_inliers_that_were_counted(town):
     # Of other methods there are none.
     other = "results/pages/own/alderford.html"
     assert "show_ranking" in town.make(other, overlay=TOWN)
-    assert '<figure class="lines">' not in look.text(town.folder / other)
+    text = look.text(town.folder / other)
+    assert not any(part in text for part in ('<figure class="lines">', '<p id="legend">', "inlier<", "inliers<"))
 
 
 def test_lines_are_of_the_shortlist_alone(town):
@@ -153,7 +161,7 @@ def test_lines_are_of_the_shortlist_alone(town):
     target = "results/pages/own_near/alderford.html"
     bench.make(target, overlay=merged(TOWN, {"methods": {"own_near": {"first": 1}}}))
     text = look.text(bench.folder / target)
-    assert set(re.findall(r"<figcaption>inliers of (\d+)\.", text)) == {"1"}
+    assert set(re.findall(r"<figcaption>\d+ inliers? with (\d+)\.", text)) == {"1"}
 
 
 def test_shards_change_nothing(town):

@@ -16,7 +16,7 @@ from descbench.features.images import LoadedImage
 _GAP = 6
 _QUALITY = 70
 # Colours of lines in turn, so that neighbours can be told apart on photographs.
-_COLOURS = ("#ffb000", "#00d5ff", "#ff5ca8", "#7dff5c")
+LINE_COLOURS = ("#ffb000", "#00d5ff", "#ff5ca8", "#7dff5c")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def draw_matches(
     ]
     for place, number in enumerate(chosen):
         x, y, u, v = lines[number].tolist()
-        stroke = Stroke(_COLOURS[place % len(_COLOURS)]) if strokes is None else strokes[number]
+        stroke = Stroke(LINE_COLOURS[place % len(LINE_COLOURS)]) if strokes is None else strokes[number]
         dashes = f' stroke-dasharray="{stroke.dashes}"' if stroke.dashes else ""
         parts.append(
             f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{shift + u:.1f}" y2="{v:.1f}" '

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from descbench.errors import DataError
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
-from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
+from descbench.tables.inlier_lines import InlierLines, LineFiles, inlier_lines
 from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
+from descbench.tables.match_drawing import LINE_COLOURS
 from descbench.tables.pages import ShownGroup, write_page
 from descbench.tables.places_map import NOTHING_RIGHT, draw_map
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
@@ -40,6 +41,7 @@ class ShownResult:
         metres: from the query.
         picture: of the image; None: a distractor.
         distractor: number of the distractor, from 1.
+        inliers: that the image has with the query; None where they were not counted.
     """
 
     place: int
@@ -48,6 +50,7 @@ class ShownResult:
     metres: float = 0.0
     picture: Picture | None = None
     distractor: int = 0
+    inliers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class _Outcome:
     found: np.ndarray
     ranks: np.ndarray
     unread: tuple[str, ...]
+    inliers: InlierLines = field(default_factory=InlierLines)
 
     @property
     def hopeless(self) -> np.ndarray:
@@ -144,8 +148,9 @@ def show_places(
     """
     title, seen_by = f"{method} on {dataset}", (image_root, reading or {}, on_bad_image)
     result, picture = _read(ranking, ground_truth, manifest, title), thumbnails(*seen_by)
-    with inlier_lines(ranking, lines, read_pictures(*seen_by), title) as draw:
-        groups = _groups(result, queries, picture, draw)
+    with inlier_lines(ranking, lines, read_pictures(*seen_by), title) as inliers:
+        result = replace(result, inliers=inliers)
+        groups = _groups(result, queries, picture)
     order = order_from_worst(result.ranks, result.hopeless)
     listed = [_line(result, query) for query in order]
     ranks = np.where(result.hopeless, NOTHING_RIGHT, result.ranks)
@@ -159,6 +164,8 @@ def show_places(
         "places.html.jinja",
         title=title,
         rule=f"{_rule(result)} {what_is_pictured(len(shown), len(result.queries))}",
+        legend=result.inliers.legend,
+        line_colours=LINE_COLOURS,
         unread=name_unread(result.unread),
         map=drawn,
         columns=_COLUMNS,
@@ -218,13 +225,13 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outc
     return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, unread)
 
 
-def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture], draw: Draw) -> list[ShownGroup]:
+def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture]) -> list[ShownGroup]:
     """The queries that are shown with pictures; groups without any are left out."""
     worst = choose_worst(np.where(result.hopeless, 1, result.ranks), queries // 2)
     spaced = choose_spaced(np.setdiff1d(np.arange(len(result.queries)), worst), queries - len(worst))
     groups = {"Queries with the worst rank": worst, "Queries at even steps of the list": spaced}
     return [
-        ShownGroup(heading, tuple(_query(result, query, picture, draw) for query in chosen.tolist()))
+        ShownGroup(heading, tuple(_query(result, query, picture, drawn=True) for query in chosen.tolist()))
         for heading, chosen in groups.items()
         if len(chosen)
     ]
@@ -263,8 +270,8 @@ def _line(result: _Outcome, query: int) -> QueryLine:
     return QueryLine(query, result.queries[query].path, (metres, told), rank)
 
 
-def _query(result: _Outcome, query: int, picture: Callable[[str], Picture], draw: Draw | None = None) -> ShownQuery:
-    """A query and its first results."""
+def _query(result: _Outcome, query: int, picture: Callable[[str], Picture], *, drawn: bool = False) -> ShownQuery:
+    """A query and its first results, with lines between inliers where they are ``drawn``."""
     path = result.queries[query].path
     ranked = result.counted(query)
     counted = ranked[:_RESULTS]
@@ -275,19 +282,14 @@ def _query(result: _Outcome, query: int, picture: Callable[[str], Picture], draw
         picture=picture(path),
         results=tuple(_result(result, query, place, image, picture) for place, image in enumerate(counted.tolist(), 1)),
         missed=_missed(result, query, ranked, picture),
-        drawings=_drawings(result, query, counted, draw) if draw else (),
+        drawings=_drawings(result, query, counted) if drawn else (),
     )
 
 
-def _drawings(result: _Outcome, query: int, counted: np.ndarray, draw: Draw) -> tuple[tuple[str, Markup], ...]:
+def _drawings(result: _Outcome, query: int, counted: np.ndarray) -> tuple[tuple[str, Markup], ...]:
     """Lines between a query and the first of its results that have any."""
-    found: list[tuple[str, Markup]] = []
-    for place, image in enumerate(counted.tolist(), 1):
-        if image >= 0 and len(found) < _DRAWN:
-            row, rank = result.database[image], 1 + int(np.flatnonzero(result.image_ids[query] == image)[0])
-            if (drawing := draw(query, image, rank, (result.queries[query], row))) is not None:
-                found.append((f"{place}. {row.path}", drawing))
-    return tuple(found)
+    images = ((place, image, result.database[image]) for place, image in enumerate(counted.tolist(), 1) if image >= 0)
+    return result.inliers.drawings((query, result.queries[query]), images, _DRAWN)
 
 
 def _missed(result: _Outcome, query: int, ranked: np.ndarray, picture: Callable[[str], Picture]) -> ShownResult | None:
@@ -314,11 +316,12 @@ def _in_words(result: _Outcome, query: int) -> str:
 
 def _result(result: _Outcome, query: int, place: int, image: int, picture: Callable[[str], Picture]) -> ShownResult:
     """The result at rank ``place``."""
+    inliers = result.inliers.counts.get((query, image))
     if image < 0:
         # Distractors are other datasets' images; all that is known of them here is that they are wrong.
-        return ShownResult(place, distractor=-image)
+        return ShownResult(place, distractor=-image, inliers=inliers)
     verdict, path = "right" if image in result.labels.positives[query] else "wrong", result.database[image].path
-    return ShownResult(place, verdict, path, result.metres(query, image), picture(path))
+    return ShownResult(place, verdict, path, result.metres(query, image), picture(path), inliers=inliers)
 
 
 def _places(rows: Sequence[ManifestRow]) -> np.ndarray:

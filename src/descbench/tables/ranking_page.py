@@ -16,8 +16,9 @@ from descbench.metrics.protocols import read_labels
 from descbench.metrics.score import check_queries
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
-from descbench.tables.inlier_lines import Draw, LineFiles, inlier_lines
+from descbench.tables.inlier_lines import InlierLines, LineFiles, inlier_lines
 from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
+from descbench.tables.match_drawing import LINE_COLOURS
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
 from descbench.tables.unread import name_unread
@@ -66,6 +67,7 @@ class ShownImage:
         path: of the image in the manifest, or which distractor it is.
         score: of the image for the query; None of one that is not in the ranking.
         picture: of the image; None of a distractor.
+        inliers: that it has with the query; None where they were not counted.
     """
 
     rank: int
@@ -74,6 +76,7 @@ class ShownImage:
     path: str
     score: float | None
     picture: Picture | None
+    inliers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,11 @@ def show_ranking(
         DataError: a damaged file, a ranking of other images than the manifest's, or a picture that is missing.
     """
     seen_by = files.image_root, reading or {}, on_bad_image
-    page = _Page(files, thumbnails(*seen_by))
-    chosen = page.choose((_EACH_WITH_LINES if lines else _EACH) if each is None else each)
-    with inlier_lines(files.ranking, lines, read_pictures(*seen_by), files.cell) as draw:
+    with inlier_lines(files.ranking, lines, read_pictures(*seen_by), files.cell) as inliers:
+        page = _Page(files, thumbnails(*seen_by), inliers)
+        chosen = page.choose((_EACH_WITH_LINES if lines else _EACH) if each is None else each)
         groups = [
-            ShownGroup(heading, tuple(page.query(query, draw) for query in queries))
+            ShownGroup(heading, tuple(page.query(query, drawn=True) for query in queries))
             for heading, queries in chosen.items()
             if queries
         ]
@@ -147,6 +150,8 @@ def show_ranking(
         "ranking.html.jinja",
         title=title,
         rule=page.rule(len(shown)),
+        legend=inliers.legend,
+        line_colours=LINE_COLOURS,
         unread=name_unread(page.unread()),
         labelled=page.labelled,
         sorted_by=page.sorted_by,
@@ -164,8 +169,8 @@ class _Page:
         values: metric -> its values of queries, NaN where a query does not count in it.
     """
 
-    def __init__(self, files: RankingFiles, picture: Callable[..., Picture]) -> None:
-        self._picture = picture
+    def __init__(self, files: RankingFiles, picture: Callable[..., Picture], inliers: InlierLines) -> None:
+        self._picture, self._inliers = picture, inliers
         self._ranked, self._unread = read_ranking(files.ranking, files.cell), images_without_features(files.ranking)
         self._found = found_images(self._ranked)
         listed = read_manifest(files.manifest)
@@ -272,8 +277,11 @@ class _Page:
         value = self.values[self._metric][query] if self._metric else np.nan
         return None if np.isnan(value) else float(value)
 
-    def query(self, query: int, draw: Draw | None = None) -> ShownQuery:
-        """A query with pictures of its first images, and of right ones that should have come before wrong ones."""
+    def query(self, query: int, *, drawn: bool = False) -> ShownQuery:
+        """A query with pictures of its first images, and of right ones that should have come before wrong ones.
+
+        ``drawn``: with lines between inliers.
+        """
         row, ids = self._queries[query], self._ranked.image_ids[query]
         order = [place for place in range(len(ids)) if self._found[query, place]]
         images = tuple(self._image(query, rank, place) for rank, place in enumerate(order[:_RESULTS], 1))
@@ -286,19 +294,15 @@ class _Page:
         if all(image.kind != "wrong" for image in images):
             missed = []
         found = self._score(query), self._first[query]
-        drawings = self._drawings(query, order[:_RESULTS], draw) if draw else ()
+        drawings = self._drawings(query, order[:_RESULTS]) if drawn else ()
         shown = self._picture_of(row), images, tuple(missed), drawings
         return ShownQuery(query, self._outcome(query), row.path, *found, *shown)
 
-    def _drawings(self, query: int, places: Sequence[int], draw: Draw) -> tuple[tuple[str, Markup], ...]:
+    def _drawings(self, query: int, places: Sequence[int]) -> tuple[tuple[str, Markup], ...]:
         """Lines between a query and the first of its images that have any, by what stands under them."""
-        found: list[tuple[str, Markup]] = []
-        for rank, image in enumerate(self._ranked.image_ids[query][places].tolist(), 1):
-            if image >= 0 and len(found) < _DRAWN:
-                row = self._database[image]
-                if (drawing := draw(query, image, rank, (self._queries[query], row))) is not None:
-                    found.append((f"{rank}. {row.path}", drawing))
-        return tuple(found)
+        ranked = enumerate(self._ranked.image_ids[query][places].tolist(), 1)
+        images = ((rank, image, self._database[image]) for rank, image in ranked if image >= 0)
+        return self._inliers.drawings((query, self._queries[query]), images, _DRAWN)
 
     def _outcome(self, query: int) -> str:
         """What became of a query, in words."""
@@ -315,12 +319,13 @@ class _Page:
 
     def _image(self, query: int, rank: int, place: int) -> ShownImage:
         image, score = int(self._ranked.image_ids[query, place]), float(self._ranked.scores[query, place])
+        inliers = self._inliers.counts.get((query, image))
         if image < 0:
             # Distractors are other datasets' images; all that is known of them here is that they are wrong.
-            return ShownImage(rank, "wrong", "wrong", f"distractor {-image}", score, None)
+            return ShownImage(rank, "wrong", "wrong", f"distractor {-image}", score, None, inliers)
         verdict, kind = self._verdict(query, image)
         row = self._database[image]
-        return ShownImage(rank, verdict, kind, row.path, score, self._picture_of(row))
+        return ShownImage(rank, verdict, kind, row.path, score, self._picture_of(row), inliers)
 
     def _absent(self, query: int, image: int) -> ShownImage:
         row = self._database[image]
