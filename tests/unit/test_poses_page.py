@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from descbench.datasets.cameras import Camera, Pose, pose_at
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.datasets.pose_files import write_poses
-from descbench.datasets.pose_labels import PoseLabels, write_pose_labels
+from descbench.datasets.pose_labels import PoseLabels, read_pose_labels, write_pose_labels
 from descbench.errors import DataError, StaleFileError
 from descbench.localization.estimated_poses import PoseRecord, write_record
+from descbench.matching.matcher import PairMatches
+from descbench.matching.matches import MatchesInfo, write_matches
 from descbench.metrics.score_poses import score_poses
 from descbench.tables.poses_map import BINS, bin_errors, draw_poses, plane_from_above
 from descbench.tables.poses_page import PoseFiles, order_queries, show_poses
+from descbench.tables.poses_pictures import nearest_camera
 
 CAMERA = Camera("SIMPLE_PINHOLE", 64, 48, (50.0, 32.0, 24.0))
 UPRIGHT = (1.0, 0.0, 0.0, 0.0)
@@ -51,40 +56,116 @@ def build(place: Path, true: tuple[Pose, ...]) -> Path:
     write_poses(estimates, place / "p.txt")
     inliers = [0 if off is None else 20 + k for k, off in enumerate(OFF)]
     write_record(PoseRecord("", "a on b", "", 9, len(OFF), [50] * len(OFF), inliers), place / "p.txt")
+    for path in (*(f"m{k}.jpg" for k in range(4)), *NAMES):
+        Image.new("RGB", (64, 48), (90, 90, 90)).save(place / path)
+    # Query k has k + 1 matches with the map image 3 and two with image 1; the third was matched with nothing.
+    pairs = [(query, image) for query in range(len(OFF)) if query != 2 for image in (1, 3)]
+    found = [_matches(1 + query if image == 3 else 2) for query, image in pairs]
+    write_matches(pairs, found, MatchesInfo("", "", "", "a on b"), place / "x.h5")
     score_poses(place / "p.txt", place / "l.json", place / "m.csv", place / "s.json", cell="a on b")
     return place
 
 
+def _matches(number: int) -> PairMatches:
+    return PairMatches(np.tile(np.arange(number, dtype=np.int32)[:, None], 2), np.ones(number, np.float32), (50, 50))
+
+
 def show(place: Path, **options) -> str:
-    files = PoseFiles(place / "p.txt", place / "s.json", place / "l.json", place / "m.csv")
+    files = PoseFiles(*(place / name for name in ("p.txt", "s.json", "l.json", "m.csv", "x.h5")), place)
     show_poses(files, place / "page.html", method="a", dataset="b", **options)
     return (place / "page.html").read_text(encoding="utf-8")
 
 
-def rows(page: str, heading: str) -> list[list[str]]:
-    """What stands in the table under a heading."""
-    part = page.partition(f"<h2>{heading}</h2>")[2].partition("</section>")[0].partition("<tbody>")[2]
-    return [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
+def rows(page: str) -> list[list[str]]:
+    """What stands in the table of all queries, after the number, which leads to pictures or not."""
+    part = page.partition("<h2>All queries</h2>")[2].partition("</section>")[0].partition("<tbody>")[2]
+    return [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr.*?>(.*?)</tr>", part)]
 
 
-def test_queries_are_listed_with_their_errors(place: Path) -> None:
-    page = show(place, each=2)
-    assert [row[0] for row in rows(page, "The worst queries")] == ["c.jpg", "f.jpg"]
-    assert [row[0] for row in rows(page, "Median queries")] == ["b.jpg", "d.jpg"]
-    best = rows(page, "The best queries")
-    assert best == [
-        ["e.jpg", "day", "0.010", "0.00", "24", "50"],
-        ["a&lt;b&gt;.jpg", "day", "0.100", "0.00", "20", "50"],
-    ]
-    every = rows(page, "All queries")
-    assert [row[0] for row in every] == ["a&lt;b&gt;.jpg", *NAMES[1:]]
-    assert every[2] == ["c.jpg", "day", "not localised", "not localised", "0", "50"]
-    assert every[5][1:3] == ["night", "90.000"]
+def pictured(page: str) -> dict[str, list[str]]:
+    """Headings, with the names of the queries that have pictures below them."""
+    found: dict[str, list[str]] = {}
+    for heading, name in re.findall(r"<h2>(.*?)</h2>|<h3>(.*?)</h3>", page):
+        found.setdefault(heading, []) if heading else found[list(found)[-1]].append(name)
+    return {heading: names for heading, names in found.items() if names}
+
+
+def section(page: str, query: int) -> str:
+    return re.search(rf'<section id="query-{query}">.*?</section>', page, re.S)[0]
+
+
+def test_queries_are_listed_with_their_errors(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = show(place, each=1)
+    every = rows(page)
+    assert [row[0] for row in every] == [NAMES[k].replace("<", "&lt;").replace(">", "&gt;") for k in (2, 5, 1, 3, 0, 4)]
+    assert every[0] == ["c.jpg", "day", "not localised", "not localised", "0", "50"]
+    assert every[1][1:3] == ["night", "90.000"]
+    assert every[4] == ["a&lt;b&gt;.jpg", "day", "0.100", "0.00", "20", "50"]
+    assert every[5] == ["e.jpg", "day", "0.010", "0.00", "24", "50"]
+    chosen = {"The worst queries": ["c.jpg"], "Median queries": ["b.jpg"], "The best queries": ["e.jpg"]}
+    others = ["f.jpg", "d.jpg", "a&lt;b&gt;.jpg"]
+    assert pictured(page) == chosen | {"Other queries, the worst first": others}
+    monkeypatch.setattr("descbench.tables.listed_queries.ROOM", 0)
+    less = show(place, each=1)
+    assert pictured(less) == chosen
+    assert rows(less) == every
+    assert re.findall(r'<a href="#query-(\d)">', less) == ["2", "1", "4"]
+    assert "3 of 6 queries have pictures below" in less
     assert "5 of 6 queries were localised; scored by true poses" in page
     assert '<tr><th>within 0.25m 2deg day</th><td>40.0 %</td><td class="interval">' in page
     assert "<th>median position</th><td>1.700 m</td>" in page
     assert "<script" not in page
-    assert not re.search(r'(?:src|href)="(?!#)', page)
+    assert not re.search(r'(?:src|href)="(?!#|data:image/jpeg)', page)
+
+
+def test_pictures_stand_beside_the_map(place: Path) -> None:
+    """The map image with the most matches, and the nearest one; query k truly stands at 1 + k, the map at 0 and 10."""
+    page = show(place)
+    assert "<p>day, 0.100 m and 0.00 degrees off, 20 of 50 correspondences are inliers</p>" in section(page, 0)
+    assert "<p>day, not localised, 0 of 50 correspondences are inliers</p>" in section(page, 2)
+    text = r"<strong>(.*?)</strong>,? ?(.*?)<br/>(.*?)<br/>(\w+\.jpg)</figcaption>"
+    assert re.findall(text, section(page, 0)) == [
+        ("most matches", "2 matches", "10.30 m and 0.0 degrees from the true camera", "m1.jpg"),
+        ("nearest camera", "not matched with the query", "5.10 m and 0.0 degrees from the true camera", "m0.jpg"),
+    ]
+    assert [found[0::3] for found in re.findall(text, section(page, 1))] == [
+        ("most matches", "m1.jpg"),  # of equal numbers the first
+        ("nearest camera", "m0.jpg"),
+    ]
+    assert [found[0::3] for found in re.findall(text, section(page, 2))] == [("nearest camera", "m0.jpg")]
+    both = "most matches, and the nearest camera"
+    assert re.findall(text, section(show(place_where_they_agree(place)), 5)) == [
+        (both, "6 matches", "6.40 m and 0.0 degrees from the true camera", "m3.jpg")
+    ]
+    assert len(re.findall(r'<img src="data:image/jpeg', section(page, 0))) == 3
+
+
+def place_where_they_agree(place: Path) -> Path:
+    """The map image 1, which stands as near to the later queries as 3 does, is gone far away."""
+    labels = read_pose_labels(place / "l.json")
+    moved = (MAP[0], at(10, 0, -90), *MAP[2:])
+    write_pose_labels(replace(labels, map_poses=moved), place / "l.json")
+    score_poses(place / "p.txt", place / "l.json", place / "m.csv", place / "s.json", cell="a on b")
+    return place
+
+
+def test_the_nearest_camera_looks_the_same_way() -> None:
+    turned = pose_at((0.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    assert nearest_camera([turned, at(5, 0, 0), at(-5, 0, 0)], at(0, 0, 0)) == 1
+    assert nearest_camera([turned, pose_at((0.0, 0.0, 1.0, 0.0), (0.5, 0.0, 0.0))], at(0, 0, 0)) == 1
+
+
+def test_pictures_that_cannot_be_read_and_matches_of_others(place: Path) -> None:
+    (place / "m1.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"m1\.jpg"):
+        show(place)
+    assert '<div class="missing">' in section(show(place, on_bad_image="skip"), 0)
+    write_matches([(0, 9)], [_matches(1)], MatchesInfo("", "", "", "a on b"), place / "x.h5")
+    with pytest.raises(DataError, match=r"x\.h5: matches of other images"):
+        show(place)
+    write_matches([], [], MatchesInfo("", "", "", "c on d"), place / "x.h5")
+    with pytest.raises(StaleFileError, match=r"x\.h5: matches of c on d"):
+        show(place)
 
 
 def test_without_true_poses_there_are_estimates_alone(tmp_path: Path) -> None:
@@ -94,7 +175,12 @@ def test_without_true_poses_there_are_estimates_alone(tmp_path: Path) -> None:
     assert "estimated: 5" in page
     assert "true: " not in page
     assert "The worst" not in page
-    assert [row[2] for row in rows(page, "All queries")] == ["estimated"] * 2 + ["not localised"] + ["estimated"] * 3
+    assert [row[2] for row in rows(page)] == ["not localised"] + ["estimated"] * 5
+    assert [len(names) for names in pictured(show(tmp_path, each=1)).values()] == [1, 1, 1, 3]
+    assert pictured(page)["Fewest inliers"] == ["c.jpg", "a&lt;b&gt;.jpg", "b.jpg"]
+    assert "<p>day, estimated, 21 of 50 correspondences are inliers</p>" in section(page, 1)
+    assert re.findall(r"<strong>(\w.*?)</strong>", section(page, 3)) == ["query", "most matches"]
+    assert "true camera" not in page
 
 
 def drawn(text: str) -> tuple[dict[str, str], list[str]]:

@@ -102,9 +102,17 @@ def test_the_page_of_poses(square):
     page, scores = (bench.folder / PAGE).read_text(), read_scores(bench.folder / SCORES)
     assert {"map: 10", "true: 4"} <= set(re.findall(r">((?:map|true): \d+)<", page))
     for name, metres in zip(scores.facts["names"], scores.per_query["median_position"], strict=True):
-        assert f"<tr><th>{name}</th>" in page
+        assert f'<td class="text">{name}</td>' in page
+        assert f"<strong>query</strong> {name}</figcaption>" in page
         assert metres is None or f"<td>{metres:.3f}</td>" in page
     assert f"<td>{scores.metrics['median_position_day'].value:.3f} m</td>" in page
+    matches = read_matches(bench.folder / QUERY)
+    counts = np.diff(matches.pair_offsets)
+    for query in range(4):
+        section = re.search(rf'<section id="query-{query}">.*?</section>', page, re.S)[0]
+        told = re.search(r"<strong>most matches.*?</strong>, (\d+) match", section)
+        assert int(told[1]) == counts[matches.pairs[:, 0] == query].max()
+        assert section.count('<img src="data:image/jpeg') == (2 if "and the nearest camera" in section else 3)
 
 
 def test_same_bytes_again(square):

@@ -164,6 +164,8 @@ rule show_matches:
 
 rule show_poses:
     input:
+        images=lambda wildcards: plan.image_inputs(wildcards.dataset),
+        matches=plan.paths.image_matches("{method}", "{dataset}", "query"),
         poses=plan.paths.poses("{method}", "{dataset}"),
         record=record_path(plan.paths.poses("{method}", "{dataset}")),
         scores=plan.paths.scores("{method}", "{dataset}"),
@@ -187,10 +189,12 @@ rule show_poses:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(4000),
         runtime=growing_minutes(20),
     params:
         code=SHOW_POSES_VERSION,
+        image_root=lambda wildcards: plan.image_root(wildcards.dataset),
+        features=get_reading,
     message:
         "Show poses of {wildcards.method} on {wildcards.dataset}"
     script:

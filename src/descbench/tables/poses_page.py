@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,10 +17,17 @@ from descbench.datasets.pose_labels import PoseLabels, read_pose_labels
 from descbench.errors import DataError, StaleFileError
 from descbench.io.digests import sha256_file
 from descbench.localization.estimated_poses import PoseRecord, read_estimated
+from descbench.matching.matches import Matches, read_matches
 from descbench.metrics.poses import pose_errors
 from descbench.metrics.scores import Metric, Scores, read_scores
+from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, what_is_pictured
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.poses_map import bin_errors, draw_poses
+from descbench.tables.poses_pictures import MapPictures, PicturedQuery, matches_by_query
+from descbench.tables.thumbnails import thumbnails
+
+_LOST = "not localised"
+_BY_INLIERS = ("Fewest inliers", "Median numbers of inliers", "Most inliers")
 
 
 @dataclass(frozen=True)
@@ -29,17 +37,21 @@ class PoseFiles:
     Attributes:
         poses, scores: of the method on the dataset.
         labels, manifest: of the dataset.
+        matches: of its queries with images of the map.
+        image_root: folder that the manifest's paths are relative to.
     """
 
     poses: Path
     scores: Path
     labels: Path
     manifest: Path
+    matches: Path
+    image_root: Path
 
 
 @dataclass(frozen=True)
 class ShownQuery:
-    """A query in a list of the page.
+    """What is written about a query.
 
     Attributes:
         number: of the query, from 0.
@@ -47,6 +59,7 @@ class ShownQuery:
         condition: such as ``night``; empty where there are none.
         metres, degrees: its errors in words; empty where the true pose is not known.
         counts: inliers and correspondences, 2-D to 3-D.
+        compared: whether the true pose is known.
     """
 
     number: int
@@ -55,27 +68,55 @@ class ShownQuery:
     metres: str
     degrees: str
     counts: tuple[int, int]
+    compared: bool
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words."""
+        inliers = f"{self.counts[0]} of {self.counts[1]} correspondences are inliers"
+        pose = self.metres or "estimated"
+        if self.compared and self.metres != _LOST:
+            pose = f"{self.metres} m and {self.degrees} degrees off"
+        return ", ".join(filter(None, [self.condition, pose, inliers]))
 
 
-def show_poses(files: PoseFiles, output: Path, *, method: str, dataset: str, each: int = 3) -> None:
-    """Write a page that needs no other file: the map from above, and the worst, the median and the best queries.
+def show_poses(
+    files: PoseFiles,
+    output: Path,
+    *,
+    method: str,
+    dataset: str,
+    each: int = 3,
+    reading: Mapping[str, Any] | None = None,
+    on_bad_image: Literal["stop", "skip"] = "stop",
+) -> None:
+    """Write a page that needs no other file: the map from above, all queries in a table, and pictures.
 
-    Of a dataset whose true poses are kept by a server there are estimated cameras and inliers alone.
+    The first queries with pictures are the worst, the median and the best; all others follow, the worst first, as long
+    as the page stays below 5 MB. Beside a query stand the image of the map that it has the most matches with, and the
+    one whose camera is nearest to its true one.
+
+    Of a dataset whose true poses are kept by a server there are estimated cameras and inliers alone: the worst queries
+    are those with the fewest inliers.
 
     Args:
         files: what the page is made from.
         output: the page (HTML).
         method, dataset: names for the heading.
         each: queries of each of the three kinds.
+        reading: ``reading_options`` of the features block, so that pictures are read as they were.
+        on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
 
     Raises:
-        StaleFileError: poses of another method or dataset, or scores of other poses or labels.
-        DataError: a damaged file, or poses of unknown queries.
+        StaleFileError: poses or matches of another method or dataset, or scores of other poses or labels.
+        DataError: a damaged file, poses or matches of unknown images, or a picture that cannot be read.
     """
     title = f"{method} on {dataset}"
     labels, scores = read_pose_labels(files.labels), read_scores(files.scores, title)
     found, record = read_estimated(files.poses, title)
-    names = pose_names([row.path for row in read_manifest(files.manifest).of_role("query").rows])
+    listed = read_manifest(files.manifest)
+    paths = {role: [row.path for row in listed.of_role(role).rows] for role in ("query", "map")}
+    names = pose_names(paths["query"])
     if scores.facts["poses"] != record.sha256 or scores.labels != sha256_file(files.labels):
         raise StaleFileError(f"{files.scores}: scores of other poses than {files.poses}; delete it and rerun.")
     if scores.facts["names"] != names or len(names) != len(labels.query_cameras) or set(found) - set(names):
@@ -85,19 +126,57 @@ def show_poses(files: PoseFiles, output: Path, *, method: str, dataset: str, eac
     if labels.query_poses:
         errors = np.array(pose_errors(estimated, labels.query_poses))
     bins = np.zeros(len(names), np.int64) if errors is None else bin_errors(*errors)
-    listed = _queries(names, labels, record, errors)
+    queries = _queries(names, labels, record, errors)
+    picture = thumbnails(files.image_root, reading or {}, on_bad_image)
+    matches = matches_by_query(_read_matches(files, title, labels), len(names))
+    beside = MapPictures(paths["map"], labels.map_poses, labels.query_poses, matches, picture)
+
+    def show(number: int) -> PicturedQuery:
+        pictures = picture(paths["query"][number]), beside.beside(number)
+        return PicturedQuery(number, names[number], queries[number].outcome, *pictures)
+
+    goodness = np.array(record.inliers, np.float64) if errors is None else order_queries(*errors)
+    order = np.argsort(goodness, kind="stable").tolist()
+    lines = [_line(queries[number]) for number in order]
+    drawn = draw_poses(labels.map_poses, estimated, labels.query_poses, bins)
+    used = len(drawn.drawing) + sum(line.size for line in lines)
+    heading = f"Other queries, {'the fewest inliers' if errors is None else 'the worst'} first"
+    groups = add_others(_groups(goodness, each, show, errors is not None), order, show, used, heading)
+    shown = numbers_in(groups)
     write_page(
         output,
         "poses.html.jinja",
         title=title,
-        rule=_rule(scores),
+        rule=f"{_rule(scores)} {what_is_pictured(len(shown), len(names))}",
         metrics=_metrics(scores),
-        map=draw_poses(labels.map_poses, estimated, labels.query_poses, bins),
-        groups=_groups(listed, errors, each),
-        queries=listed,
-        compared=errors is not None,
-        conditions=bool(labels.conditions),
+        map=drawn,
+        columns=_columns(errors is not None, bool(labels.conditions)),
+        lines=lines,
+        shown=shown,
+        groups=groups,
     )
+
+
+def _read_matches(files: PoseFiles, title: str, labels: PoseLabels) -> Matches:
+    """Matches of queries with the map, of images that are there."""
+    found = read_matches(files.matches, cell=title)
+    limits = len(labels.query_cameras), len(labels.map_cameras)
+    if len(found.pairs) and (found.pairs.max(axis=0) >= limits).any():
+        raise DataError(f"{files.matches}: matches of other images than {files.labels} has; rebuild both.")
+    return found
+
+
+def _columns(compared: bool, conditions: bool) -> list[str]:
+    """Headings of what a line of the table says."""
+    errors = ["metres", "degrees"] if compared else ["pose"]
+    return [*(["condition"] if conditions else []), *errors, "inliers", "correspondences"]
+
+
+def _line(query: ShownQuery) -> QueryLine:
+    """A query in the table of all."""
+    errors = [query.metres, query.degrees] if query.compared else [query.metres or "estimated"]
+    counts = map(str, query.counts)
+    return QueryLine(query.number, query.name, (*filter(None, [query.condition]), *errors, *counts), None)
 
 
 def order_queries(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
@@ -112,14 +191,15 @@ def order_queries(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     return places
 
 
-def _groups(listed: Sequence[ShownQuery], errors: np.ndarray | None, each: int) -> list[ShownGroup]:
-    """The worst, the median and the best; none where the true poses are not known."""
-    if errors is None:
-        return []
-    chosen = choose_queries(order_queries(*errors), each)
+def _groups(
+    goodness: np.ndarray, each: int, show: Callable[[int], PicturedQuery], compared: bool
+) -> list[ShownGroup[PicturedQuery]]:
+    """The worst, the median and the best; by their inliers where the true poses are not known."""
+    chosen = choose_queries(goodness, each)
+    headings = list(chosen) if compared else list(_BY_INLIERS)
     return [
-        ShownGroup(heading, tuple(listed[number] for number in numbers))
-        for heading, numbers in chosen.items()
+        ShownGroup(heading, tuple(map(show, numbers)))
+        for heading, numbers in zip(headings, chosen.values(), strict=True)
         if numbers
     ]
 
@@ -132,18 +212,18 @@ def _queries(
     counts = list(zip(record.inliers, record.correspondences, strict=True))
     if errors is None:
         words = dict.fromkeys(record.filled, "pose of its first map image")
-        lost = [words.get(q, "" if inliers else "not localised") for q, inliers in enumerate(record.inliers)]
+        lost = [words.get(q, "" if inliers else _LOST) for q, inliers in enumerate(record.inliers)]
         told = [(word, word) for word in lost]
     else:
         told = [(_worded(metres, ".3f"), _worded(degrees, ".2f")) for metres, degrees in errors.T.tolist()]
     return [
-        ShownQuery(number, name, condition, *words, count)
+        ShownQuery(number, name, condition, *words, count, errors is not None)
         for number, (name, condition, words, count) in enumerate(zip(names, conditions, told, counts, strict=True))
     ]
 
 
 def _worded(error: float, digits: str) -> str:
-    return format(error, digits) if math.isfinite(error) else "not localised"
+    return format(error, digits) if math.isfinite(error) else _LOST
 
 
 def _rule(scores: Scores) -> str:
