@@ -14,6 +14,7 @@ from typing import Any
 from descbench.config.models import Config
 from descbench.config.published import figures_on
 from descbench.io.run_notes import Stages
+from descbench.tables.text import relative_address
 
 Cell = tuple[str, str]
 _REPORT = "build_report"
@@ -42,7 +43,7 @@ def report_cells(
             "dataset": dataset,
             "behind": plan.lineage.names_behind(method, dataset),
             "page": (page := plan.paths.page(method, dataset)),
-            "page_is_there": os.path.normpath(page) in asked or Path(page).is_file(),
+            "page_is_there": _is_there(page, asked),
             "page_is_made": is_made(page),
             "rescored": (rescored := plan.paths.rescored(method, dataset)),
             "rescored_is_there": Path(rescored).is_file(),
@@ -50,6 +51,27 @@ def report_cells(
         }
         for method, dataset in cells
     ]
+
+
+def pages_there(plan: Any, cells: Iterable[Cell], asked: Collection[str]) -> list[tuple[str, str, str]]:
+    """Method, dataset and page of the results that have one, or will have when the run has ended.
+
+    Args:
+        plan: of the configuration.
+        cells: whose pages are meant.
+        asked: files that this run was asked for.
+    """
+    named = [(*cell, plan.paths.page(*cell)) for cell in dict.fromkeys(cells)]
+    return [found for found in named if _is_there(found[-1], asked)]
+
+
+def _is_there(page: str, asked: Collection[str]) -> bool:
+    return os.path.normpath(page) in asked or Path(page).is_file()
+
+
+def page_addresses(pages: Iterable[Sequence[str]], output: str) -> dict[Cell, str]:
+    """What :func:`pages_there` gave as addresses of links in an output, by method and dataset."""
+    return {(method, dataset): relative_address(Path(page), Path(output)) for method, dataset, page in pages}
 
 
 def published_curves(config: Config, cells: Iterable[Cell], home: str | Path) -> dict[str, list[dict[str, Any]]]:

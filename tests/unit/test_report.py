@@ -26,7 +26,7 @@ from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import write_checked_json
 from descbench.io.run_notes import note_stages, read_stages
 from descbench.plan import Plan
-from descbench.report_plan import as_evidence, makes_page, report_cells, timed_stages
+from descbench.report_plan import as_evidence, makes_page, page_addresses, pages_there, report_cells, timed_stages
 from descbench.tables.costs import frontier
 from descbench.tables.report import build_report
 from descbench.tables.report_curves import scale_costs
@@ -338,6 +338,11 @@ def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
     assert (as_evidence([made])["pages"], as_evidence([made])["page_targets"]) == ({}, {("sift", "yosemite"): page})
     (none,) = report_cells(config, Plan(config), [("sift", "yosemite")], (), makes_page([_Rule("x")]))
     assert as_evidence([none])["page_targets"] == {}
+    three = [("sift", "liberty"), ("sift", "yosemite"), ("sift", "notredame"), ("sift", "liberty")]
+    there = pages_there(Plan(config), three, {page})
+    assert there == [("sift", "liberty", f"{tmp_path}/pages/sift/liberty.html"), ("sift", "yosemite", page)]
+    output = str(tmp_path / "cross/all.md")
+    assert page_addresses(there, output)["sift", "yosemite"] == "../pages/sift/yosemite.html"
     write_text(tmp_path / "protocols/sift/liberty.json", "choices")
     rescored = tmp_path / "protocols/sift/liberty.json"
     cells = report_cells(config, Plan(config), [("sift", "liberty"), ("sift", "yosemite")])

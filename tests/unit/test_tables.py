@@ -42,6 +42,22 @@ def build(tmp_path, table, metrics):
 METRICS = {"map_medium": 0.7549, "map_hard": 0.4712, "map_easy": 0.9}
 
 
+def test_ours_leads_to_its_page(tmp_path):
+    """The number alone, in every cell of a method and dataset; the CSV says nothing of it."""
+    _, plain = build(tmp_path, make_table(), METRICS)
+    csv_before = (tmp_path / "t.csv").read_bytes()
+    scores = {("m", "town"): tmp_path / "scores.json"}
+    provenance = {("m", "town"): "provenance/m/town.json"}
+    pages = {("m", "town"): "pages/m/a%20town.html", ("other", "town"): "pages/other/town.html"}
+    build_table("t", make_table(), scores, provenance, tmp_path / "t.csv", tmp_path / "t.md", pages)
+    text = (tmp_path / "t.md").read_text()
+    assert (tmp_path / "t.csv").read_bytes() == csv_before
+    assert text.count("](pages/m/a%20town.html)") == 3
+    assert "| [75.5](pages/m/a%20town.html) " in text
+    assert "other" not in text
+    assert text.replace("](pages/m/a%20town.html)", "").replace("| [", "| ") == plain
+
+
 def test_verdicts(tmp_path):
     lines, markdown = build(tmp_path, make_table(), METRICS)
     assert tuple(lines[0]) == COLUMNS

@@ -12,14 +12,16 @@ import pytest
 from validated_crate import problems
 
 from descbench.bundle.bundle_table import bundle_table
-from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial
+from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial, read_table, write_again
 from descbench.bundle.crate import METADATA
 from descbench.bundle.verify import verify
 from descbench.cli import main
+from descbench.command_files import read_configuration
 from descbench.config.networks import CustomModel
 from descbench.config.sources import Source
 from descbench.errors import ConfigError, DataError
 from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
+from descbench.plan import Plan
 
 TABLE = "results/table2.csv"
 CONFIG = ("tiny.yaml",)
@@ -138,6 +140,31 @@ def test_an_edited_table_is_found(inside, tmp_path):
     with pytest.raises(DataError, match=r"table2\.csv: not what the scores"):
         bundle_table(TABLE, "x.zip", configfiles=CONFIG)
     assert not Path("x.zip").exists()
+
+
+def test_links_to_pages_are_no_difference(bundle, inside, tmp_path):
+    """Which pages are there depends on when a table was written; bundles have none, and so no links."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    plan = Plan(read_configuration([Path(file) for file in CONFIG]))
+    table = read_table(plan, TABLE, [])
+    cell = (table.cells[0].method, table.cells[0].dataset)
+    address = "pages/{}/{}.html".format(*cell)
+    table.markdown.unlink()
+    table.csv.unlink()
+    write_again(plan, table, table.csv.parent, {cell: address})
+    assert f"]({address})" in table.markdown.read_text()
+    assert verify(TABLE, configfiles=CONFIG)[1] == []
+    with (
+        zipfile.ZipFile(bundle_table(TABLE, "linked.zip", configfiles=CONFIG)) as linked,
+        zipfile.ZipFile(bundle) as old,
+    ):
+        assert linked.namelist() == old.namelist()
+        assert [linked.read(name) for name in ("table2.csv", "table2.md")] == [
+            old.read(name) for name in ("table2.csv", "table2.md")
+        ]
+    table.markdown.write_text(table.markdown.read_text().replace(address, "https://example.org"))
+    assert [one.name for one in verify(TABLE, configfiles=CONFIG)[1]] == [str(table.markdown)]
 
 
 def test_an_unpacked_bundle(bundle, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from typing import Any
 
 import pytest
@@ -84,6 +85,19 @@ def test_every_method_is_on_every_dataset_that_fits(town):
 
 def test_a_table_is_made_again_only_where_it_changed(town):
     assert town.planned(*TARGETS, overlay=TOWN) == {}
+
+
+def test_values_lead_to_the_pages_that_are_there(town):
+    bench = town.copy("cross-pages")
+    page = bench.folder / "results/pages/own/streets_test.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("a page")
+    before = (bench.folder / TARGETS[0]).read_bytes()
+    assert bench.make(TARGETS[0], overlay=TOWN) == ["build_cross_table"]
+    text = (bench.folder / "results/cross/retrieval.md").read_text()
+    assert re.findall(r"\]\((.*?)\)", text) == ["../pages/own/streets_test.html"] * text.count("](")
+    assert "](" in text.split("| global |")[1].splitlines()[0]
+    assert (bench.folder / TARGETS[0]).read_bytes() == before
 
 
 def of(name: str, **keys: Any) -> dict[str, Any]:

@@ -58,6 +58,25 @@ def test_cut_photographs_from_the_file_to_the_table(base, method):
     assert f"{method} on alderford: 1 unreadable images are never found." in text
 
 
+def test_tables_lead_to_the_pages_that_are_there(base):
+    """One that is made later has the next run write the Markdown anew, and nothing else of the table changes."""
+    bench, target, page = base.copy("links"), "results/beside.csv", "results/pages/own_asmk/alderford.html"
+    bench.make(target)
+    markdown, before = bench.folder / "results/beside.md", (bench.folder / target).read_bytes()
+    plain = markdown.read_text()
+    assert "](" not in plain
+    bench.make(page)
+    assert bench.make(target) == ["build_table"]
+    linked = markdown.read_text()
+    assert "](pages/own_asmk/alderford.html)" in linked
+    assert (markdown.parent / "pages/own_asmk/alderford.html").is_file()
+    assert (bench.folder / target).read_bytes() == before
+    assert bench.planned(target) == {}
+    (bench.folder / page).unlink()
+    assert bench.make(target) == ["build_table"]
+    assert markdown.read_text() == plain
+
+
 @pytest.mark.parametrize("name", ["how", "netvlad"])
 def test_mixed_precision_changes_nothing_on_the_cpu(base, name):
     target = f"results/checkpoints/{name}.pt"

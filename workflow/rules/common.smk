@@ -58,6 +58,7 @@ from descbench.planning import Planner, asked_files, refusing
 from descbench.project import snakemake_command
 from descbench.report_plan import (
     makes_page,
+    pages_there,
     published_curves,
     report_cells,
     stages_behind,
@@ -353,6 +354,15 @@ def find_extra_cells(table):
     return [
         asdict(cell) for cell in plan.on_disk.find_scores(plan.on_demand_cells(table))
     ]
+
+
+def get_pages(wildcards):
+    """Pages that the Markdown of a table links to."""
+    extra = find_extra_cells(wildcards.table)
+    cells = [(cell["method"], cell["dataset"]) for cell in extra]
+    return pages_there(
+        plan, [*plan.table_cells(wildcards.table), *cells], asked_files()
+    )
 
 
 def all_report_cells():

@@ -31,6 +31,7 @@ rule build_table:
         table=lambda wildcards: block("tables", wildcards.table),
         cells=lambda wildcards: plan.table_cells(wildcards.table),
         extra=lambda wildcards: find_extra_cells(wildcards.table),
+        pages=get_pages,
     message:
         "Write {wildcards.table}"
     script:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from descbench.config.cross_tables import CrossCell, CrossTable
 from descbench.jobs import job
+from descbench.report_plan import page_addresses
 from descbench.tables.cross_table import build_cross_table
 
 with job(snakemake):
@@ -18,4 +19,5 @@ with job(snakemake):
         dict(zip(needed, snakemake.input.provenance, strict=True)),
         (Path(snakemake.output.csv), Path(snakemake.output.tests), Path(snakemake.output.markdown)),
         learned,
+        page_addresses(snakemake.params.pages, snakemake.output.markdown),
     )

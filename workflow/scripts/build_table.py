@@ -4,6 +4,7 @@ from pathlib import Path
 
 from descbench.config.tables import Table
 from descbench.jobs import job
+from descbench.report_plan import page_addresses
 from descbench.tables.table import build_table
 
 with job(snakemake):
@@ -20,4 +21,5 @@ with job(snakemake):
         provenance,
         Path(snakemake.output.csv),
         Path(snakemake.output.markdown),
+        page_addresses(snakemake.params.pages, snakemake.output.markdown),
     )

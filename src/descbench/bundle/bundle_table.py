@@ -18,6 +18,7 @@ from descbench.bundle.contents import (
     files_that_differ,
     find_not_commercial,
     read_table,
+    write_again,
 )
 from descbench.bundle.crate import METADATA, describe_crate
 from descbench.bundle.croissant import describe_dataset
@@ -105,8 +106,8 @@ def _gather(folder: Path, table: TableFiles, plan: Plan, configfiles: Sequence[P
         _copy(file, folder / f"overlays/{number}_{file.name}")
     content = yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "configuration.yaml").write_text(content, encoding="utf-8")
-    for file in (table.csv, table.markdown):
-        _copy(file, folder / file.name)
+    # Without links to pages of pictures, which are not in it.
+    write_again(plan, table, folder)
     for cell in table.cells:
         _copy(cell.scores_file, folder / f"scores/{cell.method}/{cell.dataset}.json")
         _copy(cell.provenance_file, folder / f"provenance/{cell.method}/{cell.dataset}.json")

@@ -19,6 +19,7 @@ from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
 from descbench.metrics.scores import Scores, read_scores
 from descbench.plan import Plan
+from descbench.report_plan import page_addresses
 from descbench.tables.table import build_table
 
 
@@ -138,18 +139,45 @@ def changed_blocks(plan: Plan, method: str, dataset: str, provenance: Mapping[st
 
 def files_that_differ(plan: Plan, table: TableFiles) -> list[Path]:
     """The files of a table that are not what its scores give: edited ones, or those of other scores."""
-    paths = {(cell.method, cell.dataset): cell for cell in table.cells}
     with tempfile.TemporaryDirectory(prefix="table-") as folder:
-        again = [Path(folder, file.name) for file in (table.csv, table.markdown)]
-        build_table(
-            table.name,
-            plan.config.tables[table.name],
-            {names: cell.scores_file for names, cell in paths.items()},
-            {names: str(cell.provenance_file) for names, cell in paths.items()},
-            *again,
-        )
+        again = write_again(plan, table, Path(folder), _linked_pages(plan, table))
         given = zip((table.csv, table.markdown), again, strict=True)
         return [file for file, rebuilt in given if not file.is_file() or file.read_bytes() != rebuilt.read_bytes()]
+
+
+def write_again(
+    plan: Plan, table: TableFiles, folder: Path, pages: Mapping[tuple[str, str], str] | None = None
+) -> tuple[Path, Path]:
+    """Write CSV and Markdown of a table into a folder, as its rule does.
+
+    Args:
+        plan: of the configuration.
+        table: what is written.
+        folder: where; the names are those of its files.
+        pages: addresses that the Markdown links to, by method and dataset.
+    """
+    again = folder / table.csv.name, folder / table.markdown.name
+    paths = {(cell.method, cell.dataset): cell for cell in table.cells}
+    build_table(
+        table.name,
+        plan.config.tables[table.name],
+        {names: cell.scores_file for names, cell in paths.items()},
+        {names: str(cell.provenance_file) for names, cell in paths.items()},
+        *again,
+        pages,
+    )
+    return again
+
+
+def _linked_pages(plan: Plan, table: TableFiles) -> dict[tuple[str, str], str]:
+    """Addresses of the pages that its Markdown links to; which these are depends on when it was written."""
+    try:
+        text = table.markdown.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}  # it differs whatever it links to
+    cells = [(cell.method, cell.dataset, plan.paths.page(cell.method, cell.dataset)) for cell in table.cells]
+    addresses = page_addresses(cells, str(table.markdown))
+    return {cell: address for cell, address in addresses.items() if f"]({address})" in text}
 
 
 def table_name(plan: Plan, target: str) -> str:

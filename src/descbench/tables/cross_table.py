@@ -16,7 +16,7 @@ from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
 from descbench.tables.notes import Cell, scores_notes
 from descbench.tables.table import shown_digits, write_lines
-from descbench.tables.text import markdown_text
+from descbench.tables.text import markdown_link, markdown_text
 
 # Permutations for each test of a family: the smallest p-value that can come out, times all tests, is 0.01 then.
 _PERMUTATIONS = 100
@@ -79,6 +79,7 @@ def build_cross_table(
     provenance: Mapping[Cell, str],
     outputs: tuple[Path, Path, Path],
     learned: Iterable[Cell] = (),
+    pages: Mapping[Cell, str] | None = None,
 ) -> None:
     """Write a cross table as tidy CSV, its tests as CSV, and both as a matrix in Markdown.
 
@@ -90,6 +91,7 @@ def build_cross_table(
         provenance: path written into the provenance column, by ``(method, dataset)``.
         outputs: files of the table, of the tests and of Markdown.
         learned: row and dataset of the cells whose methods learned from that dataset.
+        pages: address of the page of pictures of each ``(method, dataset)`` that has one, for links of the Markdown.
 
     Raises:
         DataError: a scores file lacks a metric of its protocol, or scores on one dataset are of other labels.
@@ -107,7 +109,7 @@ def build_cross_table(
     write_lines(lines, list(CrossLine.__dataclass_fields__), csv)
     write_lines(tests, list(CrossTest.__dataclass_fields__), of_tests)
     notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known)]
-    write_text(markdown, render_markdown(name, table, lines, tests, _directions(known), notes))
+    write_text(markdown, render_markdown(name, table, lines, tests, _directions(known), notes, pages))
 
 
 def render_markdown(
@@ -117,11 +119,13 @@ def render_markdown(
     tests: Sequence[CrossTest],
     directions: Mapping[tuple[str, str], str],
     notes: Sequence[str],
+    pages: Mapping[Cell, str] | None = None,
 ) -> str:
     """The matrix, with the best of each column, and all that no test tells from it, in bold.
 
     Args:
         directions: whether higher or lower is better, by dataset and metric.
+        pages: as of :func:`build_cross_table`.
     """
     values = {(line.row, line.dataset, line.metric): line for line in lines}
     bold = {place for column in table.columns for place in _best(column, lines, tests, directions)}
@@ -129,7 +133,12 @@ def render_markdown(
     out.append("| method | " + " | ".join(markdown_text(" ".join(column)) for column in table.columns) + " |")
     out.append("|---|" + "---:|" * len(table.columns))
     for row in dict.fromkeys(line.row for line in lines):
-        found = [_text(values[row, *column], (row, *column) in bold) for column in table.columns]
+        shown = [values[row, *column] for column in table.columns]
+        addresses = [(pages or {}).get((line.method, line.dataset)) for line in shown]
+        found = [
+            _text(line, (row, *column) in bold, address)
+            for line, column, address in zip(shown, table.columns, addresses, strict=True)
+        ]
         out.append(f"| {markdown_text(row)} | " + " | ".join(found) + " |")
     out += [
         "",
@@ -252,11 +261,11 @@ def _directions(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], str]:
     return {(cell[1], name): metric.direction for cell, of in known.items() for name, metric in of.metrics.items()}
 
 
-def _text(line: CrossLine, bold: bool) -> str:
+def _text(line: CrossLine, bold: bool, page: str | None) -> str:
     if line.ours is None:
         return "-"
     digits = shown_digits(line.metric)
-    value = f"{line.ours:.{digits}f}"
+    value = markdown_link(f"{line.ours:.{digits}f}", page)
     value = f"**{value}**" if bold else value
     return value + ("" if line.low is None else f" [{line.low:.{digits}f}, {line.high:.{digits}f}]")
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import yaml
 
@@ -21,6 +19,7 @@ from descbench.metrics.scores import Scores, read_scores
 from descbench.tables.notes import Cell
 from descbench.tables.shown import Key, ShownCell, ShownTable
 from descbench.tables.stage_times import JobTime, StageTime, read_job_times, times_behind
+from descbench.tables.text import relative_address
 
 # Longer facts are lists with a value a query, which belong to the scores file.
 _LONGEST_FACT = 200
@@ -248,4 +247,4 @@ def _text(value: Any) -> str:
 
 def _links(files: Mapping[str, Path | None], output: Path) -> dict[str, str]:
     """Addresses of files relative to the page, as links hold them; a file that is none has no link."""
-    return {name: quote(Path(os.path.relpath(file, output.parent)).as_posix()) for name, file in files.items() if file}
+    return {name: relative_address(file, output) for name, file in files.items() if file}

@@ -18,7 +18,7 @@ from descbench.metrics.poses import NOBODY
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, read_scores
 from descbench.tables.notes import Cell, table_notes
-from descbench.tables.text import csv_text, markdown_text
+from descbench.tables.text import csv_text, markdown_link, markdown_text
 
 COLUMNS = (
     "table",
@@ -129,6 +129,7 @@ def build_table(
     provenance: Mapping[Cell, str],
     csv_path: Path,
     markdown_path: Path,
+    pages: Mapping[Cell, str] | None = None,
 ) -> None:
     """Write a table as tidy CSV and as Markdown.
 
@@ -138,13 +139,15 @@ def build_table(
         scores: scores file of every ``(method, dataset)`` the table shows; those of a `on_demand` column may
             be absent, its cells are then empty.
         provenance: path written into the provenance column, by ``(method, dataset)``.
+        csv_path, markdown_path: files to write.
+        pages: address of the page of pictures of each ``(method, dataset)`` that has one, for links of the Markdown.
 
     Raises:
         DataError: a scores file lacks a metric that the table shows.
     """
     lines = table_lines(name, table, scores, provenance)
     write_lines(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
-    write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores)))
+    write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores), pages or {}))
 
 
 def table_lines(
@@ -158,14 +161,22 @@ def table_lines(
     ]
 
 
-def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[str] = ()) -> str:
-    """The table in the paper's shape: one row a method, ours with the reference in brackets, then the notes."""
+def render_markdown(
+    name: str, table: Table, lines: list[Line], notes: Sequence[str] = (), pages: Mapping[Cell, str] | None = None
+) -> str:
+    """The table in the paper's shape: one row a method, ours with the reference in brackets, then the notes.
+
+    Ours leads to its page of pictures; that of a row of several trainings to the first page that there is.
+    """
     by_cell = {(line.row, line.dataset, line.metric): line for line in lines}
     out = [f"## {name}: {markdown_text(table.title)}", ""]
     out.append("| method | " + " | ".join(markdown_text(column.label) for column in table.columns) + " |")
     out.append("|---|" + "---:|" * len(table.columns))
     for row in table.rows:
-        cells = [_text(by_cell[row.label, column.dataset, column.metric]) for column in table.columns]
+        cells = [
+            _text(by_cell[row.label, column.dataset, column.metric], _page(row, column, pages or {}))
+            for column in table.columns
+        ]
         out.append(f"| {markdown_text(row.label)} | " + " | ".join(cells) + " |")
     if table.synthetic and (chance := chance_row(table, lines)):
         out.append(f"| {CHANCE} | " + " | ".join(chance) + " |")
@@ -183,6 +194,12 @@ def render_markdown(name: str, table: Table, lines: list[Line], notes: Sequence[
         out.append("")
     out += [f"- {markdown_text(note)}" for note in notes]
     return "\n".join(out).rstrip() + "\n"
+
+
+def _page(row: TableRow, column: Column, pages: Mapping[Cell, str]) -> str | None:
+    """Address of the first page of a cell; None where there is none."""
+    cells = ((method, column.dataset) for method in row.methods_on(column.dataset))
+    return next((pages[cell] for cell in cells if cell in pages), None)
 
 
 def chance_row(table: Table, lines: Sequence[Line]) -> list[str]:
@@ -272,18 +289,19 @@ def shown_digits(metric: str) -> int:
     return 2 if metric.startswith(MEDIANS) else 1
 
 
-def _text(line: Line) -> str:
-    """Ours with its interval, and the reference in brackets."""
+def _text(line: Line, page: str | None) -> str:
+    """Ours with its interval, and the reference in brackets; ours leads to a page."""
     if line.ours is None and line.pending is not None:
-        return f"poses {line.pending[:12]}"
+        return markdown_link(f"poses {line.pending[:12]}", page)
 
     def shown(value: float | None) -> str:
         return f"{value:.{line.digits}f}"
 
     if line.ours is None:
         return "-" if line.reference is None else f"- ({shown(line.reference)})"
+    ours = markdown_link(shown(line.ours), page)
     if line.spread is not None:
-        ours = f"{shown(line.ours)} \u00b1 {shown(line.spread)}"
-    else:
-        ours = shown(line.ours) + ("" if line.low is None else f" [{shown(line.low)}, {shown(line.high)}]")
+        ours += f" \u00b1 {shown(line.spread)}"
+    elif line.low is not None:
+        ours += f" [{shown(line.low)}, {shown(line.high)}]"
     return ours if line.reference is None else f"{ours} ({shown(line.reference)})"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
+from urllib.parse import quote
 
 # Spreadsheets take a cell that begins so for a formula. A minus sign begins names as well (-R50); a formula that
 # does harm behind one calls something.
@@ -18,3 +21,13 @@ def markdown_text(text: str) -> str:
     """Text on one line of Markdown, in a table or outside; HTML, links and column separators in it stay text."""
     line = " ".join(text.split())
     return line.replace("<", "&lt;").replace("|", "&#124;").replace("](", "]\\(")
+
+
+def relative_address(file: Path, page: Path) -> str:
+    """Address of a file in a link of a page; its special characters are escaped, those of Markdown too."""
+    return quote(Path(os.path.relpath(file, page.parent)).as_posix())
+
+
+def markdown_link(text: str, address: str | None) -> str:
+    """Text of ours that leads to an address; None: text alone."""
+    return text if address is None else f"[{text}]({address})"
