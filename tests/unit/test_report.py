@@ -143,6 +143,9 @@ def test_confidence(low, high, reference, verdict, confidence):
 
 def test_curves_and_costs_of_rows(page):
     assert 'id="table1-curves-recall"' in page
+    drawings = re.findall(r'<figure id="table.*?</figure>', page, re.S)
+    scrolled = r'<div class="scroll" role="region" aria-label="Drawing (.*?)" tabindex="0"><svg[^>]*--least: \d+px"'
+    assert len({found for drawing in drawings for found in re.findall(scrolled, drawing)}) == len(drawings) > 1
     assert "Recall@N (%) of table1 by N, on streets, with 95 % intervals." in page
     matching = re.search(r'<figure id="table7-curves-mma">.*?</figure>', page, re.S)[0]
     assert "MMA (%) of table7 by threshold (pixels), on facades" in matching
@@ -430,3 +433,10 @@ def test_a_dialog_has_the_spread_of_choices_of_scoring(tmp_path, state):
             ["t", "Local", "map_hard", "50.00", "1", "40.00", "(cropped)", "50.00", "(ours)"],
             ["t", "Local", "mp@1", "90.00", "0", "none", "concerns", "this", "metric"],
         ]
+        told = re.search(r'<dl class="facts choices">(.*?)</dl>', found["local on town"], re.S)[1]
+        assert dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", told)) == {
+            "cropped": "Queries are cropped.",
+            "by_sum": "AP is a sum.",
+            "ours": "as in the table",
+        }
+        assert not re.search(r'title="(AP is|Queries are)', found["local on town"])

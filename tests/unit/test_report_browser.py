@@ -151,6 +151,26 @@ def test_a_metric_is_chosen(page):
     assert [td.is_displayed() for td in all_of(page, "#table2 tbody tr:first-child td")] == [False, True]
 
 
+def test_drawings_on_a_telephone(page):
+    """Their letters keep a size that can be read; wide ones are scrolled, by the keyboard too, and the page is not."""
+    screen = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        found = page.execute_script(
+            "return [...document.querySelectorAll('figure svg[style]')].map((svg) => [svg.getBoundingClientRect().width"
+            " / svg.viewBox.baseVal.width, svg.closest('.scroll').scrollWidth - svg.closest('.scroll').clientWidth])"
+        )
+        assert len(found) > 2
+        assert all(scale > 1.19 for scale, _ in found)
+        assert max(hidden for _, hidden in found) > 300
+        assert page.execute_script("return document.documentElement.scrollWidth") == 360
+        wide = one(page, "#table2-costs-1 .scroll")
+        page.execute_script("arguments[0].focus()", wide)
+        assert page.switch_to.active_element == wide
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_no_other_script_runs(browser, written):
     browser.get(written.as_uri())
     browser.execute_script(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Frames and words are drawn in this colour, which becomes that of the text around the drawing: light or dark.
 INK = "#1c2430"
 _SCALE = 1.5  # pixels a unit, at most
+_LEAST = 1.2  # and where the window is narrow, so that letters of 9 units can be read
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -84,9 +85,10 @@ def _embedded(drawing: bytes, name: str, label: str) -> str:
     for definitions in root.findall(f"{{{_SVG}}}defs"):
         for sheet in definitions.findall(f"{{{_SVG}}}style"):
             definitions.remove(sheet)
-    # Letters of narrow drawings are not larger than those of wide ones.
-    widest = f"--widest: {_SCALE * float(root.attrib['viewBox'].split()[2]):.0f}px"
-    shape = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label, "style": widest}
+    # Letters of narrow drawings are not larger than those of wide ones, and these are scrolled where there is no room.
+    width = float(root.attrib["viewBox"].split()[2])
+    sizes = f"--widest: {_SCALE * width:.0f}px; --least: {_LEAST * width:.0f}px"
+    shape = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label, "style": sizes}
     root.attrib = {**shape, "stroke-linejoin": "round", "stroke-linecap": "butt"}
     for element in list(root.iter())[1:]:
         _say_once(element)

@@ -123,6 +123,13 @@ class Result:
     choice_commands: Sequence[str]
     bases: Sequence[Basis]
 
+    @property
+    def told_choices(self) -> dict[str, str]:
+        """The choices of scoring that its table names, with what each is."""
+        known = [place.choices for place in self.places if place.choices is not None and place.choices.outcomes]
+        named = [outcome for found in known for outcome in (found.lowest, found.highest, found.closest)]
+        return {outcome.choice: outcome.text for outcome in named if outcome is not None}
+
 
 def shown_results(
     tables: Sequence[ShownTable], ids: Mapping[Key, str], scores: Mapping[Cell, Path], evidence: Evidence, output: Path
