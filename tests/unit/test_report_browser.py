@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 from report_example import CAUSE, SHA256, example_report
+from test_places_page import show as show_page_of_places
+from test_poses_page import TRUE
+from test_poses_page import build as build_poses
+from test_poses_page import show as show_page_of_poses
 from test_ranking_page import show as show_page_of_ranked_images
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
@@ -217,6 +221,26 @@ def test_a_page_of_ranked_images(browser, tmp_path):
     assert browser.current_url.endswith(f"#query-{number}")
     assert all_of(browser, f"#query-{number} img")
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("axe_core_python") is None, reason="needs axe-core-python (requirements/dev.txt)"
+)
+def test_pages_of_places_and_of_poses(browser, tmp_path):
+    """Contrast, labels and roles; every query of the tables leads to its pictures."""
+    axe = Path(importlib.util.find_spec("axe_core_python").origin).with_name("axe.min.js").read_text(encoding="utf-8")
+    for name in ("places", "poses"):
+        (tmp_path / name).mkdir()
+    show_page_of_places(tmp_path / "places")
+    show_page_of_poses(build_poses(tmp_path / "poses", tuple(TRUE)))
+    for name, queries in (("places", 4), ("poses", 6)):
+        browser.get((tmp_path / name / "page.html").as_uri())
+        browser.execute_script(axe)
+        assert violations(browser) == []
+        links = [link.get_attribute("href").partition("#")[2] for link in all_of(browser, "#queries a")]
+        assert len(links) == queries
+        assert all(all_of(browser, f"#{link} img") for link in links)
+        assert browser.get_log("browser") == []
 
 
 def test_queries_of_a_page_are_filtered(browser, tmp_path):

@@ -203,9 +203,9 @@ def test_the_page_of_matches(scored):
     found = read_scores(bench.folder / SCORES)
     values, errors = found.per_query["mma@3_micro"], found.facts["corner_errors"]
     shown = [int(number) for number in re.findall(r'<section id="pair-(\d+)">', page)]
-    assert len(set(shown)) == len(shown) == 9
+    assert len(set(shown)) == len(shown) == found.num_queries > 9
     assert [values[number] for number in shown[:3]] == sorted(values)[:3]
-    assert [values[number] for number in shown[6:]] == sorted(values)[:-4:-1]
+    assert [values[number] for number in shown[6:9]] == sorted(values)[:-4:-1]
     for number in shown:
         section = page.partition(f'<section id="pair-{number}">')[2].partition("</section>")[0]
         assert f"<h3>{found.facts['pairs'][number]}</h3>" in section
