@@ -155,6 +155,7 @@ def _provenance(path: Path, cell: tuple[str, str]) -> Path:
         sources={"net.pth": {"note": "a note", "licence": "CC BY-NC-SA 4.0", "records": [origin]}},
         own_files={},
         features={"features": "ab" * 32, "device": "cpu", "checkpoint": "cd" * 32},
+        inputs=[],
     )
     return path
 

@@ -19,6 +19,7 @@ from descbench.cli import main
 from descbench.config.networks import CustomModel
 from descbench.config.sources import Source
 from descbench.errors import ConfigError, DataError
+from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
 
 TABLE = "results/table2.csv"
@@ -113,9 +114,12 @@ def test_what_is_in_it(bundle):
 
 
 def test_an_untouched_bundle_is_as_recorded(bundle):
-    compared, differences = verify(bundle)
-    assert compared == len(zipfile.ZipFile(bundle).namelist()) - 1
-    assert differences == []
+    found = verify(bundle)
+    assert found.compared == len(zipfile.ZipFile(bundle).namelist()) - 1
+    assert found.differences == []
+    assert found.closing().endswith(
+        "not as recorded. Images, weights and features are not in a bundle, and were not compared."
+    )
 
 
 def test_what_differs_is_named(bundle, tmp_path, capsys):
@@ -300,9 +304,10 @@ def test_a_bomb_is_not_unpacked(bundle, tmp_path):
 
 
 def test_a_table_is_compared_with_what_made_it(inside, tmp_path, capsys):
-    compared, differences = verify(TABLE, configfiles=CONFIG)
-    assert compared > 3
-    assert differences == []
+    before = verify(TABLE, configfiles=CONFIG)
+    assert before.compared > before.between > 3
+    assert before.differences == []
+    assert before.absent == ()
     folder = tmp_path / "work"
     shutil.copytree(inside, folder, symlinks=True)
     checkpoints = sorted((folder / "results/checkpoints").glob("*.pt"))
@@ -317,6 +322,64 @@ def test_a_table_is_compared_with_what_made_it(inside, tmp_path, capsys):
         shutil.copyfile(others[0], recorded[0])
         with pytest.raises(DataError, match=recorded[0].name):
             verify(TABLE, configfiles=CONFIG)
+
+
+BETWEEN = ("features", "codebooks", "indexes", "rankings", "manifests")
+
+
+def test_every_damaged_file_between_data_and_scores_is_named(inside, tmp_path, capsys):
+    """One bit in the middle of each, which no stage reads again on the way to a table that is there."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    suffixes = (".h5", ".gt.json")
+    files = sorted(
+        path for part in BETWEEN for path in Path("results", part).rglob("*") if path.name.endswith(suffixes)
+    )
+    named = {path.parts[1] for path in files}
+    assert named == set(BETWEEN)
+    whole = verify(TABLE, configfiles=CONFIG)
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    found = verify(TABLE, configfiles=CONFIG)
+    # Those of the images that a network learned from are behind no cell here.
+    assert {one.name for one in found.differences} == {str(path) for path in files if "val_eccv20" not in str(path)}
+    assert all("damaged" in one.told for one in found.differences)
+    assert found.compared == whole.compared
+    assert main(["verify", TABLE, "--configfile", *CONFIG]) == 1
+    assert f"{found.compared} files compared, {len(found.differences)} not as recorded" in capsys.readouterr().out
+
+
+def test_another_ranking_than_the_one_that_was_scored(inside, tmp_path):
+    """Whole and with a checksum of its own, so that its readers take it."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    ranking, part = (
+        Path("results/rankings/how_n30/alderford.h5"),
+        "results/rankings/how_n30/alderford/alderford/00000.h5",
+    )
+    shutil.copyfile(part, ranking)
+    (one,) = verify(TABLE, configfiles=CONFIG).differences
+    assert (one.state, one.name) == ("differs", str(ranking))
+    assert "another file than the one that was scored" in one.told
+
+
+def test_what_was_scored_and_is_gone_is_told_and_is_no_difference(inside, tmp_path, capsys):
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    for folder in ("rankings", "features", "indexes", "codebooks"):
+        shutil.rmtree(Path("results", folder))
+    assert main(["verify", TABLE, "--configfile", *CONFIG]) == 0
+    told = capsys.readouterr().out
+    assert "not present: results/rankings/how_n30/alderford.h5: " in told
+    assert "not present: results/features/how/alderford/query/00000.h5: " in told
+    assert told.rstrip().endswith("2 files that the scores were made from and that are not present.")
+    record = Path("results/provenance/how_n30/alderford.json")
+    old = read_json(record)
+    del old["inputs"]
+    write_checked_json(record, old)
+    assert "what the scores of 1 cells were made from" in verify(TABLE, configfiles=CONFIG).closing()
 
 
 def _recorded_checkpoints(folder: Path) -> list[str]:

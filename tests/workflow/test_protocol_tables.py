@@ -11,6 +11,7 @@ import pytest
 import yaml
 from in_process import Bench, RefusedError, merged
 
+from descbench.bundle.verify import verify
 from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.errors import ConfigError
@@ -277,6 +278,44 @@ def test_scores_of_something_else_are_refused(town, place):
     message = "but the results that it was made from give" if place == "scores" else "compared with other scores"
     with pytest.raises(RefusedError, match=message):
         bench.run(job)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "suffix"),
+    [
+        ("pairs", "matches", ".h5"),
+        ("parts", "descriptors", ".h5"),
+        ("parts", "patches", ".h5"),
+        ("poses", "poses", ".txt"),
+        ("poses", "reconstructions", ".bin"),
+        ("poses", "reconstructions", ".json"),
+        ("poses", "matches", ".h5"),
+    ],
+)
+def test_verify_names_damage_in_every_family(town, monkeypatch, name, folder, suffix):
+    bench = town.copy(f"verify-{name}-{folder}{suffix}")
+    bench.make(f"results/{name}.csv", overlay=TOWN)
+    monkeypatch.chdir(bench.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(bench.config, TOWN)))
+    whole = verify(name, configfiles=["town.yaml"])
+    assert whole.differences == []
+    cells = [
+        (column["dataset"], TOWN["tables"][name]["rows"][0]["method"]) for column in TOWN["tables"][name]["columns"]
+    ]
+    of_cells = {part for cell in cells for part in cell}
+    files = {
+        path
+        for path in Path("results", folder).rglob(f"*{suffix}")
+        if of_cells & {*path.parts, path.parts[-1].partition(".")[0]}
+    }
+    assert files
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.unlink()  # files of a copied bench are linked
+        path.write_bytes(content)
+    found = verify(name, configfiles=["town.yaml"])
+    assert {one.name for one in found.differences} == {str(path) for path in files}
 
 
 def otherwise(**keys) -> dict:

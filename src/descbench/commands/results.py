@@ -158,7 +158,9 @@ def bundle(
     rich_help_panel=CONFIGURATION,
     help=help_text(
         "Hash files again, and name those that are not what was recorded.",
-        "Of a bundle every file in it; of a table its scores, downloads, weights and your own files.",
+        "Of a bundle every file in it; of a table its scores, downloads, weights and your own files, and what stages "
+        "between data and scores wrote (features, indexes, rankings, matches, descriptors, poses), where it is there. "
+        "The last line says what was not compared.",
         [
             ("descbench verify table2.crate.zip", "a bundle"),
             ("descbench verify results/table2.csv", "a table, in the folder that it was computed in"),
@@ -171,11 +173,13 @@ def verify(
 ) -> None:
     from descbench.bundle.verify import verify as verify_files
 
-    compared, differences = verify_files(target, configfiles=configfile or [])
-    for one in differences:
+    found = verify_files(target, configfiles=configfile or [])
+    for one in found.differences:
         print(f"{one.state}: {printable(one.name)}: {printable(one.told)}")
-    print(f"{compared} files compared, {len(differences)} not as recorded.")
-    if differences:
+    for file in found.absent:
+        print(f"not present: {printable(file)}: the scores were made from it; nothing can be said of it")
+    print(found.closing())
+    if found.differences:
         raise typer.Exit(1)
 
 
