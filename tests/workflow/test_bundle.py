@@ -9,11 +9,12 @@ from pathlib import Path
 
 import mlcroissant
 import pytest
-from validated_crate import problems
+from validated_crate import PROFILES, problems
 
 from descbench.bundle.bundle_table import bundle_table
 from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial
 from descbench.bundle.crate import METADATA
+from descbench.bundle.table_kinds import KINDS
 from descbench.bundle.verify import verify
 from descbench.cli import main
 from descbench.config.networks import CustomModel
@@ -60,7 +61,7 @@ def changed(bundle: Path, target: Path, others: dict[str, bytes | None]) -> Path
     return target
 
 
-@pytest.mark.parametrize("profile", ["workflow-run-crate-0.5", "provenance-run-crate-0.5"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_validator_requires_nothing_more(bundle, tmp_path, profile):
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path)
@@ -465,18 +466,12 @@ def test_compare_tells_of_scores_of_another_configuration(inside, tmp_path, capl
     assert f"how_n30 on {dataset}: {told}" in caplog.text
 
 
-def test_tables_of_other_kinds_are_no_bundles(inside):
-    target = "results/protocols/table2.csv"
-    with pytest.raises(ConfigError, match=f"'{target}' is a cross table, or one of other choices of scoring; name a"):
-        bundle_table(target, configfiles=CONFIG)
-
-
 def test_weights_without_a_commercial_licence_are_refused(inside, monkeypatch):
     """Those that the catalogue forbids, and those of which nothing is stated."""
     models = {"m": {"weights": {"source": "official", "file": "w.pth"}}}
     record = {"configuration": {"models": models}, "sources": {"w.pth": {"licence": "CC BY-NC-SA 4.0", "files": []}}}
     cell = CellFiles("fire", "town", Path("s"), None, Path("p"), record)
-    table = TableFiles("t", "T", Path("t.csv"), Path("t.md"), (cell,))
+    table = TableFiles("t", "T", (Path("t.csv"), Path("t.md")), (cell,), KINDS[0], Path())
     assert list(find_not_commercial(table)) == ["fire on town: w.pth allows no commercial use (CC BY-NC-SA 4.0)"]
     unknown = replace(cell, provenance={**record, "sources": {"w.pth": {"licence": None, "files": []}}})
     assert "no licence that is stated" in next(find_not_commercial(replace(table, cells=(unknown,))))

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from in_process import Bench, merged
+from validated_crate import PROFILES, problems, unpacked
+
+from descbench.bundle.bundle_table import bundle_table
+from descbench.bundle.contents import CellFiles
+from descbench.bundle.verify import verify
+from descbench.errors import ConfigError, DataError
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": None}
 TOWN: dict[str, Any] = {
@@ -127,3 +135,49 @@ def test_photographs_of_ones_own_join_by_a_line(town):
     bench.make(TARGETS[0], overlay=overlay)
     found = values(bench, "retrieval")
     assert (found["global", "mine"], found["global", "route"]) == ("own", "own")
+
+
+@pytest.fixture
+def here(town, monkeypatch) -> Path:
+    """The town with its configuration as one file, of which commands are given the name."""
+    monkeypatch.chdir(town.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(town.config, TOWN)))
+    return town.folder
+
+
+def test_a_bundle_of_a_cross_table(here, tmp_path):
+    """By its path, by its Markdown and by its name; with its tests; checked by the validator of RO-Crates."""
+    written = bundle_table(TARGETS[1], tmp_path / "b.zip", configfiles=["town.yaml"])
+    names, wrote = unpacked(written, tmp_path / "b")
+    assert wrote[-1] == [f"cross/descriptors.{end}" for end in ("csv", "md", "tests.csv")]
+    assert {"scores/sift/drawn.json", "scores/facades_sift/facades.json"} < names
+    assert [problems(tmp_path / "b", profile) for profile in PROFILES] == [[], []]
+    assert verify(written).differences == []
+    for target in ("descriptors", "results/cross/descriptors.md", "results/cross/descriptors.tests.csv"):
+        again = bundle_table(target, tmp_path / "again.zip", configfiles=["town.yaml"])
+        assert again.read_bytes() == written.read_bytes()
+
+
+def test_a_cross_table_that_was_edited(town, here, tmp_path, monkeypatch):
+    """Its tests are a file of it as any other."""
+    assert verify("descriptors", configfiles=["town.yaml"]).differences == []
+    bench = town.copy("cross-edited")
+    monkeypatch.chdir(bench.folder)
+    path = Path("results/cross/descriptors.tests.csv")
+    text = path.read_text()
+    path.unlink()
+    path.write_text(text.replace("network", "another"))
+    assert [one.name for one in verify("descriptors", configfiles=["town.yaml"]).differences] == [str(path)]
+    with pytest.raises(DataError, match=r"descriptors\.tests\.csv: not what the scores"):
+        bundle_table("descriptors", tmp_path / "x.zip", configfiles=["town.yaml"])
+
+
+def test_commercial_refuses_a_cross_table(here, tmp_path, monkeypatch):
+    """With each cell whose weights nothing is stated of; networks of this town have none from elsewhere."""
+    bundle_table("descriptors", tmp_path / "b.zip", configfiles=["town.yaml"], commercial=True)
+    of_patches = property(lambda cell: {"w.pth"} if cell.method == "patches" else set())
+    monkeypatch.setattr(CellFiles, "weights", of_patches)
+    told = r"descriptors: not for commercial use:\n  patches on drawn: w\.pth has no licence that is stated"
+    with pytest.raises(ConfigError, match=told):
+        bundle_table("descriptors", tmp_path / "x.zip", configfiles=["town.yaml"], commercial=True)
+    assert not (tmp_path / "x.zip").exists()

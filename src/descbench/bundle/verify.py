@@ -120,7 +120,7 @@ def _verify_table(plan: Plan, table: TableFiles) -> Verified:
         elif (now := _digest(file)) != expected:
             found.append(Difference("differs", file, f"{now}, recorded SHA-256 {expected}"))
     # Scores and provenance were compared with their checksums when they were read.
-    compared = 2 * len(table.cells) + 2 + len(recorded) + between.files
+    compared = len(table.made) + len(recorded) + between.files
     return Verified(compared, found, between.files, between.absent, _told(between))
 
 

@@ -129,11 +129,13 @@ def doctor(
 @commands.command(
     rich_help_panel=CONFIGURATION,
     help=help_text(
-        "Write a table with all that it rests on into one zip file, an RO-Crate.",
+        "Write a table of any kind with all that it rests on into one zip file, an RO-Crate.",
         "In it are the table, its scores and their provenance, lists of images, configuration and workflow, and "
         "descriptions of the datasets (Croissant) with licences. Images, weights and features are not.",
         [
             ("descbench bundle results/table2.csv", "writes results/table2.crate.zip"),
+            ("descbench bundle results/cross/retrieval.csv", "a cross table, with its tests"),
+            ("descbench bundle results/protocols/table2.csv", "a table under other choices of scoring"),
             (
                 "descbench bundle results/table2.csv --commercial",
                 "refuses weights without a licence for commercial use",
