@@ -17,7 +17,8 @@ from descbench.doctor import find_cells
 from descbench.errors import ConfigError, DataError
 from descbench.metrics.compare import compare_metric
 from descbench.metrics.intervals import DRAWS, holm
-from descbench.metrics.scores import Scores, mean, proportion, read_scores, write_scores
+from descbench.metrics.scores import Metric, Scores, mean, proportion, read_scores, write_scores
+from descbench.metrics.titles import metric_title
 from descbench.plan import Plan
 from descbench.tables.cross_table import build_cross_table
 
@@ -219,6 +220,36 @@ def build(folder: Path, scores: dict[tuple[str, str], Path], **changes: Any) -> 
     return found[0], found[1], outputs[2].read_text()
 
 
+def test_headings_are_names_with_units(town, tmp_path):
+    """In Markdown; the CSV has the keys of the scores files."""
+    lines, _, markdown = build(tmp_path, town)
+    assert "| method | town: mAP medium (%) | town: share (%) |" in markdown
+    assert {line["metric"] for line in lines} == {"map_medium", "share"}
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "title"),
+    [
+        ("map", "fraction", "mAP (%)"),
+        ("mp@10_medium", "fraction", "mP@10 medium (%)"),
+        ("recall@5", "fraction", "recall@5 (%)"),
+        ("mma@3_v", "fraction", "MMA@3 viewpoint (%)"),
+        ("mma@3_micro", "fraction", "MMA@3 over pairs (%)"),
+        ("homography@3", "fraction", "homography accuracy@3 (%)"),
+        ("matching", "fraction", "matching mAP (%)"),
+        ("fpr95_quay", "fraction", "FPR95 quay (%, lower is better)"),
+        ("within_0.25m_2deg_day", "fraction", "within 0.25 m 2 deg day (%)"),
+        ("median_position", "metre", "median error of position (cm, lower is better)"),
+        ("median_rotation", "degree", "median error of rotation (deg, lower is better)"),
+        ("of_the_user", None, "of the user"),
+    ],
+)
+def test_metrics_in_words(name, unit, title):
+    direction = "lower" if "lower" in title else "higher"
+    metric = None if unit is None else Metric(0.5, None, None, "bootstrap", unit=unit, direction=direction)
+    assert metric_title(name, metric) == title
+
+
 def test_every_cell_has_a_line_and_its_reason(town, tmp_path):
     lines, _, markdown = build(tmp_path, town)
     assert [(line["row"], line["metric"]) for line in lines] == [
@@ -289,7 +320,7 @@ def test_too_few_queries_for_any_test_are_told(tmp_path):
         for name, found in values.items()
     }
     _, _, markdown = build(tmp_path, scores)
-    assert "town, map_medium: 3 queries are too few for any of 1 tests to tell two rows apart." in markdown
+    assert "town, mAP medium: 3 queries are too few for any of 1 tests to tell two rows apart." in markdown
     assert "**" not in markdown
 
 

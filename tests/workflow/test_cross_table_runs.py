@@ -105,8 +105,8 @@ def of(name: str, **keys: Any) -> dict[str, Any]:
         ("note", "Another note.", "Another note."),
         ("rows", {"once more": ["own"]}, "| once more |"),
         ("rows", {"local": None}, "| global |"),
-        ("datasets", {"alderford": ["map_hard"]}, "alderford map_hard"),
-        ("datasets", {"swapped": ["map_medium"]}, "swapped map_medium"),
+        ("datasets", {"alderford": ["map_hard"]}, "alderford: mAP hard (%)"),
+        ("datasets", {"swapped": ["map_medium"]}, "swapped: mAP medium (%)"),
     ],
 )
 def test_keys_change_the_table(town, key, value, shown):

@@ -14,6 +14,7 @@ from descbench.metrics.compare import check_same_queries, compare_metric, too_fe
 from descbench.metrics.intervals import DRAWS, LEVEL, holm
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
+from descbench.metrics.titles import metric_title
 from descbench.tables.notes import Cell, scores_notes
 from descbench.tables.table import shown_digits, write_lines
 from descbench.tables.text import markdown_text
@@ -107,7 +108,7 @@ def build_cross_table(
     write_lines(lines, list(CrossLine.__dataclass_fields__), csv)
     write_lines(tests, list(CrossTest.__dataclass_fields__), of_tests)
     notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known)]
-    write_text(markdown, render_markdown(name, table, lines, tests, _directions(known), notes))
+    write_text(markdown, render_markdown(name, table, lines, tests, _metrics(known), notes))
 
 
 def render_markdown(
@@ -115,18 +116,19 @@ def render_markdown(
     table: CrossTable,
     lines: Sequence[CrossLine],
     tests: Sequence[CrossTest],
-    directions: Mapping[tuple[str, str], str],
+    metrics: Mapping[tuple[str, str], Metric],
     notes: Sequence[str],
 ) -> str:
     """The matrix, with the best of each column, and all that no test tells from it, in bold.
 
     Args:
-        directions: whether higher or lower is better, by dataset and metric.
+        metrics: one of each column that some row has, by dataset and metric: its unit, and what is better.
     """
     values = {(line.row, line.dataset, line.metric): line for line in lines}
-    bold = {place for column in table.columns for place in _best(column, lines, tests, directions)}
+    bold = {place for column in table.columns for place in _best(column, lines, tests, metrics)}
     out = [f"## {name}: {markdown_text(table.title)}", ""]
-    out.append("| method | " + " | ".join(markdown_text(" ".join(column)) for column in table.columns) + " |")
+    headings = [f"{column[0]}: {metric_title(column[1], metrics.get(column))}" for column in table.columns]
+    out.append("| method | " + " | ".join(map(markdown_text, headings)) + " |")
     out.append("|---|" + "---:|" * len(table.columns))
     for row in dict.fromkeys(line.row for line in lines):
         found = [_text(values[row, *column], (row, *column) in bold) for column in table.columns]
@@ -229,13 +231,13 @@ def _best(
     column: tuple[str, str],
     lines: Sequence[CrossLine],
     tests: Sequence[CrossTest],
-    directions: Mapping[tuple[str, str], str],
+    metrics: Mapping[tuple[str, str], Metric],
 ) -> list[tuple[str, str, str]]:
     """Row, dataset and metric of the best of a column, and of those that no test tells from it; none if none does."""
     there = {line.row: line.ours for line in lines if (line.dataset, line.metric) == column and line.ours is not None}
     if not there:
         return []
-    best = (max if directions[column] == "higher" else min)(there, key=there.__getitem__)
+    best = (max if metrics[column].direction == "higher" else min)(there, key=there.__getitem__)
     compared = {
         row: test.p_holm
         for test in tests
@@ -248,8 +250,8 @@ def _best(
     return [(row, *column) for row, value in there.items() if compared.get(row, 0) >= _ALPHA or value == there[best]]
 
 
-def _directions(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], str]:
-    return {(cell[1], name): metric.direction for cell, of in known.items() for name, metric in of.metrics.items()}
+def _metrics(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], Metric]:
+    return {(cell[1], name): metric for cell, of in known.items() for name, metric in of.metrics.items()}
 
 
 def _text(line: CrossLine, bold: bool) -> str:
@@ -280,7 +282,7 @@ def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
         if test.p is not None:
             families.setdefault((test.dataset, test.metric), []).append(test)
     return [
-        f"{dataset}, {metric}: {largest} queries are too few for any of {len(family)} tests to tell two rows apart."
+        f"{dataset}, {metric_title(metric)}: {largest} queries are too few for any of {len(family)} tests to tell two rows apart."
         for (dataset, metric), family in families.items()
         if len(family) * 2.0 ** (1 - (largest := max(test.queries for test in family))) >= _ALPHA
     ]
