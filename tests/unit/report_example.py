@@ -111,6 +111,7 @@ def example_report(folder: Path) -> Path:
         page_targets={("plain", "town"): "pages/plain/town.html"},
         stages=_stages(folder),
         stored=stored,
+        restricted={"local": {"net.pth": "CC BY-NC-SA 4.0"}},
         figures={
             "facades": [
                 RUN | {"metric": f"mma@{t}{end}", "value": 30.0 + 5 * t} for t in range(1, 11) for end in ("_v", "_i")

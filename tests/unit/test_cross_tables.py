@@ -203,6 +203,9 @@ def town(tmp_path) -> dict[tuple[str, str], Path]:
     }
 
 
+RESTRICTED = {"good": {"net.pt": "CC BY-NC 4.0"}}
+
+
 def build(folder: Path, scores: dict[tuple[str, str], Path], **changes: Any) -> tuple[list, list, str]:
     from descbench.config.cross_tables import CrossCell
 
@@ -215,7 +218,7 @@ def build(folder: Path, scores: dict[tuple[str, str], Path], **changes: Any) -> 
     ]
     outputs = folder / "all.csv", folder / "all.tests.csv", folder / "all.md"
     origins = {cell: f"provenance/{cell[0]}.json" for cell in scores}
-    build_cross_table("all", table, of_rows, scores, origins, outputs, [("bad", "town")])
+    build_cross_table("all", table, of_rows, scores, origins, outputs, [("bad", "town")], RESTRICTED)
     found = [list(csv.DictReader(path.read_text().splitlines())) for path in outputs[:2]]
     return found[0], found[1], outputs[2].read_text()
 
@@ -225,6 +228,7 @@ def test_headings_are_names_with_units(town, tmp_path):
     lines, _, markdown = build(tmp_path, town)
     assert "| method | town: mAP medium (%) | town: share (%) |" in markdown
     assert {line["metric"] for line in lines} == {"map_medium", "share"}
+    assert "- No commercial use of net.pt (CC BY-NC 4.0), which these rows rest on: good." in markdown
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def test_verdicts(tmp_path):
     assert expected in markdown
 
 
+def test_weights_without_commercial_use_are_noted(tmp_path):
+    scores = write_told(tmp_path / "scores.json", METRICS, cell="m on town")
+    files, cells = (tmp_path / "t.csv", tmp_path / "t.md"), {("m", "town"): scores}
+    for restricted, shown in (({"m": {"net.pt": "CC BY-NC 4.0"}}, True), ({"other": {"net.pt": "x"}}, False)):
+        build_table("t", make_table(), cells, {}, *files, restricted)
+        note = '- No commercial use of net.pt (CC BY-NC 4.0), which these rows rest on: "ours & theirs".'
+        assert (note in files[1].read_text().splitlines()) == shown
+
+
 def test_a_reference_within_our_interval_is_within_noise(tmp_path):
     lines, _ = build(tmp_path, make_table(), {**METRICS, "map_hard": 0.4801})
     assert [line["verdict"] for line in lines] == ["match", "match", "no reference"]

@@ -137,6 +137,18 @@ def test_photographs_of_ones_own_join_by_a_line(town):
     assert (found["global", "mine"], found["global", "route"]) == ("own", "own")
 
 
+def test_weights_that_allow_no_commercial_use_are_noted(town):
+    """Under tables of each kind, which alone are written again when a licence is stated."""
+    bench, weights = town.copy("cross-licence"), {"source": "custom", "licence": "CC BY-NC 4.0"}
+    overlay = merged(TOWN, {"models": {"own_local": {"weights": weights}}})
+    targets = (TARGETS[0], "results/beside.csv")
+    bench.make(*targets, overlay=TOWN)
+    assert sorted(bench.make(*targets, overlay=overlay)) == ["build_cross_table", "build_table"]
+    for target, row in zip(targets, ("local", "ours"), strict=True):
+        note = f"- No commercial use of own_local (CC BY-NC 4.0), which these rows rest on: {row}."
+        assert note in (bench.folder / target).with_suffix(".md").read_text().splitlines()
+
+
 @pytest.fixture
 def here(town, monkeypatch) -> Path:
     """The town with its configuration as one file, of which commands are given the name."""

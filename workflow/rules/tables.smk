@@ -31,6 +31,12 @@ rule build_table:
         table=lambda wildcards: block("tables", wildcards.table),
         cells=lambda wildcards: plan.table_cells(wildcards.table),
         extra=lambda wildcards: find_extra_cells(wildcards.table),
+        restricted=lambda wildcards: restricted_weights(
+            [
+                *plan.table_cells(wildcards.table),
+                *plan.on_demand_cells(wildcards.table),
+            ]
+        ),
     message:
         "Write {wildcards.table}"
     script:
@@ -70,6 +76,7 @@ rule build_report:
             cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
         trained=plan.trained_models(),
+        restricted=lambda wildcards: restricted_weights(all_report_cells()),
         evidence=lambda wildcards: report_cells(
             cfg,
             plan,

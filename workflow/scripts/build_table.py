@@ -20,4 +20,5 @@ with job(snakemake):
         provenance,
         Path(snakemake.output.csv),
         Path(snakemake.output.markdown),
+        snakemake.params.restricted,
     )

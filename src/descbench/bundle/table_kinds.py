@@ -14,7 +14,7 @@ from descbench.errors import ConfigError
 from descbench.paths import Paths
 from descbench.plan import Plan
 from descbench.tables.cross_table import build_cross_table
-from descbench.tables.notes import Cell
+from descbench.tables.notes import Cell, Restricted
 from descbench.tables.table import build_table
 
 
@@ -86,8 +86,12 @@ def _protocol_cells(plan: Plan, name: str) -> list[Cell]:
     return list(dict.fromkeys([*shown, *((cell.method, cell.dataset) for cell in extra)]))
 
 
+def _restricted(plan: Plan, inputs: Inputs) -> Restricted:
+    return plan.lineage.restricted_behind(method for method, _ in inputs.scores)
+
+
 def _build_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[Path]) -> None:
-    build_table(name, plan.config.tables[name], inputs.scores, inputs.provenance, *outputs)
+    build_table(name, plan.config.tables[name], inputs.scores, inputs.provenance, *outputs, _restricted(plan, inputs))
 
 
 def _build_cross_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[Path]) -> None:
@@ -95,7 +99,8 @@ def _build_cross_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[
     rows = plan.cross_table_rows(name)
     learned = [(row["row"], row["dataset"]) for row in rows if row.pop("learned")]
     cells, block = [CrossCell(**row) for row in rows], plan.config.cross_tables[name]
-    build_cross_table(name, block, cells, inputs.scores, inputs.provenance, (csv, tests, markdown), learned)
+    files, restricted = (csv, tests, markdown), _restricted(plan, inputs)
+    build_cross_table(name, block, cells, inputs.scores, inputs.provenance, files, learned, restricted)
 
 
 def _build_protocol_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[Path]) -> None:

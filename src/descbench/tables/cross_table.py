@@ -15,7 +15,7 @@ from descbench.metrics.intervals import DRAWS, LEVEL, holm
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
 from descbench.metrics.titles import metric_title
-from descbench.tables.notes import Cell, scores_notes
+from descbench.tables.notes import NONE, Cell, Restricted, licence_notes, scores_notes
 from descbench.tables.table import shown_digits, write_lines
 from descbench.tables.text import markdown_text
 
@@ -80,6 +80,7 @@ def build_cross_table(
     provenance: Mapping[Cell, str],
     outputs: tuple[Path, Path, Path],
     learned: Iterable[Cell] = (),
+    restricted: Restricted = NONE,
 ) -> None:
     """Write a cross table as tidy CSV, its tests as CSV, and both as a matrix in Markdown.
 
@@ -91,6 +92,7 @@ def build_cross_table(
         provenance: path written into the provenance column, by ``(method, dataset)``.
         outputs: files of the table, of the tests and of Markdown.
         learned: row and dataset of the cells whose methods learned from that dataset.
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
 
     Raises:
         DataError: a scores file lacks a metric of its protocol, or scores on one dataset are of other labels.
@@ -107,7 +109,9 @@ def build_cross_table(
     csv, of_tests, markdown = outputs
     write_lines(lines, list(CrossLine.__dataclass_fields__), csv)
     write_lines(tests, list(CrossTest.__dataclass_fields__), of_tests)
-    notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known)]
+    shown = [(cell.row, cell.method) for cell in cells if cell.method is not None]
+    licences = licence_notes(shown, restricted)
+    notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known), *licences]
     write_text(markdown, render_markdown(name, table, lines, tests, _metrics(known), notes))
 
 
@@ -282,7 +286,8 @@ def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
         if test.p is not None:
             families.setdefault((test.dataset, test.metric), []).append(test)
     return [
-        f"{dataset}, {metric_title(metric)}: {largest} queries are too few for any of {len(family)} tests to tell two rows apart."
+        f"{dataset}, {metric_title(metric)}: {largest} queries are too few for any of {len(family)} tests to tell two "
+        "rows apart."
         for (dataset, metric), family in families.items()
         if len(family) * 2.0 ** (1 - (largest := max(test.queries for test in family))) >= _ALPHA
     ]

@@ -17,7 +17,7 @@ from descbench.io.atomic import write_text
 from descbench.metrics.poses import NOBODY
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, read_scores
-from descbench.tables.notes import Cell, table_notes
+from descbench.tables.notes import NONE, Cell, Restricted, table_notes
 from descbench.tables.text import csv_text, markdown_text
 
 COLUMNS = (
@@ -129,6 +129,7 @@ def build_table(
     provenance: Mapping[Cell, str],
     csv_path: Path,
     markdown_path: Path,
+    restricted: Restricted = NONE,
 ) -> None:
     """Write a table as tidy CSV and as Markdown.
 
@@ -138,13 +139,14 @@ def build_table(
         scores: scores file of every ``(method, dataset)`` the table shows; those of a `on_demand` column may
             be absent, its cells are then empty.
         provenance: path written into the provenance column, by ``(method, dataset)``.
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
 
     Raises:
         DataError: a scores file lacks a metric that the table shows.
     """
     lines = table_lines(name, table, scores, provenance)
     write_lines(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
-    write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores)))
+    write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores, restricted)))
 
 
 def table_lines(
