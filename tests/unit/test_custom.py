@@ -7,6 +7,7 @@ from PIL import Image
 
 from descbench.bundle.bundle_table import _own_code
 from descbench.bundle.contents import CellFiles, TableFiles
+from descbench.bundle.table_kinds import KINDS
 from descbench.config.features import GlobalFeatures, LocalFeatures
 from descbench.config.load import load_config, load_config_files
 from descbench.config.networks import CustomModel
@@ -366,7 +367,7 @@ def test_bundles_hold_the_code_of_custom_networks(here):
         "methods": {"mine": {"search": "inner_product"}, "sift": {"match": "nearest"}},
     }
     cells = tuple(CellFiles(name, "d", here / "s", None, here / "p", {}) for name in ("mine", "sift"))
-    table = TableFiles("t", "T", here / "t.csv", here / "t.md", cells)
+    table = TableFiles("t", "T", (here / "t.csv", here / "t.md"), cells, KINDS[0], here)
     assert _own_code(Plan(load_config(overlay)), table) == [here / "front.py", here / "behind.py"]
 
 
