@@ -6,26 +6,27 @@ import json
 import re
 from collections.abc import Iterable
 
-# What ends a name, or looks like the end of one.
-_UNCLEAR = re.compile(r'[\s,;"\\]|^$')
+# What makes a name look like two, or like the end of one, by the separator.
+_UNCLEAR = {", ": re.compile(r'[\s,"\\]|^$'), "; ": re.compile(r'[;"\\]|^$')}
 
 
 def listed(names: Iterable[object], most: int | None = None, *, separator: str = ", ") -> str:
-    """Names in a row, those that are not plain words in quotes (:func:`in_list`).
+    """Names in a row, those that could be taken for others in quotes (:func:`in_list`).
 
     Args:
         names: as text, or what ``str`` makes one of.
         most: how many are shown; how many more there are stands at the end. None: all.
-        separator: between them, ``", "`` or ``"; "``.
+        separator: between them: ``", "``, or ``"; "`` for what is a sentence or a path.
     """
     known = list(names)
-    shown = separator.join(in_list(str(name)) for name in known[:most])
+    shown = separator.join(in_list(str(name), separator) for name in known[:most])
     return shown if most is None or len(known) <= most else f"{shown} and {len(known) - most} more"
 
 
-def in_list(name: str) -> str:
+def in_list(name: str, separator: str = ", ") -> str:
     """A name as it stands in a list: itself, or in double quotes, with a backslash before such quotes within.
 
-    Quoted are names with blanks, commas, semicolons, double quotes or backslashes, and empty ones.
+    Quoted are empty names, and those that hold what separates names (with ``", "`` blanks too), double quotes or
+    backslashes.
     """
-    return json.dumps(name, ensure_ascii=False) if _UNCLEAR.search(name) else name
+    return json.dumps(name, ensure_ascii=False) if _UNCLEAR[separator].search(name) else name

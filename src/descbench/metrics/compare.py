@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from descbench.errors import DataError
+from descbench.listing import listed
 from descbench.metrics.intervals import DRAWS, Comparison, compare_paired
 from descbench.metrics.scores import Metric, Scores
 
@@ -105,7 +106,7 @@ def _asked(patterns: Sequence[str], shared: Sequence[str]) -> list[str]:
     for pattern in patterns:
         fitting = [name for name in shared if fnmatchcase(name, pattern)]
         if not fitting:
-            raise DataError(f"no metric {pattern!r} in both scores; they share {', '.join(shared)}.")
+            raise DataError(f"no metric {pattern!r} in both scores; they share {listed(shared)}.")
         found |= dict.fromkeys(fitting)
     return list(found)
 
@@ -148,5 +149,4 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
+    return listed(names, _NAMES)

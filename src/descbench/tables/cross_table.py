@@ -10,6 +10,7 @@ from pathlib import Path
 from descbench.config.cross_tables import CrossCell, CrossTable
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.listing import in_list
 from descbench.metrics.compare import check_same_queries, compare_metric, too_few, why_untested
 from descbench.metrics.intervals import DRAWS, LEVEL, holm
 from descbench.metrics.remarks import why_missing
@@ -273,7 +274,7 @@ def _unfit(cells: Sequence[CrossCell]) -> list[str]:
     for cell in cells:
         if cell.method is None:
             reasons.setdefault(cell.row, []).append(f"{cell.dataset} ({cell.why})")
-    return [f"{row} has nothing on {', '.join(found)}." for row, found in reasons.items()]
+    return [f"{in_list(row)} has nothing on {', '.join(found)}." for row, found in reasons.items()]
 
 
 def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
@@ -295,5 +296,6 @@ def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
 
 def _learned(cells: Iterable[Cell]) -> list[str]:
     return [
-        f"{row} on {dataset}: words or weights were learned from images of {dataset} itself." for row, dataset in cells
+        f"{in_list(row)} on {dataset}: words or weights were learned from images of {dataset} itself."
+        for row, dataset in cells
     ]

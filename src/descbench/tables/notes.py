@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from descbench.config.tables import Table
-from descbench.listing import listed
+from descbench.listing import in_list, listed
 from descbench.metrics.remarks import rule_of, why_missing
 from descbench.metrics.scores import Scores, read_scores
 
@@ -62,7 +62,7 @@ def _repeated(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.repeats:
             trainings = f"{1 + len(row.repeats)} trainings that differ in their seed"
-            yield f"{row.label}: mean \u00b1 standard deviation of {trainings}."
+            yield f"{in_list(row.label)}: mean \u00b1 standard deviation of {trainings}."
 
 
 def _rules(known: Mapping[Cell, Scores]) -> Iterator[str]:
@@ -104,6 +104,6 @@ def _beyond(table: Table, known: Mapping[Cell, Scores]) -> Iterator[str]:
 def _left_out(known: Mapping[Cell, Scores]) -> Iterator[str]:
     for (_, dataset), scores in known.items():
         if files := scores.left_out:
-            named = ", ".join(f"{file['path']} ({file['reason']})" for file in files[:_SHOWN])
+            named = ", ".join(f"{in_list(file['path'])} ({file['reason']})" for file in files[:_SHOWN])
             more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
             yield f"{dataset}: {len(files)} files of its folders are left out: {named}{more}."

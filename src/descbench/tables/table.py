@@ -14,6 +14,7 @@ from descbench.config.posed_datasets import MEDIANS
 from descbench.config.tables import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.listing import listed
 from descbench.metrics.poses import NOBODY
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, read_scores
@@ -211,7 +212,7 @@ def _line(
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
-        provenance="; ".join(provenance) or None,
+        provenance=listed(provenance, separator="; ") or None,
         source=figure.source if figure else None,
         other_engine=table.other_engine,
         pending=_pending(scores),
