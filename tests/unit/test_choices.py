@@ -535,10 +535,11 @@ def test_a_table_of_choices(tmp_path):
     [
         (
             58.0,
-            "nearer comes closest: 60.00, +2.00 of the published figure instead of -28.00 (twice; so scores somebody)",
+            "nearer comes closest: 60.00, +2.00 from the published figure instead of -28.00 "
+            "(twice; so scores somebody)",
         ),
         (31.0, "No choice brings it closer."),
-        (None, "nothing published; 2 choices give 15.00 (farther) to 60.00 (nearer)."),
+        (None, "nothing published; with 2 choices: 15.00 (farther) to 60.00 (nearer)."),
     ],
 )
 def test_why(tmp_path, paper, expected):

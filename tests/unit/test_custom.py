@@ -7,7 +7,6 @@ from PIL import Image
 
 from descbench.bundle.bundle_table import _own_code
 from descbench.bundle.contents import CellFiles, TableFiles
-from descbench.bundle.table_kinds import KINDS
 from descbench.config.features import GlobalFeatures, LocalFeatures
 from descbench.config.load import load_config, load_config_files
 from descbench.config.networks import CustomModel
@@ -26,6 +25,7 @@ from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import CustomGlobalNet, CustomLocalNet, build_custom
 from descbench.models.export import export_network
 from descbench.plan import Plan
+from descbench.table_kinds import KINDS
 
 MODULE = """
 import torch

@@ -14,7 +14,6 @@ from validated_crate import PROFILES, problems
 from descbench.bundle.bundle_table import bundle_table
 from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial
 from descbench.bundle.crate import METADATA
-from descbench.bundle.table_kinds import KINDS
 from descbench.bundle.verify import verify
 from descbench.cli import main
 from descbench.config.networks import CustomModel
@@ -22,6 +21,7 @@ from descbench.config.sources import Source
 from descbench.errors import ConfigError, DataError
 from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
+from descbench.table_kinds import KINDS
 
 TABLE = "results/table2.csv"
 CONFIG = ("tiny.yaml",)

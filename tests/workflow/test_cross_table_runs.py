@@ -15,6 +15,7 @@ from validated_crate import PROFILES, problems, unpacked
 from descbench.bundle.bundle_table import bundle_table
 from descbench.bundle.contents import CellFiles
 from descbench.bundle.verify import verify
+from descbench.cli import main
 from descbench.errors import ConfigError, DataError
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": None}
@@ -168,6 +169,58 @@ def test_a_bundle_of_a_cross_table(here, tmp_path):
     for target in ("descriptors", "results/cross/descriptors.md", "results/cross/descriptors.tests.csv"):
         again = bundle_table(target, tmp_path / "again.zip", configfiles=["town.yaml"])
         assert again.read_bytes() == written.read_bytes()
+
+
+def said(capsys: pytest.CaptureFixture[str], *command: str, status: int = 0) -> str:
+    """What a command prints, or says where it refuses."""
+    assert main([*command, "--configfile", "town.yaml"]) == status
+    shown = capsys.readouterr()
+    return shown.err if status else shown.out
+
+
+def test_why_of_cross_tables(town, here, monkeypatch, capsys):
+    """Also of cells that no other table shows, and beside the figures that other tables have of the same methods."""
+    gone = "results/protocols/own_asmk/alderford.json: not there yet; `snakemake"
+    assert gone in said(capsys, "why", TARGETS[0], "local", status=1)
+    bench = town.copy("cross-why")
+    monkeypatch.chdir(bench.folder)
+    bench.make(*(f"results/protocols/{method}/alderford.json" for method in ("own", "own_asmk")), overlay=TOWN)
+    told = said(capsys, "why", TARGETS[0])
+    assert "retrieval, local, map_medium of alderford: ours" in told
+    told = said(capsys, "why", "results/cross/retrieval.tests.csv", "global")
+    assert "retrieval, global, map_medium of alderford: ours" in told
+    assert "nothing published; with 7 choices: " in told
+    assert "The choices of 1 result more are not there yet; `snakemake" in told
+    told = said(capsys, "why", "retrieval", "own_asmk", "alderford", "map_medium")
+    assert "published 0.00" in told
+    assert "setup_easy comes closest" in told
+    gone = "results/protocols/own/streets_test.json: not there yet"
+    assert gone in said(capsys, "why", "retrieval", "global", "streets_test", status=1)
+    told = said(capsys, "why", "results/scores/own/alderford.json")
+    assert told.startswith("retrieval, global, map_medium of alderford: ours")
+
+
+def test_compare_takes_the_rows_of_tables(here, capsys):
+    told = said(capsys, "compare", "global", "own_asmk", "alderford", "--metric", "map_medium")
+    assert told.startswith("own_asmk minus own on alderford, 3 queries\n")
+    assert "3 queries are too few to tell two methods apart: p is about 0.25 or more" in told
+    assert said(capsys, "compare", "SIFT", "network", "drawn").startswith("patches minus sift on drawn")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("own", "patches", "drawn"), "own on drawn has no scores: it is scored on datasets, and 'drawn' is none"),
+        (("own", "own", "photos"), "own on photos has no scores: nothing on it can be scored: it names no"),
+        (("own", "sift", "alderford"), "sift on alderford has no scores: it is scored on patch sets"),
+        (("own", "nobody", "alderford"), "there is no method 'nobody'"),
+    ],
+)
+def test_compare_refuses_what_nothing_can_make(here, capsys, arguments, message):
+    """Not with the command that makes it, which would refuse as well."""
+    told = said(capsys, "compare", *arguments, status=1)
+    assert message in told
+    assert "makes it" not in told
 
 
 def test_a_cross_table_that_was_edited(town, here, tmp_path, monkeypatch):

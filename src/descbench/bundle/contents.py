@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from descbench.bundle.table_kinds import Inputs, TableKind, find_table
 from descbench.choices.choice import read_rescored
 from descbench.command_files import made
 from descbench.config.sources import Source
@@ -20,6 +19,7 @@ from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
 from descbench.metrics.scores import Scores, read_scores
 from descbench.plan import Plan
+from descbench.table_kinds import Inputs, TableKind, find_table
 from descbench.tables.notes import Cell
 
 

@@ -202,8 +202,8 @@ def verify(
     ),
 )
 def compare(
-    first: Annotated[str, typer.Argument(help="Method of the configuration.", autocompletion=METHODS)],
-    second: Annotated[str, typer.Argument(help="Method that is compared with it.", autocompletion=METHODS)],
+    first: Annotated[str, typer.Argument(help="Method, or the label of a row of a table.", autocompletion=METHODS)],
+    second: Annotated[str, typer.Argument(help="The one that is compared with it.", autocompletion=METHODS)],
     dataset: Annotated[
         str, typer.Argument(help="Dataset or patch set that both have scores of.", autocompletion=DATASETS)
     ],
@@ -231,6 +231,7 @@ def compare(
             ("descbench why results/table2.csv", "the cells of a table that are off"),
             ("descbench why results/table2.csv how_r18_n1000 roxford5k map_medium", "one cell, and all choices"),
             ("descbench why results/scores/how_r18_n1000/roxford5k.json", "wherever a table shows these scores"),
+            ('descbench why results/cross/retrieval.csv "FIRe, n=1000" rparis6k', "a cell of a cross table"),
         ],
     ),
 )

@@ -16,6 +16,8 @@ _UNTESTED = {
     "median": "the difference of two medians is not the median of differences",
     "stated": "it was published without a value for each query",
 }
+# Values of p from here on tell no two methods apart.
+_ALPHA = 0.05
 # Metrics that are shown where none are asked for, and names in a line.
 _ROWS = 20
 _NAMES = 4
@@ -59,6 +61,9 @@ def compare_scores(
     )
     for why in dict.fromkeys(row.why for row in rows.values() if row.why):
         lines.append(f"not tested: {_shortened([name for name in rows if rows[name].why == why])}: {why}")
+    if any(not row.why for row in rows.values()) and (least := 2.0 ** (1 - first.num_queries)) >= _ALPHA:
+        of = first.facts.get("queries", "queries")
+        lines.append(f"{first.num_queries} {of} are too few to tell two methods apart: p is about {least:.2g} or more")
     if names:
         return lines
     if more := shared[_ROWS:]:

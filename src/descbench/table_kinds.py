@@ -54,21 +54,29 @@ class TableKind:
         return plan.config.block(self.section, name)
 
 
+def all_tables(plan: Plan) -> list[tuple[TableKind, str]]:
+    """Kind and name of every table, those of papers first."""
+    return [(kind, name) for kind in KINDS for name in getattr(plan.config, kind.section)]
+
+
+def known_table(plan: Plan, target: str) -> tuple[TableKind, str] | None:
+    """Kind and name of the table that a target is, by its name or one of its files; None: it is none."""
+    place = Path(target).resolve()
+    for kind, name in all_tables(plan):
+        if place in [Path(file).resolve() for file in kind.files(plan.paths, name)]:
+            return kind, name
+    return next(((kind, name) for kind, name in all_tables(plan) if target == name), None)
+
+
 def find_table(plan: Plan, target: str) -> tuple[TableKind, str]:
-    """Kind and name of the table that a target is: its name, or one of its files.
+    """:func:`known_table`.
 
     Raises:
         ConfigError: it is none.
     """
-    place = Path(target).resolve()
-    named = [(kind, name) for kind in KINDS for name in getattr(plan.config, kind.section)]
-    for kind, name in named:
-        if place in [Path(file).resolve() for file in kind.files(plan.paths, name)]:
-            return kind, name
-    for kind, name in named:
-        if target == name:
-            return kind, name
-    close = close_names(Path(target).stem, [name for _, name in named])
+    if found := known_table(plan, target):
+        return found
+    close = close_names(Path(target).stem, dict.fromkeys(name for _, name in all_tables(plan)))
     raise ConfigError(f"{target!r} is not a table of this configuration; {close}. Others need their --configfile.")
 
 
