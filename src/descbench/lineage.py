@@ -5,6 +5,7 @@ Methods named ``digest_...`` read the user's own code and weights; the others kn
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from descbench.config.base import CHECK, ENDING, NOTE, SCORING, SPEED, decisive
@@ -20,6 +21,7 @@ from descbench.features import (
 )
 from descbench.io.digests import digest_of, sha256_file
 from descbench.io.own_copies import digest_copy
+from descbench.licences import forbids_commerce
 from descbench.localization import MATCH_IMAGES_VERSION
 from descbench.matching import MATCH_FEATURES_VERSION, MATCH_SHORTLIST_VERSION
 from descbench.metrics import COUNT_MATCHES_VERSION
@@ -120,6 +122,18 @@ class Lineage:
         blocks = [self.config.block("methods", name) for name in self.methods_behind(method)]
         described_by = [model for block in blocks for model in block.described_by(self.config)]
         return self._with_teachers([model for name in described_by for model in self.ancestry(name)])
+
+    def restricted_behind(self, methods: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Of each method with such, the weights behind it whose licence forbids commercial use: name -> licence."""
+        found = {method: self._restricted(method) for method in dict.fromkeys(methods)}
+        return {method: weights for method, weights in found.items() if weights}
+
+    def _restricted(self, method: str) -> dict[str, str]:
+        weights = {name: self.config.block("models", name).weights for name in self.models_behind(method)}
+        sources = dict.fromkeys(name for block in weights.values() for name in block.named_sources)
+        stated = {name: self.config.block("sources", name).licence for name in sources}
+        stated |= {name: block.own_licence for name, block in weights.items()}
+        return {name: licence for name, licence in stated.items() if licence and forbids_commerce(licence)}
 
     def learns_from(self, method: str, dataset: str) -> bool:
         """Whether words, whitening, clusters or a training behind a method were made of that dataset."""
@@ -262,7 +276,7 @@ class Lineage:
         models = [self.config.block("models", name) for name in names]
         trainings = [self.config.block("training", m.weights.trained_by) for m in models if m.weights.trained_by]
         seed = self.config.seed if any(m.weights.seeded for m in models) else None
-        blocks = [decisive(part, SPEED, ENDING, SCORING) for part in (block, *models, *trainings)]
+        blocks = [decisive(part, SPEED, ENDING, SCORING, NOTE) for part in (block, *models, *trainings)]
         own = [digest for name in names for digest in self.digest_own_files(name).values()]
         return seed, blocks, own
 

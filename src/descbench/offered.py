@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from descbench.config.models import Config
+from descbench.listing import listed
 from descbench.plan import Plan
 
 _UNSTATED = "not stated"
@@ -101,8 +102,8 @@ def _without_download(block: Any) -> str:
 
 
 def _told(what: str, names: Iterable[str]) -> list[str]:
-    listed = ", ".join(dict.fromkeys(names))
-    return [f"{what} {listed}"] if listed else []
+    shown = listed(dict.fromkeys(names))
+    return [f"{what} {shown}"] if shown else []
 
 
 def _weights(plan: Plan, model: str) -> Any:
@@ -125,4 +126,4 @@ def _fetched(plan: Plan, sources: Iterable[str]) -> str:
 
 
 def _licences(plan: Plan, sources: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(plan.config.sources[name].licence or _UNSTATED for name in sources))
+    return listed(dict.fromkeys(plan.config.sources[name].licence or _UNSTATED for name in sources), separator="; ")

@@ -18,6 +18,7 @@ from descbench.config.tables import variant_cells
 from descbench.errors import ConfigError
 from descbench.io.origin import origin_name
 from descbench.lineage import Lineage
+from descbench.listing import listed
 from descbench.on_disk import OnDisk
 from descbench.own_folders import OwnFolders, Shard
 from descbench.pair_plan import PairPlan
@@ -342,7 +343,7 @@ class Plan(PairPlan):
         """Licences of the published files that a model's weights rest on."""
         blocks = [self.config.block("models", name).weights for name in self.lineage.ancestry(model)]
         sources = [self.config.block("sources", name) for weights in blocks for name in weights.named_sources]
-        return "; ".join(dict.fromkeys(source.licence for source in sources if source.licence))
+        return listed(dict.fromkeys(source.licence for source in sources if source.licence), separator="; ")
 
     def usual_tables(self) -> list[str]:
         """Tables that belong to `all` and to the report."""

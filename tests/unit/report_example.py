@@ -111,6 +111,7 @@ def example_report(folder: Path) -> Path:
         page_targets={("plain", "town"): "pages/plain/town.html"},
         stages=_stages(folder),
         stored=stored,
+        restricted={"local": {"net.pth": "CC BY-NC-SA 4.0"}},
         figures={
             "facades": [
                 RUN | {"metric": f"mma@{t}{end}", "value": 30.0 + 5 * t} for t in range(1, 11) for end in ("_v", "_i")
@@ -155,6 +156,7 @@ def _provenance(path: Path, cell: tuple[str, str]) -> Path:
         sources={"net.pth": {"note": "a note", "licence": "CC BY-NC-SA 4.0", "records": [origin]}},
         own_files={},
         features={"features": "ab" * 32, "device": "cpu", "checkpoint": "cd" * 32},
+        inputs=[],
     )
     return path
 

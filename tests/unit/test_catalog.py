@@ -15,6 +15,7 @@ from descbench.config.datasets import DbStructDataset, MegaDepthDataset, WithDis
 from descbench.config.load import load_config, read_yaml
 from descbench.config.posed_datasets import WITHIN, AachenDataset, ColmapDataset
 from descbench.io.pickles import load_pickle
+from descbench.licences import forbids_commerce
 from descbench.lineage import Lineage
 from descbench.plan import Plan
 
@@ -345,3 +346,13 @@ def test_scenes_have_every_detector_with_several_descriptors() -> None:
     for detector in ("sift", "r2d2_wasf", "superpoint"):
         assert {"hndesc_caps", "hndesc_r2d2", "r2d2_wasf"} <= {what for name, what in found if name == detector}
     assert {CONFIG.datasets[name].query_list for name in ("fountain_p11", "herz_jesus_p8")} == {None}
+
+
+def test_methods_behind_weights_that_allow_no_commercial_use():
+    """R2D2, SuperPoint and FIRe; not those under the MIT licence, and not those without weights."""
+    found = Lineage(CONFIG).restricted_behind(CONFIG.methods)
+    assert set(found["sequences_r2d2"].values()) == {"CC BY-NC-SA 3.0"}
+    assert "no commercial use" in next(iter(found["fire_n1000"].values()))
+    assert "sequences_superpoint" in found
+    assert not {"sequences_sift", "hardnet_plusplus"} & set(found)
+    assert all(forbids_commerce(SOURCES[name].licence) for weights in found.values() for name in weights)

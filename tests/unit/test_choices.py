@@ -563,12 +563,13 @@ def test_a_table_of_choices(tmp_path):
     [
         (
             58.0,
-            "nearer comes closest: 60.00, +2.00 of the published figure instead of -28.00 (twice; so scores somebody)",
+            "nearer comes closest: 60.00, +2.00 from the published figure instead of -28.00 "
+            "(twice; so scores somebody)",
         ),
         (31.0, "No choice of other code brings it closer."),
-        (None, "nothing published; 2 choices of other code give 15.00 (farther) to 60.00 (nearer)."),
-        (89.0, "nearer comes closest: 60.00, -29.00 of the published figure"),
-        (89.0, "unheard would come closer still: 90.00, +1.00 of the published figure (three times), but nobody is"),
+        (None, "nothing published; 2 choices of other code: 15.00 (farther) to 60.00 (nearer)."),
+        (89.0, "nearer comes closest: 60.00, -29.00 from the published figure"),
+        (89.0, "unheard would come closer still: 90.00, +1.00 from the published figure (three times), but nobody is"),
     ],
 )
 def test_why(tmp_path, paper, expected):

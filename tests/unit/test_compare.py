@@ -26,7 +26,7 @@ def configure(folder: Path, dataset: str, *methods: str) -> None:
     network = {"architecture": "netvlad", "backbone": "alexnet", "weights": {"source": "random"}}
     content = {
         "catalog": [],
-        "datasets": {dataset: {"format": "folder", "database": "photos"}},
+        "datasets": {dataset: {"format": "folder", "database": "photos", "ground_truth": "gnd.json"}},
         "models": {"net": network},
         "methods": {name: {"search": "euclidean", "features": "net"} for name in methods},
     }
@@ -87,7 +87,7 @@ def test_a_clear_difference_is_one(tmp_path):
 def test_many_metrics_are_a_short_table(tmp_path):
     """Twenty, and what the others are called; patterns choose among all."""
     told = {f"{task}@{k}": 0.5 for task in ("found", "right") for k in range(15)}
-    scores = read_scores(write_told(tmp_path / "a.json", told))
+    scores = read_scores(write_told(tmp_path / "a.json", told, queries=6))
     lines = compare_scores(scores, scores, labels=("one", "other"))
     assert len(lines) == 1 + 20 + 1
     assert lines[-1] == (
@@ -103,12 +103,21 @@ def test_many_metrics_are_a_short_table(tmp_path):
 
 
 def test_what_is_not_tested_is_said_once(tmp_path):
-    scores = read_scores(write_told(tmp_path / "a.json", {"map": 0.5, "mp@1": 0.25, "mp@5": None}))
+    scores = read_scores(write_told(tmp_path / "a.json", {"map": 0.5, "mp@1": 0.25, "mp@5": None}, queries=6))
     untested = replace(scores, facts={**scores.facts, "not_paired": "of a test"})
     lines = compare_scores(untested, untested)
     assert lines[1].count(" 50.00 [48.00, 52.00] ") == 2
     assert lines[-1] == "not tested: map, mp@1, mp@5: of a test"
     assert compare_scores(scores, scores)[-1] == "not tested: mp@5: fewer than two queries count"
+
+
+@pytest.mark.parametrize(("queries", "told"), [(5, True), (6, False)])
+def test_too_few_queries_are_told(tmp_path, queries, told):
+    """Of five there are 32 permutations, two of which at least are as extreme as the observed one."""
+    scores = read_scores(write_told(tmp_path / "a.json", {"map": 0.5}, queries=queries))
+    line = "5 queries are too few to tell two methods apart: p is about 0.062 or more"
+    assert (line in compare_scores(scores, scores)) == told
+    assert (line in compare_scores(scores, scores, ["map"])) == told
 
 
 def test_scores_of_other_queries_or_metrics(tmp_path, monkeypatch, capsys):

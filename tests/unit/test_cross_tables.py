@@ -17,7 +17,8 @@ from descbench.doctor import find_cells
 from descbench.errors import ConfigError, DataError
 from descbench.metrics.compare import compare_metric
 from descbench.metrics.intervals import DRAWS, holm
-from descbench.metrics.scores import Scores, mean, proportion, read_scores, write_scores
+from descbench.metrics.scores import Metric, Scores, mean, proportion, read_scores, write_scores
+from descbench.metrics.titles import metric_title
 from descbench.plan import Plan
 from descbench.tables.cross_table import build_cross_table
 
@@ -202,6 +203,9 @@ def town(tmp_path) -> dict[tuple[str, str], Path]:
     }
 
 
+RESTRICTED = {"good": {"net.pt": "CC BY-NC 4.0"}}
+
+
 def build(folder: Path, scores: dict[tuple[str, str], Path], **changes: Any) -> tuple[list, list, str]:
     from descbench.config.cross_tables import CrossCell
 
@@ -214,9 +218,40 @@ def build(folder: Path, scores: dict[tuple[str, str], Path], **changes: Any) -> 
     ]
     outputs = folder / "all.csv", folder / "all.tests.csv", folder / "all.md"
     origins = {cell: f"provenance/{cell[0]}.json" for cell in scores}
-    build_cross_table("all", table, of_rows, scores, origins, outputs, [("bad", "town")])
+    build_cross_table("all", table, of_rows, scores, origins, outputs, [("bad", "town")], RESTRICTED)
     found = [list(csv.DictReader(path.read_text().splitlines())) for path in outputs[:2]]
     return found[0], found[1], outputs[2].read_text()
+
+
+def test_headings_are_names_with_units(town, tmp_path):
+    """In Markdown; the CSV has the keys of the scores files."""
+    lines, _, markdown = build(tmp_path, town)
+    assert "| method | town: mAP medium (%) | town: share (%) |" in markdown
+    assert {line["metric"] for line in lines} == {"map_medium", "share"}
+    assert "- No commercial use of net.pt (CC BY-NC 4.0), which these rows rest on: good." in markdown
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "title"),
+    [
+        ("map", "fraction", "mAP (%)"),
+        ("mp@10_medium", "fraction", "mP@10 medium (%)"),
+        ("recall@5", "fraction", "recall@5 (%)"),
+        ("mma@3_v", "fraction", "MMA@3 viewpoint (%)"),
+        ("mma@3_micro", "fraction", "MMA@3 over pairs (%)"),
+        ("homography@3", "fraction", "homography accuracy@3 (%)"),
+        ("matching", "fraction", "matching mAP (%)"),
+        ("fpr95_quay", "fraction", "FPR95 quay (%, lower is better)"),
+        ("within_0.25m_2deg_day", "fraction", "within 0.25 m 2 deg day (%)"),
+        ("median_position", "metre", "median error of position (cm, lower is better)"),
+        ("median_rotation", "degree", "median error of rotation (deg, lower is better)"),
+        ("of_the_user", None, "of the user"),
+    ],
+)
+def test_metrics_in_words(name, unit, title):
+    direction = "lower" if "lower" in title else "higher"
+    metric = None if unit is None else Metric(0.5, None, None, "bootstrap", unit=unit, direction=direction)
+    assert metric_title(name, metric) == title
 
 
 def test_every_cell_has_a_line_and_its_reason(town, tmp_path):
@@ -289,7 +324,7 @@ def test_too_few_queries_for_any_test_are_told(tmp_path):
         for name, found in values.items()
     }
     _, _, markdown = build(tmp_path, scores)
-    assert "town, map_medium: 3 queries are too few for any of 1 tests to tell two rows apart." in markdown
+    assert "town, mAP medium: 3 queries are too few for any of 1 tests to tell two rows apart." in markdown
     assert "**" not in markdown
 
 

@@ -25,6 +25,7 @@ from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import CustomGlobalNet, CustomLocalNet, build_custom
 from descbench.models.export import export_network
 from descbench.plan import Plan
+from descbench.table_kinds import KINDS
 
 MODULE = """
 import torch
@@ -366,7 +367,7 @@ def test_bundles_hold_the_code_of_custom_networks(here):
         "methods": {"mine": {"search": "inner_product"}, "sift": {"match": "nearest"}},
     }
     cells = tuple(CellFiles(name, "d", here / "s", None, here / "p", {}) for name in ("mine", "sift"))
-    table = TableFiles("t", "T", here / "t.csv", here / "t.md", cells)
+    table = TableFiles("t", "T", (here / "t.csv", here / "t.md"), cells, KINDS[0], here)
     assert _own_code(Plan(load_config(overlay)), table) == [here / "front.py", here / "behind.py"]
 
 

@@ -18,6 +18,7 @@ from sealed import altered
 from descbench.errors import DataError
 from descbench.features.store import ShardInfo, ShardReader, ShardWriter
 from descbench.io.atomic import work_folder, write_text
+from descbench.io.carried import damage, stated_checksum
 from descbench.io.csvfiles import checksum_path, read_csv, write_csv
 from descbench.io.hdf5 import created, opened
 from descbench.io.jsonfiles import read_json, write_checked_json
@@ -58,6 +59,7 @@ def test_every_flipped_bit_and_every_cut_is_refused(tmp_path, name):
     path = tmp_path / name
     write(path)
     read(path)
+    assert damage(path) == ""
     content = path.read_bytes()
     places = range(8 * len(content))
     if len(content) > 400:
@@ -68,10 +70,12 @@ def test_every_flipped_bit_and_every_cut_is_refused(tmp_path, name):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=name):
             read(path)
+        assert name in damage(path)
     for size in (0, 1, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:size])
         with pytest.raises(DataError, match=name):
             read(path)
+        assert name in damage(path)
     path.write_bytes(content + b"\n")
     with pytest.raises(DataError, match=name):
         read(path)
@@ -83,6 +87,27 @@ def test_equal_content_is_equal_bytes(tmp_path, name):
     for folder in ("a", "b"):
         write(tmp_path / folder / name)
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_files_state_their_checksum_without_being_read(tmp_path):
+    """The one of equal bytes only; none of files of others, and of what is not there."""
+    names = {"a.h5": 1.0, "b.h5": 1.0, "c.h5": 2.0}
+    for name, value in names.items():
+        with created(tmp_path / name, "thing", 3, {}) as file:
+            file.put("values", np.full(9, value))
+        write_checked_json(tmp_path / f"{name}.json", {"value": value}, indent=None)
+        write_csv(tmp_path / f"{name}.csv", ("value",), [(value,)])
+    for suffix in ("", ".json", ".csv"):
+        one, same, other = (stated_checksum(tmp_path / f"{name}{suffix}") for name in names)
+        assert one == same != other
+        assert one
+    (tmp_path / "theirs.txt").write_text("x")
+    (tmp_path / "theirs.json").write_text("{}")
+    (tmp_path / "theirs.h5").write_text("x")
+    (tmp_path / "theirs.csv").write_text("x")
+    assert {stated_checksum(path) for path in [*tmp_path.glob("theirs.*"), tmp_path / "absent.h5"]} == {None}
+    assert "carries no checksum" in damage(tmp_path / "theirs.h5")
+    assert "without its checksum" in damage(tmp_path / "theirs.csv")
 
 
 def test_a_csv_without_its_checksum_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from descbench.config.tables import Table
 from descbench.metrics.poses import score_errors
 from descbench.metrics.scores import Metric, Scores, write_scores
-from descbench.tables.notes import table_notes
+from descbench.tables.notes import licence_notes, table_notes
 
 
 def test_empty_cells_say_why(tmp_path):
@@ -37,3 +37,14 @@ def test_empty_cells_say_why(tmp_path):
         "pnp on scene: no median_position, since half of the queries or more have no pose.",
         "flat on town: no map_hard, since no query counts.",
     ]
+
+
+def test_licences_that_forbid_commercial_use_are_noted_with_the_rows():
+    """A line a licence; a label with a comma is in quotes, so that it is not two."""
+    restricted = {"a": {"one.pt": "CC BY-NC 4.0"}, "b": {"two.pt": "CC BY-NC 4.0"}, "c": {"other.pt": "academic use"}}
+    rows = [("plain", "free"), ("R2D2, n=5", "a"), ("both", "a"), ("both", "b"), ("last", "c")]
+    assert licence_notes(rows, restricted) == [
+        'No commercial use of one.pt, two.pt (CC BY-NC 4.0), which these rows rest on: "R2D2, n=5", both.',
+        "No commercial use of other.pt (academic use), which these rows rest on: last.",
+    ]
+    assert licence_notes(rows, {}) == []

@@ -58,6 +58,13 @@ def test_the_first_screen_counts_and_names_the_machine(page):
     assert re.search(r"<dt>versions</dt><dd>descbench .*torch", header)
 
 
+def test_licences_that_forbid_commercial_use_stand_under_the_tables_that_rest_on_them(page):
+    noted = re.findall(
+        r"No commercial use of net\.pth \(CC BY-NC-SA 4\.0\), which these rows rest on: ([^<]*)\.<", page
+    )
+    assert noted == ["&#34;Local features &amp; codebook&#34;"]
+
+
 def test_a_result_without_machine_is_counted_as_such(tmp_path):
     table = {"t": example_tables()["table1"]}
     scores = {

@@ -49,7 +49,7 @@ def test_ours_leads_to_its_page(tmp_path):
     scores = {("m", "town"): tmp_path / "scores.json"}
     provenance = {("m", "town"): "provenance/m/town.json"}
     pages = {("m", "town"): "pages/m/a%20town.html", ("other", "town"): "pages/other/town.html"}
-    build_table("t", make_table(), scores, provenance, tmp_path / "t.csv", tmp_path / "t.md", pages)
+    build_table("t", make_table(), scores, provenance, tmp_path / "t.csv", tmp_path / "t.md", pages=pages)
     text = (tmp_path / "t.md").read_text()
     assert (tmp_path / "t.csv").read_bytes() == csv_before
     assert text.count("](pages/m/a%20town.html)") == 3
@@ -67,6 +67,15 @@ def test_verdicts(tmp_path):
     assert [(line["low"], line["high"]) for line in lines] == [("73.49", "77.49"), ("45.12", "49.12"), ("88.0", "92.0")]
     expected = "| ours & theirs | 75.5 [73.5, 77.5] (75.1) | 47.1 [45.1, 49.1] (50.0) | 90.0 [88.0, 92.0] |"
     assert expected in markdown
+
+
+def test_weights_without_commercial_use_are_noted(tmp_path):
+    scores = write_told(tmp_path / "scores.json", METRICS, cell="m on town")
+    files, cells = (tmp_path / "t.csv", tmp_path / "t.md"), {("m", "town"): scores}
+    for restricted, shown in (({"m": {"net.pt": "CC BY-NC 4.0"}}, True), ({"other": {"net.pt": "x"}}, False)):
+        build_table("t", make_table(), cells, {}, *files, restricted)
+        note = '- No commercial use of net.pt (CC BY-NC 4.0), which these rows rest on: "ours & theirs".'
+        assert (note in files[1].read_text().splitlines()) == shown
 
 
 def test_a_reference_within_our_interval_is_within_noise(tmp_path):

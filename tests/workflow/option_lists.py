@@ -285,7 +285,7 @@ ELSEWHERE = {
     "PatchValidation.every": "unit/test_hardnet_training.py::test_the_best_epoch_by_validation",
     "PatchValidation.patches": "unit/test_hardnet_training.py::test_other_parts_are_scored_otherwise",
     "Config.training_gpus": "unit/test_several_gpus.py::test_two_processes_go_on_as_one_does",
-    "CustomWeights.licence": "workflow/test_bundle.py::test_weights_without_a_commercial_licence_are_refused",
+    "CustomWeights.licence": "workflow/test_cross_table_runs.py::test_weights_that_allow_no_commercial_use_are_noted",
     "Config.keep_raw": "workflow/test_downloads.py::test_files_of_which_none_are_kept_go_away",
     "Unpack.to": "workflow/test_downloads.py::test_files_of_which_none_are_kept_go_away",
     "Unpack.archive": "unit/test_evil_archives.py::test_a_kind_that_no_name_says",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mlcroissant
 import pytest
-from validated_crate import problems
+from validated_crate import PROFILES, problems
 
 from descbench.bundle.bundle_table import bundle_table
 from descbench.bundle.contents import CellFiles, TableFiles, find_not_commercial, read_table, write_again
@@ -20,8 +20,10 @@ from descbench.command_files import read_configuration
 from descbench.config.networks import CustomModel
 from descbench.config.sources import Source
 from descbench.errors import ConfigError, DataError
+from descbench.io.jsonfiles import read_json, write_checked_json
 from descbench.licences import forbids_commerce, spdx_of, why_not_commercial
 from descbench.plan import Plan
+from descbench.table_kinds import KINDS
 
 TABLE = "results/table2.csv"
 CONFIG = ("tiny.yaml",)
@@ -61,7 +63,7 @@ def changed(bundle: Path, target: Path, others: dict[str, bytes | None]) -> Path
     return target
 
 
-@pytest.mark.parametrize("profile", ["workflow-run-crate-0.5", "provenance-run-crate-0.5"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_validator_requires_nothing_more(bundle, tmp_path, profile):
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path)
@@ -115,9 +117,12 @@ def test_what_is_in_it(bundle):
 
 
 def test_an_untouched_bundle_is_as_recorded(bundle):
-    compared, differences = verify(bundle)
-    assert compared == len(zipfile.ZipFile(bundle).namelist()) - 1
-    assert differences == []
+    found = verify(bundle)
+    assert found.compared == len(zipfile.ZipFile(bundle).namelist()) - 1
+    assert found.differences == []
+    assert found.closing().endswith(
+        "not as recorded. Images, weights and features are not in a bundle, and were not compared."
+    )
 
 
 def test_what_differs_is_named(bundle, tmp_path, capsys):
@@ -150,10 +155,11 @@ def test_links_to_pages_are_no_difference(bundle, inside, tmp_path):
     table = read_table(plan, TABLE, [])
     cell = (table.cells[0].method, table.cells[0].dataset)
     address = "pages/{}/{}.html".format(*cell)
-    table.markdown.unlink()
-    table.csv.unlink()
-    write_again(plan, table, table.csv.parent, {cell: address})
-    assert f"]({address})" in table.markdown.read_text()
+    _, markdown = table.files
+    for file in table.files:
+        file.unlink()
+    write_again(plan, table, table.files, {cell: address})
+    assert f"]({address})" in markdown.read_text()
     assert verify(TABLE, configfiles=CONFIG)[1] == []
     with (
         zipfile.ZipFile(bundle_table(TABLE, "linked.zip", configfiles=CONFIG)) as linked,
@@ -163,8 +169,8 @@ def test_links_to_pages_are_no_difference(bundle, inside, tmp_path):
         assert [linked.read(name) for name in ("table2.csv", "table2.md")] == [
             old.read(name) for name in ("table2.csv", "table2.md")
         ]
-    table.markdown.write_text(table.markdown.read_text().replace(address, "https://example.org"))
-    assert [one.name for one in verify(TABLE, configfiles=CONFIG)[1]] == [str(table.markdown)]
+    markdown.write_text(markdown.read_text().replace(address, "https://example.org"))
+    assert [one.name for one in verify(TABLE, configfiles=CONFIG)[1]] == [str(markdown)]
 
 
 def test_an_unpacked_bundle(bundle, tmp_path):
@@ -327,9 +333,10 @@ def test_a_bomb_is_not_unpacked(bundle, tmp_path):
 
 
 def test_a_table_is_compared_with_what_made_it(inside, tmp_path, capsys):
-    compared, differences = verify(TABLE, configfiles=CONFIG)
-    assert compared > 3
-    assert differences == []
+    before = verify(TABLE, configfiles=CONFIG)
+    assert before.compared > before.between > 3
+    assert before.differences == []
+    assert before.absent == ()
     folder = tmp_path / "work"
     shutil.copytree(inside, folder, symlinks=True)
     checkpoints = sorted((folder / "results/checkpoints").glob("*.pt"))
@@ -344,6 +351,64 @@ def test_a_table_is_compared_with_what_made_it(inside, tmp_path, capsys):
         shutil.copyfile(others[0], recorded[0])
         with pytest.raises(DataError, match=recorded[0].name):
             verify(TABLE, configfiles=CONFIG)
+
+
+BETWEEN = ("features", "codebooks", "indexes", "rankings", "manifests")
+
+
+def test_every_damaged_file_between_data_and_scores_is_named(inside, tmp_path, capsys):
+    """One bit in the middle of each, which no stage reads again on the way to a table that is there."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    suffixes = (".h5", ".gt.json")
+    files = sorted(
+        path for part in BETWEEN for path in Path("results", part).rglob("*") if path.name.endswith(suffixes)
+    )
+    named = {path.parts[1] for path in files}
+    assert named == set(BETWEEN)
+    whole = verify(TABLE, configfiles=CONFIG)
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    found = verify(TABLE, configfiles=CONFIG)
+    # Those of the images that a network learned from are behind no cell here.
+    assert {one.name for one in found.differences} == {str(path) for path in files if "val_eccv20" not in str(path)}
+    assert all("damaged" in one.told for one in found.differences)
+    assert found.compared == whole.compared
+    assert main(["verify", TABLE, "--configfile", *CONFIG]) == 1
+    assert f"{found.compared} files compared, {len(found.differences)} not as recorded" in capsys.readouterr().out
+
+
+def test_another_ranking_than_the_one_that_was_scored(inside, tmp_path):
+    """Whole and with a checksum of its own, so that its readers take it."""
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    ranking, part = (
+        Path("results/rankings/how_n30/alderford.h5"),
+        "results/rankings/how_n30/alderford/alderford/00000.h5",
+    )
+    shutil.copyfile(part, ranking)
+    (one,) = verify(TABLE, configfiles=CONFIG).differences
+    assert (one.state, one.name) == ("differs", str(ranking))
+    assert "another file than the one that was scored" in one.told
+
+
+def test_what_was_scored_and_is_gone_is_told_and_is_no_difference(inside, tmp_path, capsys):
+    shutil.copytree(inside, tmp_path / "work", symlinks=True)
+    os.chdir(tmp_path / "work")
+    for folder in ("rankings", "features", "indexes", "codebooks"):
+        shutil.rmtree(Path("results", folder))
+    assert main(["verify", TABLE, "--configfile", *CONFIG]) == 0
+    told = capsys.readouterr().out
+    assert "not present: results/rankings/how_n30/alderford.h5: " in told
+    assert "not present: results/features/how/alderford/query/00000.h5: " in told
+    assert told.rstrip().endswith("2 files that the scores were made from and that are not present.")
+    record = Path("results/provenance/how_n30/alderford.json")
+    old = read_json(record)
+    del old["inputs"]
+    write_checked_json(record, old)
+    assert "what the scores of 1 cells were made from" in verify(TABLE, configfiles=CONFIG).closing()
 
 
 def _recorded_checkpoints(folder: Path) -> list[str]:
@@ -429,18 +494,12 @@ def test_compare_tells_of_scores_of_another_configuration(inside, tmp_path, capl
     assert f"how_n30 on {dataset}: {told}" in caplog.text
 
 
-def test_tables_of_other_kinds_are_no_bundles(inside):
-    target = "results/protocols/table2.csv"
-    with pytest.raises(ConfigError, match=f"'{target}' is a cross table, or one of other choices of scoring; name a"):
-        bundle_table(target, configfiles=CONFIG)
-
-
 def test_weights_without_a_commercial_licence_are_refused(inside, monkeypatch):
     """Those that the catalogue forbids, and those of which nothing is stated."""
     models = {"m": {"weights": {"source": "official", "file": "w.pth"}}}
     record = {"configuration": {"models": models}, "sources": {"w.pth": {"licence": "CC BY-NC-SA 4.0", "files": []}}}
     cell = CellFiles("fire", "town", Path("s"), None, Path("p"), record)
-    table = TableFiles("t", "T", Path("t.csv"), Path("t.md"), (cell,))
+    table = TableFiles("t", "T", (Path("t.csv"), Path("t.md")), (cell,), KINDS[0], Path())
     assert list(find_not_commercial(table)) == ["fire on town: w.pth allows no commercial use (CC BY-NC-SA 4.0)"]
     unknown = replace(cell, provenance={**record, "sources": {"w.pth": {"licence": None, "files": []}}})
     assert "no licence that is stated" in next(find_not_commercial(replace(table, cells=(unknown,))))

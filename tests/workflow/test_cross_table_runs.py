@@ -5,10 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from in_process import Bench, merged
+from validated_crate import PROFILES, problems, unpacked
+
+from descbench.bundle.bundle_table import bundle_table
+from descbench.bundle.contents import CellFiles
+from descbench.bundle.verify import verify
+from descbench.cli import main
+from descbench.errors import ConfigError, DataError
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": None}
 TOWN: dict[str, Any] = {
@@ -111,8 +120,8 @@ def of(name: str, **keys: Any) -> dict[str, Any]:
         ("note", "Another note.", "Another note."),
         ("rows", {"once more": ["own"]}, "| once more |"),
         ("rows", {"local": None}, "| global |"),
-        ("datasets", {"alderford": ["map_hard"]}, "alderford map_hard"),
-        ("datasets", {"swapped": ["map_medium"]}, "swapped map_medium"),
+        ("datasets", {"alderford": ["map_hard"]}, "alderford: mAP hard (%)"),
+        ("datasets", {"swapped": ["map_medium"]}, "swapped: mAP medium (%)"),
     ],
 )
 def test_keys_change_the_table(town, key, value, shown):
@@ -141,3 +150,113 @@ def test_photographs_of_ones_own_join_by_a_line(town):
     bench.make(TARGETS[0], overlay=overlay)
     found = values(bench, "retrieval")
     assert (found["global", "mine"], found["global", "route"]) == ("own", "own")
+
+
+def test_weights_that_allow_no_commercial_use_are_noted(town):
+    """Under tables of each kind, which alone are written again when a licence is stated."""
+    bench, weights = town.copy("cross-licence"), {"source": "custom", "licence": "CC BY-NC 4.0"}
+    overlay = merged(TOWN, {"models": {"own_local": {"weights": weights}}})
+    targets = (TARGETS[0], "results/beside.csv")
+    bench.make(*targets, overlay=TOWN)
+    assert sorted(bench.make(*targets, overlay=overlay)) == ["build_cross_table", "build_table"]
+    for target, row in zip(targets, ("local", "ours"), strict=True):
+        note = f"- No commercial use of own_local (CC BY-NC 4.0), which these rows rest on: {row}."
+        assert note in (bench.folder / target).with_suffix(".md").read_text().splitlines()
+
+
+@pytest.fixture
+def here(town, monkeypatch) -> Path:
+    """The town with its configuration as one file, of which commands are given the name."""
+    monkeypatch.chdir(town.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(town.config, TOWN)))
+    return town.folder
+
+
+def test_a_bundle_of_a_cross_table(here, tmp_path):
+    """By its path, by its Markdown and by its name; with its tests; checked by the validator of RO-Crates."""
+    written = bundle_table(TARGETS[1], tmp_path / "b.zip", configfiles=["town.yaml"])
+    names, wrote = unpacked(written, tmp_path / "b")
+    assert wrote[-1] == [f"cross/descriptors.{end}" for end in ("csv", "md", "tests.csv")]
+    assert {"scores/sift/drawn.json", "scores/facades_sift/facades.json"} < names
+    assert [problems(tmp_path / "b", profile) for profile in PROFILES] == [[], []]
+    assert verify(written).differences == []
+    for target in ("descriptors", "results/cross/descriptors.md", "results/cross/descriptors.tests.csv"):
+        again = bundle_table(target, tmp_path / "again.zip", configfiles=["town.yaml"])
+        assert again.read_bytes() == written.read_bytes()
+
+
+def said(capsys: pytest.CaptureFixture[str], *command: str, status: int = 0) -> str:
+    """What a command prints, or says where it refuses."""
+    assert main([*command, "--configfile", "town.yaml"]) == status
+    shown = capsys.readouterr()
+    return shown.err if status else shown.out
+
+
+def test_why_of_cross_tables(town, here, monkeypatch, capsys):
+    """Also of cells that no other table shows, and beside the figures that other tables have of the same methods."""
+    gone = "results/protocols/own_asmk/alderford.json: not there yet; `snakemake"
+    assert gone in said(capsys, "why", TARGETS[0], "local", status=1)
+    bench = town.copy("cross-why")
+    monkeypatch.chdir(bench.folder)
+    bench.make(*(f"results/protocols/{method}/alderford.json" for method in ("own", "own_asmk")), overlay=TOWN)
+    told = said(capsys, "why", TARGETS[0])
+    assert "retrieval, local, map_medium of alderford: ours" in told
+    told = said(capsys, "why", "results/cross/retrieval.tests.csv", "global")
+    assert "retrieval, global, map_medium of alderford: ours" in told
+    assert "nothing published; with 7 choices: " in told
+    assert "The choices of 1 result more are not there yet; `snakemake" in told
+    told = said(capsys, "why", "retrieval", "own_asmk", "alderford", "map_medium")
+    assert "published 0.00" in told
+    assert "setup_easy comes closest" in told
+    gone = "results/protocols/own/streets_test.json: not there yet"
+    assert gone in said(capsys, "why", "retrieval", "global", "streets_test", status=1)
+    told = said(capsys, "why", "results/scores/own/alderford.json")
+    assert told.startswith("retrieval, global, map_medium of alderford: ours")
+
+
+def test_compare_takes_the_rows_of_tables(here, capsys):
+    told = said(capsys, "compare", "global", "own_asmk", "alderford", "--metric", "map_medium")
+    assert told.startswith("own_asmk minus own on alderford, 3 queries\n")
+    assert "3 queries are too few to tell two methods apart: p is about 0.25 or more" in told
+    assert said(capsys, "compare", "SIFT", "network", "drawn").startswith("patches minus sift on drawn")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("own", "patches", "drawn"), "own on drawn has no scores: it is scored on datasets, and 'drawn' is none"),
+        (("own", "own", "photos"), "own on photos has no scores: nothing on it can be scored: it names no"),
+        (("own", "sift", "alderford"), "sift on alderford has no scores: it is scored on patch sets"),
+        (("own", "nobody", "alderford"), "there is no method 'nobody'"),
+    ],
+)
+def test_compare_refuses_what_nothing_can_make(here, capsys, arguments, message):
+    """Not with the command that makes it, which would refuse as well."""
+    told = said(capsys, "compare", *arguments, status=1)
+    assert message in told
+    assert "makes it" not in told
+
+
+def test_a_cross_table_that_was_edited(town, here, tmp_path, monkeypatch):
+    """Its tests are a file of it as any other."""
+    assert verify("descriptors", configfiles=["town.yaml"]).differences == []
+    bench = town.copy("cross-edited")
+    monkeypatch.chdir(bench.folder)
+    path = Path("results/cross/descriptors.tests.csv")
+    text = path.read_text()
+    path.unlink()
+    path.write_text(text.replace("network", "another"))
+    assert [one.name for one in verify("descriptors", configfiles=["town.yaml"]).differences] == [str(path)]
+    with pytest.raises(DataError, match=r"descriptors\.tests\.csv: not what the scores"):
+        bundle_table("descriptors", tmp_path / "x.zip", configfiles=["town.yaml"])
+
+
+def test_commercial_refuses_a_cross_table(here, tmp_path, monkeypatch):
+    """With each cell whose weights nothing is stated of; networks of this town have none from elsewhere."""
+    bundle_table("descriptors", tmp_path / "b.zip", configfiles=["town.yaml"], commercial=True)
+    of_patches = property(lambda cell: {"w.pth"} if cell.method == "patches" else set())
+    monkeypatch.setattr(CellFiles, "weights", of_patches)
+    told = r"descriptors: not for commercial use:\n  patches on drawn: w\.pth has no licence that is stated"
+    with pytest.raises(ConfigError, match=told):
+        bundle_table("descriptors", tmp_path / "x.zip", configfiles=["town.yaml"], commercial=True)
+    assert not (tmp_path / "x.zip").exists()

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from in_process import Bench, RefusedError, merged
+from validated_crate import PROFILES, problems, unpacked
 
+from descbench.bundle.bundle_table import bundle_table
+from descbench.bundle.verify import verify
 from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.errors import ConfigError
@@ -285,6 +288,77 @@ def test_scores_of_something_else_are_refused(town, place):
     message = "but the results that it was made from give" if place == "scores" else "compared with other scores"
     with pytest.raises(RefusedError, match=message):
         bench.run(job)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "suffix"),
+    [
+        ("pairs", "matches", ".h5"),
+        ("parts", "descriptors", ".h5"),
+        ("parts", "patches", ".h5"),
+        ("poses", "poses", ".txt"),
+        ("poses", "reconstructions", ".bin"),
+        ("poses", "reconstructions", ".json"),
+        ("poses", "matches", ".h5"),
+    ],
+)
+def test_verify_names_damage_in_every_family(town, monkeypatch, name, folder, suffix):
+    bench = town.copy(f"verify-{name}-{folder}{suffix}")
+    bench.make(f"results/{name}.csv", overlay=TOWN)
+    monkeypatch.chdir(bench.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(bench.config, TOWN)))
+    whole = verify(name, configfiles=["town.yaml"])
+    assert whole.differences == []
+    cells = [
+        (column["dataset"], TOWN["tables"][name]["rows"][0]["method"]) for column in TOWN["tables"][name]["columns"]
+    ]
+    of_cells = {part for cell in cells for part in cell}
+    files = {
+        path
+        for path in Path("results", folder).rglob(f"*{suffix}")
+        if of_cells & {*path.parts, path.parts[-1].partition(".")[0]}
+    }
+    assert files
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.unlink()  # files of a copied bench are linked
+        path.write_bytes(content)
+    found = verify(name, configfiles=["town.yaml"])
+    assert {one.name for one in found.differences} == {str(path) for path in files}
+
+
+@pytest.mark.parametrize(("name", "rescoring"), [("labels", "rescore_ranking"), ("parts", "rescore_patches")])
+def test_a_bundle_of_a_protocol_table(town, monkeypatch, tmp_path, name, rescoring):
+    """With the scores under other choices that it was written from; checked by the validator of RO-Crates."""
+    monkeypatch.chdir(town.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(town.config, TOWN)))
+    written = bundle_table(target(name), tmp_path / "b.zip", configfiles=["town.yaml"])
+    names, wrote = unpacked(written, tmp_path / "b")
+    assert wrote[-1] == [f"protocols/{name}.csv", f"protocols/{name}.md"]
+    method = TOWN["tables"][name]["rows"][0]["method"]
+    choices = {f"protocols/{method}/{column['dataset']}.json" for column in TOWN["tables"][name]["columns"]}
+    assert choices < names
+    assert choices == {one for results in wrote[:-1] for one in results if one.startswith("protocols/")}
+    assert rescoring in (tmp_path / "b/ro-crate-metadata.json").read_text()
+    assert [problems(tmp_path / "b", profile) for profile in PROFILES] == [[], []]
+    assert verify(written).differences == []
+    assert verify(target(name), configfiles=["town.yaml"]).differences == []
+
+
+def test_verify_names_damaged_and_stale_choices(town, monkeypatch):
+    bench = town.copy("verify-choices")
+    monkeypatch.chdir(bench.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(bench.config, TOWN)))
+    path = Path("results/protocols/own_asmk/alderford.json")
+    value, text = read_json(path), path.read_text()
+    path.unlink()  # files of a copied bench are linked
+    path.write_text(text.replace("0", "1", 1))
+    (one,) = verify(target("labels"), configfiles=["town.yaml"]).differences
+    assert (one.name, "damaged or edited" in one.told) == (str(path), True)
+    write_checked_json(path, {**value, "scores": "0" * 64})
+    (one,) = verify(target("labels"), configfiles=["town.yaml"]).differences
+    assert (one.name, "compared with other scores" in one.told) == (str(path), True)
 
 
 def otherwise(**keys) -> dict:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import email.message
 import io
+import json
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +60,9 @@ def without_network() -> Iterator[None]:
         yield
 
 
+PROFILES = ("workflow-run-crate-0.5", "provenance-run-crate-0.5")
+
+
 def problems(folder: Path, profile: str) -> list[str]:
     """What the validator requires of a crate and does not find."""
     with without_network():
@@ -67,3 +72,16 @@ def problems(folder: Path, profile: str) -> list[str]:
             rocrate_uri=str(folder), profile_identifier=profile, requirement_severity=models.Severity.REQUIRED
         )
         return [f"{issue.check.identifier}: {issue.message}" for issue in services.validate(settings).get_issues()]
+
+
+def unpacked(bundle: Path, folder: Path) -> tuple[set[str], list[list[str]]]:
+    """Names of a bundle's files, which are unpacked into a folder, and what each of its steps wrote."""
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(folder)
+        names = set(archive.namelist())
+    graph = json.loads((folder / "ro-crate-metadata.json").read_text(encoding="utf-8"))["@graph"]
+    entities = {one["@id"]: one for one in graph}
+    (organised,) = [one for one in graph if one["@type"] == "OrganizeAction"]
+    actions = [entities[entities[control["@id"]]["object"]["@id"]] for control in organised["object"]]
+    results = [action["result"] for action in actions]
+    return names, [[one["@id"] for one in (found if isinstance(found, list) else [found])] for found in results]

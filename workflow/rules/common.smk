@@ -356,13 +356,9 @@ def find_extra_cells(table):
     ]
 
 
-def get_pages(wildcards):
-    """Pages that the Markdown of a table links to."""
-    extra = find_extra_cells(wildcards.table)
-    cells = [(cell["method"], cell["dataset"]) for cell in extra]
-    return pages_there(
-        plan, [*plan.table_cells(wildcards.table), *cells], asked_files()
-    )
+def restricted_weights(cells):
+    """Weights that allow no commercial use, by the methods of these cells."""
+    return plan.lineage.restricted_behind(method for method, _ in cells)
 
 
 def all_report_cells():

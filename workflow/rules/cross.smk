@@ -41,6 +41,9 @@ rule build_cross_table:
         ),
         needed=lambda wildcards: plan.cross_table_cells(wildcards.cross_table),
         cells=lambda wildcards: plan.cross_table_rows(wildcards.cross_table),
+        restricted=lambda wildcards: restricted_weights(
+            plan.cross_table_cells(wildcards.cross_table)
+        ),
         pages=lambda wildcards: pages_there(
             plan, plan.cross_table_cells(wildcards.cross_table), asked_files()
         ),

@@ -1,4 +1,13 @@
 # Scores -> tables -> one report page.
+def get_pages(wildcards):
+    """Pages that the Markdown of a table links to."""
+    extra = find_extra_cells(wildcards.table)
+    cells = [(cell["method"], cell["dataset"]) for cell in extra]
+    return pages_there(
+        plan, [*plan.table_cells(wildcards.table), *cells], asked_files()
+    )
+
+
 rule build_table:
     input:
         scores=lambda wildcards: [
@@ -31,6 +40,12 @@ rule build_table:
         table=lambda wildcards: block("tables", wildcards.table),
         cells=lambda wildcards: plan.table_cells(wildcards.table),
         extra=lambda wildcards: find_extra_cells(wildcards.table),
+        restricted=lambda wildcards: restricted_weights(
+            [
+                *plan.table_cells(wildcards.table),
+                *plan.on_demand_cells(wildcards.table),
+            ]
+        ),
         pages=get_pages,
     message:
         "Write {wildcards.table}"
@@ -71,6 +86,7 @@ rule build_report:
             cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
         trained=plan.trained_models(),
+        restricted=lambda wildcards: restricted_weights(all_report_cells()),
         evidence=lambda wildcards: report_cells(
             cfg,
             plan,

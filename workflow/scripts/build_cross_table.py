@@ -19,5 +19,6 @@ with job(snakemake):
         dict(zip(needed, snakemake.input.provenance, strict=True)),
         (Path(snakemake.output.csv), Path(snakemake.output.tests), Path(snakemake.output.markdown)),
         learned,
+        snakemake.params.restricted,
         page_addresses(snakemake.params.pages, snakemake.output.markdown),
     )

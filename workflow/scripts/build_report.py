@@ -26,5 +26,6 @@ with job(snakemake):
         command=run_command(),
         choice_targets=snakemake.params.choice_targets,
         graph=read_stages(run_folder()),
+        restricted=snakemake.params.restricted,
     )
     build_report(tables, scores, histories, Path(snakemake.output[0]), evidence)

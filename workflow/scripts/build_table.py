@@ -21,5 +21,6 @@ with job(snakemake):
         provenance,
         Path(snakemake.output.csv),
         Path(snakemake.output.markdown),
+        snakemake.params.restricted,
         page_addresses(snakemake.params.pages, snakemake.output.markdown),
     )

@@ -35,4 +35,5 @@ with job(snakemake), all_or_none(snakemake.output):
         sources=params.sources,
         own_files=params.own_files,
         features={"features": params.digest, **facts},
+        inputs=snakemake.input,
     )

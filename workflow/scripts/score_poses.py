@@ -24,4 +24,5 @@ with job(snakemake), all_or_none(snakemake.output):
         sources=params.sources,
         own_files=params.own_files,
         features=read_shard_info(Path(files.features[0])),
+        inputs=snakemake.input,
     )

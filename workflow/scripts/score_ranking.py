@@ -29,4 +29,5 @@ with job(snakemake), all_or_none(snakemake.output):
         sources=snakemake.params.sources,
         own_files=snakemake.params.own_files,
         features=read_features(),
+        inputs=snakemake.input,
     )

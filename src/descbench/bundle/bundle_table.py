@@ -50,7 +50,7 @@ def bundle_table(
     (Croissant) say where they come from, with digests and licences.
 
     Args:
-        target: a table, or its file.
+        target: a table, also a cross table or one of other choices of scoring, or one of its files.
         output: the zip file; None: ``<table>.crate.zip`` beside the table.
         configfiles: overlays of the configuration.
         commercial: refuse cells that rest on weights without a licence for commercial use.
@@ -106,11 +106,13 @@ def _gather(folder: Path, table: TableFiles, plan: Plan, configfiles: Sequence[P
         _copy(file, folder / f"overlays/{number}_{file.name}")
     content = yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "configuration.yaml").write_text(content, encoding="utf-8")
-    # Without links to pages of pictures, which are not in it.
-    write_again(plan, table, folder)
     for cell in table.cells:
-        _copy(cell.scores_file, folder / f"scores/{cell.method}/{cell.dataset}.json")
-        _copy(cell.provenance_file, folder / f"provenance/{cell.method}/{cell.dataset}.json")
+        for file in cell.files:
+            _copy(file, folder / table.bundled(file))
+    # Without links to pages of pictures, which are not in it.
+    for file in table.files:
+        (folder / table.bundled(file)).parent.mkdir(parents=True, exist_ok=True)
+    write_again(plan, table, [folder / table.bundled(file) for file in table.files])
     for file in _own_code(plan, table):
         below = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else Path(file.name)
         _copy(file, folder / "code" / below)

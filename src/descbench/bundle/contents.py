@@ -10,22 +10,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from descbench.choices.choice import read_rescored
 from descbench.command_files import made
-from descbench.config.base import close_names
 from descbench.config.sources import Source
-from descbench.errors import ConfigError, DataError
+from descbench.errors import DataError
 from descbench.io.atomic import json_text
 from descbench.io.jsonfiles import read_json
 from descbench.licences import why_not_commercial
 from descbench.metrics.scores import Scores, read_scores
 from descbench.plan import Plan
 from descbench.report_plan import page_addresses
-from descbench.tables.table import build_table
+from descbench.table_kinds import Inputs, TableKind, find_table
+from descbench.tables.notes import Cell
 
 
 @dataclass(frozen=True)
 class CellFiles:
-    """One cell: its names, its scores with their file, and its provenance with its file."""
+    """One cell: its names, its scores with their file, and its provenance with its file.
+
+    Attributes:
+        rescored: file of its scores under other choices, where the table shows them.
+    """
 
     method: str
     dataset: str
@@ -33,6 +38,13 @@ class CellFiles:
     scores: Scores
     provenance_file: Path
     provenance: Mapping[str, Any]
+    rescored: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        known = (self.scores_file, self.provenance_file, self.rescored)
+        return tuple(file for file in known if file is not None)
 
     @property
     def weights(self) -> set[str]:
@@ -53,13 +65,33 @@ class CellFiles:
 
 @dataclass(frozen=True)
 class TableFiles:
-    """A table with its files and cells."""
+    """A table with its files and cells.
+
+    Attributes:
+        files: its own, the CSV first.
+        results: folder that all files of a table lie below; in a bundle they have the names that they have there.
+    """
 
     name: str
     title: str
-    csv: Path
-    markdown: Path
+    files: tuple[Path, ...]
     cells: tuple[CellFiles, ...]
+    kind: TableKind
+    results: Path
+
+    @property
+    def csv(self) -> Path:
+        """The table as CSV."""
+        return self.files[0]
+
+    def bundled(self, file: Path) -> str:
+        """Name of a file of the table, or of one of its cells, in a bundle."""
+        return file.relative_to(self.results).as_posix()
+
+    @property
+    def made(self) -> tuple[Path, ...]:
+        """All files that stages which a bundle tells of wrote: those of the cells, and the table's own."""
+        return (*(file for cell in self.cells for file in cell.files), *self.files)
 
     @property
     def sources(self) -> dict[str, Mapping[str, Any]]:
@@ -81,18 +113,22 @@ def read_table(plan: Plan, target: str, configfiles: Sequence[Path]) -> TableFil
 
     Args:
         plan: of the configuration.
-        target: name of a table, or its file.
+        target: name of a table, or one of its files; of any kind.
         configfiles: what the configuration was read from beside the default, for messages.
 
     Raises:
         ConfigError: no such table.
         DataError: a file that is not there yet, or is damaged.
     """
-    name = table_name(plan, target)
-    csv = made(Path(plan.paths.table(name)), configfiles)
-    cells = [_read_cell(plan, method, dataset, configfiles) for method, dataset in _cells(plan, name)]
-    markdown = Path(plan.paths.table_markdown(name))
-    return TableFiles(name, plan.config.tables[name].title, csv, markdown, tuple(cells))
+    kind, name = find_table(plan, target)
+    files = [
+        made(Path(file), configfiles) if place == 0 else Path(file)
+        for place, file in enumerate(kind.files(plan.paths, name))
+    ]
+    rescored = kind.rescored(plan, name)
+    cells = [_read_cell(plan, cell, configfiles, rescored=cell in rescored) for cell in kind.cells(plan, name)]
+    title = kind.title.format(kind.block(plan, name).title)
+    return TableFiles(name, title, tuple(files), tuple(cells), kind, Path(plan.paths.results))
 
 
 def find_damaged(plan: Plan, target: str) -> Iterator[tuple[Path, str]]:
@@ -101,21 +137,19 @@ def find_damaged(plan: Plan, target: str) -> Iterator[tuple[Path, str]]:
     Raises:
         ConfigError: no such table.
     """
-    for method, dataset in _cells(plan, table_name(plan, target)):
-        scores, provenance = Path(plan.paths.scores(method, dataset)), Path(plan.paths.provenance(method, dataset))
-        reads = {scores: partial(read_scores, cell=f"{method} on {dataset}"), provenance: read_json}
+    kind, name = find_table(plan, target)
+    rescored = kind.rescored(plan, name)
+    for cell in kind.cells(plan, name):
+        scores, provenance = Path(plan.paths.scores(*cell)), Path(plan.paths.provenance(*cell))
+        reads = {scores: partial(read_scores, cell=" on ".join(cell)), provenance: read_json}
+        if cell in rescored:
+            reads[Path(plan.paths.rescored(*cell))] = partial(read_rescored, cell=" on ".join(cell), scores=scores)
         for path, read in reads.items():
             try:
                 if path.is_file():
                     read(path)
             except DataError as error:
                 yield path, str(error)
-
-
-def _cells(plan: Plan, name: str) -> list[tuple[str, str]]:
-    """Those of a table; what it shows only where it is there counts where it is there."""
-    shown = [cell for cell in plan.on_demand_cells(name) if Path(plan.paths.scores(*cell)).is_file()]
-    return [*plan.table_cells(name), *shown]
 
 
 def blocks_that_differ(plan: Plan, table: TableFiles) -> Iterator[tuple[Path, str]]:
@@ -140,70 +174,53 @@ def changed_blocks(plan: Plan, method: str, dataset: str, provenance: Mapping[st
 def files_that_differ(plan: Plan, table: TableFiles) -> list[Path]:
     """The files of a table that are not what its scores give: edited ones, or those of other scores."""
     with tempfile.TemporaryDirectory(prefix="table-") as folder:
-        again = write_again(plan, table, Path(folder), _linked_pages(plan, table))
-        given = zip((table.csv, table.markdown), again, strict=True)
+        again = [Path(folder, file.name) for file in table.files]
+        write_again(plan, table, again, _linked_pages(plan, table))
+        given = zip(table.files, again, strict=True)
         return [file for file, rebuilt in given if not file.is_file() or file.read_bytes() != rebuilt.read_bytes()]
 
 
 def write_again(
-    plan: Plan, table: TableFiles, folder: Path, pages: Mapping[tuple[str, str], str] | None = None
-) -> tuple[Path, Path]:
-    """Write CSV and Markdown of a table into a folder, as its rule does.
+    plan: Plan, table: TableFiles, outputs: Sequence[Path], pages: Mapping[Cell, str] | None = None
+) -> None:
+    """Write the files of a table anew, as its rule does.
 
     Args:
         plan: of the configuration.
         table: what is written.
-        folder: where; the names are those of its files.
+        outputs: files to write, as many as it has.
         pages: addresses that the Markdown links to, by method and dataset.
     """
-    again = folder / table.csv.name, folder / table.markdown.name
-    paths = {(cell.method, cell.dataset): cell for cell in table.cells}
-    build_table(
-        table.name,
-        plan.config.tables[table.name],
-        {names: cell.scores_file for names, cell in paths.items()},
-        {names: str(cell.provenance_file) for names, cell in paths.items()},
-        *again,
-        pages,
+    cells = {(cell.method, cell.dataset): cell for cell in table.cells}
+    inputs = Inputs(
+        {names: cell.scores_file for names, cell in cells.items()},
+        {names: str(cell.provenance_file) for names, cell in cells.items()},
+        {names: cell.rescored for names, cell in cells.items() if cell.rescored is not None},
+        pages or {},
     )
-    return again
+    table.kind.build(plan, table.name, inputs, outputs)
 
 
-def _linked_pages(plan: Plan, table: TableFiles) -> dict[tuple[str, str], str]:
+def _linked_pages(plan: Plan, table: TableFiles) -> dict[Cell, str]:
     """Addresses of the pages that its Markdown links to; which these are depends on when it was written."""
+    markdown = next(file for file in table.files if file.suffix == ".md")
     try:
-        text = table.markdown.read_text(encoding="utf-8")
+        text = markdown.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return {}  # it differs whatever it links to
     cells = [(cell.method, cell.dataset, plan.paths.page(cell.method, cell.dataset)) for cell in table.cells]
-    addresses = page_addresses(cells, str(table.markdown))
+    addresses = page_addresses(cells, str(markdown))
     return {cell: address for cell, address in addresses.items() if f"]({address})" in text}
 
 
-def table_name(plan: Plan, target: str) -> str:
-    """Name of the table that a target is.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    config, tables = plan.config, plan.config.tables
-    place = Path(target).resolve()
-    place = place.with_suffix(".csv") if place.name else place
-    found = [name for name in tables if target == name or place == Path(plan.paths.table(name)).resolve()]
-    if not found:
-        others = [*map(plan.paths.protocol_table, config.tables), *map(plan.paths.cross_table, config.cross_tables)]
-        if place in [Path(other).resolve() for other in others]:
-            raise ConfigError(f"{target!r} is a cross table, or one of other choices of scoring; name a table.")
-        close = close_names(Path(target).stem, list(tables))
-        raise ConfigError(f"{target!r} is not a table of this configuration; {close}. Others need their --configfile.")
-    return found[0]
-
-
-def _read_cell(plan: Plan, method: str, dataset: str, configfiles: Sequence[Path]) -> CellFiles:
-    scores, provenance = Path(plan.paths.scores(method, dataset)), Path(plan.paths.provenance(method, dataset))
-    content = read_scores(made(scores, configfiles), f"{method} on {dataset}")
+def _read_cell(plan: Plan, names: Cell, configfiles: Sequence[Path], *, rescored: bool) -> CellFiles:
+    scores, provenance = Path(plan.paths.scores(*names)), Path(plan.paths.provenance(*names))
+    content = read_scores(made(scores, configfiles), " on ".join(names))
     record = read_json(made(provenance, configfiles), "provenance")
-    return CellFiles(method, dataset, scores, content, provenance, record)
+    choices = made(Path(plan.paths.rescored(*names)), configfiles) if rescored else None
+    if choices is not None:
+        read_rescored(choices, " on ".join(names), scores)
+    return CellFiles(*names, scores, content, provenance, record, choices)
 
 
 def find_not_commercial(

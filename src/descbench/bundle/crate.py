@@ -62,7 +62,8 @@ def describe_crate(folder: Path, table: TableFiles) -> None:
         "actionStatus": "http://schema.org/CompletedActionStatus",
     }
     given = [file for name, file in made.items() if name.startswith(("manifests/", "overlays/"))]
-    results = [file for name, file in made.items() if name.startswith("scores/") or name in _tables(table)]
+    provenance = {cell.provenance_file for cell in table.cells}
+    results = [made[table.bundled(file)] for file in table.made if file not in provenance]
     run = crate.add_action(
         made[_WORKFLOW],
         identifier="#run",
@@ -74,10 +75,6 @@ def describe_crate(folder: Path, table: TableFiles) -> None:
     _add_sources(crate, table)
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, ensure_ascii=False, default=str)
     (folder / METADATA).write_text(text + "\n", encoding="utf-8")
-
-
-def _tables(table: TableFiles) -> tuple[str, str]:
-    return table.csv.name, table.markdown.name
 
 
 def _add_files(crate: Any, folder: Path, tools: Collection[str]) -> dict[str, Any]:

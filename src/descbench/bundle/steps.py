@@ -1,7 +1,8 @@
 """The steps of a run whose files a bundle holds, for a Provenance Run Crate (https://w3id.org/ro/wfrun/provenance/0.5).
 
-They are the scoring of each cell and the writing of the table. What stages before them made is not in a bundle, and so
-they are not steps of it; the provenance of each cell says what its scores rest on.
+They are the scoring of each cell, under other choices too where the table has these, and the writing of the table. What
+stages before them made is not in a bundle, and so they are not steps of it; the provenance of each cell says what its
+scores rest on.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _SCORING = {
     "matching": "score_matches",
     "localisation": "score_poses",
 }
-_WRITING = "build_table"
 _DONE = "http://schema.org/CompletedActionStatus"
 
 
 def stages_of(table: TableFiles) -> list[str]:
     """Stages that made the files of a table which a bundle holds, in their order; each is a script of its name."""
-    return [*dict.fromkeys(_SCORING[cell.scores.family] for cell in table.cells), _WRITING]
+    again = [_rescoring(cell) for cell in table.cells if cell.rescored is not None]
+    return [*dict.fromkeys([*map(_scoring, table.cells), *again]), table.kind.stage]
 
 
 def script_of(stage: str) -> str:
@@ -48,15 +49,16 @@ def add_steps(crate: Any, made: Mapping[str, Any], table: TableFiles, run: Any) 
     workflow = crate.mainEntity
     workflow["hasPart"] = [made[script_of(stage)] for stage in stages]
     workflow["step"] = list(steps.values())
-    actions = [_add_scoring(crate, made, cell) for cell in table.cells]
-    controls = [
-        _add_control(crate, steps[_SCORING[cell.scores.family]], action)
-        for cell, action in zip(table.cells, actions, strict=True)
+    done = [(_scoring(cell), _add_scoring(crate, made, table, cell)) for cell in table.cells]
+    done += [
+        (_rescoring(cell), _add_rescoring(crate, made, table, cell))
+        for cell in table.cells
+        if cell.rescored is not None
     ]
-    scores = [made[_scores_file(cell)] for cell in table.cells]
-    files = [made[table.csv.name], made[table.markdown.name]]
-    wrote = _add_action(crate, made, _WRITING, f"#{_WRITING}", f"Writing of {table.name}", table.csv, scores, files)
-    controls.append(_add_control(crate, steps[_WRITING], wrote))
+    read = [made[table.bundled(file)] for cell in table.cells for file in (cell.scores_file, cell.rescored) if file]
+    files, stage = [made[table.bundled(file)] for file in table.files], table.kind.stage
+    wrote = _add_action(crate, made, stage, f"#{stage}", f"Writing of {table.name}", table.csv, read, files)
+    controls = [_add_control(crate, steps[stage], action) for stage, action in [*done, (stage, wrote)]]
     engine = _entity(crate, "#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.github.io")
     _entity(
         crate,
@@ -74,13 +76,28 @@ def _add_step(crate: Any, made: Mapping[str, Any], stage: str, number: int) -> A
     return _entity(crate, f"#step-{stage}", "HowToStep", name=stage, position=str(number), workExample=tool)
 
 
-def _add_scoring(crate: Any, made: Mapping[str, Any], cell: CellFiles) -> Any:
-    stage, name = _SCORING[cell.scores.family], f"{cell.method} on {cell.dataset}"
+def _scoring(cell: CellFiles) -> str:
+    return _SCORING[cell.scores.family]
+
+
+def _rescoring(cell: CellFiles) -> str:
+    return f"re{_scoring(cell)}"
+
+
+def _add_scoring(crate: Any, made: Mapping[str, Any], table: TableFiles, cell: CellFiles) -> Any:
+    stage, name = _scoring(cell), f"{cell.method} on {cell.dataset}"
     listed = [made[file] for file in (f"manifests/{cell.dataset}.csv",) if file in made]
-    results = [made[_scores_file(cell)], made[f"provenance/{cell.method}/{cell.dataset}.json"]]
+    results = [made[table.bundled(file)] for file in (cell.scores_file, cell.provenance_file)]
     identifier = f"#{stage}-{cell.method}-{cell.dataset}"
     given = [made["configuration.yaml"], *listed]
     return _add_action(crate, made, stage, identifier, f"Scoring of {name}", cell.scores_file, given, results)
+
+
+def _add_rescoring(crate: Any, made: Mapping[str, Any], table: TableFiles, cell: CellFiles) -> Any:
+    stage, name = _rescoring(cell), f"{cell.method} on {cell.dataset} under other choices"
+    identifier, file = f"#{stage}-{cell.method}-{cell.dataset}", cell.rescored
+    given, results = [made["configuration.yaml"], made[table.bundled(cell.scores_file)]], [made[table.bundled(file)]]
+    return _add_action(crate, made, stage, identifier, f"Scoring of {name}", file, given, results)
 
 
 def _add_action(
@@ -105,10 +122,6 @@ def _add_control(crate: Any, step: Any, action: Any) -> Any:
     return _entity(
         crate, f"#control-{action.id.lstrip('#')}", "ControlAction", name=name, instrument=step, object=action
     )
-
-
-def _scores_file(cell: CellFiles) -> str:
-    return f"scores/{cell.method}/{cell.dataset}.json"
 
 
 def _entity(crate: Any, identifier: str, kind: str, **properties: Any) -> Any:

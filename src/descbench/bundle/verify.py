@@ -11,14 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
-from descbench.bundle.contents import CellFiles, blocks_that_differ, files_that_differ, find_damaged, read_table
+from descbench.bundle.between import Compared, compare_between
+from descbench.bundle.contents import (
+    CellFiles,
+    TableFiles,
+    blocks_that_differ,
+    files_that_differ,
+    find_damaged,
+    read_table,
+)
 from descbench.bundle.crate import METADATA
 from descbench.command_files import read_configuration
 from descbench.errors import DataError
-from descbench.io.csvfiles import read_csv
 from descbench.io.digests import sha256_file
 from descbench.plan import Plan
 
@@ -45,15 +52,35 @@ class Difference:
     told: str
 
 
-def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tuple[int, list[Difference]]:
+class Verified(NamedTuple):
+    """What was compared, and what came of it.
+
+    Attributes:
+        compared: how many files.
+        differences: those that are not as recorded.
+        between: how many of them lie between data and scores.
+        absent: recorded files that are not there, so that nothing can be said of them.
+        told: sentences on what was and what was not compared.
+    """
+
+    compared: int
+    differences: list[Difference]
+    between: int = 0
+    absent: tuple[str, ...] = ()
+    told: str = "Images, weights and features are not in a bundle, and were not compared."
+
+    def closing(self) -> str:
+        """The last line: how many, and what was not compared."""
+        return f"{self.compared} files compared, {len(self.differences)} not as recorded. {self.told}"
+
+
+def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> Verified:
     """Hash files again, and compare with what was recorded.
 
     Args:
-        target: a bundle (zip file), or a table, whose downloads, weights and files of the user's are hashed.
+        target: a bundle (zip file), or a table: its files, downloads, weights, files of the user's, and all that stages
+            between data and scores wrote and that is there.
         configfiles: overlays of the configuration, for tables.
-
-    Returns:
-        how many files were compared, and what differs.
 
     Raises:
         ConfigError: no such table.
@@ -75,31 +102,36 @@ def verify(target: str | Path, *, configfiles: Sequence[str | Path] = ()) -> tup
         damaged = [Difference("differs", str(file), told) for file, told in find_damaged(plan, str(target))]
         if not damaged:
             raise
-        return len(damaged), damaged
+        return Verified(len(damaged), damaged, told="Nothing more can be compared without these files.")
+    return _verify_table(plan, table)
+
+
+def _verify_table(plan: Plan, table: TableFiles) -> Verified:
     told = "not what the scores of its cells give"
     found = [Difference("differs", str(file), told) for file in files_that_differ(plan, table)]
     for file, block in blocks_that_differ(plan, table):
         found.append(Difference("differs", str(file), f"made with another {block} than is configured"))
-    lists = [path for name in table.datasets if (path := Path(plan.paths.manifest(name))).is_file()]
-    found += [Difference("differs", str(path), told) for path in lists if (told := _damage(path))]
-    # Scores and provenance were compared with their checksums when they were read.
-    compared = 2 * len(table.cells) + 2 + len(lists)
-    for file, expected in _recorded(plan, table.cells).items():
-        compared += 1
+    recorded = _recorded(plan, table.cells)
+    between = compare_between(plan, table.cells, recorded)
+    found += [Difference("differs", file, told) for file, told in between.changed]
+    for file, expected in recorded.items():
         if not Path(file).is_file():
             found.append(Difference("missing", file, "it was there when the table was computed"))
         elif (now := _digest(file)) != expected:
             found.append(Difference("differs", file, f"{now}, recorded SHA-256 {expected}"))
-    return compared, found
+    # Scores and provenance were compared with their checksums when they were read.
+    compared = len(table.made) + len(recorded) + between.files
+    return Verified(compared, found, between.files, between.absent, _told(between))
 
 
-def _damage(manifest: Path) -> str:
-    """What is wrong with a list of images; empty: it has the checksum beside it."""
-    try:
-        read_csv(manifest, "manifest")
-    except DataError as error:
-        return str(error)
-    return ""
+def _told(between: Compared) -> str:
+    """What of a table was compared beside its own files, and what was not."""
+    told = f"{between.files} of them lie between data and scores. Not compared: images and other data once unpacked"
+    if between.absent:
+        told += f"; {len(between.absent)} files that the scores were made from and that are not present"
+    if between.silent:
+        told += f"; what the scores of {len(between.silent)} cells were made from, which an older version recorded not"
+    return f"{told}."
 
 
 def _recorded(plan: Plan, cells: Sequence[CellFiles]) -> dict[str, str]:
@@ -134,7 +166,7 @@ def _digest(file: str) -> str:
     return sha256_file(file)
 
 
-def _verify_zip(path: Path) -> tuple[int, list[Difference]]:
+def _verify_zip(path: Path) -> Verified:
     try:
         with zipfile.ZipFile(path) as archive:
             there = _members(archive, path)
@@ -145,10 +177,10 @@ def _verify_zip(path: Path) -> tuple[int, list[Difference]]:
             found = list(_compare(recorded, {name: partial(_hash_member, archive, of) for name, of in there.items()}))
     except _BROKEN as error:
         raise DataError(f"{path}: not a zip file that can be read ({error}); bundle the table again.") from error
-    return len(recorded), found
+    return Verified(len(recorded), found)
 
 
-def _verify_folder(path: Path) -> tuple[int, list[Difference]]:
+def _verify_folder(path: Path) -> Verified:
     """Of a bundle that was unpacked."""
     description = path / METADATA
     if not description.is_file() or description.stat().st_size > _DESCRIPTION:
@@ -159,7 +191,7 @@ def _verify_folder(path: Path) -> tuple[int, list[Difference]]:
         for file in path.rglob("*")
         if file.is_symlink() or not file.is_dir()
     }
-    return len(recorded), list(_compare(recorded, there))
+    return Verified(len(recorded), list(_compare(recorded, there)))
 
 
 def _hash_file(path: Path) -> str:

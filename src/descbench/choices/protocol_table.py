@@ -15,6 +15,7 @@ import pandas as pd
 from descbench.choices.choice import Rescored, RescoredCell, read_rescored
 from descbench.config.tables import Table, TableRow
 from descbench.io.atomic import write_text
+from descbench.listing import listed
 from descbench.metrics.scores import read_scores
 from descbench.tables.notes import Cell
 from descbench.tables.table import Line, table_lines
@@ -277,7 +278,7 @@ def _silences(cells: Sequence[CellChoices]) -> Iterator[str]:
         if found := "; ".join(f"{', '.join(names)} ({reason})" for reason, names in reasons.items()):
             rows.setdefault((dataset, found), []).append(row)
     for (dataset, found), names in rows.items():
-        yield markdown_text(f"- On {dataset}, nothing is said by {found}. Rows: {'; '.join(names)}.")
+        yield markdown_text(f"- On {dataset}, nothing is said by {found}. Rows: {listed(names)}.")
 
 
 def _shown(outcome: Outcome | None) -> str:

@@ -129,11 +129,13 @@ def doctor(
 @commands.command(
     rich_help_panel=CONFIGURATION,
     help=help_text(
-        "Write a table with all that it rests on into one zip file, an RO-Crate.",
+        "Write a table of any kind with all that it rests on into one zip file, an RO-Crate.",
         "In it are the table, its scores and their provenance, lists of images, configuration and workflow, and "
         "descriptions of the datasets (Croissant) with licences. Images, weights and features are not.",
         [
             ("descbench bundle results/table2.csv", "writes results/table2.crate.zip"),
+            ("descbench bundle results/cross/retrieval.csv", "a cross table, with its tests"),
+            ("descbench bundle results/protocols/table2.csv", "a table under other choices of scoring"),
             (
                 "descbench bundle results/table2.csv --commercial",
                 "refuses weights without a licence for commercial use",
@@ -158,7 +160,9 @@ def bundle(
     rich_help_panel=CONFIGURATION,
     help=help_text(
         "Hash files again, and name those that are not what was recorded.",
-        "Of a bundle every file in it; of a table its scores, downloads, weights and your own files.",
+        "Of a bundle every file in it; of a table its scores, downloads, weights and your own files, and what stages "
+        "between data and scores wrote (features, indexes, rankings, matches, descriptors, poses), where it is there. "
+        "The last line says what was not compared.",
         [
             ("descbench verify table2.crate.zip", "a bundle"),
             ("descbench verify results/table2.csv", "a table, in the folder that it was computed in"),
@@ -171,11 +175,13 @@ def verify(
 ) -> None:
     from descbench.bundle.verify import verify as verify_files
 
-    compared, differences = verify_files(target, configfiles=configfile or [])
-    for one in differences:
+    found = verify_files(target, configfiles=configfile or [])
+    for one in found.differences:
         print(f"{one.state}: {printable(one.name)}: {printable(one.told)}")
-    print(f"{compared} files compared, {len(differences)} not as recorded.")
-    if differences:
+    for file in found.absent:
+        print(f"not present: {printable(file)}: the scores were made from it; nothing can be said of it")
+    print(found.closing())
+    if found.differences:
         raise typer.Exit(1)
 
 
@@ -196,8 +202,8 @@ def verify(
     ),
 )
 def compare(
-    first: Annotated[str, typer.Argument(help="Method of the configuration.", autocompletion=METHODS)],
-    second: Annotated[str, typer.Argument(help="Method that is compared with it.", autocompletion=METHODS)],
+    first: Annotated[str, typer.Argument(help="Method, or the label of a row of a table.", autocompletion=METHODS)],
+    second: Annotated[str, typer.Argument(help="The one that is compared with it.", autocompletion=METHODS)],
     dataset: Annotated[
         str, typer.Argument(help="Dataset or patch set that both have scores of.", autocompletion=DATASETS)
     ],
@@ -225,6 +231,7 @@ def compare(
             ("descbench why results/table2.csv", "the cells of a table that are off"),
             ("descbench why results/table2.csv how_r18_n1000 roxford5k map_medium", "one cell, and all choices"),
             ("descbench why results/scores/how_r18_n1000/roxford5k.json", "wherever a table shows these scores"),
+            ('descbench why results/cross/retrieval.csv "FIRe, n=1000" rparis6k', "a cell of a cross table"),
         ],
     ),
 )

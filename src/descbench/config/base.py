@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from descbench.listing import listed
+
 # Names that a message shows of many.
 _SHOWN = 10
 # Control characters would end a line of a log or of a table, or hide what a name is.
@@ -163,9 +165,8 @@ def close_names(name: str, known: Iterable[str]) -> str:
 
 def first_names(names: Sequence[str]) -> str:
     """Names in a row, those with blanks in quotes; of many, the first ones and how many more there are."""
-    shown = ", ".join(f'"{name}"' if re.search(r"[\s,]", name) else name for name in names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more (`descbench list` shows datasets, methods and models)"
-    return shown + more if len(names) > _SHOWN else shown
+    hint = " (`descbench list` shows datasets, methods and models)" if len(names) > _SHOWN else ""
+    return listed(names, _SHOWN) + hint
 
 
 def _parse_count(value: Any) -> Any:

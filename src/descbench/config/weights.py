@@ -59,6 +59,11 @@ class WeightsBase(Strict):
         """Files of the user's that hold them."""
         return ()
 
+    @property
+    def own_licence(self) -> str | None:
+        """Licence that the block itself states; None: those of the sources count."""
+        return None
+
     def fits(self, name: str, model: Any, config: Any) -> Iterator[Problem]:
         """Yield ``(path below the model, message)`` for what keeps them from being those of a model called ``name``."""
         yield from ()
@@ -282,6 +287,11 @@ class CustomWeights(WeightsBase):
     def own_files(self) -> tuple[Path, ...]:
         """The file, if there is one."""
         return () if self.file is None else (self.file,)
+
+    @property
+    def own_licence(self) -> str | None:
+        """As the user gives them."""
+        return self.licence
 
 
 Weights = Annotated[

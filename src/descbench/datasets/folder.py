@@ -20,6 +20,7 @@ from descbench.datasets.photographs import Found, LeftOut, find_photographs, ref
 from descbench.errors import DataError
 from descbench.io.image_formats import image_suffixes
 from descbench.io.texts import parse_json, read_text
+from descbench.listing import listed
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ def _pick(wanted: Sequence[str], found: Found, folder: Path, ground_truth: Path,
     if missing:
         bad = [item for item in found.bad if any(_fits(item.path, name) for name in missing)]
         raise DataError(
-            f"{ground_truth}: {len(missing)} of {len(wanted)} images are not in {folder}: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}{'. There is ' + shown(bad) if bad else ''}.{hint}"
+            f"{ground_truth}: {len(missing)} of {len(wanted)} images are not in {folder}: {listed(missing, 5)}"
+            f"{'. There is ' + shown(bad) if bad else ''}.{hint}"
         )
     for name, files in fitting.items():
         if len(files) > 1:

@@ -14,6 +14,7 @@ from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
 from descbench.io.texts import read_lines
+from descbench.listing import listed
 
 IMAGES = 6
 # Illumination and viewpoint: the protocol averages over both kinds.
@@ -116,7 +117,7 @@ def find_sequences(dataset: HPatchesSequencesDataset, datasets_dir: Path) -> lis
     for name in dataset.exclude:
         if name not in found:
             close = difflib.get_close_matches(name, found, n=3)
-            hint = f"; close names: {', '.join(close)}" if close else ""
+            hint = f"; close names: {listed(close)}" if close else ""
             raise DataError(f"{folder}: `exclude` names {name!r}, which is not a sequence there{hint}; correct it.")
     kept = [safe_relative(name, folder) for name in found if name not in dataset.exclude]
     if not kept:

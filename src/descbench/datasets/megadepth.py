@@ -11,6 +11,7 @@ from descbench.datasets.crop_labels import CropLabels, Extras
 from descbench.datasets.labels import safe_relative
 from descbench.datasets.manifest import Manifest, rows_of
 from descbench.errors import DataError
+from descbench.listing import listed
 
 # Roles, and the folders that hold their images.
 FOLDERS = {"train": "train", "val": "test"}
@@ -59,8 +60,8 @@ def _extras(dataset: MegaDepthDataset, datasets_dir: Path, role: str, name: str)
 def _check_keypoints(items: list[Extras], datasets_dir: Path) -> None:
     missing = [item.keypoints for item in items if not (datasets_dir / item.keypoints).is_file()]
     if missing:
-        shown = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         raise DataError(
-            f"{datasets_dir}: {len(missing)} of {len(items)} images have no keypoints: {shown}. Unpack them again, or "
-            "leave `keypoints` of the dataset out and name features that find them in the training."
+            f"{datasets_dir}: {len(missing)} of {len(items)} images have no keypoints: {listed(missing, _NAMED)}. "
+            "Unpack them again, or leave `keypoints` of the dataset out and name features that find them in the "
+            "training."
         )

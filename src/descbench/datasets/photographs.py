@@ -14,6 +14,7 @@ from pathlib import Path
 from descbench.datasets.labels import safe_relative
 from descbench.errors import DataError
 from descbench.io.image_formats import image_suffixes, is_image, is_side_file
+from descbench.listing import in_list
 
 _SHOWN = 5
 
@@ -26,7 +27,7 @@ class LeftOut:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path} ({self.reason})"
+        return f"{in_list(self.path)} ({self.reason})"
 
 
 @dataclass

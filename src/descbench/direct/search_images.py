@@ -26,6 +26,7 @@ from descbench.direct.work_place import hold_folder
 from descbench.errors import ConfigError, DataError
 from descbench.io.digests import digest_of
 from descbench.io.outputs import check_page
+from descbench.listing import listed
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.run_search import prepare_database, rank_queries
 from descbench.tables.found_page import show_found
@@ -159,7 +160,7 @@ def _queries(given: Sequence[str | Path], on_bad_file: OnBadFile) -> _Queries:
         else:
             raise DataError(f"{path}: no such image; correct the path of the query.")
     if not paths:
-        raise DataError(f"{', '.join(map(str, given)) or 'no query'}: no image to search with.")
+        raise DataError(f"{listed(given) or 'no query'}: no image to search with.")
     root = Path(commonpath([path.parent for path in paths]))
     names = [safe_relative(path.relative_to(root).as_posix(), path) for path in paths]
     return _Queries(Manifest(tuple(rows_of("query", names))), root, tuple(left_out))

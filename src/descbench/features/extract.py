@@ -25,6 +25,7 @@ from descbench.features.keypoint_features import keypoint_extractor
 from descbench.features.point_images import load_point_image
 from descbench.features.shards import ShardSpec
 from descbench.features.store import Block, ShardInfo, ShardWriter, UnfitFeaturesError
+from descbench.listing import listed
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import load_network
 from descbench.models.folding import prepare_for_inference
@@ -182,10 +183,9 @@ def _check_files(images: Manifest, root: Path, settings: Settings, source: str) 
     """Name missing images before the first one is processed."""
     missing = missing_files(images, root)
     if missing and settings.on_bad_image == "stop":
-        shown = ", ".join(missing[:5])
         raise DataError(
-            f"{source}: {len(missing)} of {len(images)} images are not below {root}: {shown}"
-            f"{', ...' if len(missing) > 5 else ''}. {what_to_do(missing, Path(root))}, or set "
+            f"{source}: {len(missing)} of {len(images)} images are not below {root}: {listed(missing, 5)}. "
+            f"{what_to_do(missing, Path(root))}, or set "
             "`on_bad_image: skip`."
         )
 

@@ -18,6 +18,7 @@ from descbench.features.shards import ShardSpec
 from descbench.features.store import Block, ShardInfo, ShardWriter
 from descbench.interop.exchanged import ExchangedFeatures, ExchangedMatches
 from descbench.io.kinds import shorten
+from descbench.listing import listed
 from descbench.matching.matcher import PairMatches
 from descbench.matching.matches import Matches, MatchesInfo, write_matches
 
@@ -178,7 +179,7 @@ def _in_store(
     orders: tuple[np.ndarray | None, np.ndarray | None],
 ) -> PairMatches:
     """Matches whose features are numbered as in the feature store."""
-    pair = ", ".join(map(shorten, names))
+    pair = listed(map(shorten, names))
     indices = found.indices.copy()
     if (indices >= counts).any():
         raise DataError(f"{pair}: a match of feature {indices.max()}, but they have {counts[0]} and {counts[1]}.")

@@ -17,6 +17,7 @@ from descbench.errors import DataError
 from descbench.interop.exchanged import ExchangedFeatures, same_or_none
 from descbench.io.hloc_files import HlocGroups, created_hloc, opened_hloc, put
 from descbench.io.kinds import shorten
+from descbench.listing import listed
 
 WHAT = "feature file"
 _MIDDLE = np.float32(0.5)  # of the first pixel, in the feature store
@@ -79,7 +80,7 @@ def each_hloc_image(path: Path, names: Iterable[str] | None = None) -> Iterator[
         missing = [name for name in wanted if name not in known]
         if missing:
             raise DataError(
-                f"{path}: lacks {len(missing)} of {len(wanted)} images ({', '.join(map(shorten, missing[:5]))}); have "
+                f"{path}: lacks {len(missing)} of {len(wanted)} images ({listed(map(shorten, missing), 5)}); have "
                 "hloc extract them under these names, which are relative to its folder of images."
             )
         for name in wanted:

@@ -15,6 +15,7 @@ from descbench.errors import DataError
 from descbench.interop.exchanged import ExchangedMatches
 from descbench.io.hloc_files import HlocGroups, created_hloc, opened_hloc, put
 from descbench.io.kinds import shorten
+from descbench.listing import listed
 
 WHAT = "matches file"
 
@@ -44,8 +45,9 @@ def write_hloc_matches(pairs: Iterable[tuple[str, str, int, ExchangedMatches]], 
         for first, second, count, found in pairs:
             name = pair_group(first, second)
             if name in groups:
+                both = " and ".join(listed(map(shorten, pair)) for pair in (groups[name], (first, second)))
                 raise DataError(
-                    f"{path}: the pairs {', '.join(map(shorten, groups[name]))} and {shorten(first)}, {shorten(second)}"
+                    f"{path}: the pairs {both}"
                     " have the same name in hloc, which writes - for / in names; rename an image."
                 )
             groups[name] = first, second

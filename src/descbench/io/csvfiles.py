@@ -14,6 +14,7 @@ from typing import Any
 
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.io.digests import sha256_file
 
 
 def checksum_path(path: str | os.PathLike[str]) -> str:
@@ -67,13 +68,40 @@ def read_csv_part(
 @contextmanager
 def _checked(path: str | os.PathLike[str], what: str) -> Iterator[io.StringIO]:
     """The text of a file whose checksum is right; errors of reading it are worded for the user."""
-    path, note = Path(path), Path(checksum_path(path))
+    path = Path(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(
             f"{path}: no {what} that can be read ({error.strerror}); run the stage that makes it."
         ) from error
+    _compare(path, what, hashlib.sha256(raw).hexdigest())
+    try:
+        yield io.StringIO(raw.decode("utf-8"), newline="")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: not a {what}, though its checksum is right ({error}); delete both and rerun."
+        ) from error
+
+
+def stated_checksum(path: str | os.PathLike[str]) -> str | None:
+    """The checksum beside a file of :func:`write_csv`, not compared; None: there is none."""
+    note = Path(checksum_path(path))
+    return note.read_text("ascii", "replace").partition(" ")[0] if note.is_file() else None
+
+
+def check_csv(path: str | os.PathLike[str], what: str) -> None:
+    """Compare a file of :func:`write_csv` with its checksum, block by block; errors as of :func:`read_csv`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    _compare(Path(path), what, sha256_file(path))
+
+
+def _compare(path: Path, what: str, digest: str) -> None:
+    """Refuse a file whose content does not have the checksum beside it."""
+    note = Path(checksum_path(path))
     try:
         noted = note.read_bytes()
     except OSError as error:
@@ -81,13 +109,7 @@ def _checked(path: str | os.PathLike[str], what: str) -> Iterator[io.StringIO]:
             f"{path}: a {what} without its checksum ({note.name}): put there by hand, or written by an older version; "
             "delete it and rerun."
         ) from error
-    if noted != f"{hashlib.sha256(raw).hexdigest()}  {path.name}\n".encode():
+    if noted != f"{digest}  {path.name}\n".encode():
         raise DataError(
             f"{path}: damaged or edited by hand, it does not have the checksum in {note.name}; delete both and rerun."
         )
-    try:
-        yield io.StringIO(raw.decode("utf-8"), newline="")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{path}: not a {what}, though its checksum is right ({error}); delete both and rerun."
-        ) from error

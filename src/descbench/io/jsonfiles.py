@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,6 +18,10 @@ from descbench.io.kinds import shorten
 
 _KEY = "checksum"
 _MARK = f'"{_KEY}": "'
+# What follows the mark, in files of one line and in those with an indent.
+_END = re.compile(rb'([0-9a-f]{64})"\n?}\n')
+_LONGEST_END = 68
+_BLOCK = 1 << 20
 
 Record = TypeVar("Record")
 
@@ -57,7 +62,7 @@ def read_json(
     if mark < 0:
         raise DataError(f"{path}: not a {what} with a checksum: damaged, or written by an older version; {advice}.")
     head, tail = raw[: mark + len(_MARK)], raw[mark + len(_MARK) :]
-    if tail not in (f'{hashlib.sha256(head).hexdigest()}"{end}\n'.encode() for end in ("}", "\n}")):
+    if _stated(tail) != hashlib.sha256(head).hexdigest():
         raise DataError(f"{path}: damaged or edited by hand, it does not have its checksum; {advice}.")
     try:
         value = json.loads(raw)
@@ -65,6 +70,44 @@ def read_json(
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a {what}, though its checksum is right ({shorten(error)}); {advice}.") from error
     return value
+
+
+def stated_checksum(path: str | os.PathLike[str]) -> str | None:
+    """The checksum at the end of a file of :func:`write_checked_json`, not compared; None: it carries none."""
+    with open(path, "rb") as stream:
+        return _end(stream)[1]
+
+
+def check_json(path: str | os.PathLike[str]) -> None:
+    """Compare a file of :func:`write_checked_json` with its checksum, block by block, whatever its size.
+
+    Raises:
+        DataError: it was damaged or edited, or carries no checksum.
+        FileNotFoundError: there is no such file.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        left, stated = _end(stream)
+        stream.seek(0)
+        while block := stream.read(min(left, _BLOCK)):
+            digest.update(block)
+            left -= len(block)
+    if stated != digest.hexdigest():
+        raise DataError(f"{path}: damaged or edited by hand, it does not have its checksum; delete it and rerun.")
+
+
+def _end(stream: BinaryIO) -> tuple[int, str | None]:
+    """How many bytes the checksum is of, and the checksum."""
+    size = stream.seek(0, os.SEEK_END)
+    start = stream.seek(max(0, size - _LONGEST_END - len(_MARK)))
+    end = stream.read()
+    mark = end.rfind(_MARK.encode()) + len(_MARK)
+    return start + mark, _stated(end[mark:])
+
+
+def _stated(end: bytes) -> str | None:
+    found = _END.fullmatch(end)
+    return found and found[1].decode()
 
 
 def as_record(kind: type[Record], value: dict[str, Any], path: str | os.PathLike[str], what: str) -> Record:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from descbench.errors import DataError
+from descbench.listing import listed
 from descbench.metrics.intervals import DRAWS, Comparison, compare_paired
 from descbench.metrics.scores import Metric, Scores
 
@@ -15,6 +16,8 @@ _UNTESTED = {
     "median": "the difference of two medians is not the median of differences",
     "stated": "it was published without a value for each query",
 }
+# Values of p from here on tell no two methods apart.
+_ALPHA = 0.05
 # Metrics that are shown where none are asked for, and names in a line.
 _ROWS = 20
 _NAMES = 4
@@ -58,6 +61,9 @@ def compare_scores(
     )
     for why in dict.fromkeys(row.why for row in rows.values() if row.why):
         lines.append(f"not tested: {_shortened([name for name in rows if rows[name].why == why])}: {why}")
+    if any(not row.why for row in rows.values()) and (least := 2.0 ** (1 - first.num_queries)) >= _ALPHA:
+        of = first.facts.get("queries", "queries")
+        lines.append(f"{first.num_queries} {of} are too few to tell two methods apart: p is about {least:.2g} or more")
     if names:
         return lines
     if more := shared[_ROWS:]:
@@ -105,7 +111,7 @@ def _asked(patterns: Sequence[str], shared: Sequence[str]) -> list[str]:
     for pattern in patterns:
         fitting = [name for name in shared if fnmatchcase(name, pattern)]
         if not fitting:
-            raise DataError(f"no metric {pattern!r} in both scores; they share {', '.join(shared)}.")
+            raise DataError(f"no metric {pattern!r} in both scores; they share {listed(shared)}.")
         found |= dict.fromkeys(fitting)
     return list(found)
 
@@ -148,5 +154,4 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
+    return listed(names, _NAMES)

@@ -27,11 +27,13 @@ class Unit:
     Attributes:
         least, most: values that are possible; None: no limit.
         factor: what a value is multiplied by in tables; fractions are shown in percent.
+        sign: of the unit that tables show.
     """
 
     least: float | None
     most: float | None
     factor: float
+    sign: str
 
 
 # Protocols of each family.
@@ -90,9 +92,9 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     "poses": ("queries", "names", "localised", "filled", "inliers", "poses", "scored_by"),
 }
 UNITS: Mapping[str, Unit] = {
-    "fraction": Unit(0.0, 1.0, 100.0),
-    "metre": Unit(0.0, None, 100.0),  # shown in centimetres
-    "degree": Unit(0.0, 180.0, 1.0),
+    "fraction": Unit(0.0, 1.0, 100.0, "%"),
+    "metre": Unit(0.0, None, 100.0, "cm"),
+    "degree": Unit(0.0, 180.0, 1.0, "deg"),
 }
 _ROUNDING = 1e-9
 

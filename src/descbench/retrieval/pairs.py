@@ -15,6 +15,7 @@ from descbench.config.methods import Method
 from descbench.datasets.manifest import Manifest, read_manifest
 from descbench.errors import DataError
 from descbench.io.atomic import atomic_path, work_folder
+from descbench.listing import listed
 from descbench.retrieval.ranking import Ranking, read_ranking
 from descbench.retrieval.run_search import Database, rank_queries
 
@@ -114,7 +115,7 @@ def check_names(queries: Manifest, images: Manifest, paths: tuple[Path, Path]) -
     if others:
         raise DataError(
             f"{paths[0]} and {paths[1]}: {len(others)} names stand for one photograph in the queries and another in "
-            f"the map ({', '.join(others[:5])}{', ...' if len(others) > 5 else ''}). A pairs file cannot tell them "
+            f"the map ({listed(others, 5)}). A pairs file cannot tell them "
             "apart, and such a match would be lost: put the images of one of them into a folder of its own below "
             "records_data, and write that folder into its records_camera.txt."
         )

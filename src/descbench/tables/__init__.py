@@ -1,8 +1,8 @@
 """Scores beside published figures: tidy tables, their Markdown and HTML renderings, and provenance."""
 
-BUILD_TABLE_VERSION = 4
+BUILD_TABLE_VERSION = 5
 BUILD_REPORT_VERSION = 7
-BUILD_CROSS_TABLE_VERSION = 1
+BUILD_CROSS_TABLE_VERSION = 2
 BUILD_REMEASURED_VERSION = 1
 SHOW_RANKING_VERSION = 4
 SHOW_PLACES_VERSION = 9

@@ -10,11 +10,13 @@ from pathlib import Path
 from descbench.config.cross_tables import CrossCell, CrossTable
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.listing import in_list
 from descbench.metrics.compare import check_same_queries, compare_metric, too_few, why_untested
 from descbench.metrics.intervals import DRAWS, LEVEL, holm
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
-from descbench.tables.notes import Cell, scores_notes
+from descbench.metrics.titles import metric_title
+from descbench.tables.notes import NONE, Cell, Restricted, licence_notes, scores_notes
 from descbench.tables.table import shown_digits, write_lines
 from descbench.tables.text import markdown_link, markdown_text
 
@@ -79,6 +81,7 @@ def build_cross_table(
     provenance: Mapping[Cell, str],
     outputs: tuple[Path, Path, Path],
     learned: Iterable[Cell] = (),
+    restricted: Restricted = NONE,
     pages: Mapping[Cell, str] | None = None,
 ) -> None:
     """Write a cross table as tidy CSV, its tests as CSV, and both as a matrix in Markdown.
@@ -91,6 +94,7 @@ def build_cross_table(
         provenance: path written into the provenance column, by ``(method, dataset)``.
         outputs: files of the table, of the tests and of Markdown.
         learned: row and dataset of the cells whose methods learned from that dataset.
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
         pages: address of the page of pictures of each ``(method, dataset)`` that has one, for links of the Markdown.
 
     Raises:
@@ -108,8 +112,10 @@ def build_cross_table(
     csv, of_tests, markdown = outputs
     write_lines(lines, list(CrossLine.__dataclass_fields__), csv)
     write_lines(tests, list(CrossTest.__dataclass_fields__), of_tests)
-    notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known)]
-    write_text(markdown, render_markdown(name, table, lines, tests, _directions(known), notes, pages))
+    shown = [(cell.row, cell.method) for cell in cells if cell.method is not None]
+    licences = licence_notes(shown, restricted)
+    notes = [*_unfit(cells), *_learned(learned), *_indistinct(tests), *scores_notes(known), *licences]
+    write_text(markdown, render_markdown(name, table, lines, tests, _metrics(known), notes, pages))
 
 
 def render_markdown(
@@ -117,20 +123,21 @@ def render_markdown(
     table: CrossTable,
     lines: Sequence[CrossLine],
     tests: Sequence[CrossTest],
-    directions: Mapping[tuple[str, str], str],
+    metrics: Mapping[tuple[str, str], Metric],
     notes: Sequence[str],
     pages: Mapping[Cell, str] | None = None,
 ) -> str:
     """The matrix, with the best of each column, and all that no test tells from it, in bold.
 
     Args:
-        directions: whether higher or lower is better, by dataset and metric.
+        metrics: one of each column that some row has, by dataset and metric: its unit, and what is better.
         pages: as of :func:`build_cross_table`.
     """
     values = {(line.row, line.dataset, line.metric): line for line in lines}
-    bold = {place for column in table.columns for place in _best(column, lines, tests, directions)}
+    bold = {place for column in table.columns for place in _best(column, lines, tests, metrics)}
     out = [f"## {name}: {markdown_text(table.title)}", ""]
-    out.append("| method | " + " | ".join(markdown_text(" ".join(column)) for column in table.columns) + " |")
+    headings = [f"{column[0]}: {metric_title(column[1], metrics.get(column))}" for column in table.columns]
+    out.append("| method | " + " | ".join(map(markdown_text, headings)) + " |")
     out.append("|---|" + "---:|" * len(table.columns))
     for row in dict.fromkeys(line.row for line in lines):
         shown = [values[row, *column] for column in table.columns]
@@ -238,13 +245,13 @@ def _best(
     column: tuple[str, str],
     lines: Sequence[CrossLine],
     tests: Sequence[CrossTest],
-    directions: Mapping[tuple[str, str], str],
+    metrics: Mapping[tuple[str, str], Metric],
 ) -> list[tuple[str, str, str]]:
     """Row, dataset and metric of the best of a column, and of those that no test tells from it; none if none does."""
     there = {line.row: line.ours for line in lines if (line.dataset, line.metric) == column and line.ours is not None}
     if not there:
         return []
-    best = (max if directions[column] == "higher" else min)(there, key=there.__getitem__)
+    best = (max if metrics[column].direction == "higher" else min)(there, key=there.__getitem__)
     compared = {
         row: test.p_holm
         for test in tests
@@ -257,8 +264,8 @@ def _best(
     return [(row, *column) for row, value in there.items() if compared.get(row, 0) >= _ALPHA or value == there[best]]
 
 
-def _directions(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], str]:
-    return {(cell[1], name): metric.direction for cell, of in known.items() for name, metric in of.metrics.items()}
+def _metrics(known: Mapping[Cell, Scores]) -> dict[tuple[str, str], Metric]:
+    return {(cell[1], name): metric for cell, of in known.items() for name, metric in of.metrics.items()}
 
 
 def _text(line: CrossLine, bold: bool, page: str | None) -> str:
@@ -276,7 +283,7 @@ def _unfit(cells: Sequence[CrossCell]) -> list[str]:
     for cell in cells:
         if cell.method is None:
             reasons.setdefault(cell.row, []).append(f"{cell.dataset} ({cell.why})")
-    return [f"{row} has nothing on {', '.join(found)}." for row, found in reasons.items()]
+    return [f"{in_list(row)} has nothing on {', '.join(found)}." for row, found in reasons.items()]
 
 
 def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
@@ -289,7 +296,8 @@ def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
         if test.p is not None:
             families.setdefault((test.dataset, test.metric), []).append(test)
     return [
-        f"{dataset}, {metric}: {largest} queries are too few for any of {len(family)} tests to tell two rows apart."
+        f"{dataset}, {metric_title(metric)}: {largest} queries are too few for any of {len(family)} tests to tell two "
+        "rows apart."
         for (dataset, metric), family in families.items()
         if len(family) * 2.0 ** (1 - (largest := max(test.queries for test in family))) >= _ALPHA
     ]
@@ -297,5 +305,6 @@ def _indistinct(tests: Sequence[CrossTest]) -> list[str]:
 
 def _learned(cells: Iterable[Cell]) -> list[str]:
     return [
-        f"{row} on {dataset}: words or weights were learned from images of {dataset} itself." for row, dataset in cells
+        f"{in_list(row)} on {dataset}: words or weights were learned from images of {dataset} itself."
+        for row, dataset in cells
     ]

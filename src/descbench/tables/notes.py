@@ -6,24 +6,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from descbench.config.tables import Table
+from descbench.listing import in_list, listed
 from descbench.metrics.remarks import rule_of, why_missing
 from descbench.metrics.scores import Scores, read_scores
 
 Cell = tuple[str, str]
+# Of each method the weights behind it that allow no commercial use: what they are called -> licence as stated.
+Restricted = Mapping[str, Mapping[str, str]]
+NONE: Restricted = {}
 _SHOWN = 5
 
 
-def table_notes(table: Table, scores: Mapping[Cell, Path]) -> list[str]:
-    """Notes of a table, each line once: rules of the datasets, warnings, what could not be read, what was left out.
+def table_notes(table: Table, scores: Mapping[Cell, Path], restricted: Restricted = NONE) -> list[str]:
+    """Notes of a table, each line once: rules, warnings, what could not be read, what was left out, licences.
 
     Args:
         table: whose datasets and methods are meant.
         scores: scores files by ``(method, dataset)``; cells without a file give no line.
+        restricted: see :func:`licence_notes`.
     """
     methods = [method for row in table.rows for method in row.methods]
     cells = dict.fromkeys((method, column.dataset) for method in methods for column in table.columns)
     known = {cell: read_scores(scores[cell], " on ".join(cell)) for cell in cells if cell in scores}
-    return list(dict.fromkeys([*scores_notes(known, _beyond(table, known)), *_repeated(table)]))
+    scored = {method for method, _ in known}
+    shown = [(row.label, method) for row in table.rows for method in row.methods if method in scored]
+    licences = licence_notes(shown, restricted)
+    return list(dict.fromkeys([*scores_notes(known, _beyond(table, known)), *_repeated(table), *licences]))
 
 
 def scores_notes(known: Mapping[Cell, Scores], more: Iterable[str] = ()) -> list[str]:
@@ -32,11 +40,29 @@ def scores_notes(known: Mapping[Cell, Scores], more: Iterable[str] = ()) -> list
     return list(dict.fromkeys(lines))
 
 
+def licence_notes(rows: Iterable[tuple[str, str]], restricted: Restricted) -> list[str]:
+    """A note for each licence of weights that forbids commercial use, with the weights and the rows that rest on them.
+
+    Args:
+        rows: label and method of what a table shows.
+        restricted: weights that allow no commercial use, with their licence, by method.
+    """
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for label, method in rows:
+        for weights, licence in restricted.get(method, {}).items():
+            named, resting = found.setdefault(licence, ({}, {}))
+            named[weights] = resting[label] = None
+    return [
+        f"No commercial use of {listed(named)} ({licence}), which these rows rest on: {listed(resting)}."
+        for licence, (named, resting) in found.items()
+    ]
+
+
 def _repeated(table: Table) -> Iterator[str]:
     for row in table.rows:
         if row.repeats:
             trainings = f"{1 + len(row.repeats)} trainings that differ in their seed"
-            yield f"{row.label}: mean \u00b1 standard deviation of {trainings}."
+            yield f"{in_list(row.label)}: mean \u00b1 standard deviation of {trainings}."
 
 
 def _rules(known: Mapping[Cell, Scores]) -> Iterator[str]:
@@ -78,6 +104,6 @@ def _beyond(table: Table, known: Mapping[Cell, Scores]) -> Iterator[str]:
 def _left_out(known: Mapping[Cell, Scores]) -> Iterator[str]:
     for (_, dataset), scores in known.items():
         if files := scores.left_out:
-            named = ", ".join(f"{file['path']} ({file['reason']})" for file in files[:_SHOWN])
+            named = ", ".join(f"{in_list(file['path'])} ({file['reason']})" for file in files[:_SHOWN])
             more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
             yield f"{dataset}: {len(files)} files of its folders are left out: {named}{more}."

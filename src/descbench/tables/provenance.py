@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import descbench
 from descbench.features.store import ShardReader
 from descbench.hardware import describe_machine
+from descbench.io.carried import stated_checksum
 from descbench.io.jsonfiles import write_checked_json
 from descbench.io.origin import read_origin
 
@@ -32,6 +33,7 @@ def write_provenance(
     sources: Mapping[str, Mapping[str, Any]],
     own_files: Mapping[str, str],
     features: Mapping[str, Any],
+    inputs: Iterable[str | Path],
 ) -> None:
     """Write the provenance JSON of one scores file.
 
@@ -41,6 +43,7 @@ def write_provenance(
         sources: per source its ``note``, ``licence`` and the ``records`` (provenance files) of its downloads.
         own_files: path -> SHA-256 of the user's own files behind the networks.
         features: what descriptors say of how they were made: digest, checkpoint and device.
+        inputs: files that were scored; those that carry a checksum are recorded with it.
     """
     write_checked_json(
         output,
@@ -49,6 +52,7 @@ def write_provenance(
             "features": dict(features),
             "sources": {name: _source(entry) for name, entry in sources.items()},
             "own_files": dict(own_files),
+            "inputs": {str(path): found for path in inputs if (found := stated_checksum(Path(path)))},
             "versions": _versions(),
             "git_revision": _git_revision(),
             "machine": describe_machine(),

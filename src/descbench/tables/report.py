@@ -44,7 +44,7 @@ def build_report(
     """
     evidence = evidence or Evidence()
     ids: dict[Key, str] = {}
-    shown = [shown_table(name, table, scores, ids) for name, table in tables.items()]
+    shown = [shown_table(name, table, scores, ids, evidence.restricted) for name, table in tables.items()]
     results = shown_results(shown, ids, scores, evidence, output)
     bases = {(basis.method, basis.dataset): basis for result in results for basis in result.bases}
     write_page(

@@ -16,7 +16,7 @@ from descbench.errors import StaleFileError
 from descbench.io.jsonfiles import read_json
 from descbench.metrics.remarks import rule_of
 from descbench.metrics.scores import Scores, read_scores
-from descbench.tables.notes import Cell
+from descbench.tables.notes import Cell, Restricted
 from descbench.tables.shown import Key, ShownCell, ShownTable
 from descbench.tables.stage_times import JobTime, StageTime, read_job_times, times_behind
 from descbench.tables.text import relative_address
@@ -40,6 +40,7 @@ class Evidence:
         stages: patterns of benchmark files and outputs, by rule (:func:`.stage_times.read_job_times`).
         stored: files that a search reads, and how many images they describe.
         figures: published figures of datasets with image pairs (:func:`descbench.config.published.figures_on`).
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
         graph: rules behind the report: how many jobs each has, and the rules that it comes after.
     """
 
@@ -54,6 +55,7 @@ class Evidence:
     stored: Mapping[Cell, tuple[Sequence[Path], int]] = field(default_factory=dict)
     figures: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     graph: Mapping[str, tuple[int, Sequence[str]]] = field(default_factory=dict)
+    restricted: Restricted = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

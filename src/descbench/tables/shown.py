@@ -8,7 +8,7 @@ from pathlib import Path
 
 from descbench.config.tables import Column, Table, TableRow
 from descbench.metrics.scores import read_scores
-from descbench.tables.notes import Cell, table_notes
+from descbench.tables.notes import NONE, Cell, Restricted, table_notes
 from descbench.tables.table import Line, chance_row, table_lines
 
 # Methods (several where a row repeats a training) and the dataset that they are scored on.
@@ -98,7 +98,9 @@ class ShownTable:
         return list(dict.fromkeys(column.metric for column in self.block.columns))
 
 
-def shown_table(name: str, table: Table, scores: Mapping[Cell, Path], ids: dict[Key, str]) -> ShownTable:
+def shown_table(
+    name: str, table: Table, scores: Mapping[Cell, Path], ids: dict[Key, str], restricted: Restricted = NONE
+) -> ShownTable:
     """A table of the configuration with its figures.
 
     Args:
@@ -106,6 +108,7 @@ def shown_table(name: str, table: Table, scores: Mapping[Cell, Path], ids: dict[
         table: its block.
         scores: scores files by ``(method, dataset)``.
         ids: of dialogs, by what they are of; new ones are added.
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
     """
     lines = table_lines(name, table, scores)
     sources = list(dict.fromkeys(line.source for line in lines if line.source is not None))
@@ -116,7 +119,7 @@ def shown_table(name: str, table: Table, scores: Mapping[Cell, Path], ids: dict[
         rows=_rows(table, lines, numbers, ids),
         better=tuple(_better(table, column, scores) for column in table.columns),
         chance=tuple(chance_row(table, lines)),
-        notes=tuple(table_notes(table, scores)),
+        notes=tuple(table_notes(table, scores, restricted)),
         sources=tuple(sources),
     )
 

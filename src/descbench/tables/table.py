@@ -14,10 +14,11 @@ from descbench.config.posed_datasets import MEDIANS
 from descbench.config.tables import Column, ReferenceResult, Table, TableRow
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
+from descbench.listing import listed
 from descbench.metrics.poses import NOBODY
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, read_scores
-from descbench.tables.notes import Cell, table_notes
+from descbench.tables.notes import NONE, Cell, Restricted, table_notes
 from descbench.tables.text import csv_text, markdown_link, markdown_text
 
 COLUMNS = (
@@ -129,6 +130,7 @@ def build_table(
     provenance: Mapping[Cell, str],
     csv_path: Path,
     markdown_path: Path,
+    restricted: Restricted = NONE,
     pages: Mapping[Cell, str] | None = None,
 ) -> None:
     """Write a table as tidy CSV and as Markdown.
@@ -140,6 +142,7 @@ def build_table(
             be absent, its cells are then empty.
         provenance: path written into the provenance column, by ``(method, dataset)``.
         csv_path, markdown_path: files to write.
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
         pages: address of the page of pictures of each ``(method, dataset)`` that has one, for links of the Markdown.
 
     Raises:
@@ -147,7 +150,8 @@ def build_table(
     """
     lines = table_lines(name, table, scores, provenance)
     write_lines(lines, SYNTHETIC_COLUMNS if table.synthetic else COLUMNS, csv_path)
-    write_text(markdown_path, render_markdown(name, table, lines, table_notes(table, scores), pages or {}))
+    notes = table_notes(table, scores, restricted)
+    write_text(markdown_path, render_markdown(name, table, lines, notes, pages or {}))
 
 
 def table_lines(
@@ -226,7 +230,7 @@ def _line(
         paper=figure.paper if figure else None,
         released=figure.released if figure else None,
         tolerance=table.tolerance if figure is None or figure.tolerance is None else figure.tolerance,
-        provenance="; ".join(provenance) or None,
+        provenance=listed(provenance, separator="; ") or None,
         source=figure.source if figure else None,
         other_engine=table.other_engine,
         pending=_pending(scores),

@@ -14,6 +14,7 @@ from descbench.datasets.manifest import Manifest, missing_files, read_manifest
 from descbench.datasets.missing import what_to_do
 from descbench.errors import DataError
 from descbench.features.images import load_image, to_tensor
+from descbench.listing import listed
 from descbench.progress import progress
 from descbench.signals import ignore_interrupts
 from descbench.training.distributed import is_main
@@ -93,7 +94,7 @@ def training_manifest(manifest: Path, role: str, root: Path, images: int | None 
     rows = read_manifest(manifest).of_role(role).slice(0, images)
     missing = missing_files(rows, root)
     if missing or not len(rows):
-        shown = f": {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}" if missing else ""
+        shown = f": {listed(missing, 5)}" if missing else ""
         advice = f" {what_to_do(missing, Path(root))}." if missing else ""
         raise DataError(
             f"{manifest}: {len(missing)} of {len(rows)} {role} images are not below {root}{shown}. Training needs "

@@ -27,6 +27,7 @@ from torch.utils.tensorboard import SummaryWriter
 from descbench.errors import DataError
 from descbench.io.csvfiles import write_csv
 from descbench.io.seal import check_seal
+from descbench.listing import listed
 from descbench.models.sealed import write_sealed
 from descbench.progress import duration, progress
 from descbench.signals import leave, on_stop
@@ -233,7 +234,7 @@ class Trainer:
         losses = self._gradients(batch)
         if not all(map(math.isfinite, losses)):
             self._save(state)
-            names = ", ".join(self.recipe.names(state.plan, state.step))
+            names = listed(self.recipe.names(state.plan, state.step))
             raise DataError(
                 f"epoch {state.epoch + 1}, step {state.step + 1}: the loss is {losses}, not finite, on images {names}. "
                 f"{self.folder / 'state.pt'} holds the weights before this step: lower the learning rate or leave "
