@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 # What makes a name look like two, or like the end of one, by the separator.
-_UNCLEAR = {", ": re.compile(r'[\s,"\\]|^$'), "; ": re.compile(r'[;"\\]|^$')}
+_UNCLEAR = {", ": re.compile(r'[,"\\\r\n\t]|^$|^\s|\s$'), "; ": re.compile(r'[;"\\]|^$')}
 
 
 def listed(names: Iterable[object], most: int | None = None, *, separator: str = ", ") -> str:
@@ -26,7 +26,7 @@ def listed(names: Iterable[object], most: int | None = None, *, separator: str =
 def in_list(name: str, separator: str = ", ") -> str:
     """A name as it stands in a list: itself, or in double quotes, with a backslash before such quotes within.
 
-    Quoted are empty names, and those that hold what separates names (with ``", "`` blanks too), double quotes or
-    backslashes.
+    Quoted are empty names, and those that hold what separates names, double quotes or backslashes; with ``", "`` also
+    those of several lines, and those that begin or end with a blank.
     """
     return json.dumps(name, ensure_ascii=False) if _UNCLEAR[separator].search(name) else name

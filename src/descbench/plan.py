@@ -360,6 +360,10 @@ class Plan(PairPlan):
         needed = self.table_cells(table)
         return [cell for cell in self._cells(table, on_demand=True) if cell not in needed]
 
+    def possible_cells(self, table: str) -> list[tuple[str, str]]:
+        """All that a table may show."""
+        return [*self.table_cells(table), *self.on_demand_cells(table)]
+
     def variant_cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:
         """Those of results that were made otherwise: computed for the table of choices or, on demand, only read."""
         block = self.config.block("tables", table)

@@ -17,6 +17,8 @@ from descbench.listing import in_list, listed
     ("names", "shown"),
     [
         (["how_r18", "it's"], "how_r18, it's"),
+        (["my photo 1.jpg", "SIFT points"], "my photo 1.jpg, SIFT points"),
+        ([" led", "ended "], '" led", "ended "'),
         (["GeM, ResNet101", "x"], '"GeM, ResNet101", x'),
         (['so "called"', "a\\b", ""], r'"so \"called\"", "a\\b", ""'),
         (['"a", "b"'], r'"\"a\", \"b\""'),

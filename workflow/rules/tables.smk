@@ -1,13 +1,4 @@
 # Scores -> tables -> one report page.
-def get_pages(wildcards):
-    """Pages that the Markdown of a table links to."""
-    extra = find_extra_cells(wildcards.table)
-    cells = [(cell["method"], cell["dataset"]) for cell in extra]
-    return pages_there(
-        plan, [*plan.table_cells(wildcards.table), *cells], asked_files()
-    )
-
-
 rule build_table:
     input:
         scores=lambda wildcards: [
@@ -41,12 +32,11 @@ rule build_table:
         cells=lambda wildcards: plan.table_cells(wildcards.table),
         extra=lambda wildcards: find_extra_cells(wildcards.table),
         restricted=lambda wildcards: restricted_weights(
-            [
-                *plan.table_cells(wildcards.table),
-                *plan.on_demand_cells(wildcards.table),
-            ]
+            plan.possible_cells(wildcards.table)
         ),
-        pages=get_pages,
+        pages=lambda wildcards: pages_there(
+            plan, plan.possible_cells(wildcards.table), asked_files()
+        ),
     message:
         "Write {wildcards.table}"
     script:

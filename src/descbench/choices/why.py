@@ -159,7 +159,7 @@ def _variants(plan: Plan, name: str) -> dict[Cell, Path]:
 
 def _of_scores(plan: Plan, target: str, configfiles: Sequence[Path]) -> list[CellChoices]:
     """Cells of all tables that show a scores file of one method; of cross tables where no other table does."""
-    cells = [c for name in plan.config.tables for c in (*plan.table_cells(name), *plan.on_demand_cells(name))]
+    cells = [c for name in plan.config.tables for c in plan.possible_cells(name)]
     crossed = {cell: name for name in plan.config.cross_tables for cell in plan.cross_table_cells(name)}
     shown = {
         Path(path).resolve(): cell
