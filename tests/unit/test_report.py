@@ -62,7 +62,7 @@ def test_licences_that_forbid_commercial_use_stand_under_the_tables_that_rest_on
     noted = re.findall(
         r"No commercial use of net\.pth \(CC BY-NC-SA 4\.0\), which these rows rest on: ([^<]*)\.<", page
     )
-    assert noted == ["&#34;Local features &amp; codebook&#34;"]
+    assert noted == ["Local features &amp; codebook"]
 
 
 def test_a_result_without_machine_is_counted_as_such(tmp_path):

@@ -74,7 +74,7 @@ def test_weights_without_commercial_use_are_noted(tmp_path):
     files, cells = (tmp_path / "t.csv", tmp_path / "t.md"), {("m", "town"): scores}
     for restricted, shown in (({"m": {"net.pt": "CC BY-NC 4.0"}}, True), ({"other": {"net.pt": "x"}}, False)):
         build_table("t", make_table(), cells, {}, *files, restricted)
-        note = '- No commercial use of net.pt (CC BY-NC 4.0), which these rows rest on: ours & theirs.'
+        note = "- No commercial use of net.pt (CC BY-NC 4.0), which these rows rest on: ours & theirs."
         assert (note in files[1].read_text().splitlines()) == shown
 
 
