@@ -123,9 +123,9 @@ class Lineage:
         described_by = [model for block in blocks for model in block.described_by(self.config)]
         return self._with_teachers([model for name in described_by for model in self.ancestry(name)])
 
-    def restricted_behind(self, methods: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Of each method with such, the weights behind it whose licence forbids commercial use: name -> licence."""
-        found = {method: self._restricted(method) for method in dict.fromkeys(methods)}
+    def restricted_behind(self, cells: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
+        """Of each method of ``(method, dataset)`` with such, weights whose licence forbids commercial use, and it."""
+        found = {method: self._restricted(method) for method in dict.fromkeys(method for method, _ in cells)}
         return {method: weights for method, weights in found.items() if weights}
 
     def _restricted(self, method: str) -> dict[str, str]:

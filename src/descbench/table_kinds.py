@@ -102,7 +102,7 @@ def _protocol_cells(plan: Plan, name: str) -> list[Cell]:
 
 
 def _restricted(plan: Plan, inputs: Inputs) -> Restricted:
-    return plan.lineage.restricted_behind(method for method, _ in inputs.scores)
+    return plan.lineage.restricted_behind(inputs.scores)
 
 
 def _build_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[Path]) -> None:

@@ -350,7 +350,7 @@ def test_scenes_have_every_detector_with_several_descriptors() -> None:
 
 def test_methods_behind_weights_that_allow_no_commercial_use():
     """R2D2, SuperPoint and FIRe; not those under the MIT licence, and not those without weights."""
-    found = Lineage(CONFIG).restricted_behind(CONFIG.methods)
+    found = Lineage(CONFIG).restricted_behind((method, "any") for method in CONFIG.methods)
     assert set(found["sequences_r2d2"].values()) == {"CC BY-NC-SA 3.0"}
     assert "no commercial use" in next(iter(found["fire_n1000"].values()))
     assert "sequences_superpoint" in found

@@ -45,7 +45,7 @@ ASKED = {
     "blocks_behind": ("how_r18_n1000", "roxford5k"),
     "names_behind": ("how_r18_n1000", "roxford5k"),
     "learns_from": ("how_r18_n1000", "sfm120k"),
-    "restricted_behind": (("fire_n1000",),),
+    "restricted_behind": ([("fire_n1000", "roxford5k")],),
 }
 
 

@@ -356,11 +356,6 @@ def find_extra_cells(table):
     ]
 
 
-def restricted_weights(cells):
-    """Weights that allow no commercial use, by the methods of these cells."""
-    return plan.lineage.restricted_behind(method for method, _ in cells)
-
-
 def all_report_cells():
     """Method and dataset of all scores that the report shows."""
     extra = [cell for table in plan.usual_tables() for cell in find_extra_cells(table)]

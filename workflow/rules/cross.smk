@@ -41,7 +41,7 @@ rule build_cross_table:
         ),
         needed=lambda wildcards: plan.cross_table_cells(wildcards.cross_table),
         cells=lambda wildcards: plan.cross_table_rows(wildcards.cross_table),
-        restricted=lambda wildcards: restricted_weights(
+        restricted=lambda wildcards: plan.lineage.restricted_behind(
             plan.cross_table_cells(wildcards.cross_table)
         ),
         pages=lambda wildcards: pages_there(

@@ -31,7 +31,7 @@ rule build_table:
         table=lambda wildcards: block("tables", wildcards.table),
         cells=lambda wildcards: plan.table_cells(wildcards.table),
         extra=lambda wildcards: find_extra_cells(wildcards.table),
-        restricted=lambda wildcards: restricted_weights(
+        restricted=lambda wildcards: plan.lineage.restricted_behind(
             plan.possible_cells(wildcards.table)
         ),
         pages=lambda wildcards: pages_there(
@@ -76,7 +76,7 @@ rule build_report:
             cell for name in plan.usual_tables() for cell in find_extra_cells(name)
         ],
         trained=plan.trained_models(),
-        restricted=lambda wildcards: restricted_weights(all_report_cells()),
+        restricted=lambda wildcards: plan.lineage.restricted_behind(all_report_cells()),
         evidence=lambda wildcards: report_cells(
             cfg,
             plan,
