@@ -18,28 +18,11 @@ import numpy as np
 import torch
 
 from benchmarks.case import Case
-from benchmarks.extract_cases import (
-    FEATURES,
-    FIRE,
-    HOW,
-    NETVLAD,
-    draw_images,
-    feature_keys,
-    same_global,
-    same_local,
-    training_step,
-)
-from benchmarks.plain import fire as plain_fire
-from benchmarks.plain import how as plain_how
-from benchmarks.plain import netvlad as plain_netvlad
-from descbench.config.base import HOW_SCALES
-from descbench.config.networks import FireModel, HowModel, NetVladModel
+from benchmarks.extract_cases import FIRE, HOW, NETVLAD, WAYS, Ways, draw_images, training_step
+from descbench.config.networks import Model
 from descbench.device import device_name
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.folding import prepare_for_inference
-from descbench.models.local import LocalDescriptors
-
-Found = list[LocalDescriptors] | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -93,10 +76,10 @@ def precision(name: str, device: torch.device) -> Iterator[None]:
         yield
 
 
-def difference(full: Found, other: Found) -> Difference:
+def difference(ways: Ways, full: Sequence[Any], other: Sequence[Any]) -> Difference:
     """Features of the same images, in float32 and in less."""
     pairs, total = [], 0
-    for one, two in zip(_by_key(full), _by_key(other), strict=True):
+    for one, two in zip(map(ways.by_key, full), map(ways.by_key, other), strict=True):
         total += len(one)
         pairs += [(one[key], two[key]) for key in one.keys() & two.keys()]
     vectors = np.array(pairs, np.float64)
@@ -106,58 +89,32 @@ def difference(full: Found, other: Found) -> Difference:
     return Difference(len(pairs) / total, largest, float(cosines.min()), float(cosines.mean()))
 
 
-def _by_key(found: Found) -> list[dict[Any, np.ndarray]]:
-    if isinstance(found, torch.Tensor):
-        return [{0: found[0].numpy()}]
-    return [dict(zip(feature_keys(image), image.descriptors.numpy(), strict=True)) for image in found]
-
-
-def _extraction(
-    model: HowModel | FireModel | NetVladModel, checkpoint: Path, side: int, device: torch.device
-) -> Iterator[Case]:
-    images = [image.to(device) for image in draw_images(side)]
+def _extraction(model: Model, checkpoint: Path, side: int, device: torch.device) -> Iterator[Case]:
+    ways, images = WAYS[model.architecture], [image.to(device) for image in draw_images(side)]
     network = prepare_for_inference(load_network(checkpoint, model)).to(device)
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    plain = ways.plain(model, {key: value.to(device) for key, value in state.items()})
 
     @torch.inference_mode()
-    def ours(name: str) -> Found:
+    def ours(name: str) -> list[Any]:
         with precision(name, device):
-            if isinstance(model, NetVladModel):
-                return network.describe(images[0]).float().cpu()
-            return [_on_cpu(network.local(image, HOW_SCALES, FEATURES)) for image in images]
+            return [ways.ours(network, image) for image in images]
 
-    def plainly() -> Any:
+    def plainly() -> list[Any]:
         with precision("float32", device):
-            return plain()
+            return [plain(image) for image in images]
 
-    plain = _plain(model, checkpoint, images)
-    same = same_global if isinstance(model, NetVladModel) else same_local
     row, note = f"extract_{model.architecture}", f"images of {side} pixels on {device_name(device)}"
-    yield Case(row, plainly, partial(ours, "float32"), same, f"{note}, float32")
+    yield Case(row, plainly, partial(ours, "float32"), ways.same, f"{note}, float32")
     for name in _lower(device):
-        apart = difference(ours("float32"), ours(name))
+        apart = difference(ways, ours("float32"), ours(name))
         yield Case(
             f"{row}_{name}",
             partial(ours, "float32"),
             partial(ours, name),
-            lambda full, other: difference(full, other).bearable,
+            lambda full, other: difference(ways, full, other).bearable,
             f"{note}; plain: ours in float32; {apart}",
         )
-
-
-def _plain(
-    model: HowModel | FireModel | NetVladModel, checkpoint: Path, images: Sequence[torch.Tensor]
-) -> Callable[[], Any]:
-    """The plain way over images, on their device."""
-    state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    state = {key: value.to(images[0].device) for key, value in state.items()}
-    if isinstance(model, NetVladModel):
-        netvlad = plain_netvlad.PlainNetVlad(state, model.backbone)
-        return lambda: plain_netvlad.describe(netvlad, images[0]).cpu()
-    if isinstance(model, FireModel):
-        fire = plain_fire.PlainFire(state, model.backbone, model.skip_layer, model.iterations)
-        return lambda: [plain_fire.local(fire, image, HOW_SCALES, FEATURES) for image in images]
-    how = plain_how.PlainHow(state, model.backbone, model.skip_layer)
-    return lambda: [plain_how.local(how, image, HOW_SCALES, FEATURES) for image in images]
 
 
 def _training(checkpoint: Path, side: int, device: torch.device) -> Iterator[Case]:
@@ -189,13 +146,3 @@ def _like_step(full: list[float], other: list[float]) -> bool:
 
 def _lower(device: torch.device) -> tuple[str, ...]:
     return ("tf32", "bf16") if device.type == "cuda" else ("bf16",)
-
-
-def _on_cpu(found: LocalDescriptors) -> LocalDescriptors:
-    return LocalDescriptors(
-        found.descriptors.float().cpu(),
-        found.strengths.float().cpu(),
-        found.locations.cpu(),
-        found.scales.cpu(),
-        found.scale_indexes.cpu(),
-    )

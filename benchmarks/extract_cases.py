@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +40,27 @@ HOW = HowModel.model_validate({"architecture": "how", "backbone": "resnet50", "s
 FIRE = FireModel.model_validate({"architecture": "fire", "weights": _RANDOM})
 NETVLAD = NetVladModel.model_validate({"architecture": "netvlad", "weights": _RANDOM})
 FEATURES = 1000
+State = Mapping[str, torch.Tensor]
+Describe = Callable[[torch.Tensor], Any]
 _OPTIONAL: tuple[Backend, ...] = ("openvino", "onnxruntime")
 _TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Both ways of describing an image (1, 3, H, W) by a network.
+
+    Attributes:
+        plain: block and weights -> what describes an image plainly.
+        ours: network as extraction runs it, and image -> its features.
+        same: features of images by the plain way, and ours -> whether they are the same but for rounding.
+        by_key: our features of an image -> its descriptors, (D,) each, by what tells one from another.
+    """
+
+    plain: Callable[[Any, State], Describe]
+    ours: Callable[[Any, torch.Tensor], Any]
+    same: Callable[[Sequence[Any], Sequence[Any]], bool]
+    by_key: Callable[[Any], dict[Any, np.ndarray]]
 
 
 def extract_cases(side: int, folder: Path) -> Iterator[Case]:
@@ -54,7 +75,9 @@ def extract_cases(side: int, folder: Path) -> Iterator[Case]:
     for model in (HOW, FIRE):
         checkpoint = folder / f"{model.architecture}.pt"
         convert_checkpoint(model, None, checkpoint)
-        yield from _extraction(model, checkpoint, images, f"{len(images)} images of {side} pixels")
+        yield from _extraction(
+            model, checkpoint, images, f"{len(images)} images of {side} pixels, {len(HOW_SCALES)} scales"
+        )
     yield from netvlad_cases(5 * side // 4, folder)
     yield _training_case(folder / "how.pt", side)
 
@@ -69,41 +92,27 @@ def netvlad_cases(side: int, folder: Path) -> Iterator[Case]:
     checkpoint = folder / "netvlad.pt"
     convert_checkpoint(NETVLAD, None, checkpoint)
     image = draw_images(side, 3 * side // 4)[0]
-    state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    plain = plain_netvlad.PlainNetVlad(state, NETVLAD.backbone)
-    networks = networks_by_backend(checkpoint, NETVLAD)
+    yield from _extraction(NETVLAD, checkpoint, [image], f"an image of {side} x {3 * side // 4} pixels")
+
+
+def _extraction(model: Model, checkpoint: Path, images: list[torch.Tensor], note: str) -> Iterator[Case]:
+    ways = WAYS[model.architecture]
+    plain = ways.plain(model, torch.load(checkpoint, weights_only=True)["state_dict"])
+    networks = networks_by_backend(checkpoint, model)
 
     @torch.inference_mode()
-    def ours(name: str) -> torch.Tensor:
-        return networks[name].describe(image)
+    def ours(name: str) -> list[Any]:
+        return [ways.ours(networks[name], image) for image in images]
 
     fastest = min(networks, key=lambda name: seconds_of(lambda: ours(name)))
-    for row_name, name in (("extract_netvlad", fastest), ("extract_netvlad_torch", "torch")):
-        yield Case(
-            row_name,
-            lambda: plain_netvlad.describe(plain, image),
-            lambda name=name: ours(name),
-            same_global,
-            f"an image of {side} x {3 * side // 4} pixels, by {name}; installed: {', '.join(networks)}",
-        )
-
-
-def _extraction(model: HowModel | FireModel, checkpoint: Path, images: list[torch.Tensor], note: str) -> Iterator[Case]:
-    state = torch.load(checkpoint, weights_only=True)["state_dict"]
-    if isinstance(model, FireModel):
-        way, plain = plain_fire, plain_fire.PlainFire(state, model.backbone, model.skip_layer, model.iterations)
-    else:
-        way, plain = plain_how, plain_how.PlainHow(state, model.backbone, model.skip_layer)
-    networks = networks_by_backend(checkpoint, model)
-    fastest = min(networks, key=lambda name: seconds_of(lambda: _ours(networks[name], images)))
     row = f"extract_{model.architecture}"
     for row_name, name in ((row, fastest), (f"{row}_torch", "torch")):
         yield Case(
             row_name,
-            lambda: [way.local(plain, image, HOW_SCALES, FEATURES) for image in images],
-            lambda name=name: _ours(networks[name], images),
-            same_local,
-            f"{note}, {len(HOW_SCALES)} scales, by {name}; installed: {', '.join(networks)}",
+            lambda: [plain(image) for image in images],
+            lambda name=name: ours(name),
+            ways.same,
+            f"{note}, by {name}; installed: {', '.join(networks)}",
         )
 
 
@@ -172,11 +181,6 @@ def networks_by_backend(checkpoint: Path, model: Model) -> dict[str, LevelNetwor
     return networks
 
 
-@torch.inference_mode()
-def _ours(network: LevelNetwork, images: list[torch.Tensor]) -> list[LocalDescriptors]:
-    return [network.local(image, HOW_SCALES, FEATURES) for image in images]
-
-
 def seconds_of(run: Callable[[], object]) -> float:
     """Time of the second run: the first one may compile."""
     run()
@@ -185,12 +189,12 @@ def seconds_of(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def same_global(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
-    """Whether descriptors of unit length agree within 1e-4."""
-    return bool((theirs - ours).norm() <= _TOLERANCE)
+def _same_global(theirs: Sequence[torch.Tensor], ours: Sequence[torch.Tensor]) -> bool:
+    """Whether descriptors of unit length, one an image, agree within 1e-4."""
+    return all(bool((one - other).norm() <= _TOLERANCE) for one, other in zip(theirs, ours, strict=True))
 
 
-def same_local(theirs: list[list[np.ndarray]], ours: list[LocalDescriptors]) -> bool:
+def _same_local(theirs: list[list[np.ndarray]], ours: list[LocalDescriptors]) -> bool:
     """Whether the plain way's local features of images and ours are the same but for rounding."""
     return len(theirs) == len(ours) and all(map(_same_image, theirs, ours))
 
@@ -203,7 +207,7 @@ def _same_image(theirs: list[np.ndarray], ours: LocalDescriptors) -> bool:
     descriptors, strengths, locations, scales = theirs
     expected = dict(zip(_keys(scales, locations), zip(descriptors, strengths, strict=True), strict=True))
     values = zip(ours.descriptors.numpy(), ours.strengths.numpy(), strict=True)
-    found = dict(zip(feature_keys(ours), values, strict=True))
+    found = dict(zip(_keys(ours.scales.numpy(), ours.locations.numpy()), values, strict=True))
     one_side = found.keys() ^ expected.keys()
     exchanged = [(found.get(key) or expected[key])[1] - strengths[-1] for key in one_side]
     return (
@@ -216,10 +220,47 @@ def _same_image(theirs: list[np.ndarray], ours: LocalDescriptors) -> bool:
     )
 
 
-def feature_keys(found: LocalDescriptors) -> list[tuple[float, int, int]]:
-    """Scale and place of each feature, which no other feature of the image has."""
-    return _keys(found.scales.numpy(), found.locations.numpy())
-
-
 def _keys(scales: np.ndarray, locations: np.ndarray) -> list[tuple[float, int, int]]:
+    """Scale and place of each feature, which no other feature of the image has."""
     return [(float(scale), int(x), int(y)) for scale, (x, y) in zip(scales, locations, strict=True)]
+
+
+def _plain_how(model: Any, state: State) -> Describe:
+    network = plain_how.PlainHow(state, model.backbone, model.skip_layer)
+    return lambda image: plain_how.local(network, image, HOW_SCALES, FEATURES)
+
+
+def _plain_fire(model: Any, state: State) -> Describe:
+    network = plain_fire.PlainFire(state, model.backbone, model.skip_layer, model.iterations)
+    return lambda image: plain_fire.local(network, image, HOW_SCALES, FEATURES)
+
+
+def _plain_netvlad(model: Any, state: State) -> Describe:
+    network = plain_netvlad.PlainNetVlad(state, model.backbone)
+    return lambda image: plain_netvlad.describe(network, image).cpu()
+
+
+def _our_local(network: Any, image: torch.Tensor) -> LocalDescriptors:
+    found = network.local(image, HOW_SCALES, FEATURES)
+    return LocalDescriptors(
+        found.descriptors.float().cpu(),
+        found.strengths.float().cpu(),
+        found.locations.cpu(),
+        found.scales.cpu(),
+        found.scale_indexes.cpu(),
+    )
+
+
+def _our_global(network: Any, image: torch.Tensor) -> torch.Tensor:
+    return network.describe(image).float().cpu()
+
+
+def _local_by_key(found: LocalDescriptors) -> dict[Any, np.ndarray]:
+    return dict(zip(_keys(found.scales.numpy(), found.locations.numpy()), found.descriptors.numpy(), strict=True))
+
+
+WAYS = {
+    "how": Ways(_plain_how, _our_local, _same_local, _local_by_key),
+    "fire": Ways(_plain_fire, _our_local, _same_local, _local_by_key),
+    "netvlad": Ways(_plain_netvlad, _our_global, _same_global, lambda found: {0: found[0].numpy()}),
+}

@@ -16,6 +16,7 @@ from descbench.choices import fpr95 as fpr
 from descbench.choices import hpatches, labels, matches, poses, recall
 from descbench.choices.choice import Choice, NotMeantError, read_rescored, rescore
 from descbench.choices.protocol_table import COLUMNS, build_protocol_table, protocol_cells
+from descbench.choices.rescore_ranking import RESCORED
 from descbench.choices.why import explain
 from descbench.config.tables import Table
 from descbench.datasets.ground_truth import GroundTruth
@@ -27,6 +28,7 @@ from descbench.matching.homography import HomographySettings
 from descbench.matching.matcher import MatchSettings
 from descbench.metrics.fpr95 import fpr95
 from descbench.metrics.matched_pairs import MatchedPair
+from descbench.metrics.protocols import PROTOCOLS
 from descbench.metrics.score_matches import MatchScoring
 from descbench.metrics.score_patches import ScoredPatches
 from descbench.metrics.scores import Metric
@@ -593,3 +595,7 @@ def test_rows_of_several_seeds_have_means(tmp_path):
         ("farther", 17.5),
         ("unheard", 105.0),
     ]
+
+
+def test_rankings_of_every_protocol_are_scored_again():
+    assert RESCORED.keys() == PROTOCOLS.keys()

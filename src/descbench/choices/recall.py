@@ -14,7 +14,6 @@ import numpy as np
 
 from descbench.choices.choice import Choice, NotMeantError, Values
 from descbench.datasets.manifest import Manifest
-from descbench.datasets.places import PlaceLabels
 from descbench.datasets.positions import TRAINING_RADIUS, near, positions_of
 from descbench.datasets.recall_labels import Ids, RecallLabels, others
 from descbench.errors import DataError
@@ -86,37 +85,36 @@ def without_positive_left_out(results: RankedPlaces) -> Values:
 
 def within(results: RankedPlaces, radius: float, *, inclusive: bool = True) -> Values:
     """Recall where what lies within so many metres is right."""
-    labels = _measured(results)
-    if inclusive and math.isclose(radius, labels.radius):
+    measured = _radius(results)
+    if inclusive and math.isclose(radius, measured):
         raise NotMeantError("this is how it was scored")
     positives = _positives_within(results, radius, inclusive)
-    return _relabelled(results, replace(labels, positives=positives))
+    return _relabelled(results, replace(results.labels, positives=positives))
 
 
 def farther_ignored(results: RankedPlaces) -> Values:
     """Recall where what lies within 10 m is right, what is right for ours beyond that is taken out of the ranking, and
     queries without anything within 10 m are left out."""
-    labels = _measured(results)
-    if labels.radius <= TRAINING_RADIUS:
+    if _radius(results) <= TRAINING_RADIUS:
         raise NotMeantError(f"nothing farther than {TRAINING_RADIUS:g} m is right")
     near_by = _positives_within(results, TRAINING_RADIUS)
     kept = np.array(
         [
             ~np.isin(ids, np.setdiff1d(known, close))
-            for ids, known, close in zip(results.image_ids, labels.positives, near_by, strict=True)
+            for ids, known, close in zip(results.image_ids, results.labels.positives, near_by, strict=True)
         ]
     )
-    hard = replace(results, found=results.found & kept, labels=replace(labels, positives=near_by))
+    hard = replace(results, found=results.found & kept, labels=replace(results.labels, positives=near_by))
     return recall(hard, np.array([bool(len(ids)) for ids in _reachable(hard.labels)]))
 
 
-def _measured(results: RankedPlaces) -> PlaceLabels:
-    """Labels by distance; NotMeantError where there are none."""
-    if not isinstance(results.labels, PlaceLabels):
+def _radius(results: RankedPlaces) -> float:
+    """Metres within which an image is right; NotMeantError where that is not measured."""
+    if results.labels.measured_within is None:
         raise NotMeantError("what is right is listed, not measured")
     if any(row.easting is None for row in results.manifest.rows):
         raise NotMeantError("the manifest has no positions")
-    return results.labels
+    return results.labels.measured_within
 
 
 def _positives_within(results: RankedPlaces, radius: float, inclusive: bool = True) -> tuple[Ids, ...]:
@@ -133,7 +131,7 @@ def _positives_within(results: RankedPlaces, radius: float, inclusive: bool = Tr
 
 def radius_exclusive(results: RankedPlaces) -> Values:
     """Recall where what lies at the very radius is wrong."""
-    return within(results, getattr(results.labels, "radius", 0.0), inclusive=False)
+    return within(results, _radius(results), inclusive=False)
 
 
 def every_view(results: RankedPlaces) -> Values:

@@ -34,6 +34,11 @@ class PlaceLabels(RecallLabels):
     views_per_panorama: int | None = None
     conditions: tuple[str, ...] = ()
 
+    @property
+    def measured_within(self) -> float:
+        """``radius``."""
+        return self.radius
+
     def without_itself(self) -> PlaceLabels:
         """Labels of queries that are the database images of the same numbers: none is right for itself."""
         return replace(self, positives=others(self.positives), training_positives=others(self.training_positives))

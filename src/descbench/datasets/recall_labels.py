@@ -28,6 +28,11 @@ class RecallLabels:
     views_per_panorama: int | None = None
     conditions: tuple[str, ...] = ()
 
+    @property
+    def measured_within(self) -> float | None:
+        """Metres within which an image is right; None: what is right is listed, not measured."""
+        return None
+
     def by_query(self) -> list[Mapping[str, Ids]]:
         """For each query the ids of the images that are right for it, under that label."""
         return [{"right": ids} for ids in self.positives]
