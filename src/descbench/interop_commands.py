@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,27 +26,16 @@ from descbench.interop.exchange import (
     was_imported,
 )
 from descbench.interop.exchange import import_matches as write_imported_matches
-from descbench.interop.exchanged import ExchangedFeatures, ExchangedMatches
-from descbench.interop.hloc_features import each_hloc_image, read_hloc_features, write_hloc_features
-from descbench.interop.hloc_matches import read_hloc_matches, write_hloc_matches
-from descbench.interop.kapture_features import (
-    read_kapture_features,
-    read_kapture_matches,
-    write_kapture_features,
-    write_kapture_matches,
-)
+from descbench.interop.formats import FORMATS, ExchangeFormat
+from descbench.interop.hloc_features import each_hloc_image
 from descbench.interop.pairs_files import PairsFormat, check_replaced, read_pairs_file, write_pairs_file
-from descbench.io.atomic import atomic_path, into_folder
+from descbench.io.atomic import atomic_path
 from descbench.io.digests import sha256_file
-from descbench.io.hloc_files import opened_hloc
 from descbench.io.outputs import check_output
 from descbench.localization.select_pairs import read_pairs
 from descbench.matching.match_features import PairShard
 from descbench.matching.matches import read_matches
 from descbench.plan import Plan
-
-_KIND = re.compile(r"[\w-][\w.-]*")  # a folder
-_HDF5 = (".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -72,33 +60,19 @@ class Exchange:
     configfiles: tuple[Path, ...] = ()
     roles: tuple[str, ...] = ()
 
-    def check_place(self, *, there: bool) -> None:
-        """Refuse a folder where hloc has a file, a file where kapture has a folder, and a kind that is not a name.
-
-        Args:
-            there: whether it must be there, to be read.
-
-        Raises:
-            ConfigError: so it is, or what should be read is absent.
-        """
-        wanted = {"hloc": "a file", "kapture": "a folder"}[self.format]
-        fits = {"hloc": self.place.is_file, "kapture": self.place.is_dir}[self.format]()
-        if (self.place.exists() or there) and not fits:
-            raise ConfigError(f"{self.place}: {self.format} has {wanted} for this, and that is none.")
-        if self.kind is not None and (self.format == "hloc" or not _KIND.fullmatch(self.kind)):
-            raise ConfigError(
-                f"--kind {self.kind!r}: names the features of a kapture folder, in letters, digits, `_`, `-` and `.`; "
-                "hloc's files have no such name."
-            )
+    @property
+    def files(self) -> ExchangeFormat:
+        """How its files are written and read."""
+        return FORMATS[self.format]
 
 
 class _Dataset:
     """A dataset of the configuration whose manifest is there."""
 
     def __init__(self, exchange: Exchange, *, reads: bool) -> None:
-        exchange.check_place(there=reads)
-        if exchange.format == "hloc" and not reads:
-            check_output(exchange.place, exchange.configfiles, endings=_HDF5, read=_read_groups)
+        exchange.files.check_place(exchange.place, exchange.kind, there=reads)
+        if not reads:
+            exchange.files.check_target(exchange.place, exchange.configfiles)
         self.exchange = exchange
         self.config: Config = read_configuration(exchange.configfiles)
         named(self.config.datasets, "dataset", exchange.dataset)
@@ -131,13 +105,6 @@ class _Dataset:
         return RoleImages(self.names(role), self.paths(role), shards, self.plan.lineage.digest_features(features))
 
 
-def _read_groups(path: Path) -> None:
-    """Refuse what is not a file of hloc; those of the workflow have no groups."""
-    with opened_hloc(path, "file") as groups:
-        if not any(groups):
-            raise DataError(f"{path}: has no groups.")
-
-
 def export_features(exchange: Exchange, features: str) -> None:
     """Write features that Snakemake made for another pipeline.
 
@@ -152,15 +119,11 @@ def export_features(exchange: Exchange, features: str) -> None:
     data = _Dataset(exchange, reads=False)
     reading = named(data.config.features, "features block", features).reading_options
     roles = [data.images(features, role) for role in data.roles()]
-    root = Path(data.plan.image_root(data.name)) if exchange.format == "hloc" else None
+    root = Path(data.plan.image_root(data.name)) if exchange.files.has_sizes else None
     stored = chain.from_iterable(
         stored_features(images, root, reading.get("exif_orientation", "ignore")) for images in roles
     )
-    if exchange.format == "hloc":
-        count = write_hloc_features(stored, exchange.place)
-    else:
-        with into_folder(exchange.place) as folder:
-            count = write_kapture_features(stored, folder, exchange.kind or features)
+    count = exchange.files.write_features(stored, exchange.place, exchange.kind or features)
     print(f"{exchange.place}: features of {count} images.")
 
 
@@ -181,18 +144,14 @@ def import_features(exchange: Exchange, features: str, *, replace: bool) -> None
     names = {role: data.names(role) for role in data.roles()}
     targets = {role: list(map(Path, data.plan.features(features, data.name, role))) for role in names}
     _refuse_existing([path for paths in targets.values() for path in paths], replace)
-    read: Callable[[list[str]], dict[str, ExchangedFeatures]] = {
-        "hloc": lambda wanted: read_hloc_features(exchange.place, wanted),
-        "kapture": lambda wanted: read_kapture_features(exchange.place, exchange.kind or features, wanted),
-    }[exchange.format]
     digest = data.plan.lineage.digest_features(features)
-    source = f"hloc, sha256 {sha256_file(exchange.place)}" if exchange.format == "hloc" else "kapture"
+    source = exchange.files.origin(exchange.place)
     with _all_in_place(exchange.place) as put:
         for role, paths in targets.items():
             for shard, path in zip(data.plan.shards(data.name, role), paths, strict=True):
                 spec = ShardSpec(data.manifest, str(data.manifest_path), role, shard.start, shard.stop, digest)
                 here = slice(shard.start, shard.stop)
-                found = read(names[role][here])
+                found = exchange.files.read_features(exchange.place, exchange.kind or features, names[role][here])
                 by_path = {
                     image: found[name] for image, name in zip(data.paths(role)[here], names[role][here], strict=True)
                 }
@@ -276,15 +235,8 @@ def export_matches(exchange: Exchange, method: str) -> None:
     for path, _, first, second in _parts(data, method):
         matches = read_matches(data.made(path), cell=cell, configuration=digest)
         found.append(stored_matches(matches, data.names(first), data.names(second)))
-    pairs = chain.from_iterable(found)
-    if exchange.format == "hloc":
-        count = write_hloc_matches(pairs, exchange.place)
-    else:
-        kind, count = exchange.kind or data.config.methods[method].features, 0
-        with into_folder(exchange.place) as folder:
-            for first, second, _, matched in pairs:
-                write_kapture_matches(folder, kind, first, second, matched)
-                count += 1
+    kind = exchange.kind or data.config.methods[method].features
+    count = exchange.files.write_matches(chain.from_iterable(found), exchange.place, kind)
     print(f"{exchange.place}: matches of {count} pairs.")
 
 
@@ -311,19 +263,11 @@ def import_matches(exchange: Exchange, method: str, *, replace: bool, features_f
         for path, pairs, *roles in parts:
             images = data.images(features, roles[0]), data.images(features, roles[1])
             names = [(images[0].names[a], images[1].names[b]) for a, b in pairs]
-            read = _reader(exchange.format, exchange.place, kind, names)
+            read = exchange.files.match_reader(exchange.place, kind, names)
             orders = _orders(features_file, images)
             write_imported_matches(pairs, images, read, put(path), orders=orders, configuration=digest, cell=cell)
             count += len(pairs)
     print(f"{method} on {exchange.dataset}: matches of {count} pairs from {exchange.place}.")
-
-
-def _reader(form: str, place: Path, kind: str, names: list[tuple[str, str]]) -> Callable[[str, str], ExchangedMatches]:
-    """What gives the matches of two images by name."""
-    if form == "hloc":
-        known = dict(zip(names, read_hloc_matches(place, names), strict=True))
-        return lambda first, second: known[first, second]
-    return lambda first, second: read_kapture_matches(place, kind, first, second)
 
 
 def _orders(given: Path | None, images: tuple[RoleImages, RoleImages]) -> Callable[[str], np.ndarray | None]:
