@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
+import re
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,15 +19,29 @@ from descbench.errors import for_user
 from descbench.signals import leave, on_stop
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_DONE = "done in %.3f s, %.3f s of processor time"
+_WAS_DONE = re.compile(r"INFO done in ([0-9.]+) s, ([0-9.]+) s of processor time$", re.MULTILINE)
+
+
+class Work(NamedTuple):
+    """What a job took from its first message to its last: the start of Python and its imports are not in it.
+
+    Attributes:
+        seconds: by the clock.
+        cpu_seconds: of all threads and child processes.
+    """
+
+    seconds: float
+    cpu_seconds: float
 
 
 @contextmanager
 def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> Iterator[None]:
     """Run the body of a workflow script as one job.
 
-    Messages go to stderr and to the rule's log file. What a user can mend (:func:`descbench.errors.for_user`)
-    ends the job with its message alone (the traceback goes to the log file); anything else ends it with a
-    traceback in both.
+    Messages go to stderr and to the rule's log file; the last one says what the job took (:func:`read_work`). What a
+    user can mend (:func:`descbench.errors.for_user`) ends the job with its message alone (the traceback goes to the log
+    file); anything else ends it with a traceback in both.
     SIGTERM, which clusters send before they kill, and Ctrl-C end the job in order and with one line, so that
     nothing half-written stays behind.
 
@@ -45,9 +62,11 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
     logging.info("%s %s (threads: %d)", snakemake.rule, wildcards, snakemake.threads)
     if seed is not None:
         _seed(seed)
+    start = _now()
     with on_stop(leave):
         try:
             yield
+            logging.info(_DONE, *(after - before for before, after in zip(start, _now(), strict=True)))
         except Exception as error:
             message = for_user(error)
             if message is None:
@@ -57,6 +76,20 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
                 for handler in handlers[1:]:
                     handler.handle(logging.LogRecord("", logging.DEBUG, "", 0, "traceback", (), sys.exc_info()))
             sys.exit(1)
+
+
+def _now() -> Work:
+    times = os.times()
+    return Work(time.monotonic(), times.user + times.system + times.children_user + times.children_system)
+
+
+def read_work(log: Path) -> Work | None:
+    """What the job took that wrote a log file last; None where it did not end, or the file cannot be read."""
+    try:
+        said = _WAS_DONE.findall(log.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return Work(*map(float, said[-1])) if said else None
 
 
 @contextmanager

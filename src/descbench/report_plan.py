@@ -86,8 +86,8 @@ def prefix_of(rules: Iterable[Any]) -> str:
     return next((rule.name.removesuffix(_REPORT) for rule in rules if rule.name.endswith(_REPORT)), "")
 
 
-def timed_stages(rules: Iterable[Any]) -> dict[str, tuple[str, str]]:
-    """Patterns of the benchmark file and of the first output of each rule that makes a part of a result.
+def timed_stages(rules: Iterable[Any]) -> dict[str, tuple[str, str, str]]:
+    """Patterns of benchmark file, first output and log of each rule that makes a part of a result.
 
     Args:
         rules: of the workflow, as Snakemake has them.
@@ -96,9 +96,9 @@ def timed_stages(rules: Iterable[Any]) -> dict[str, tuple[str, str]]:
 
     rules = list(rules)
     prefix = prefix_of(rules)
-    timed = {rule.name.removeprefix(prefix): rule for rule in rules if rule.benchmark and rule.output}
+    timed = {rule.name.removeprefix(prefix): rule for rule in rules if rule.benchmark and rule.output and rule.log}
     return {
-        name: (strip_wildcard_constraints(str(rule.benchmark)), strip_wildcard_constraints(str(rule.output[0])))
+        name: tuple(strip_wildcard_constraints(str(file)) for file in (rule.benchmark, rule.output[0], rule.log[0]))
         for name, rule in timed.items()
         if not name.startswith("show_")
     }

@@ -30,7 +30,7 @@ from descbench.retrieval.codebook import read_codebook
 from descbench.retrieval.index import read_index, unreadable_images
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.statistics import collect_statistics, read_statistics
-from descbench.tables.stage_times import JobTime, read_job_times
+from descbench.tables.stage_times import JobTime, StageFiles, read_job_times
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
 
@@ -188,7 +188,7 @@ register("choices of scoring", checked(read_choices), json_seed(write_choices), 
 def read_benchmark(path: Path) -> list[JobTime]:
     """A benchmark file beside what its job made."""
     (path.parent / "made").touch()
-    return read_job_times({"search": (f"{path}", f"{path.parent}/made")})
+    return read_job_times({"search": StageFiles(f"{path}", f"{path.parent}/made", f"{path.parent}/log")})
 
 
 register(

@@ -12,6 +12,7 @@ from descbench.metrics.scores import Scores, mean, write_scores
 from descbench.tables.provenance import write_provenance
 from descbench.tables.report import build_report
 from descbench.tables.results import Evidence
+from descbench.tables.stage_times import StageFiles
 
 SOURCE = "README of the code, https://example.org/code (Table 1)"
 CAUSE = "Photographs served today are blurred (docs/table2.md)."
@@ -161,8 +162,8 @@ def _provenance(path: Path, cell: tuple[str, str]) -> Path:
     return path
 
 
-def _stages(folder: Path) -> dict[str, tuple[str, str]]:
-    """Benchmark files as Snakemake writes them, and what the jobs made."""
+def _stages(folder: Path) -> dict[str, StageFiles]:
+    """Benchmark files as Snakemake writes them, what the jobs made, and their logs."""
     stages = {
         "convert_checkpoint": ("{model}", "checkpoints/{model}"),
         "search_flat": ("{method}/{dataset}/{searched}/{shard}", "rankings/{method}/{dataset}/{searched}/{shard}"),
@@ -170,9 +171,10 @@ def _stages(folder: Path) -> dict[str, tuple[str, str]]:
     jobs = {"convert_checkpoint": ["net"], "search_flat": ["/".join((*cell, cell[1], "00000")) for cell in VALUES]}
     found = {}
     for stage, (names, output) in stages.items():
-        benchmark = f"{folder}/benchmarks/{stage}/{names}.tsv"
-        found[stage] = (benchmark, f"{folder}/{output}")
+        benchmark, log = f"{folder}/benchmarks/{stage}/{names}.tsv", f"{folder}/logs/{stage}/{names}.log"
+        found[stage] = StageFiles(benchmark, f"{folder}/{output}", log)
         for job in jobs[stage]:
             write_text(folder / f"benchmarks/{stage}/{job}.tsv", "s\tmax_rss\tcpu_time\n12.50\t300.25\t24.00\n")
             write_text(folder / output.partition("{")[0] / job, "made")
+            write_text(folder / f"logs/{stage}/{job}.log", "INFO done in 8.500 s, 16.250 s of processor time\n")
     return found

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from descbench.jobs import read_work
+
 SCRIPT = """
 import logging, sys, time
 from pathlib import Path
@@ -59,6 +61,21 @@ def test_success(tmp_path):
         assert "train_codebook method=how shard=00001 (threads: 3)" in text
         assert "INFO at work" in text
     assert (tmp_path / "out.txt").read_text() == "half"
+
+
+def test_a_log_ends_with_what_the_job_took(tmp_path):
+    """Of its own work and that of its children; a job that fails says nothing of it."""
+    log = tmp_path / "logs/deep/rule.log"
+    child = "import time\nwhile time.process_time() < 0.3: pass"
+    busy = f"import subprocess; subprocess.run([sys.executable, '-c', {child!r}])"
+    code, err = run(tmp_path, busy)
+    took = read_work(log)
+    assert code == 0
+    assert err.rstrip().endswith("s of processor time")
+    assert min(took) >= 0.3
+    assert run(tmp_path, "raise DataError('x')")[0] == 1
+    assert read_work(log) is None
+    assert read_work(tmp_path / "absent.log") is None
 
 
 def test_without_log_file(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -25,14 +25,16 @@ from descbench.io.atomic import write_text
 from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import write_checked_json
 from descbench.io.run_notes import note_stages, read_stages
+from descbench.jobs import Work
+from descbench.metrics.scores import read_scores
 from descbench.plan import Plan
 from descbench.report_plan import as_evidence, makes_page, page_addresses, pages_there, report_cells, timed_stages
-from descbench.tables.costs import frontier
+from descbench.tables.costs import Cost, costs_of, frontier
 from descbench.tables.report import build_report
 from descbench.tables.report_curves import scale_costs
-from descbench.tables.results import Evidence
+from descbench.tables.results import Basis, Evidence
 from descbench.tables.stage_graph import draw_stages
-from descbench.tables.stage_times import read_job_times, times_behind
+from descbench.tables.stage_times import StageFiles, StageTime, read_job_times, times_behind
 from descbench.tables.table import Line, build_table
 
 
@@ -189,7 +191,8 @@ def test_labels_of_costs_do_not_lie_on_one_another(values, scale):
 
 def test_no_time_is_shown_of_another_file(tmp_path):
     """A benchmark file that another run overwrote, one that cannot be read, and one of a job that made nothing."""
-    stages = {"search_flat": (f"{tmp_path}/b/{{method}}/{{dataset}}.tsv", f"{tmp_path}/r/{{method}}/{{dataset}}.h5")}
+    names = "{method}/{dataset}"
+    stages = {"search_flat": StageFiles(f"{tmp_path}/b/{names}.tsv", f"{tmp_path}/r/{names}.h5", f"{tmp_path}/l")}
     for name in ("a", "b", "c", "d"):
         write_text(tmp_path / f"b/{name}/town.tsv", "s\tmax_rss\tcpu_time\n2.00\tNA\t-\n")
         write_text(tmp_path / f"r/{name}/town.h5", "made")
@@ -204,18 +207,37 @@ def test_no_time_is_shown_of_another_file(tmp_path):
 def test_times_are_of_the_jobs_behind(tmp_path):
     """Not of another dataset that a network of the method learned from, nor of tables and pages."""
     stages = {
-        "score": (f"{tmp_path}/score/{{method}}/{{dataset}}.tsv", f"{tmp_path}/s/{{method}}/{{dataset}}"),
-        "list": (f"{tmp_path}/list/{{dataset}}.tsv", f"{tmp_path}/l/{{dataset}}"),
-        "table": (f"{tmp_path}/table/{{table}}.tsv", f"{tmp_path}/t/{{table}}"),
-        "town": (f"{tmp_path}/town.tsv", f"{tmp_path}/town"),
+        "score": ("score/{method}/{dataset}.tsv", "s/{method}/{dataset}", "score/{method}/{dataset}.log"),
+        "list": ("list/{dataset}.tsv", "l/{dataset}", "list/{dataset}.log"),
+        "table": ("table/{table}.tsv", "t/{table}", "table/{table}.log"),
+        "town": ("town.tsv", "town", "town.log"),
     }
+    stages = {stage: StageFiles(*(f"{tmp_path}/{file}" for file in files)) for stage, files in stages.items()}
     for job in ("score/m/town", "score/m/school", "score/n/town", "list/town", "list/school", "table/town", "town"):
         write_text(tmp_path / f"{job}.tsv", "s\tmax_rss\tcpu_time\n1.50\t10\t2.5\n")
         write_text(tmp_path / job.replace("score/", "s/").replace("list/", "l/").replace("table/", "t/"), "made")
+    for job, took in (("score/m/town", 0.5), ("list/town", 0.25)):
+        write_text(tmp_path / f"{job}.log", f"INFO done in {took} s, {2 * took} s of processor time\n")
     names = {"methods": ["m"], "scored": ["town"], "datasets": ["town", "school"], "models": [], "features": []}
     found = {time.stage: time for time in times_behind(read_job_times(stages), names)}
     assert found.keys() == {"score", "list"}
     assert (found["score"].jobs, found["list"].jobs, found["list"].seconds) == (1, 2, 3.0)
+    # The log of one of the two lists does not say what its job took.
+    assert (found["score"].work, found["list"].work) == (Work(0.5, 1.0), None)
+
+
+def test_a_search_costs_what_its_jobs_took_after_their_start(tmp_path):
+    times = [
+        StageTime("extract_features", 1, 99.0, 99.0, None, Work(90.0, 90.0)),
+        StageTime("search_flat", 2, 7.0, 7.0, None, Work(1.0, 3.0)),
+        StageTime("merge_rankings", 1, 3.0, 3.0, None, Work(0.5, 0.5)),
+    ]
+    write_told(tmp_path / "s.json", {"map_medium": 0.5}, cell="plain on town")
+    scores = read_scores(tmp_path / "s.json")
+    basis = Basis("plain", "town", scores, None, {}, {}, None, {}, {}, {}, [], times)
+    assert costs_of(basis, Evidence()) == Cost(1.5 / scores.num_queries, 3.5 / scores.num_queries, None)
+    untold = replace(basis, times=[*times, StageTime("search_bow", 1, 3.0, 3.0, None)])
+    assert costs_of(untold, Evidence()) is None
 
 
 def test_a_damaged_provenance_is_refused(tmp_path):
@@ -365,21 +387,23 @@ def test_what_the_rule_of_the_report_hands_over(monkeypatch, tmp_path):
 def test_benchmarks_of_rules_that_make_results():
     rule = type("Rule", (), {})
     rules = []
-    for name, benchmark, output in (
-        ("search", "logs/b/search/{method,m|n}.tsv", ["r/{method,m|n}.h5", "other"]),
-        ("show_places", "logs/b/show_places/{method}.tsv", ["p/{method}.html"]),
-        ("all", None, []),
+    for name, benchmark, output, log in (
+        ("search", "logs/b/search/{method,m|n}.tsv", ["r/{method,m|n}.h5", "other"], ["logs/search/{method,m|n}.log"]),
+        ("show_places", "logs/b/show_places/{method}.tsv", ["p/{method}.html"], ["logs/show_places/{method}.log"]),
+        ("all", None, [], []),
     ):
         made = rule()
-        made.name, made.benchmark, made.output = name, benchmark, output
+        made.name, made.benchmark, made.output, made.log = name, benchmark, output, log
         rules.append(made)
-    assert timed_stages(rules) == {"search": ("logs/b/search/{method}.tsv", "r/{method}.h5")}
+    expected = ("logs/b/search/{method}.tsv", "r/{method}.h5", "logs/search/{method}.log")
+    assert timed_stages(rules) == {"search": expected}
     # Another workflow that has this one as a module may put a prefix before every rule.
     for made in rules:
         made.name = f"bench_{made.name}"
         made.is_producer = lambda path: path == "p/m.html"
     report = rule()
     report.name, report.benchmark, report.output = "bench_build_report", "logs/b/report.tsv", ["report.html"]
+    report.log = ["logs/report.log"]
     report.is_producer = lambda path: path == "report.html"
     assert timed_stages([*rules, report]).keys() == {"search", "build_report"}
     makes = makes_page([*rules, report])

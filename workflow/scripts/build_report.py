@@ -8,6 +8,7 @@ from descbench.jobs import job
 from descbench.report_plan import as_evidence
 from descbench.tables.report import build_report
 from descbench.tables.results import Evidence
+from descbench.tables.stage_times import StageFiles
 
 with job(snakemake):
     tables = {name: Table.model_validate(block) for name, block in snakemake.params.tables.items()}
@@ -21,7 +22,7 @@ with job(snakemake):
     evidence = Evidence(
         provenance=provenance,
         **as_evidence(snakemake.params.evidence),
-        stages=snakemake.params.stages,
+        stages={rule: StageFiles(*files) for rule, files in snakemake.params.stages.items()},
         figures=snakemake.params.figures,
         command=run_command(),
         choice_targets=snakemake.params.choice_targets,

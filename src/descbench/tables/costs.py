@@ -1,4 +1,4 @@
-"""What a search costs: from recorded times of jobs and sizes of files, and from nothing else."""
+"""What a search costs: from what its jobs say they took and sizes of files, and from nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Cost:
     """Of a search; None where nothing is recorded.
 
     Attributes:
-        search_seconds, cpu_seconds: of all jobs that rank, their start included, by the number of queries.
+        search_seconds, cpu_seconds: of all jobs that rank, without the start of Python, by the number of queries.
         image_bytes: of the files that are searched, by the number of images that they describe.
     """
 
@@ -29,15 +29,14 @@ def costs_of(basis: Basis, evidence: Evidence) -> Cost | None:
     """What the search behind a result cost; None where nothing is known, or where it is not a search."""
     if basis.scores.family != "retrieval":
         return None
-    times = [time for time in basis.times if time.stage.startswith(_RANKING)]
-    queries = basis.scores.num_queries
-    cpu = [time.cpu_seconds for time in times if time.cpu_seconds is not None]
+    jobs = [time.work for time in basis.times if time.stage.startswith(_RANKING)]
+    works, queries = [work for work in jobs if work is not None], basis.scores.num_queries
+    told = bool(queries) and len(works) == len(jobs) > 0
     files, images = evidence.stored.get((basis.method, basis.dataset), ((), 0))
     sizes = [path.stat().st_size for path in files if path.is_file()]
     cost = Cost(
-        sum(time.seconds for time in times) / queries if times and queries else None,
-        # Snakemake writes 0 for jobs that ended before it looked.
-        sum(cpu) / queries if all(cpu) and len(cpu) == len(times) > 0 and queries else None,
+        sum(work.seconds for work in works) / queries if told else None,
+        sum(work.cpu_seconds for work in works) / queries if told else None,
         sum(sizes) / images if images and sizes and len(sizes) == len(files) else None,
     )
     return None if cost == Cost(None, None, None) else cost

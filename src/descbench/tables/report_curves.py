@@ -168,8 +168,8 @@ def _pareto(table: ShownTable, heading: str, name: str, points: Mapping[int, tup
 
     what = (
         f"{table.name}, {heading}: score against what a search costs, numbers as in the list of rows. Times are those "
-        "of the jobs that rank, their start included; describing the queries is not in them. Bytes are those of the "
-        "files that are searched. Dotted: the rows that no other beats in both."
+        "of the jobs that rank, without the start of Python; describing the queries is not in them. Bytes are those of "
+        "the files that are searched. Dotted: the rows that no other beats in both."
     )
     size = (PANEL * len(shown), HEIGHT)
     return Drawing(

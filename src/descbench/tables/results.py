@@ -18,7 +18,7 @@ from descbench.metrics.remarks import rule_of
 from descbench.metrics.scores import Scores, read_scores
 from descbench.tables.notes import Cell, Restricted
 from descbench.tables.shown import Key, ShownCell, ShownTable
-from descbench.tables.stage_times import JobTime, StageTime, read_job_times, times_behind
+from descbench.tables.stage_times import JobTime, StageFiles, StageTime, read_job_times, times_behind
 from descbench.tables.text import relative_address
 
 # Longer facts are lists with a value a query, which belong to the scores file.
@@ -37,7 +37,7 @@ class Evidence:
         page_targets: what is asked for to have one made, where none is there.
         rescored: what a result scores under other choices, where it is there (:mod:`descbench.choices.choice`).
         choice_targets: what is asked for to have it made, by table.
-        stages: patterns of benchmark files and outputs, by rule (:func:`.stage_times.read_job_times`).
+        stages: files that say what jobs took, by rule (:func:`.stage_times.read_job_times`).
         stored: files that a search reads, and how many images they describe.
         figures: published figures of datasets with image pairs (:func:`descbench.config.published.figures_on`).
         restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
@@ -51,7 +51,7 @@ class Evidence:
     page_targets: Mapping[Cell, str] = field(default_factory=dict)
     rescored: Mapping[Cell, Path] = field(default_factory=dict)
     choice_targets: Mapping[str, str] = field(default_factory=dict)
-    stages: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    stages: Mapping[str, StageFiles] = field(default_factory=dict)
     stored: Mapping[Cell, tuple[Sequence[Path], int]] = field(default_factory=dict)
     figures: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     graph: Mapping[str, tuple[int, Sequence[str]]] = field(default_factory=dict)
