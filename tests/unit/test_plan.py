@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -154,3 +157,15 @@ def test_what_cannot_be_scored_is_refused_without_a_table_too(catalog):
     config = catalog.model_copy(update={"datasets": {**catalog.datasets, dataset: block}})
     with pytest.raises(ConfigError, match=rf"^{method} on {dataset}: '{dataset}' lists no pairs of images"):
         Plan(config).local_features(method, dataset, "map")
+
+
+def test_what_rules_import_is_light(project: Path):
+    """Every job of a cluster parses the rules again."""
+    workflow = project / "workflow"
+    text = "\n".join(path.read_text() for path in (workflow / "Snakefile", *sorted((workflow / "rules").glob("*.smk"))))
+    modules = sorted(set(re.findall(r"^(?:from|import) (descbench[.\w]*)", text, re.MULTILINE)))
+    assert "descbench.plan" in modules
+    heavy = ["cv2", "faiss", "h5py", "kornia", "matplotlib", "pandas", "pycolmap", "scipy", "torch"]
+    code = f"import sys, {', '.join(modules)}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
