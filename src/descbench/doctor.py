@@ -30,7 +30,6 @@ from descbench.plan import Plan
 MOST_MEMORY = 24_000
 _SECONDS = 10
 _NUMBER_BYTES = {"float32": 4, "float16": 2}
-_SIFT = 128
 
 
 @dataclass(frozen=True)
@@ -236,12 +235,8 @@ def _bytes_of_image(config: Any, features: str) -> int | None:
     block = config.features[features]
     if not block.READS_IMAGES:
         return None
-    if block.IS_LOCAL is False:
-        dimensions, number = block.most_dimensions(config), 1
-    else:
-        model = config.models[block.networks[0]] if block.networks else None
-        dimensions = _SIFT if model is None else getattr(model, "dim", None)
-        number = block.max_features
+    dimensions = block.most_dimensions(config)
+    number = 1 if block.IS_LOCAL is False else block.max_features
     return None if not dimensions or not number else dimensions * number * _NUMBER_BYTES[block.dtype]
 
 

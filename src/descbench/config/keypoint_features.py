@@ -97,6 +97,7 @@ class KeypointFeatures(ExtractedFeatures):
         """Networks that detect and describe, where they are asked for and nowhere else."""
         yield from fits_describer(self, config, points=True)
         yield from self._fits_detector(config)
+        yield from self._fits_its_own(config)
         yield from self._fits_frames(config)
 
     def _fits_detector(self, config: Any) -> Iterator[Problem]:
@@ -107,6 +108,15 @@ class KeypointFeatures(ExtractedFeatures):
         elif self.detector_model is not None and not config.models[self.detector_model].DETECTS_KEYPOINTS:
             architecture = config.models[self.detector_model].architecture
             yield path, f"{self.detector_model!r} ({architecture}) detects no keypoints"
+
+    def _fits_its_own(self, config: Any) -> Iterator[Problem]:
+        other = self.model is not None and self.model != self.detector_model
+        if other and config.models[self.model].DESCRIBES_ITS_OWN:
+            yield (
+                ("model",),
+                f"{self.model!r} describes the points alone that it finds itself; set `detector: network` and "
+                f"`detector_model: {self.model}`",
+            )
 
     def _fits_frames(self, config: Any) -> Iterator[Problem]:
         if self.threshold is not None and self.detector not in ("hessian", "hesaff"):
@@ -124,7 +134,9 @@ class KeypointFeatures(ExtractedFeatures):
             yield ("shape_model",), f"{self.model!r} describes points, no patches that would have a shape"
 
     def most_dimensions(self, config: Any) -> int | None:
-        """Those of SIFT, rooted or not."""
+        """Those of SIFT, rooted or not, or of a network whose block tells."""
+        if self.model is not None:
+            return config.models[self.model].most_dimensions()
         return 128 if self.describe in ("sift", "rootsift") else None
 
     def too_few(self, n: int) -> str | None:

@@ -16,6 +16,7 @@ class ModelBase(Block):
         HAS_BACKBONE_WEIGHTS: whether weights of its backbone alone, learned on ImageNet, are a start.
         DESCRIBES_PATCHES: whether it describes cut-out patches of a patch set, and no whole images.
         DESCRIBES_POINTS: whether it describes given points of an image.
+        DESCRIBES_ITS_OWN: whether the points that it describes are those alone that it finds itself.
         DETECTS_KEYPOINTS: whether it finds keypoints of an image.
         RUNS_BY_BACKENDS: whether `backend` may run it; else torch does.
         ESTIMATES_SHAPE: whether it finds the affine shape of the patch around a keypoint.
@@ -28,6 +29,7 @@ class ModelBase(Block):
     HAS_BACKBONE_WEIGHTS: ClassVar[bool] = True
     DESCRIBES_PATCHES: ClassVar[bool] = False
     DESCRIBES_POINTS: ClassVar[bool] = False
+    DESCRIBES_ITS_OWN: ClassVar[bool] = False
     DETECTS_KEYPOINTS: ClassVar[bool] = False
     RUNS_BY_BACKENDS: ClassVar[bool] = True
     ESTIMATES_SHAPE: ClassVar[bool] = False

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from descbench.config.base import Label, Several, Strict
-from descbench.config.keypoint_networks import KeypointModels
+from descbench.config.base import Label, Several
+from descbench.config.custom_contracts import PatchContract, PointContract
+from descbench.config.keypoint_networks import KeypointModel, KeypointModels
 from descbench.config.network_base import ModelBase
-from descbench.config.point_networks import PointModels
+from descbench.config.point_networks import PointModel, PointModels
 from descbench.config.weights import CustomWeights, Weights
 
 
@@ -218,14 +219,6 @@ class HyNetModel(PatchModel):
 Positive = Annotated[float, Field(gt=0)]
 
 
-class PatchContract(Strict):
-    """What a network of your own takes and gives that describes patches: pixels in 0..1, one row a patch."""
-
-    side: Annotated[Several, Field(le=4096)] = Field(32, description="Side of the patches in pixels.")
-    channels: Literal[1, 3] = Field(1, description="Of its input; 3: the grey ones of patches, three times.")
-    dim: Several = Field(description="Dimensions of a descriptor; checked once, on a batch of two black patches.")
-
-
 class CustomModel(ModelBase):
     """A network of your own, from any function that gives a torch module."""
 
@@ -237,21 +230,32 @@ class CustomModel(ModelBase):
     arguments: Annotated[dict[Label, Any], AfterValidator(_plain_values)] = Field(
         {}, description="Keyword arguments of the factory."
     )
-    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="Subtracted from pixels in 0..1.")
-    std: tuple[Positive, Positive, Positive] = Field(
-        (0.229, 0.224, 0.225), description="What pixels are then divided by."
+    mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)] | None = Field(
+        None,
+        description="Subtracted from pixels in 0..1, a number a channel; null: ImageNet's, of a network of points 0.",
+    )
+    std: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)] | None = Field(
+        None, description="What pixels are then divided by; null: ImageNet's, of a network of points 1."
     )
     patches: PatchContract | None = Field(
         None, description="Of a network that describes patches, and no images; null: it describes images."
+    )
+    points: PointContract | None = Field(
+        None, description="Of a network that finds keypoints of an image, or describes points of it."
     )
     weights: CustomWeights = Field(CustomWeights(source="custom"), description="Where the weights come from.")
 
     @model_validator(mode="after")
     def _fitting(self) -> CustomModel:
-        fields = CustomModel.model_fields
-        chosen = any(getattr(self, key) != fields[key].default for key in ("mean", "std"))
-        if self.patches is not None and chosen:
+        given = {key: values for key in ("mean", "std") if (values := getattr(self, key)) is not None}
+        if self.patches is not None and self.points is not None:
+            raise ValueError("a network takes `patches` or `points`; give each a block of its own")
+        if self.patches is not None and given:
             raise ValueError("`mean` and `std` are of images; a network of patches is given pixels in 0..1")
+        channels = self.points.channels if self.points else 3
+        for key, values in given.items():
+            if len(values) != channels:
+                raise ValueError(f"`{key}` has {len(values)} numbers, and the network's images {channels} channels")
         return self
 
     @property
@@ -260,13 +264,40 @@ class CustomModel(ModelBase):
         return self.patches is not None
 
     @property
+    def DESCRIBES_POINTS(self) -> bool:
+        """Where it says so."""
+        return self.points is not None and self.points.describes is not None
+
+    @property
+    def DETECTS_KEYPOINTS(self) -> bool:
+        """Where it says so."""
+        return self.points is not None and self.points.detects
+
+    @property
+    def DESCRIBES_ITS_OWN(self) -> bool:
+        """Where it says so."""
+        return self.points is not None and self.points.describes == "found"
+
+    @property
+    def RUNS_BY_BACKENDS(self) -> bool:
+        """Points are no tensors of height and width, which backends give."""
+        return self.points is None
+
+    @property
     def NO_IMAGES(self) -> str:
         """What it does instead."""
+        if self.points is not None:
+            return PointModel.NO_IMAGES if self.points.describes else KeypointModel.NO_IMAGES
         return PatchModel.NO_IMAGES if self.patches else ""
 
     def default_features(self) -> dict[str, Any]:
-        """Of a network of patches as of those of the catalogue."""
-        return {"kind": "global"} if self.patches else {}
+        """Of a network of patches or points as of those of the catalogue."""
+        return {"kind": "global"} if self.patches or self.points else {}
+
+    def most_dimensions(self) -> int | None:
+        """As a contract says."""
+        contract = self.patches or self.points
+        return contract.dim if contract else None
 
     @property
     def own_code(self) -> str:

@@ -97,7 +97,8 @@ def count_matches(
     chosen, counts, used = pick_device(device, backend), {}, ""
     for group in _groups(networks):
         loaded = [prepare_for_inference(load_network(*networks[model])).to(chosen) for model in group]
-        used = use_backend(loaded[0], backend)
+        by_backend = networks[group[0]][1].RUNS_BY_BACKENDS
+        used = use_backend(loaded[0], backend if by_backend else "torch")
         described = _describe(loaded, images, most, chosen, " and ".join(group))
         for model, descriptors in zip(group, described, strict=True):
             pairs = [mutual_nearest_neighbours(descriptors[0], other, threads=threads)[0] for other in descriptors[1:]]

@@ -5,7 +5,8 @@ What the module's ``forward`` gives of an image (1, 3, H, W) decides what it ser
 * a tensor (1, D): a global descriptor, for features of kind ``global``;
 * a pair of tensors, descriptors (1, D, h, w) and attention (h, w): local ones, for kind ``local``.
 
-A block with ``patches`` is of a network of patches: (N, channels, side, side), pixels in 0..1, give (N, dim).
+A block with ``patches`` is of a network of patches: (N, channels, side, side), pixels in 0..1, give (N, dim). One with
+``points`` is of a network of points (:mod:`descbench.models.custom_points`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from descbench.config.networks import CustomModel, PatchContract
+from descbench.config.custom_contracts import PatchContract
+from descbench.config.networks import CustomModel
 from descbench.custom_modules import check_arguments, import_callable, user_code
 from descbench.errors import ConfigError
+from descbench.models.custom_points import CustomPointNet
 from descbench.models.levels import LevelNetwork
 from descbench.models.local import LocalNetwork, resize
 from descbench.models.patches import PatchNetwork
@@ -45,17 +48,26 @@ def build_custom(model: CustomModel, name: str | None = None) -> LevelNetwork | 
         raise ConfigError(f"{model.factory}: gave a {type(module).__name__}, not a torch module.")
     if model.patches is not None:
         return _of_patches(module, model.factory, model.patches)
+    if model.points is not None:
+        network = CustomPointNet(module, model.factory, model.points).eval()
+        network.try_out()
+    else:
+        network = _of_images(module.eval(), model.factory)
+    network.mean, network.std = model.mean or network.mean, model.std or network.std
+    return network
+
+
+def _of_images(module: nn.Module, factory: str) -> CustomGlobalNet | CustomLocalNet:
+    """The network of a block without a contract, asked once what it gives."""
     with torch.inference_mode():
-        _, shapes = _ask(module.eval(), model.factory, torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
+        _, shapes = _ask(module, factory, torch.zeros(1, 3, _EXAMPLE_SIDE, _EXAMPLE_SIDE))
     match shapes:
         case [(1, dim)]:
-            network = CustomGlobalNet(module, model.factory, dim)
+            return CustomGlobalNet(module, factory, dim)
         case [(1, dim, height, width), (h, w)] if (height, width) == (h, w):
-            network = CustomLocalNet(module, model.factory, dim, round(_EXAMPLE_SIDE / height))
+            return CustomLocalNet(module, factory, dim, round(_EXAMPLE_SIDE / height))
         case _:
-            raise ConfigError(_NO_SHAPE.format(factory=model.factory, given="(1, 3, H, W)", shapes=shapes))
-    network.mean, network.std = model.mean, model.std
-    return network
+            raise ConfigError(_NO_SHAPE.format(factory=factory, given="(1, 3, H, W)", shapes=shapes))
 
 
 def _of_patches(module: nn.Module, factory: str, contract: PatchContract) -> CustomPatchNet:

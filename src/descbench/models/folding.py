@@ -20,11 +20,13 @@ def prepare_for_inference(network: nn.Module) -> nn.Module:
     The state dict is no longer the checkpoint's, and there are no gradients: never save or train the result.
 
     Args:
-        network: on the CPU or a GPU; put into eval mode.
+        network: on the CPU or a GPU; put into eval mode, and no more where it says that it is not rewritable.
 
     Returns:
         The same network.
     """
+    if not getattr(network, "rewritable", True):
+        return network.eval().requires_grad_(False)
     fold_batch_norm(network.eval())
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 

@@ -31,6 +31,7 @@ class LevelNetwork(nn.Module, ABC):
         smallest_side: pixels that a level must have in height and width.
         runner: what runs a level instead of ``level``; None for torch itself.
         mean, std: of the pixels in 0..1 that it was made for.
+        rewritable: whether inference may change its layers and their layout, which code of the user's may count on.
     """
 
     level_outputs: ClassVar[Mapping[str, tuple[int, ...]]] = MappingProxyType({})
@@ -39,6 +40,7 @@ class LevelNetwork(nn.Module, ABC):
     runner: Callable[[torch.Tensor], Tensors] | None = None
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
+    rewritable: ClassVar[bool] = True
 
     @abstractmethod
     def level(self, image: torch.Tensor) -> Tensors:
