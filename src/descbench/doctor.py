@@ -19,6 +19,7 @@ import requests
 
 from descbench.command_files import named
 from descbench.config.base import close_names
+from descbench.custom_modules import find_module
 from descbench.errors import ConfigError, DataError
 from descbench.hardware import memory_gb
 from descbench.io.download import addresses_of
@@ -63,7 +64,7 @@ def examine(plan: Plan, target: str, *, online: bool = False) -> list[Finding]:
     cells = find_cells(plan, target)
     sources = list(dict.fromkeys(name for cell in cells for name in plan.lineage.sources_behind(*cell)))
     findings = [*_sources(plan, sources, online), *_own_files(plan, cells), *_disk(plan, cells, sources)]
-    return [*findings, *_machine(plan, cells), *_packages(plan), *_licences(plan, sources)]
+    return [*findings, *_machine(plan, cells), *_packages(plan), *_licences(plan, cells, sources)]
 
 
 def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
@@ -169,9 +170,20 @@ def _own_files(plan: Plan, cells: Sequence[tuple[str, str]]) -> Iterator[Finding
             yield Finding("ok" if folder.is_dir() else "missing", name, there)
     models = dict.fromkeys(model for method, _ in cells for model in plan.lineage.models_behind(method))
     for model in models:
-        for path in plan.config.models[model].weights.own_files:
+        block = plan.config.models[model]
+        if block.own_code is not None:
+            yield _own_code(model, block.own_code)
+        for path in block.weights.own_files:
             if not path.exists():
                 yield Finding("missing", model, f"its weights {path} are not there")
+
+
+def _own_code(model: str, name: str) -> Finding:
+    """The module of a custom network."""
+    try:
+        return Finding("ok", model, f"your code {find_module(name)}")
+    except ConfigError as error:
+        return Finding("missing", model, str(error))
 
 
 def _put_by_hand(plan: Plan, name: str) -> Path | None:
@@ -293,11 +305,14 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def _licences(plan: Plan, sources: Sequence[str]) -> Iterator[Finding]:
-    """Licences of all sources; those that forbid commercial use are told first."""
+def _licences(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[str]) -> Iterator[Finding]:
+    """Licences of all sources, and of weights of the user's; those that forbid commercial use are told first."""
     by_licence: dict[str, list[str]] = {}
     for name in sources:
         by_licence.setdefault(plan.config.sources[name].licence or "not stated by the owners", []).append(name)
+    for name in dict.fromkeys(model for method, _ in cells for model in plan.lineage.models_behind(method)):
+        if (licence := plan.config.models[name].weights.own_licence) is not None:
+            by_licence.setdefault(licence, []).append(name)
     for licence in sorted(by_licence, key=lambda text: not forbids_commerce(text)):
         names = by_licence[licence]
         yield Finding("note", "licence", f"{licence}: {_shown(names)}")

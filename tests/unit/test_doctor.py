@@ -127,6 +127,49 @@ def test_folders_of_the_user(place):
     assert findings(target)["mine"] == ("ok", "your folder, 2 images")
 
 
+def points_of_ones_own(**weights):
+    """A detector, whose points a descriptor of one's own describes, on images of one's own."""
+    made = {"architecture": "custom", "weights": {"source": "custom", **weights}}
+    models = {
+        "finder": {**made, "factory": "finding:make", "points": {"channels": 1}},
+        "describer": {
+            **made,
+            "factory": "describing:make",
+            "points": {"detects": False, "describes": "given", "dim": 50},
+        },
+    }
+    features = {
+        "kind": "keypoints",
+        "detector": "network",
+        "detector_model": "finder",
+        "describe": "network",
+        "model": "describer",
+        "max_features": 100_000,
+    }
+    square = {"format": "hpatches_sequences", "images": "s", "counts": {"database": 60}}
+    return {
+        "datasets": {**CONFIG["datasets"], "square": square},
+        "models": {**CONFIG["models"], **models},
+        "features": {"own": features},
+        "methods": {**CONFIG["methods"], "own": {"match": "nearest"}},
+    }
+
+
+def test_networks_of_ones_own(place):
+    """Their code, weights and licences; descriptors as large as the contract says."""
+    target, weights = "results/scores/own/square.json", {"file": "w.pth", "licence": "CC BY-NC 4.0"}
+    (place / "finding.py").write_text("raise RuntimeError\n")
+    found = examine(Plan(load_config({**CONFIG, **points_of_ones_own(**weights)})), target)
+    told = {(item.state, item.what, item.told) for item in found}
+    assert ("ok", "finder", f"your code {place / 'finding.py'}") in told
+    assert ("missing", "finder", "its weights w.pth are not there") in told
+    assert ("note", "licence", "CC BY-NC 4.0: describer, finder") in told
+    assert any(text.startswith("describing:make: there is no module 'describing'") for _, _, text in told)
+    (disk,) = (text for _, what, text in told if what == "disk of results")
+    assert "descriptors at most 1.2 GB" in disk
+    assert "of unknown size" not in disk
+
+
 def test_folders_that_cannot_be_written_to(place):
     """A file in the place of the results; the disk it lies on says nothing."""
     (place / "taken").write_text("")
