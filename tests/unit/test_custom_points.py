@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from own_points import MODULE
 from PIL import Image
 from torch import nn
 
+import descbench
+from descbench.cli import main
 from descbench.config.custom_contracts import PointContract
 from descbench.config.keypoint_features import KeypointFeatures
 from descbench.config.load import load_config
@@ -20,6 +23,7 @@ from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.lineage import Lineage
+from descbench.metrics.match_counts import count_matches, read_counts
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import build_custom
 from descbench.models.custom_points import CustomPointNet
@@ -293,6 +297,56 @@ def test_changed_code_and_weights_make_features_anew(here):
     assert len({features for features, _ in seen}) == 4
     assert {path.rpartition("/")[2] for path in seen[0][1]} == {"my_points.py", "w.pth"}
     assert Lineage(load_config(overlay)).restricted_behind([("own", "x")]) == {"own": {"mine": "CC-BY-NC-4.0"}}
+
+
+def test_two_images_are_matched(here, capsys):
+    """`descbench match`, by points and descriptors of one's own: a shift is found."""
+    network = {"architecture": "custom", "factory": "my_points:Peaks", "points": BOTH}
+    block = {
+        "kind": "keypoints",
+        "detector": "network",
+        "detector_model": "mine",
+        "describe": "network",
+        "model": "mine",
+    }
+    config = {
+        "catalog": [],
+        "device": "cpu",
+        "models": {"mine": network},
+        "features": {"own": {**block, "image_size": None}},
+        "methods": {"own": {"match": "nearest"}},
+    }
+    (here / "config").mkdir()
+    (here / "config/config.yaml").write_text(yaml.safe_dump(config))
+    convert_checkpoint(own("Peaks", BOTH), None, here / "results/checkpoints/mine.pt")
+    pixels = np.random.default_rng(0).integers(0, 255, (80, 90), np.uint8)
+    Image.fromarray(pixels[:70, :80]).save(here / "one.png")
+    Image.fromarray(pixels[5:75, 7:87]).save(here / "two.png")
+    assert main(["match", "one.png", "two.png", "--method", "own"]) == 0
+    assert "inliers" in capsys.readouterr().out
+    found = descbench.match_pair("one.png", "two.png", "own")
+    assert found.inliers.sum() > 50
+    np.testing.assert_allclose((found.first - found.second)[found.inliers], [[7, 5]] * found.inliers.sum(), atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["torch", "winograd"])
+def test_counted_matches(here, backend):
+    """Features and matches of images, counted; whatever the backend, torch runs a network of one's own."""
+    models = {"found": own("Peaks", BOTH), "given": own("Peaks", ANY, arguments={"form": "no descriptors"})}
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 60), np.uint8)
+        Image.fromarray(pixels).save(here / f"{number}.png")
+    networks = {}
+    for name, model in models.items():
+        convert_checkpoint(model, None, here / f"{name}.pt")
+        networks[name] = (here / f"{name}.pt", model)
+    images = [here / "0.png", here / "1.png"]
+    count_matches("x", networks, images, here / "x.json", most=30, settings="", device="cpu", backend=backend)
+    counted = read_counts(here / "x.json", "x", "")
+    assert counted.backend.startswith("torch ")
+    assert counted.counts["found"].features == counted.counts["given"].features == (30, 30)
+    assert counted.counts["found"].matches == counted.counts["given"].matches
+    assert counted.counts["found"].matches[0] > 0
 
 
 def test_no_patches_are_exported(here):

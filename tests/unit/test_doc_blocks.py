@@ -20,6 +20,7 @@ import descbench
 from descbench.cli import app, repeat_configfile
 from descbench.config.load import load_config_files
 from descbench.config.models import Config
+from descbench.config.networks import CustomModel
 from descbench.errors import DescbenchError
 from descbench.models.custom import build_custom
 from descbench.plan import Plan
@@ -172,12 +173,37 @@ def test_the_network_of_the_page_gives_descriptors(project, tmp_path, monkeypatc
     """Its code under the name that its configuration has."""
     found = blocks(project / "docs/own.md")
     (code,) = (block.text for block in found if "def make_network" in block.text)
-    (given,) = (given for given in configurations(found) if "factory:" in given.parts[-1])
+    (given,) = (given for given in configurations(found) if "my_module:" in given.parts[-1])
     (tmp_path / "my_module.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     model = load(project, tmp_path, given).models["colours"]
     with torch.inference_mode():
         assert build_custom(model).dim == 48
+
+
+def test_the_points_of_the_page(project, tmp_path, monkeypatch) -> None:
+    """The detector under the name that its configuration has, and the wrapper around a network of hloc's form."""
+    found = blocks(project / "docs/own.md")
+    (detector, wrapper) = (
+        block.text for block in found if "class Bright" in block.text or "class Wrapped" in block.text
+    )
+    (given,) = (given for given in configurations(found) if "my_points:" in given.parts[-1])
+    theirs = (
+        "\n\nclass Theirs(torch.nn.Module):\n    def forward(self, data):\n"
+        "        return {'keypoints': [torch.tensor([[3.0, 4.0]])], 'scores': [torch.ones(1)],\n"
+        "                'descriptors': [torch.ones(5, 1)], 'all': data['image']}\n\n\n"
+        "def wrapped():\n    return Wrapped(Theirs())\n"
+    )
+    (tmp_path / "my_points.py").write_text(detector + wrapper + theirs)
+    monkeypatch.chdir(tmp_path)
+    bright = build_custom(load(project, tmp_path, given).models["bright"])
+    contract = {"describes": "found", "dim": 5}
+    other = build_custom(CustomModel(architecture="custom", factory="my_points:wrapped", points=contract))
+    image = torch.zeros(1, 1, 20, 30)
+    image[0, 0, 7, 12] = 0.5
+    with torch.inference_mode():
+        assert bright.find_points(image).points.tolist() == [[12, 7]]
+        assert other.find_points(image.expand(1, 3, 20, 30)).points.tolist() == [[3, 4]]
 
 
 # --- the checks themselves ---------------------------------------------------------------------

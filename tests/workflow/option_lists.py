@@ -278,6 +278,14 @@ ELSEWHERE = {
         for key in ("width", "height", "train", "val", "keypoints")
     },
     **{f"PatchContract.{key}": "unit/test_custom.py::test_a_network_of_patches" for key in ("side", "channels", "dim")},
+    **{
+        f"PointContract.{key}": f"workflow/test_own_points.py::{test}"
+        for test, keys in {
+            "test_keys_change_features": ("channels", "size", "dim"),
+            "test_whether_it_detects_and_what_it_describes": ("detects", "describes"),
+        }.items()
+        for key in keys
+    },
     "HardNetModel.dropout": "unit/test_hardnet_training.py::test_the_setting_of_the_paper",
     "HardNetTraining.sampling": "unit/test_hardnet_training.py::test_samplings_and_losses",
     "HardNetTraining.keep": "unit/test_hardnet_training.py::test_history_and_the_last_epoch",
