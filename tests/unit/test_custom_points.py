@@ -250,11 +250,10 @@ def test_code_that_wants_the_usual_layout(here, monkeypatch):
     (here / "viewing.py").write_text(
         "import torch\n\n\nclass Viewing(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
         "        self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.BatchNorm2d(8))\n\n"
-        "    def forward(self, image):\n        maps = self.layers(image)\n"
-        "        scores = maps.view(8, -1).norm(dim=0)\n"
-        "        places = torch.arange(len(scores))\n        width = maps.shape[-1]\n"
-        "        points = torch.stack((places % width, places // width), 1).float() * 2\n"
-        "        return points, scores, maps.view(8, -1).t()\n"
+        "    def forward(self, image):\n        maps = self.layers(image)\n        width = maps.shape[-1]\n"
+        "        rows = maps.view(-1, width).t().reshape(width, 8, -1)[:, :, 0]\n"
+        "        points = torch.stack((2.0 * torch.arange(width), torch.zeros(width)), 1)\n"
+        "        return points, rows.norm(dim=1), rows\n"
     )
     monkeypatch.delitem(__import__("sys").modules, "viewing", raising=False)
     model = CustomModel(architecture="custom", factory="viewing:Viewing", points={"describes": "found", "dim": 8})
@@ -506,6 +505,35 @@ def test_descriptors_may_come_in_a_dictionary_or_a_batch():
     for wrong in (lambda p: {"descriptors": rows}, lambda p: rows[None], lambda p: [rows]):
         network = faulty(wrong, {"channels": 3, "detects": False, "describes": "given", "dim": 3})
         assert torch.equal(network.describe_points(torch.zeros(1, 3, 8, 12), torch.ones(2, 2)), rows)
+
+
+class Changing(nn.Module):
+    """Changes what it is given."""
+
+    def forward(self, image):
+        values = image[0, 0, :2, 0].clone()
+        image.zero_()
+        return torch.tensor([[0.0, 0.0], [0.0, 1.0]]), values
+
+    def describe(self, image, points):
+        rows = image[0, 0, :2, :3].clone()
+        points.zero_()
+        return rows
+
+
+def test_code_that_changes_what_it_is_given():
+    """What is found is described on the same image, at the same places."""
+    network = CustomPointNet(Changing(), "m:f", PointContract(channels=1, describes="given", dim=3))
+    image = torch.tensor([[[[0.25, 0.5, 1.0], [0.125, 0.0, 0.0]]]])
+    with torch.inference_mode():
+        found = network.find_points(image.clone())
+    assert found.points.tolist() == [[0, 0], [0, 1]]
+    torch.testing.assert_close(found.descriptors, F.normalize(image[0, 0], dim=1))
+
+
+def test_no_points_are_described_by_no_code():
+    network = faulty(fail, {"channels": 3, "describes": "given", "dim": 3})
+    assert network.describe_points(torch.zeros(1, 3, 8, 12), torch.zeros(0, 2)).shape == (0, 3)
 
 
 def test_faults_are_told_when_the_checkpoint_is_made(here):
