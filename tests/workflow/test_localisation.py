@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,22 @@ def test_queries_are_localised(square):
     assert scores.facts["scored_by"] == "true poses"
     assert (square.folder / "results/provenance/sift/square.json").is_file()
     assert record(square)["points"] > 50
+
+
+def test_queries_are_localised_by_keypoints_of_ones_own(square, project):
+    """The example's detector and descriptor, and both in one, which is the same."""
+    bench = square.copy("localisation-own-points")
+    shutil.copytree(project / "examples/custom_points", bench.folder / "examples/custom_points")
+    example = yaml.safe_load((project / "examples/custom_points/config.yaml").read_text())
+    names = ("corners_pixels", "corners_with_pixels")
+    features = {name: {**example["features"][name], "image_size": 320} for name in names}
+    methods = {name: {"localise": "pnp", "match": {"ratio": 0.9}} for name in names}
+    overlay = merged(TOWN, {"models": example["models"], "features": features, "methods": methods})
+    cells = [f"results/scores/{name}/square.json" for name in names]
+    bench.make(*cells, overlay=overlay)
+    found = [read_scores(bench.folder / cell).metrics for cell in cells]
+    assert found[0]["within_5m_10deg_day"].value >= 2 / 3
+    assert found[0]["median_position_day"].value == found[1]["median_position_day"].value < 1
 
 
 def test_the_page_of_poses(square):

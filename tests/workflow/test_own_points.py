@@ -2,14 +2,17 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 import torch
 import yaml
 from in_process import RefusedError, merged
 
+from descbench.cli import main
 from descbench.config.load import load_config_files
 from descbench.config.networks import CustomModel
 from descbench.datasets.manifest import read_manifest
@@ -127,6 +130,21 @@ def test_searches_and_cross_tables(made, example):
     assert "own points" in {row["row"] for row in rows}
     queries = read_manifest(bench.folder / "results/manifests/alderford.csv").of_role("query").rows
     assert read_ranking(bench.folder / "results/rankings/reranked/alderford.h5").image_ids.shape == (len(queries), 14)
+
+
+def test_keypoints_for_other_pipelines(made, example, monkeypatch):
+    """hloc's file has them where its pixels begin."""
+    bench = made.copy("own_points_export")
+    monkeypatch.chdir(bench.folder)
+    Path("mine.yaml").write_text(yaml.safe_dump(merged(bench.config, example)))
+    command = ["export-features", "hloc", "corners_pixels", "facades", "f.h5", "--configfile", "mine.yaml"]
+    assert main(command) == 0
+    (first, *_) = read_manifest(Path("results/manifests/facades.csv")).rows
+    with h5py.File("f.h5") as file:
+        found = {name: np.asarray(values) for name, values in file[first.path].items()}
+    block = features(made, "corners_pixels")
+    np.testing.assert_allclose(found["keypoints"], block.keypoints - 0.5)
+    np.testing.assert_allclose(found["descriptors"].T, block.descriptors)
 
 
 KEYS = {
