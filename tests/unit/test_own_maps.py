@@ -139,3 +139,54 @@ def test_queries_that_are_no_images_of_the_model(model: ColmapDataset, tmp_path:
     (tmp_path / "q.txt").write_text("1.jpg\nelsewhere.jpg\n")
     with pytest.raises(DataError, match=r"q\.txt: '?elsewhere\.jpg'? is not an image of the model"):
         read_colmap_map(model.model_copy(update={"query_list": tmp_path / "q.txt"}))
+
+
+def test_listed_queries_of_a_kapture_folder(folder: Make, tmp_path: Path) -> None:
+    """Of one folder they are no part of the map; of a folder of queries the others are left out."""
+    (tmp_path / "q.txt").write_text("3.jpg\n\n0.jpg\n")
+    one = KaptureMapDataset(format="kapture_map", map=folder(), query_list=tmp_path / "q.txt")
+    manifest, labels, left_out = read_kapture_map(one)
+    assert [row.path for row in manifest.of_role("query").rows] == ["0.jpg", "3.jpg"]
+    assert [row.path for row in manifest.of_role("map").rows] == ["1.jpg", "2.jpg"]
+    assert [pose.translation[0] for pose in labels.query_poses] == [0, 3]
+    assert [pose.translation[0] for pose in labels.map_poses] == [1, 2]
+    assert left_out == ()
+    asked = tmp_path / "asked"
+    (asked / "sensors/records_data").mkdir(parents=True)
+    for name, text in (("sensors", SENSORS), ("records_camera", RECORDS), ("trajectories", TRAJECTORIES)):
+        (asked / f"sensors/{name}.txt").write_text(text)
+    manifest, _, left_out = read_kapture_map(one.model_copy(update={"queries": asked}))
+    assert [row.path for row in manifest.of_role("query").rows] == [
+        f"asked/sensors/records_data/{i}.jpg" for i in (0, 3)
+    ]
+    assert len(manifest.of_role("map").rows) == 4
+    assert [(item.path, item.reason) for item in left_out] == [(f"{i}.jpg", f"not in {tmp_path}/q.txt") for i in (1, 2)]
+
+
+def test_listed_queries_may_have_no_pose(folder: Make, tmp_path: Path) -> None:
+    """They are localised and not scored; without a list such an image is left out."""
+    (tmp_path / "q.txt").write_text("1.jpg\n")
+    unknown = TRAJECTORIES.replace("1, cam, 1, 0, 0, 0, 1, 0, 0", "1, cam, , , , , , ,")
+    mapped = folder(trajectories=unknown)
+    listed = KaptureMapDataset(format="kapture_map", map=mapped, query_list=tmp_path / "q.txt")
+    manifest, labels, left_out = read_kapture_map(listed)
+    assert [row.path for row in manifest.of_role("query").rows] == ["1.jpg"]
+    assert (labels.query_poses, left_out) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("1.jpg\nelsewhere.jpg\n", r"q\.txt: '?elsewhere\.jpg'? is not an image of "),
+        ("", r"q\.txt: 4 images with poses for the map and 0 queries; both are needed"),
+        ("0.jpg\n1.jpg\n2.jpg\n3.jpg\n", r"q\.txt: 0 images with poses for the map and 4 queries"),
+        (None, r"q\.txt: no such list of queries"),
+    ],
+)
+def test_lists_of_kapture_queries_that_are_refused(
+    folder: Make, tmp_path: Path, listed: str | None, message: str
+) -> None:
+    if listed is not None:
+        (tmp_path / "q.txt").write_text(listed)
+    with pytest.raises(DataError, match=message):
+        read_kapture_map(KaptureMapDataset(format="kapture_map", map=folder(), query_list=tmp_path / "q.txt"))

@@ -414,7 +414,7 @@ ELSEWHERE = {
             ("test_conditions_and_pairs_may_be_absent", "AachenDataset", ("conditions", "pairs")),
             ("test_poses_of_a_server", "AachenDataset", ("poses",)),
             ("test_a_model_of_the_users_own", "ColmapDataset", ("model", "images", "query_list")),
-            ("test_kapture_folders_of_the_users_own", "KaptureMapDataset", ("map", "queries")),
+            ("test_kapture_folders_of_the_users_own", "KaptureMapDataset", ("map", "queries", "query_list")),
         )
         for key in keys
     },

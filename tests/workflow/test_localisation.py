@@ -445,3 +445,9 @@ def test_kapture_folders_of_the_users_own(square):
     assert [row.path for row in queries] == ["0003.jpg", "0006.jpg"]
     rows = read_manifest(bench.folder / "results/manifests/two.csv").rows
     assert rows[0].path == "mapping/sensors/records_data/0002.jpg"
+    names = bench.folder / "asking.txt"
+    names.write_text("0007.jpg\n")
+    listed = merged(overlay, {"datasets": {"two": {"query_list": str(names)}}})
+    ran = bench.make("results/scores/sift/two.json", overlay=listed)
+    assert {"build_manifest", "localise_queries"} <= set(ran)
+    assert read_scores(bench.folder / "results/scores/sift/two.json").facts["names"] == ["0007.jpg"]

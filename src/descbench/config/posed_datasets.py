@@ -106,6 +106,11 @@ class KaptureMapDataset(PosedDataset):
     map: UserPath = Field(description="Kapture folder of the map, with trajectories.")
     queries: UserPath | None = Field(
         None,
-        description="Kapture folder of the queries, with trajectories where they are to be scored; null: every second "
-        "image of the map, beginning with the second.",
+        description="Kapture folder of the queries, with trajectories where they are to be scored; null: images of the "
+        "map are, those of `query_list`.",
+    )
+    query_list: UserPath | None = Field(
+        None,
+        description="Text file with the names of the queries, one a line, as their folder has them; null: all of "
+        "`queries`, or every second image of the map, beginning with the second.",
     )

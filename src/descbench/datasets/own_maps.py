@@ -47,19 +47,20 @@ def read_colmap_map(dataset: ColmapDataset) -> tuple[Manifest, PoseLabels]:
     posed: list[Posed] = [(image.name, model.cameras[image.camera_id], image.pose) for image in images]
     if dataset.query_list is None:
         return _split(posed[::2], posed[1::2], str(dataset.model))
-    wanted = _listed(dataset.query_list, {image.name for image in images})
+    wanted = _listed(dataset.query_list, {image.name for image in images}, "the model")
     maps = [image for image in posed if image[0] not in wanted]
     return _split(maps, [image for image in posed if image[0] in wanted], str(dataset.query_list))
 
 
-def _listed(path: Path, known: set[str]) -> set[str]:
+def _listed(path: Path, known: set[str], source: str) -> set[str]:
+    """Names of a list of queries, all of them known."""
     try:
         names = [line.strip() for line in read_lines(path) if line.strip()]
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such list of queries.") from None
     for name in names:
         if name not in known:
-            raise DataError(f"{path}: {shorten(name)} is not an image of the model.")
+            raise DataError(f"{path}: {shorten(name)} is not an image of {source}.")
     return set(names)
 
 
@@ -76,22 +77,44 @@ def read_kapture_map(dataset: KaptureMapDataset) -> tuple[Manifest, PoseLabels, 
     Raises:
         DataError: a table is absent or malformed, or some queries have a pose and others none.
     """
-    root = kapture_map_root(dataset)
-    listed, left_out = _below(dataset.map, root)
-    maps = [image for image in listed if image[2] is not None]
-    left_out += [LeftOut(name, f"no pose of it in {dataset.map}") for name, _, pose in listed if pose is None]
+    listed, left_out = read_posed_records(dataset.map)
     if dataset.queries is None:
-        return *_split(maps[::2], maps[1::2], str(dataset.map)), tuple(left_out)
-    queries, others = _below(dataset.queries, root)
-    return *_split(maps, queries, str(dataset.queries)), (*left_out, *others)
+        maps, queries = _asking(listed, dataset)
+    else:
+        maps, (queries, others) = listed, read_posed_records(dataset.queries)
+        if dataset.query_list is not None:
+            wanted = _listed(dataset.query_list, {image[0] for image in queries}, str(dataset.queries))
+            left_out += [
+                LeftOut(image[0], f"not in {dataset.query_list}") for image in queries if image[0] not in wanted
+            ]
+            queries = [image for image in queries if image[0] in wanted]
+        left_out += others
+    left_out += [LeftOut(name, f"no pose of it in {dataset.map}") for name, _, pose in maps if pose is None]
+    maps = _below(dataset, dataset.map, [image for image in maps if image[2] is not None])
+    queries = _below(dataset, dataset.queries or dataset.map, queries)
+    source = dataset.query_list or dataset.queries or dataset.map
+    return *_split(maps, queries, str(source)), tuple(left_out)
 
 
-def _below(folder: Path, root: Path) -> tuple[list[Posed], list[LeftOut]]:
-    """Records of a kapture folder with paths relative to a root above its images, and what is left out."""
-    inner = Path(os.path.relpath(records_data(folder).resolve(), root.resolve())).as_posix()
+def _asking(listed: Sequence[Posed], dataset: KaptureMapDataset) -> tuple[list[Posed], list[Posed]]:
+    """Images of one folder that are the map, and those that ask."""
+    if dataset.query_list is None:
+        posed = [image for image in listed if image[2] is not None]
+        unknown = [image for image in listed if image[2] is None]
+        return [*posed[::2], *unknown], posed[1::2]
+    wanted = _listed(dataset.query_list, {image[0] for image in listed}, str(dataset.map))
+    return (
+        [image for image in listed if image[0] not in wanted],
+        [image for image in listed if image[0] in wanted],
+    )
+
+
+def _below(dataset: KaptureMapDataset, folder: Path, images: Sequence[Posed]) -> list[Posed]:
+    """Records of a kapture folder, with paths relative to the root above all images."""
+    root = kapture_map_root(dataset).resolve()
+    inner = Path(os.path.relpath(records_data(folder).resolve(), root)).as_posix()
     head = "" if inner == "." else f"{inner}/"
-    images, left_out = read_posed_records(folder)
-    return [(head + name, camera, pose) for name, camera, pose in images], left_out
+    return [(head + name, camera, pose) for name, camera, pose in images]
 
 
 def _split(maps: Sequence[Posed], queries: Sequence[Posed], source: str) -> tuple[Manifest, PoseLabels]:
