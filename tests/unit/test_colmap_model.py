@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import pycolmap
 import pytest
 
-from descbench.datasets.cameras import MODELS, Camera, Pose
+from descbench.datasets.cameras import Camera, Pose, camera_model, library_models
 from descbench.datasets.colmap_model import read_colmap_model
 from descbench.datasets.nvm import read_intrinsics, read_nvm_poses
 from descbench.errors import DataError
@@ -106,12 +110,53 @@ def test_absent_files_are_named(tmp_path: Path) -> None:
         read_colmap_model(tmp_path)
 
 
-def test_models_are_those_of_colmap() -> None:
-    import pycolmap
+LIBRARY = {name: int(number) for name, number in pycolmap.CameraModelId.__members__.items() if int(number) >= 0}
 
-    for number, (name, count) in enumerate(MODELS.items()):
-        camera = pycolmap.Camera(model=name, width=4, height=4, params=[1.0] * count)
-        assert (int(camera.model.value), len(camera.params)) == (number, count)
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_every_camera_model_that_colmap_knows(tmp_path: Path, name: str) -> None:
+    """As COLMAP itself writes it, in both forms; with its number, its parameters, and focal lengths above 0."""
+    made = pycolmap.Camera.create_from_model_name(3, name, 500.0, 640, 480)
+    expected = Camera(name, 640, 480, tuple(map(float, made.params)))
+    model = pycolmap.Reconstruction()
+    model.add_camera_with_trivial_rig(made)
+    image = pycolmap.Image(name="a.jpg", keypoints=np.zeros((1, 2)), camera_id=3, image_id=1)
+    model.add_image_with_trivial_frame(image, pycolmap.Rigid3d())
+    for write_model, kind in ((model.write_text, "txt"), (model.write_binary, "bin")):
+        (tmp_path / kind).mkdir()
+        write_model(tmp_path / kind)
+        assert read_colmap_model(tmp_path / kind).cameras == {3: expected}
+    known = camera_model(name)
+    assert (known.number, known.parameters) == (LIBRARY[name], len(made.params))
+    assert camera_model(LIBRARY[name]) == known == library_models()[name]
+    assert list(range(known.focal_lengths)) == list(made.focal_length_idxs())
+    with pytest.raises(ValueError, match=f"has {known.parameters} parameters, not {known.parameters + 1}"):
+        Camera(name, 640, 480, (*expected.params, 1.0))
+    for place in range(known.focal_lengths):
+        params = [0.0 if number == place else value for number, value in enumerate(expected.params)]
+        with pytest.raises(ValueError, match="a focal length that is not above 0"):
+            Camera(name, 640, 480, tuple(params))
+
+
+def test_usual_camera_models_are_known_without_the_library() -> None:
+    """Planning reads lists of cameras; COLMAP's library takes a while to start."""
+    code = (
+        "import sys; from descbench.datasets.cameras import parse_camera; "
+        "parse_camera('OPENCV_FISHEYE 640 480 1 1 2 2 0 0 0 0'.split()); assert 'pycolmap' not in sys.modules; "
+        "parse_camera('EUCM 640 480 1 1 2 2 0 1'.split()); assert 'pycolmap' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("number", [-1, 999])
+def test_numbers_of_no_camera_model(tmp_path: Path, number: int) -> None:
+    write(tmp_path)
+    (tmp_path / "images.bin").write_bytes(struct.pack("<Q", 0))
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ4d", 1, 7, number, 640, 480, 600, 600, 320, 240))
+    with pytest.raises(
+        DataError, match=rf"cameras\.bin: unknown camera model number {number}; COLMAP's are PINHOLE, SIMP"
+    ):
+        read_colmap_model(tmp_path)
 
 
 NVM = "NVM_V3\n\n2\na.jpg 500 1 0 0 0 1 2 3 0 0\nb.jpg 500 0 1 0 0 1 2 3 0 0\n\n0\n"

@@ -10,7 +10,7 @@ import pycolmap
 import pytest
 from drawn_map import CAMERA, Scene, draw_scene
 
-from descbench.datasets.cameras import Pose
+from descbench.datasets.cameras import Camera, Pose
 from descbench.datasets.colmap_model import read_colmap_model
 from descbench.errors import DataError
 from descbench.localization.colmap import from_rigid, number_of, to_rigid
@@ -50,6 +50,29 @@ def test_points_are_where_they_were(scene: Scene, model) -> None:
     for position, image in enumerate(MAPS):
         kept = from_rigid(model.image(number_of(position)).cam_from_world())
         assert position_error(kept, scene.poses[image]) < 1e-12
+
+
+@pytest.mark.parametrize("verification", ["two_view", "known_poses"])
+@pytest.mark.parametrize(
+    "name", [name for name, number in pycolmap.CameraModelId.__members__.items() if int(number) >= 0]
+)
+def test_every_camera_model_makes_a_map(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, verification: str
+) -> None:
+    """Points are found, and a query in them, whatever the lens."""
+    made = pycolmap.Camera.create_from_model_name(0, name, 500.0, 640, 480)
+    camera = Camera(name, 640, 480, tuple(map(float, made.params)))
+    monkeypatch.setattr("drawn_map.CAMERA", camera)
+    drawn = draw_scene()
+    settings = TriangulationSettings(verification=verification)
+    model = triangulate_points(drawn.images(MAPS), all_matches(drawn), tmp_path / "model", settings)
+    assert model.num_points3D() > 0.75 * len(drawn.points)
+    found = np.array([point.xyz for point in model.points3D.values()])
+    nearest = np.linalg.norm(found[:, None] - drawn.points[None], axis=2).min(axis=1)
+    assert np.median(nearest) < 0.1
+    located = locate(drawn.keypoints[QUERY], drawn.points[drawn.orders[QUERY]], camera)
+    assert located.inliers > 100
+    assert position_error(located.pose, drawn.poses[QUERY]) < 0.05
 
 
 def test_same_bytes_twice(scene: Scene, tmp_path: Path) -> None:

@@ -8,25 +8,76 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
-# Number of parameters of each camera model, in the order of COLMAP's numbers; the first one or two are focal lengths.
-MODELS: dict[str, int] = {
-    "SIMPLE_PINHOLE": 3,
-    "PINHOLE": 4,
-    "SIMPLE_RADIAL": 4,
-    "RADIAL": 5,
-    "OPENCV": 8,
-    "OPENCV_FISHEYE": 8,
-    "FULL_OPENCV": 12,
-    "FOV": 5,
-    "SIMPLE_RADIAL_FISHEYE": 4,
-    "RADIAL_FISHEYE": 5,
-    "THIN_PRISM_FISHEYE": 12,
+# Parameters and focal lengths, which come first, of the models that nearly all datasets have, in the order of COLMAP's
+# numbers: to plan with these, its library need not be started.
+_USUAL = {
+    "SIMPLE_PINHOLE": (3, 1),
+    "PINHOLE": (4, 2),
+    "SIMPLE_RADIAL": (4, 1),
+    "RADIAL": (5, 1),
+    "OPENCV": (8, 2),
+    "OPENCV_FISHEYE": (8, 2),
+    "FULL_OPENCV": (12, 2),
+    "FOV": (5, 2),
+    "SIMPLE_RADIAL_FISHEYE": (4, 1),
+    "RADIAL_FISHEYE": (5, 1),
+    "THIN_PRISM_FISHEYE": (12, 2),
 }
-_ONE_FOCAL = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 _MOST_PIXELS = 1_000_000
 # Rotations are written with six digits by some tools; a quaternion further from length 1 is none.
 _ROTATION_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A camera model of COLMAP.
+
+    Attributes:
+        name: such as ``SIMPLE_RADIAL``.
+        number: COLMAP's.
+        parameters: how many it has.
+        focal_lengths: how many of these, the first ones, are focal lengths; 0 of a whole sphere.
+    """
+
+    name: str
+    number: int
+    parameters: int
+    focal_lengths: int
+
+
+_KNOWN = {name: CameraModel(name, number, *counts) for number, (name, counts) in enumerate(_USUAL.items())}
+
+
+@cache
+def library_models() -> dict[str, CameraModel]:
+    """All camera models that the installed library of COLMAP knows, by name."""
+    import pycolmap
+
+    found = {}
+    for name, number in pycolmap.CameraModelId.__members__.items():
+        if int(number) >= 0:  # one member stands for no model
+            camera = pycolmap.Camera(model=name)
+            parameters = len(camera.params_info.split(","))
+            found[name] = CameraModel(name, int(number), parameters, len(camera.focal_length_idxs()))
+    return found
+
+
+def camera_model(which: str | int) -> CameraModel:
+    """The model of that name, or of that number of COLMAP's.
+
+    Raises:
+        ValueError: COLMAP knows none.
+    """
+    for known in (lambda: _KNOWN, library_models):
+        for model in known().values():
+            if which in (model.name, model.number):
+                return model
+    shown = f"number {which}" if isinstance(which, int) else repr(which[:40])
+    raise ValueError(
+        f"unknown camera model {shown}; COLMAP's are PINHOLE, SIMPLE_RADIAL and {len(library_models()) - 2} more"
+    )
 
 
 @dataclass(frozen=True)
@@ -34,7 +85,7 @@ class Camera:
     """Intrinsics of a camera.
 
     Attributes:
-        model: one of :data:`MODELS`.
+        model: a name of :func:`camera_model`.
         width, height: of its images in pixels.
         params: focal lengths and principal point in pixels, then distortion; the corner of the first pixel is (0, 0).
 
@@ -48,14 +99,12 @@ class Camera:
     params: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ValueError(f"unknown camera model {self.model[:40]!r}, known are {', '.join(MODELS)}")
-        if len(self.params) != MODELS[self.model]:
-            wanted = MODELS[self.model]
-            raise ValueError(f"camera model {self.model} has {wanted} parameters, not {len(self.params)}")
+        model = camera_model(self.model)
+        if len(self.params) != model.parameters:
+            raise ValueError(f"camera model {model.name} has {model.parameters} parameters, not {len(self.params)}")
         if not all(map(math.isfinite, self.params)):
             raise ValueError("parameters of a camera that are NaN or infinity")
-        if min(self.params[: 1 if self.model in _ONE_FOCAL else 2]) <= 0:
+        if any(length <= 0 for length in self.params[: model.focal_lengths]):
             raise ValueError("a focal length that is not above 0")
         if not (0 < self.width <= _MOST_PIXELS and 0 < self.height <= _MOST_PIXELS):
             raise ValueError(f"images of {self.width} x {self.height} pixels")

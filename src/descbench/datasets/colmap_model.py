@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from descbench.datasets.cameras import MODELS, Camera, Pose, parse_camera, parse_number
+from descbench.datasets.cameras import Camera, Pose, camera_model, parse_camera, parse_number
 from descbench.datasets.labels import safe_relative
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
@@ -21,6 +21,7 @@ from descbench.io.texts import read_lines
 
 _NO_POINT = 2**64 - 1
 _MOST_NAME = 4096
+_LEAST_CAMERA = 40  # bytes of one with two parameters
 _LONGEST_ROW = 8192  # of an image, with its name
 _HEAD = 10  # lines in which a header says how many rows follow
 _STATED = re.compile(r"#\s*Number of (?:cameras|images|points):\s*(\d{1,12})")
@@ -285,13 +286,12 @@ def _checked(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def _binary_cameras(path: Path) -> Iterator[tuple[int, Camera]]:
-    file, names = _Bytes(path), list(MODELS)
-    for _ in range(file.count(48)):
-        number, model, width, height = file.take("IiQQ")
-        if not 0 <= model < len(names):
-            raise DataError(f"{path}: unknown camera model number {model}; known are {', '.join(names)}.")
-        params = file.take(f"{MODELS[names[model]]}d")
-        yield number, _checked(path, lambda: Camera(names[model], width, height, params))  # noqa: B023 - called now
+    file = _Bytes(path)
+    for _ in range(file.count(_LEAST_CAMERA)):
+        number, numbered, width, height = file.take("IiQQ")
+        model = _checked(path, lambda: camera_model(numbered))  # noqa: B023 - called now
+        params = file.take(f"{model.parameters}d")
+        yield number, _checked(path, lambda: Camera(model.name, width, height, params))  # noqa: B023 - called now
     file.end()
 
 

@@ -5,5 +5,5 @@ A constant is raised on purpose, whenever the result of its stage, or the format
 
 SELECT_PAIRS_VERSION = 1
 MATCH_IMAGES_VERSION = 1
-RECONSTRUCT_VERSION = 2
+RECONSTRUCT_VERSION = 3
 LOCALISE_QUERIES_VERSION = 3

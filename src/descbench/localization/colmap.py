@@ -122,6 +122,8 @@ def write_database(
 
 def _write_image(database: pycolmap.Database, number: int, name: str, camera: Camera) -> None:
     made = to_camera(camera, number)
+    # Two views whose focal lengths count as guesses are compared as those of pinholes, which these cameras are not.
+    made.has_prior_focal_length = "FISHEYE" in camera.model
     database.write_camera(made, use_camera_id=True)
     rig = pycolmap.Rig(rig_id=number)
     rig.add_ref_sensor(made.sensor_id)
