@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import yaml
 from own_points import MODULE
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import nn
 
 import descbench
@@ -14,7 +15,7 @@ from descbench.cli import main
 from descbench.config.custom_contracts import PointContract
 from descbench.config.keypoint_features import KeypointFeatures
 from descbench.config.load import load_config
-from descbench.config.networks import CustomModel
+from descbench.config.networks import CustomModel, Model
 from descbench.custom_modules import import_callable
 from descbench.datasets.manifest import Manifest, rows_of, write_manifest
 from descbench.errors import ConfigError, DataError
@@ -352,6 +353,43 @@ def test_no_patches_are_exported(here):
     convert_checkpoint(own("Peaks", BOTH), None, here / "net.pt")
     with pytest.raises(ConfigError, match="architecture custom describes no cut-out patches"):
         export_network(here / "net.pt", own("Peaks", BOTH), here / "out.onnx")
+
+
+DISK = """
+from kornia.feature import DISK
+from torch import nn
+
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = DISK()
+
+    def forward(self, image):
+        (found,) = self.net(image, pad_if_not_divisible=True)
+        return found.keypoints, found.detection_scores, found.descriptors
+"""
+
+
+def test_a_published_network_behind_ten_lines(here, monkeypatch):
+    """DISK as kornia has it, with weights of a file, finds and describes what architecture `disk` does with these."""
+    disk = TypeAdapter(Model).validate_python({"architecture": "disk", "weights": {"source": "random", "seed": 1}})
+    convert_checkpoint(disk, None, here / "disk.pt")
+    theirs = load_network(here / "disk.pt", disk)
+    torch.save({f"net.{key}": value for key, value in theirs.state_dict().items()}, here / "w.pth")
+    (here / "their_disk.py").write_text(DISK)
+    monkeypatch.delitem(__import__("sys").modules, "their_disk", raising=False)
+    weights, points = {"source": "custom", "file": here / "w.pth"}, {"describes": "found", "dim": 128}
+    model = CustomModel(architecture="custom", factory="their_disk:Wrapped", points=points, weights=weights)
+    convert_checkpoint(model, None, here / "mine.pt")
+    mine = load_network(here / "mine.pt", model)
+    assert (list(mine.mean), list(mine.std)) == (list(theirs.mean), list(theirs.std))
+    with torch.inference_mode():
+        expected, found = (network.find_points(picture(3, 75, 90), 50) for network in (theirs, mine))
+    assert len(expected.points) == 50
+    for name in ("points", "scores", "sizes"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    torch.testing.assert_close(found.descriptors, expected.descriptors)
 
 
 # --- faults ----------------------------------------------------------------------------------
