@@ -364,10 +364,10 @@ class Plan(PairPlan):
         """All that a table may show."""
         return [*self.table_cells(table), *self.on_demand_cells(table)]
 
-    def variant_cells(self, table: str, *, on_demand: bool) -> list[tuple[str, str]]:
+    def variant_cells(self, table: str, *, on_demand: bool | None = None) -> list[tuple[str, str]]:
         """Those of results that were made otherwise: computed for the table of choices or, on demand, only read."""
         block = self.config.block("tables", table)
-        return variant_cells(block, [variant for variant in block.variants if variant.on_demand == on_demand])
+        return variant_cells(block, [one for one in block.variants if on_demand in (None, one.on_demand)])
 
     def cross_table_cells(self, name: str) -> list[tuple[str, str]]:
         """``(method, dataset)`` of all scores that a cross table needs, each once, in order."""

@@ -120,7 +120,8 @@ def _build_cross_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[
 
 
 def _build_protocol_table(plan: Plan, name: str, inputs: Inputs, outputs: Sequence[Path]) -> None:
-    build_protocol_table(name, plan.config.tables[name], inputs.scores, inputs.rescored, *outputs)
+    given = inputs.scores, inputs.rescored, *outputs, _restricted(plan, inputs), inputs.pages
+    build_protocol_table(name, plan.config.tables[name], *given)
 
 
 # Tables come first: where a cross table has the name of one, the name alone is the table.

@@ -560,6 +560,51 @@ def test_a_table_of_choices(tmp_path):
     assert "- On b, nothing is said by `silent` (for a reason). Rows: A." in text
 
 
+def test_cells_that_are_not_there_are_named(tmp_path):
+    """With the reason: on demand, left empty, without a value; rows that share it share a line."""
+    (tmp_path / "c").mkdir()
+    scores, path = rescored_cell(tmp_path)
+    found = {("a", "b"): scores}
+    for method in ("a", "c"):
+        values = {"map_medium": None if method == "a" else 0.2, "map_hard": 0.1}
+        found[method, "d"] = write_told(tmp_path / "c" / f"{method}.json", values, cell=f"{method} on d")
+    rescored = {("a", "b"): path}
+    for cell, number in ((("a", "d"), 0.0), (("c", "d"), 0.2)):
+        rescored[cell] = tmp_path / f"{cell[0]}.json"
+        known = {"map_medium": number or math.nan, "map_hard": 0.1}
+        rescore((), number, found[cell], known, rescored[cell])
+    shown = [("b", "map_medium", "M"), ("d", "map_medium", "DM"), ("d", "map_hard", "DH")]
+    columns = [{"dataset": dataset, "metric": metric, "label": label} for dataset, metric, label in shown]
+    columns += [{"dataset": "big", "metric": m, "label": f"R1M {m[4]}", "on_demand": True} for m in ("map_m", "map_h")]
+    rows = [{"label": "A", "method": "a"}, {"label": "C, D", "method": "c", "leave_empty": ["b"]}]
+    table = Table(title="Made up", columns=columns, rows=rows)
+    build_protocol_table("t", table, found, rescored, tmp_path / "t.csv", tmp_path / "t.md")
+    told = [line for line in (tmp_path / "t.md").read_text().splitlines() if "Not here" in line]
+    assert told == [
+        "- Not here: DM of A, since no query counts.",
+        "- Not here: R1M m, R1M h of every row, since columns on demand are not scored otherwise.",
+        '- Not here: M of "C, D", since the table leaves them empty (`leave_empty`).',
+    ]
+
+
+def test_a_table_of_choices_leads_to_pages_and_names_licences(tmp_path):
+    """In its Markdown alone; licences also of what the cells are made from otherwise."""
+    scores, path = rescored_cell(tmp_path)
+    other = write_told(tmp_path / "other.json", {"map_medium": 0.5}, cell="other on b")
+    variant = {"choice": "otherwise", "text": "otherwise", "methods": {"a": "other"}}
+    table = Table.model_validate({**made_up().model_dump(), "variants": [variant]})
+    found, plain = {("a", "b"): scores, ("other", "b"): other}, tmp_path / "plain.csv"
+    build_protocol_table("t", table, found, {("a", "b"): path}, plain, tmp_path / "plain.md")
+    restricted = {"other": {"w.pth": "CC BY-NC 4.0"}, "unseen": {"v.pth": "CC BY-NC 4.0"}}
+    given = restricted, {("a", "b"): "../pages/a/b.html"}
+    build_protocol_table("t", table, found, {("a", "b"): path}, tmp_path / "t.csv", tmp_path / "t.md", *given)
+    assert (tmp_path / "t.csv").read_bytes() == plain.read_bytes()
+    text = (tmp_path / "t.md").read_text()
+    assert "| A | M | [30.0](../pages/a/b.html) | - |" in text
+    assert text.splitlines()[-1] == "- No commercial use of w.pth (CC BY-NC 4.0), which these rows rest on: A."
+    assert "No commercial use" not in (tmp_path / "plain.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("paper", "expected"),
     [

@@ -187,6 +187,26 @@ def test_choices_that_say_nothing_are_named_with_the_reason(town):
     assert "| ours | facades mma@3 |" in text
 
 
+def test_choices_lead_to_pages_and_name_licences(town, monkeypatch):
+    """In the Markdown, which alone is written again; it is verified and bundled as it was written."""
+    bench = town.copy("protocols-notes")
+    page = bench.folder / "results/pages/own/streets_test.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("a page")
+    stated = {"models": {"own_local": {"weights": {"source": "custom", "licence": "CC BY-NC 4.0"}}}}
+    before = {name: (bench.folder / target(name)).read_bytes() for name in ("places", "labels")}
+    ran = bench.make(*map(target, before), overlay=merged(TOWN, stated))
+    assert ran == ["build_protocol_table"] * 2
+    assert {name: (bench.folder / target(name)).read_bytes() for name in before} == before
+    places, labels = ((bench.folder / target(name)).with_suffix(".md").read_text() for name in before)
+    assert set(re.findall(r"\]\((.*?)\)", places)) == {"../pages/own/streets_test.html"}
+    assert places.count("](") == len(TOWN["tables"]["places"]["columns"])
+    assert "- No commercial use of own_local (CC BY-NC 4.0), which these rows rest on: ours." in labels.splitlines()
+    monkeypatch.chdir(bench.folder)
+    Path("town.yaml").write_text(yaml.safe_dump(merged(bench.config, merged(TOWN, stated))))
+    assert all(verify(target(name), configfiles=["town.yaml"]).differences == [] for name in before)
+
+
 def test_why_of_a_cell(why, town):
     shown = why(target("labels").replace("protocols/", ""), "ours", "alderford", "map_medium")
     found = values(town, "labels", "alderford", "map_medium")

@@ -176,6 +176,15 @@ rule build_protocol_table:
                 plan.variant_cells(wildcards.table, on_demand=True)
             )
         ],
+        restricted=lambda wildcards: plan.lineage.restricted_behind(
+            [
+                *plan.table_cells(wildcards.table),
+                *plan.variant_cells(wildcards.table),
+            ]
+        ),
+        pages=lambda wildcards: pages_there(
+            plan, plan.table_cells(wildcards.table), asked_files()
+        ),
     message:
         "Write {wildcards.table} under other choices of scoring"
     script:

@@ -5,6 +5,7 @@ from pathlib import Path
 from descbench.choices.protocol_table import build_protocol_table
 from descbench.config.tables import Table
 from descbench.jobs import job
+from descbench.report_plan import page_addresses
 
 with job(snakemake):
     cells = [tuple(cell) for cell in snakemake.params.cells]
@@ -22,4 +23,6 @@ with job(snakemake):
         rescored,
         Path(snakemake.output.csv),
         Path(snakemake.output.markdown),
+        snakemake.params.restricted,
+        page_addresses(snakemake.params.pages, snakemake.output.markdown),
     )

@@ -13,13 +13,14 @@ from statistics import fmean
 import pandas as pd
 
 from descbench.choices.choice import Rescored, RescoredCell, read_rescored
+from descbench.choices.protocol_notes import absent_notes, restricted_notes
 from descbench.config.tables import Table, TableRow
 from descbench.io.atomic import write_text
 from descbench.listing import listed
 from descbench.metrics.scores import read_scores
-from descbench.tables.notes import Cell
-from descbench.tables.table import Line, table_lines
-from descbench.tables.text import csv_text, markdown_text
+from descbench.tables.notes import NONE, Cell, Restricted
+from descbench.tables.table import Line, first_page, table_lines
+from descbench.tables.text import csv_text, markdown_link, markdown_text
 
 COLUMNS = (
     "table",
@@ -134,6 +135,8 @@ def build_protocol_table(
     rescored: Mapping[Cell, Path],
     csv_path: Path,
     markdown_path: Path,
+    restricted: Restricted = NONE,
+    pages: Mapping[Cell, str] | None = None,
 ) -> None:
     """Write the cells of a table under each choice, one a row, and a short form.
 
@@ -143,26 +146,37 @@ def build_protocol_table(
         scores, rescored: files of every ``(method, dataset)`` of the table, but for on-demand columns; ``scores`` of
             its variants as well, those on demand where they are there.
         csv_path, markdown_path: files to write.
+        restricted: weights that allow no commercial use (:func:`descbench.tables.notes.licence_notes`).
+        pages: address of the page of pictures of each ``(method, dataset)`` that has one, for links of the Markdown.
 
     Raises:
         StaleFileError: choices of other scores than those beside them.
         DataError: a file is damaged.
     """
-    cells = protocol_cells(name, table, scores, rescored)
+    lines = table_lines(name, table, scores)
+    cells = _cells(table, lines, scores, rescored)
     records = [record for cell in cells for record in cell.records()]
     frame = pd.DataFrame(records, columns=list(COLUMNS), dtype=object)
     frame = frame.map(lambda value: csv_text(value) if isinstance(value, str) else value)
     write_text(csv_path, frame.to_csv(index=False, lineterminator="\n"))
-    write_text(markdown_path, _markdown(name, table, cells))
+    shown = [(cell.line.row, cell.line.dataset, cell.line.metric) for cell in cells]
+    notes = [*absent_notes(table, lines, shown, scores), *restricted_notes(table, shown, scores, restricted)]
+    write_text(markdown_path, _markdown(name, table, cells, notes, pages or {}))
 
 
 def protocol_cells(
     name: str, table: Table, scores: Mapping[Cell, Path], rescored: Mapping[Cell, Path]
 ) -> list[CellChoices]:
     """The cells of a table that have a value; arguments and errors as of :func:`build_protocol_table`."""
+    return _cells(table, table_lines(name, table, scores), scores, rescored)
+
+
+def _cells(
+    table: Table, lines: Sequence[Line], scores: Mapping[Cell, Path], rescored: Mapping[Cell, Path]
+) -> list[CellChoices]:
     found = {cell: read_rescored(path, " on ".join(cell), scores[cell]) for cell, path in rescored.items()}
     rows = {row.label: row for row in table.rows}
-    cells = (cell_choices(table, rows[line.row], line, scores, found) for line in table_lines(name, table, scores))
+    cells = (cell_choices(table, rows[line.row], line, scores, found) for line in lines)
     return [cell for cell in cells if cell is not None]
 
 
@@ -230,17 +244,21 @@ def _silent(cells: Sequence[RescoredCell]) -> dict[str, str]:
     return {choice.name: choice.reason for cell in cells for choice in cell.choices if choice.reason is not None}
 
 
-def _markdown(name: str, table: Table, cells: Sequence[CellChoices]) -> str:
-    """A line a cell, then what each choice is, and which say nothing."""
+def _markdown(
+    name: str, table: Table, cells: Sequence[CellChoices], notes: Sequence[str], pages: Mapping[Cell, str]
+) -> str:
+    """A line a cell, then what each choice is, which say nothing, and the notes."""
     out = [f"## {name} under other choices of scoring: {markdown_text(table.title)}", ""]
     out += ["| method | column | ours | published | closest | lowest | highest |", "|---|---|---:|---:|---|---|---|"]
     labels = {(column.dataset, column.metric): column.label for column in table.columns}
+    rows = {row.label: row for row in table.rows}
     for cell in cells:
         line = cell.line
-        published = "-" if line.reference is None else f"{line.reference:.1f}"
-        found = [_shown(outcome) for outcome in (cell.closest, cell.lowest, cell.highest)]
-        shown = [line.row, labels[line.dataset, line.metric], f"{line.ours:.1f}", published, *found]
-        out.append("| " + " | ".join(map(markdown_text, shown)) + " |")
+        ours = markdown_link(_figure(line, line.ours), first_page(rows[line.row], line.dataset, pages))
+        published = "-" if line.reference is None else _figure(line, line.reference)
+        found = [_shown(line, outcome) for outcome in (cell.closest, cell.lowest, cell.highest)]
+        texts = map(markdown_text, (line.row, labels[line.dataset, line.metric]))
+        out.append("| " + " | ".join([*texts, ours, published, *map(markdown_text, found)]) + " |")
     found = [outcome for cell in cells for outcome in cell.outcomes]
     used = {o.choice: f"{o.text} ({o.used_by})" for o in found if o.used_by}
     others = {o.choice: o.text for o in found if not o.used_by}
@@ -248,7 +266,8 @@ def _markdown(name: str, table: Table, cells: Sequence[CellChoices]) -> str:
     if others:
         out += ["", "Nobody is known to score so, and lowest, highest and closest leave these out:", ""]
         out += [f"- `{choice}`: {markdown_text(text)}." for choice, text in others.items()]
-    return "\n".join([*out, "", *_few(cells, labels), *_silences(cells)]).rstrip() + "\n"
+    out += ["", *_few(cells, labels), *_silences(cells), *(f"- {markdown_text(note)}" for note in notes)]
+    return "\n".join(out).rstrip() + "\n"
 
 
 def _few(cells: Sequence[CellChoices], labels: Mapping[tuple[str, str], str]) -> Iterator[str]:
@@ -281,5 +300,9 @@ def _silences(cells: Sequence[CellChoices]) -> Iterator[str]:
         yield markdown_text(f"- On {dataset}, nothing is said by {found}. Rows: {listed(names)}.")
 
 
-def _shown(outcome: Outcome | None) -> str:
-    return "-" if outcome is None else f"{outcome.value:.1f} ({outcome.choice})"
+def _figure(line: Line, value: float) -> str:
+    return f"{value:.{line.digits}f}"
+
+
+def _shown(line: Line, outcome: Outcome | None) -> str:
+    return "-" if outcome is None else f"{_figure(line, outcome.value)} ({outcome.choice})"

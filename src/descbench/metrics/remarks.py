@@ -24,6 +24,16 @@ def why_missing(metric: str, scores: Scores) -> str | None:
     return None if ranked is None else ranked.beyond(metric, scores)
 
 
+def why_empty(metric: str, scores: Scores) -> str | None:
+    """Why a cell of these scores is empty, beside :func:`why_missing`: nothing had a value; None: it is not."""
+    if why := why_missing(metric, scores):
+        return why
+    found = scores.metrics.get(metric)
+    if found is None or found.value is not None:
+        return None
+    return "half of the queries or more have no pose" if found.statistic == "median" else "no query counts"
+
+
 def _fpr95(dataset: str, scores: Scores) -> str:
     return f"{dataset}: false positive rate of non-matching pairs at 95 % recall of matching ones; lower is better."
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from descbench.config.tables import Table
 from descbench.listing import in_list, listed
-from descbench.metrics.remarks import rule_of, why_missing
+from descbench.metrics.remarks import rule_of, why_empty, why_missing
 from descbench.metrics.scores import Scores, read_scores
 
 Cell = tuple[str, str]
@@ -96,8 +96,7 @@ def _beyond(table: Table, known: Mapping[Cell, Scores]) -> Iterator[str]:
                 continue
             if why := why_missing(column.metric, scores):
                 yield f"{dataset}: no {column.metric}, since {why}."
-            elif (metric := scores.metrics.get(column.metric)) is not None and metric.value is None:
-                why = "half of the queries or more have no pose" if metric.statistic == "median" else "no query counts"
+            elif why := why_empty(column.metric, scores):
                 yield f"{method} on {dataset}: no {column.metric}, since {why}."
 
 

@@ -178,7 +178,7 @@ def render_markdown(
     out.append("|---|" + "---:|" * len(table.columns))
     for row in table.rows:
         cells = [
-            _text(by_cell[row.label, column.dataset, column.metric], _page(row, column, pages or {}))
+            _text(by_cell[row.label, column.dataset, column.metric], first_page(row, column.dataset, pages or {}))
             for column in table.columns
         ]
         out.append(f"| {markdown_text(row.label)} | " + " | ".join(cells) + " |")
@@ -200,9 +200,9 @@ def render_markdown(
     return "\n".join(out).rstrip() + "\n"
 
 
-def _page(row: TableRow, column: Column, pages: Mapping[Cell, str]) -> str | None:
-    """Address of the first page of a cell; None where there is none."""
-    cells = ((method, column.dataset) for method in row.methods_on(column.dataset))
+def first_page(row: TableRow, dataset: str, pages: Mapping[Cell, str]) -> str | None:
+    """Address of the first page of the methods of a row on a dataset; None where there is none."""
+    cells = ((method, dataset) for method in row.methods_on(dataset))
     return next((pages[cell] for cell in cells if cell in pages), None)
 
 
