@@ -30,19 +30,24 @@ class PairPlan:
     def line_inputs(self, method: str, dataset: str) -> dict[str, Any]:
         """Files that lines between inliers are drawn from; none of a method that compares no local features."""
         block = self.config.block("methods", method)
-        if not block.HAS_INLIERS and block.shortlist is None:
+        verified_by = block.inliers_from(method)
+        if verified_by is None and block.shortlist is None:
             return {}
         role_of = {"queries": self.query_features, "database": self.searched_features}
         files: dict[str, Any] = {role: of(method, dataset) for role, of in role_of.items()}
-        if block.HAS_INLIERS:
-            return files | {"inliers": self.paths.inliers(method, dataset)}
+        if verified_by is not None:
+            return files | {"inliers": self.paths.inliers(verified_by, dataset)}
         return files | {"counts": self.inlier_counts(method, dataset)}
 
-    def line_settings(self, method: str) -> dict[str, Any]:
-        """How the inliers were found, where by matching, and the digest of the features that they are of."""
+    def line_settings(self, method: str, dataset: str) -> dict[str, Any]:
+        """How the inliers were found, where by matching, or of which verified ranking they are, where of another
+        method's; and the digest of the features that they are of."""
         block = self.config.block("methods", method)
-        compares = block.HAS_INLIERS or block.shortlist is not None
+        verified_by = block.inliers_from(method)
+        compares = verified_by is not None or block.shortlist is not None
+        before = {"expanded": f"{verified_by} on {dataset}"} if verified_by not in (None, method) else {}
         return {
+            **before,
             "shortlist": block.shortlist,
             "made_by": self.lineage.digest_features(block.features) if compares else None,
         }

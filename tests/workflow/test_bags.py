@@ -424,6 +424,36 @@ def test_the_page_of_a_verified_ranking(searched):
         bench.make(target, overlay=TOWN, anew=["show_ranking"])
 
 
+def test_the_page_of_an_expanded_ranking(searched):
+    """Its images have the inliers of the ranking that was expanded, which the page names."""
+    bench = searched.copy("page-expanded")
+    target = "results/pages/qe/alderford.html"
+    overlay = merged(TOWN, {"methods": {"qe": {"images": 3, "min_inliers": 7}}})
+    assert bench.make(target, overlay=overlay)[-1] == "show_ranking"
+    text = look.text(bench.folder / target)
+    inliers = read_inliers(bench.folder / "results/inliers/sv/alderford.h5", "sv on alderford")
+    cells = zip(inliers.query_ids.tolist(), inliers.image_ids.tolist(), strict=True)
+    counts = dict(zip(cells, np.diff(inliers.offsets).tolist(), strict=True))
+    legend = re.search(r'<p id="legend">(.*?)</p>', text, re.S)[1]
+    assert "were verified in the ranking of sv on alderford" in legend
+    assert "the first 3 with at least 7 were averaged with the query" in legend
+    assert "most inliers come first" not in legend
+    told = 0
+    for query in range(3):
+        section = re.search(rf'<section id="query-{query}".*?</section>', text, re.S).group()
+        first = ranking(bench, "qe").image_ids[query, :8].tolist()
+        shown = [counts[query, image] for image in first if (query, image) in counts]
+        assert [int(number) for number in re.findall(r"<br/>(\d+) inliers?<br/>", section)] == shown
+        assert [int(count) for count in re.findall(r"(\d+) inliers of query", section)] == shown[:2]
+        told += len(shown)
+    assert told > 0
+    # What was verified in another ranking is none of it.
+    bench.make("results/scores/sv_other/alderford.json", overlay=overlay)
+    other = "results/inliers/sv_other/alderford.h5"
+    told = bench.refused("results/inliers/sv/alderford.h5", other, target, rule="show_ranking", overlay=overlay)
+    assert "verified images of sv_other on alderford, not of sv on alderford" in told
+
+
 def test_the_page_of_a_verified_ranking_without_labels(searched, tmp_path):
     """Nothing is right or wrong, and lines connect what was verified: an image and its copy."""
     bench = searched.copy("unlabelled")

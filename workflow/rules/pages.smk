@@ -33,7 +33,7 @@ rule show_places:
         code=SHOW_PLACES_VERSION,
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         features=get_reading,
-        lines=lambda wildcards: plan.line_settings(wildcards.method),
+        lines=lambda wildcards: plan.line_settings(wildcards.method, wildcards.dataset),
     message:
         "Show results of {wildcards.method} on {wildcards.dataset}"
     script:
@@ -73,7 +73,7 @@ rule show_ranking:
         code=SHOW_RANKING_VERSION,
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         features=get_reading,
-        lines=lambda wildcards: plan.line_settings(wildcards.method),
+        lines=lambda wildcards: plan.line_settings(wildcards.method, wildcards.dataset),
     message:
         "Show images that {wildcards.method} ranks on {wildcards.dataset}"
     script:

@@ -128,6 +128,14 @@ class MethodBase(Block):
         pixels, and ``first``, how many (None: all); None where it matches none."""
         return None
 
+    def inliers_from(self, name: str) -> str | None:
+        """Method whose verified images its ranking rests on, itself if it verifies any; None: nothing was verified.
+
+        Args:
+            name: of the method itself.
+        """
+        return name if self.HAS_INLIERS else None
+
     @property
     def uses_statistics(self) -> bool:
         """Whether it weights words by statistics of the whole index."""

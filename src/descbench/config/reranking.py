@@ -85,6 +85,10 @@ class ExpandMethod(RerankMethod):
         "ranking that is expanded, and is not averaged.",
     )
 
+    def inliers_from(self, name: str) -> str | None:
+        """The method whose verified images are averaged."""
+        return self.ranking
+
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """A ranking that was verified."""
         yield from super().fits(name, config)

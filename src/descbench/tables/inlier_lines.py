@@ -1,4 +1,4 @@
-"""Lines between the inliers that a ranking is ordered by, from a query to its first images."""
+"""Lines between the inliers that a ranking is ordered by, or was expanded from: of a query and its first images."""
 
 from __future__ import annotations
 
@@ -94,12 +94,15 @@ class LineFiles:
         queries, database: feature shards of the queries, and of all that was ranked, distractors first.
         compared: the verified images, or the settings of matching.
         made_by: digest of the features block; None: not compared.
+        expanded: method and dataset of the ranking that was verified, where the one that is shown is a second search
+            from it; None: what is shown was verified itself.
     """
 
     queries: Sequence[Path]
     database: Sequence[Path]
     compared: Path | Shortlist
     made_by: str | None = None
+    expanded: str | None = None
 
 
 def line_files(inputs: Any, settings: Mapping[str, Any]) -> LineFiles | None:
@@ -107,14 +110,15 @@ def line_files(inputs: Any, settings: Mapping[str, Any]) -> LineFiles | None:
 
     Args:
         inputs: Snakemake's, with ``queries``, ``database``, ``inliers`` and ``counts`` as far as the method has them.
-        settings: ``shortlist``, None or the arguments of :class:`Shortlist`, and ``made_by``.
+        settings: ``shortlist``, None or the arguments of :class:`Shortlist`; ``made_by``, and ``expanded`` where it is
+            not None.
     """
     if inputs.get("queries") is None:
         return None
     shards = [[Path(path) for path in inputs.get(role)] for role in ("queries", "database")]
     shortlist = settings["shortlist"]
     if shortlist is None:
-        return LineFiles(*shards, Path(inputs.get("inliers")), settings["made_by"])
+        return LineFiles(*shards, Path(inputs.get("inliers")), settings["made_by"], settings.get("expanded"))
     matching = MatchSettings(**shortlist["settings"])
     counts = [Path(path) for path in inputs.get("counts")]
     return LineFiles(*shards, Shortlist(**{**shortlist, "settings": matching}, counts=counts), settings["made_by"])
@@ -148,8 +152,8 @@ def inlier_lines(
         ImageFeatures(files.database, files.made_by, first_id=info.first_image) as searched,
     ):
         if isinstance(compared, Path):
-            counts, find = _verified(compared, cell)
-            legend = _verified_legend(info.made_from)
+            counts, find = _verified(compared, files.expanded or cell)
+            legend = _verified_legend(info.made_from, files.expanded)
         else:
             counts, find = _read_counts(compared, cell), _matched(asked, searched, compared)
             legend = _matched_legend(compared)
@@ -182,13 +186,22 @@ def _verified(path: Path, cell: str | None) -> tuple[dict[tuple[int, int], int],
     return dict(zip(positions, np.diff(known.offsets).tolist(), strict=True)), find
 
 
-def _verified_legend(settings: Mapping[str, Any]) -> str:
-    """What was verified how, as its stage wrote down."""
+def _verified_legend(settings: Mapping[str, Any], expanded: str | None) -> str:
+    """What was verified how, as its stage wrote down; with ``expanded``, in a ranking before this one."""
+    least = settings.get("min_inliers")
+    order = "such images stand before all others, and most inliers come first"
+    if expanded is not None:
+        averaged = max(least or 0, settings.get("expanded_from_inliers") or 0)
+        order = (
+            f"of such images, the first {settings.get('expanded')} with at least {averaged} were averaged with the "
+            "query, and the order is that of the search with this average; what was not verified has no number"
+        )
     return (
-        f"The first {settings.get('verified')} images of each query were verified. An inlier is a feature of the query "
+        f"The first {settings.get('verified')} images of each query were verified"
+        f"{f' in the ranking of {expanded}' if expanded else ''}. An inlier is a feature of the query "
         "whose visual word the image has too, at a place that one affine transform of both takes it to, within "
         f"{settings.get('error')} pixels. Under a picture stands how many there are, where there are at least "
-        f"{settings.get('min_inliers')}: such images stand before all others, and most inliers come first. {_DRAWN}"
+        f"{least}: {order}. {_DRAWN}"
     )
 
 
