@@ -26,6 +26,7 @@ from descbench.io.download import addresses_of
 from descbench.licences import forbids_commerce
 from descbench.machine import count_gpus
 from descbench.plan import Plan
+from descbench.table_kinds import all_tables, known_table
 
 # What a rule of the workflow asks for at most at its first attempt, in MB (workflow/rules).
 MOST_MEMORY = 24_000
@@ -55,7 +56,8 @@ def examine(plan: Plan, target: str, *, online: bool = False) -> list[Finding]:
 
     Args:
         plan: of the configuration.
-        target: a table, the file of one, or a scores file.
+        target: a table, of other choices of scoring too, or a cross table, by its name or one of its files; or a
+            scores file.
         online: whether the addresses of what must be downloaded are asked; otherwise nothing touches the network.
 
     Raises:
@@ -73,22 +75,11 @@ def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
     Raises:
         ConfigError: it is not a table, no file of one and no scores file of names in the configuration.
     """
+    if (table := known_table(plan, target)) is not None:
+        kind, name = table
+        return kind.needed(plan, name)
     config, paths = plan.config, plan.paths
     place = os.path.relpath(target)  # however the path is written
-    tables = {
-        os.path.relpath(file): name
-        for name in config.tables
-        for file in (paths.table(name), paths.table_markdown(name), name)
-    }
-    if place in tables:
-        return list(dict.fromkeys(plan.table_cells(tables[place])))
-    crossed = {
-        os.path.relpath(file): name
-        for name in config.cross_tables
-        for file in (paths.cross_table(name), paths.cross_table_markdown(name), paths.cross_tests(name))
-    }
-    if place in crossed:
-        return plan.cross_table_cells(crossed[place])
     scores = re.fullmatch(
         re.escape(os.path.relpath(paths.scores("{method}", "{dataset}")))
         .replace(r"\{method\}", "([^/]+)")
@@ -98,7 +89,7 @@ def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
     if scores is None:
         raise ConfigError(
             f"{target!r}: no table and no scores file; name one like {paths.scores('METHOD', 'DATASET')}, or a table, "
-            f"{close_names(target, config.tables)}."
+            f"{close_names(Path(target).stem, dict.fromkeys(name for _, name in all_tables(plan)))}."
         )
     block = named(config.methods, "method", scores[1])
     named(getattr(config, block.SCORED_ON), "dataset or patch set", scores[2])

@@ -43,7 +43,8 @@ class TableKind:
         section: of the configuration that has them.
         title: what is said of the title of their block.
         files: of the paths and a name, its files: the CSV first.
-        cells: of the plan and a name, the scores that it shows, those on demand where they are there.
+        needed: of the plan and a name, the scores that are computed for it.
+        cells: likewise, those that it shows: also those on demand that are there.
         rescored: likewise, those of them whose scores under other choices it shows.
         build: writes its files again: the plan, its name, what it is written from, files to write.
     """
@@ -52,6 +53,7 @@ class TableKind:
     section: str
     title: str
     files: Callable[[Paths, str], tuple[str, ...]]
+    needed: Callable[[Plan, str], list[Cell]]
     cells: Callable[[Plan, str], list[Cell]]
     rescored: Callable[[Plan, str], list[Cell]]
     build: Callable[[Plan, str, Inputs, Sequence[Path]], None]
@@ -95,10 +97,13 @@ def _table_cells(plan: Plan, name: str) -> list[Cell]:
     return [*plan.table_cells(name), *_there(plan, plan.on_demand_cells(name))]
 
 
+def _protocol_needed(plan: Plan, name: str) -> list[Cell]:
+    return list(dict.fromkeys([*plan.table_cells(name), *plan.variant_cells(name, on_demand=False)]))
+
+
 def _protocol_cells(plan: Plan, name: str) -> list[Cell]:
     extra = plan.on_disk.find_scores(plan.variant_cells(name, on_demand=True))
-    shown = [*plan.table_cells(name), *plan.variant_cells(name, on_demand=False)]
-    return list(dict.fromkeys([*shown, *((cell.method, cell.dataset) for cell in extra)]))
+    return list(dict.fromkeys([*_protocol_needed(plan, name), *((cell.method, cell.dataset) for cell in extra)]))
 
 
 def _restricted(plan: Plan, inputs: Inputs) -> Restricted:
@@ -131,6 +136,7 @@ KINDS = (
         "tables",
         "{}",
         lambda paths, name: (paths.table(name), paths.table_markdown(name)),
+        lambda plan, name: plan.table_cells(name),
         _table_cells,
         lambda plan, name: [],
         _build_table,
@@ -141,6 +147,7 @@ KINDS = (
         "{}",
         lambda paths, name: (paths.cross_table(name), paths.cross_table_markdown(name), paths.cross_tests(name)),
         lambda plan, name: plan.cross_table_cells(name),
+        lambda plan, name: plan.cross_table_cells(name),
         lambda plan, name: [],
         _build_cross_table,
     ),
@@ -149,6 +156,7 @@ KINDS = (
         "tables",
         "{} (under other choices of scoring)",
         lambda paths, name: (paths.protocol_table(name), paths.protocol_table_markdown(name)),
+        _protocol_needed,
         _protocol_cells,
         lambda plan, name: plan.table_cells(name),
         _build_protocol_table,

@@ -135,8 +135,10 @@ def test_what_learned_from_its_dataset_is_marked(tmp_path):
 
 def test_doctor_knows_what_a_cross_table_needs(tmp_path):
     plan = Plan(configuration(tmp_path))
-    assert find_cells(plan, "results/cross/all.csv") == plan.cross_table_cells("all")
-    assert find_cells(plan, "results/cross/all.tests.csv") == plan.cross_table_cells("all")
+    for target in ("all", "results/cross/all.csv", "results/cross/all.md", "results/cross/all.tests.csv"):
+        assert find_cells(plan, target) == plan.cross_table_cells("all"), target
+    with pytest.raises(ConfigError, match=r"or a table, close names: all"):
+        find_cells(plan, "results/cross/al.csv")
 
 
 @pytest.mark.parametrize(

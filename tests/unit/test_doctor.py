@@ -14,7 +14,7 @@ from small_catalog import CONFIG
 from descbench import doctor
 from descbench.cli import main
 from descbench.config.load import load_config
-from descbench.doctor import MOST_MEMORY, examine
+from descbench.doctor import MOST_MEMORY, examine, find_cells
 from descbench.plan import Plan
 
 CELL = "results/scores/net/city.json"
@@ -199,6 +199,21 @@ def test_the_command(place, capsys):
     ):
         assert main(["doctor", target]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_tables_of_other_choices_of_scoring(place):
+    """They need what is made otherwise too, but for what is only shown where it is there."""
+    variants = [{"choice": "other", "text": "another", "methods": {"net": "plain"}, "on_demand": False}]
+    variants += [{"choice": "seen", "text": "seen", "methods": {"net": "seen"}}]
+    methods = {name: {"search": "inner_product", "features": "net"} for name in ("net", "plain", "seen")}
+    cities = {"cities": {**CONFIG["tables"]["cities"], "variants": variants}}
+    plan = Plan(load_config({**CONFIG, "methods": methods, "tables": cities}))
+    assert find_cells(plan, "cities") == [("net", "city")]
+    for target in ("results/protocols/cities.csv", str(place / "results/protocols/cities.md")):
+        assert find_cells(plan, target) == [("net", "city"), ("plain", "city")]
+    Path("results/scores/seen").mkdir(parents=True)
+    Path("results/scores/seen/city.json").touch()
+    assert find_cells(plan, "results/protocols/cities.csv") == [("net", "city"), ("plain", "city")]
 
 
 def test_images_that_are_put_in_place_by_hand(place):

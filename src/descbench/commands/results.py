@@ -106,7 +106,7 @@ def list_offered(
     ),
 )
 def doctor(
-    target: Annotated[str, typer.Argument(help="Table, its file, or a scores file.", autocompletion=TABLES)],
+    target: Annotated[str, typer.Argument(help="Any table, its file, or a scores file.", autocompletion=TABLES)],
     online: Annotated[
         bool, typer.Option("--online", help="Ask the servers whether what must be downloaded is there.")
     ] = False,
@@ -236,7 +236,7 @@ def compare(
     ),
 )
 def why(
-    target: Annotated[str, typer.Argument(help="Table, its file, or a scores file.", autocompletion=TABLES)],
+    target: Annotated[str, typer.Argument(help="Any table, its file, or a scores file.", autocompletion=TABLES)],
     row: Annotated[str | None, typer.Argument(help="Row, by its label or its method; default: all.")] = None,
     dataset: Annotated[str | None, typer.Argument(help="Dataset or patch set.", autocompletion=DATASETS)] = None,
     metric: Annotated[str | None, typer.Argument(help="Metric, as in the table's CSV.")] = None,
