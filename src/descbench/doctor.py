@@ -24,6 +24,7 @@ from descbench.errors import ConfigError, DataError
 from descbench.hardware import memory_gb
 from descbench.io.download import addresses_of
 from descbench.licences import forbids_commerce
+from descbench.listing import listed
 from descbench.machine import count_gpus
 from descbench.plan import Plan
 from descbench.table_kinds import all_tables, known_table
@@ -31,6 +32,7 @@ from descbench.table_kinds import all_tables, known_table
 # What a rule of the workflow asks for at most at its first attempt, in MB (workflow/rules).
 MOST_MEMORY = 24_000
 _SECONDS = 10
+_SHOWN = 4  # names in a line
 _NUMBER_BYTES = {"float32": 4, "float16": 2}
 
 
@@ -203,7 +205,7 @@ def _disk(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[str]) 
             wanted += size * min(count, images or count)
     known = sum(plan.config.sources[name].size or 0 for name in sources)
     parts = [f"descriptors at most {wanted / 1e9:,.1f} GB"] if wanted or not unknown else []
-    parts += [f"of unknown size: {_shown(sorted(unknown))}"] if unknown else []
+    parts += [f"of unknown size: {listed(sorted(unknown), _SHOWN)}"] if unknown else []
     unsized = sum(plan.config.sources[name].size is None for name in sources)
     parts += [f"archives come on top ({unsized} of {len(sources)} of unknown size)"] if sources else []
     for what, folder, needed in (("results", plan.config.results_dir, wanted), ("data", plan.config.data_dir, known)):
@@ -260,7 +262,7 @@ def _machine(plan: Plan, cells: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     elif device == "cuda":
         yield Finding("missing", "GPU", "`device: cuda`, and torch sees none; set `device: auto` or `cpu`")
     else:
-        more = f"; trained here: {', '.join(trained)}" if trained else ""
+        more = f"; trained here: {listed(trained)}" if trained else ""
         yield Finding("note", "GPU", f"networks run on the CPU{more}")
 
 
@@ -282,10 +284,10 @@ def _packages(plan: Plan) -> Iterator[Finding]:
 def _required() -> list[str]:
     """Names of the packages that descbench requires, without its extras."""
     try:
-        listed = metadata.requires("descbench") or []
+        lines = metadata.requires("descbench") or []
     except metadata.PackageNotFoundError:  # run from a folder, never installed
         return []
-    return [re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in listed if "extra ==" not in line]
+    return [re.split(r"[^A-Za-z0-9_.-]", line)[0] for line in lines if "extra ==" not in line]
 
 
 def _is_installed(name: str) -> bool:
@@ -306,9 +308,5 @@ def _licences(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[st
             by_licence.setdefault(licence, []).append(name)
     for licence in sorted(by_licence, key=lambda text: not forbids_commerce(text)):
         names = by_licence[licence]
-        yield Finding("note", "licence", f"{licence}: {_shown(names)}")
+        yield Finding("note", "licence", f"{licence}: {listed(names, _SHOWN)}")
 
-
-def _shown(names: Sequence[str]) -> str:
-    """The first of several names."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

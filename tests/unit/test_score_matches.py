@@ -20,7 +20,7 @@ from descbench.matching.matcher import MatchSettings
 from descbench.metrics.homography_accuracy import corner_error, image_corners, matching_score
 from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matched_pairs
 from descbench.metrics.mma import match_errors, matching_accuracy, warp
-from descbench.metrics.score_matches import MatchScoring, PairScore, pair_errors, score_matches, summarise
+from descbench.metrics.score_matches import MatchScoring, PairScore, _warnings, pair_errors, score_matches, summarise
 from descbench.metrics.scores import read_scores
 
 TILT = np.array([[1.1, 0.02, 5.0], [-0.03, 0.95, -2.0], [1e-4, 2e-5, 1.0]])
@@ -167,6 +167,15 @@ def place(tmp_path) -> Path:
 
 def files(place: Path, **changes) -> MatchedFiles:
     return MatchedFiles([place / "x.h5"], [place / "f.h5"], place / "p.csv", place / "m.csv", place, **changes)
+
+
+def test_pairs_without_matches_are_named_so_that_none_is_taken_for_two():
+    """The first three, and how many more."""
+    pairs = [PairScore(name, "", 0, 10.0, [0.0] * 10, math.inf) for name in ("a, b 1-2", "c 1-2", "c 1-3", "d", "e")]
+    assert list(_warnings(pairs, {"x, y.ppm": "a reason"})) == [
+        '5 of 5 pairs have no match and count as wrong ("a, b 1-2", c 1-2, c 1-3 and 2 more)',
+        '1 images could not be read, and their pairs count as wrong ("x, y.ppm")',
+    ]
 
 
 def test_pairs_without_matches_count_as_wrong_and_are_told(place):

@@ -15,6 +15,7 @@ from descbench.errors import StaleFileError
 from descbench.features.image_features import ImageFeatures
 from descbench.features.images import read_size
 from descbench.io.digests import digest_of, sha256_file
+from descbench.listing import listed
 from descbench.matching.matches import Matches, read_matches
 
 _KEPT_IMAGES = 16
@@ -99,7 +100,7 @@ def read_matched_pairs(files: MatchedFiles) -> Iterator[MatchedPair]:
         DataError: damaged files, images that cannot be read, or features without a place.
     """
     manifest = read_manifest(files.manifest)
-    listed = read_image_pairs(files.pairs, manifest)
+    known = read_image_pairs(files.pairs, manifest)
     with ImageFeatures(files.features, files.made_by) as images:
         stored = [
             read_matches(
@@ -111,10 +112,10 @@ def read_matched_pairs(files: MatchedFiles) -> Iterator[MatchedPair]:
             )
             for path in files.matches
         ]
-        _check_pairs(stored, listed, files)
+        _check_pairs(stored, known, files)
         sizes = lru_cache(maxsize=_KEPT_IMAGES)(lambda path: read_size(files.image_root / path))
         matches = (found.of(number) for found in stored for number in range(len(found)))
-        for pair, found in zip(listed, matches, strict=True):
+        for pair, found in zip(known, matches, strict=True):
             paths = [manifest.rows[image].path for image in (pair.image_a, pair.image_b)]
             places = [images.keypoints(image) for image in (pair.image_a, pair.image_b)]
             yield MatchedPair(
@@ -128,9 +129,9 @@ def read_matched_pairs(files: MatchedFiles) -> Iterator[MatchedPair]:
             )
 
 
-def _check_pairs(stored: Sequence[Matches], listed: Sequence[ImagePair], files: MatchedFiles) -> None:
+def _check_pairs(stored: Sequence[Matches], known: Sequence[ImagePair], files: MatchedFiles) -> None:
     """Refuse matches of other pairs than those of the list; StaleFileError."""
     matched = [tuple(pair) for found in stored for pair in found.pairs.tolist()]
-    if matched != [(pair.image_a, pair.image_b) for pair in listed]:
-        named = ", ".join(map(str, files.matches[:3]))
+    if matched != [(pair.image_a, pair.image_b) for pair in known]:
+        named = listed(files.matches, 3)
         raise StaleFileError(f"{named}: matches of other image pairs than those of {files.pairs}; delete and rerun.")

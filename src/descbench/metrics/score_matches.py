@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from descbench.features.image_features import ImageFeatures
+from descbench.listing import listed
 from descbench.matching.homography import HomographySettings, estimate_homography
 from descbench.metrics.homography_accuracy import (
     CORNER_THRESHOLDS,
@@ -273,10 +274,6 @@ def _facts(pairs: Sequence[PairScore], scoring: MatchScoring) -> dict[str, Any]:
 def _warnings(pairs: Sequence[PairScore], skipped: Mapping[str, str]) -> Iterator[str]:
     """Pairs that count as wrong because nothing could be measured."""
     if lacking := [pair.name for pair in pairs if not pair.matches]:
-        yield f"{len(lacking)} of {len(pairs)} pairs have no match and count as wrong ({_named(lacking)})"
+        yield f"{len(lacking)} of {len(pairs)} pairs have no match and count as wrong ({listed(lacking, _NAMED)})"
     if skipped:
-        yield f"{len(skipped)} images could not be read, and their pairs count as wrong ({_named(list(skipped))})"
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+        yield f"{len(skipped)} images could not be read, and their pairs count as wrong ({listed(skipped, _NAMED)})"
