@@ -309,4 +309,3 @@ def _licences(plan: Plan, cells: Sequence[tuple[str, str]], sources: Sequence[st
     for licence in sorted(by_licence, key=lambda text: not forbids_commerce(text)):
         names = by_licence[licence]
         yield Finding("note", "licence", f"{licence}: {listed(names, _SHOWN)}")
-

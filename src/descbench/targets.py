@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from descbench.config.base import ROLES, close_names
+from descbench.config.yaml_files import read_yaml
+from descbench.errors import ConfigError
 from descbench.plan import Plan
+from descbench.project import project_folder, snakemake_command
 
 # Wildcard of a path -> section of the configuration that has its names.
 _SECTIONS = {
@@ -52,6 +56,8 @@ def explain_target(target: str, patterns: Iterable[str], plan: Plan, rules: Sequ
     tables = {name: plan.paths.table(name) for name in plan.config.tables}
     if target in tables:
         return f"{target!r} is the name of a table; its target is {tables[target]}."
+    if (other := _configuration_of(target, plan)) is not None:
+        return _of_another(target, other, tables)
     readings = [reading for pattern in patterns if (reading := _read(target, pattern, plan))]
     if readings:
         # That which most names fit, then that with close names, then that of most letters of its own.
@@ -62,6 +68,40 @@ def explain_target(target: str, patterns: Iterable[str], plan: Plan, rules: Sequ
         wrong = "; ".join(_unknown(key, name, plan) for key, name in best.unknown.items())
         return f"nothing makes {target}: {wrong or _not_together(best, plan)}. {_ADVICE}"
     return _of_no_kind(target, tables, plan, rules)
+
+
+def _configuration_of(target: str, plan: Plan) -> Path | None:
+    """The file of a folder ``config`` whose results or data the target lies below, and not only those of the plan."""
+    place = os.path.normpath(target)
+    ours = {os.path.normpath(folder) for folder in (plan.paths.results, plan.paths.data)}
+    found = [
+        (folder, file)
+        for file, folder in _folders()
+        if place.startswith(f"{folder}/") and not any(own == folder or own.startswith(f"{folder}/") for own in ours)
+    ]
+    return max(found, key=lambda one: len(one[0]))[1] if found else None
+
+
+def _folders() -> Iterator[tuple[Path, str]]:
+    """Configurations of this folder and of the project, with the folders of results and data that they name."""
+    for file in dict.fromkeys(sorted(Path("config").glob("*.yaml")) + sorted(project_folder().glob("config/*.yaml"))):
+        try:
+            content = read_yaml(file)
+        except ConfigError:
+            continue  # whoever asks for it is told
+        for key in ("results_dir", "data_dir"):
+            if isinstance(content.get(key), str):
+                yield file, os.path.normpath(content[key])
+
+
+def _of_another(target: str, file: Path, tables: Mapping[str, str]) -> str:
+    """What is said of a target of a configuration that was not given."""
+    here = tables.get(Path(target).stem)
+    meant = f" Or did you mean {here}, of the configuration that is given?" if here else ""
+    return (
+        f"{target} is of the configuration {file}, which is not given: "
+        f"`{snakemake_command([file])} {target}` asks for it.{meant}"
+    )
 
 
 def _close(reading: _Reading, plan: Plan) -> int:

@@ -63,3 +63,48 @@ def test_answer(plan, target, expected):
     answer = explain_target(target, PATTERNS, plan, ["all", "build_report"])
     assert expected in answer
     assert "\n" not in answer
+
+
+@pytest.fixture
+def default(project):
+    """The plan without an overlay, in a folder with another configuration."""
+    return Plan(load_config({"catalog": [], "tables": {}}))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("results/mine/table2.csv", "config/mine.yaml -- results/mine/table2.csv` asks for it."),
+        ("./results//mine/x", "./results//mine/x is of the configuration config/mine.yaml, which is not given: `snake"),
+        ("my_data/raw/a.zip", "my_data/raw/a.zip is of the configuration config/mine.yaml"),
+        ("results/mine/deep/table2.csv", "is of the configuration config/deep.yaml"),
+        ("results/minetable2.csv", "nothing makes results/minetable2.csv"),
+        ("results/table2.csv", "nothing makes results/table2.csv"),
+    ],
+)
+def test_target_of_a_configuration_that_is_not_given(default, tmp_path, monkeypatch, target, expected):
+    """Its folder of results or data tells; a configuration that cannot be read is passed over."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    files = {
+        "config": "device: cpu\n",
+        "broken": "a: [\n",
+        "mine": "results_dir: results/mine/\ndata_dir: my_data\n",
+        "deep": "results_dir: ./results/mine/deep\n",
+    }
+    for name, content in files.items():
+        (tmp_path / f"config/{name}.yaml").write_text(content)
+    assert expected in explain_target(target, PATTERNS, default, ["all"])
+
+
+def test_target_of_the_configuration_that_is_given(plan, project, monkeypatch):
+    """The demo's own, and a table of the default one that the demo has too, are told of as before."""
+    monkeypatch.chdir(project)
+    for target in ("results/demo/tabel2.csv", "results/table2.csv"):
+        assert "is of the configuration" not in explain_target(target, PATTERNS, plan, ["all"])
+    default = Plan(load_config({"catalog": [], "tables": {}}))
+    told = explain_target("results/demo/table2.csv", PATTERNS, default, ["all"])
+    assert told == (
+        "results/demo/table2.csv is of the configuration config/demo.yaml, which is not given: "
+        "`snakemake --cores 8 --configfile config/demo.yaml -- results/demo/table2.csv` asks for it."
+    )

@@ -71,7 +71,8 @@ def test_default_configuration_that_is_broken(workplace):
         ("table2", "'table2' is the name of a table; its target is results/table2.csv."),
         ("results/tabel2.csv", "there is no table 'tabel2'; did you mean table2? Tables are table2"),
         ("results/scores/how_n3/alderford.json", "there is no method 'how_n3'; close names: how_n30"),
-        ("results/demo/table2.csv", "Did you mean results/table2.csv?"),
+        ("results/demo/table2.csv", "results/demo/table2.csv is of the configuration config/demo.yaml, which is not"),
+        ("results/demo/table2.csv", "--configfile config/demo.yaml -- results/demo/table2.csv` asks for it. Or did"),
     ],
 )
 def test_target_that_nothing_makes(workplace, target, expected):
