@@ -1,10 +1,11 @@
 """Queries of a page: a line for each, and pictures of as many as there is room for."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
+from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, size_of, what_is_shown
 from descbench.tables.pages import ShownGroup
 from descbench.tables.thumbnails import Picture
 
@@ -28,11 +29,30 @@ def test_others_are_shown_as_long_as_there_is_room(monkeypatch, room, used, othe
 
 
 def test_what_has_no_pictures_is_said():
-    assert what_is_pictured(3, 3) == "Every query has pictures below."
-    assert what_is_pictured(24, 8280) == (
+    assert what_is_shown(3, 3, 3) == "Every query has pictures below."
+    assert what_is_shown(24, 8280, 8280, Path("s.json")) == (
         "24 of 8,280 queries have pictures below; the other 8,256 stand in the table alone: more would make the page "
         "larger than 5 MB."
     )
+
+
+def test_what_is_not_listed_is_said():
+    assert what_is_shown(24, 14000, 50000, Path("results/s.json")) == (
+        "24 of 50,000 queries have pictures below, and 14,000 stand in the table, the worst first: more would make the "
+        "page larger than 5 MB. 36,000 are not listed. results/s.json has the values of all."
+    )
+    told = what_is_shown(6, 7, 9, None, ("pair", "pairs"), "by name")
+    assert told.startswith("6 of 9 pairs have pictures below, and 7 stand in the table, by name: ")
+    assert told.endswith(" 2 are not listed.")
+
+
+@pytest.mark.parametrize(
+    ("room", "used", "listed"), [(700, 0, [3, 1]), (700, 150, [3]), (10_000, 0, [3, 1, 2]), (9, 0, [])]
+)
+def test_lines_are_the_first_that_there_is_room_for(monkeypatch, room, used, listed):
+    monkeypatch.setattr("descbench.tables.listed_queries.LINES_ROOM", room)
+    lines = list_lines([3, 1, 2], lambda number: QueryLine(number, "x" * 150, (), None), used)
+    assert [line.number for line in lines] == listed
 
 
 def test_sizes_count_what_stands_on_the_page():

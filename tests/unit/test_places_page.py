@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,7 +14,7 @@ from descbench.datasets.places import PlaceLabels, write_places
 from descbench.errors import DataError, StaleFileError
 from descbench.retrieval.ranking import PartInfo, ranking_writer
 from descbench.tables.places_map import BINS, bin_queries, draw_map, thin_out
-from descbench.tables.places_page import choose_spaced, choose_worst, show_places
+from descbench.tables.places_page import choose_spaced, choose_worst, order_from_worst, show_places
 
 # Eight database images along a street, 20 m apart; one query beside each of the first four, the last far away.
 DATABASE = [(584000.0 + 20 * i, 4476000.0) for i in range(8)]
@@ -302,3 +303,28 @@ def test_a_single_place_can_be_drawn():
     (mark,) = database.iter("{http://www.w3.org/2000/svg}use")
     assert 0 < float(mark.get("x")) < width
     assert 0 < float(mark.get("y")) < height
+
+
+def test_a_page_of_very_many_queries_stays_small(tmp_path):
+    """The worst are listed, and the page says how many are not, and where the values of all are."""
+    count, random = 50_000, np.random.default_rng(0)
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.jpg")
+    positives = [(0,) if kind else () for kind in random.integers(0, 10, count).tolist()]
+    write_places(PlaceLabels(25.0, tuple(positives), tuple(positives)), tmp_path / "gt.json")
+    places = random.uniform(0, 5000, (count, 2)).round(1).tolist()
+    rows = [ManifestRow(i, "a.jpg", "database", easting=10.0 * i, northing=0.0) for i in range(3)]
+    rows += [ManifestRow(i, "a.jpg", "query", easting=x, northing=y) for i, (x, y) in enumerate(places)]
+    write_manifest(Manifest(tuple(rows)), tmp_path / "list.csv")
+    ids = np.argsort(random.random((count, 3)), axis=1)
+    with ranking_writer(tmp_path / "ranking.h5", PartInfo(0, 3, {"cell": "m on d"}), np.arange(count), 3) as writer:
+        writer.write(0, ids, np.tile([3.0, 2.0, 1.0], (count, 1)))
+    files = [tmp_path / name for name in ("ranking.h5", "gt.json", "list.csv")]
+    page = tmp_path / "page.html"
+    show_places(*files, tmp_path, page, method="m", dataset="d", scores=Path("results/scores/m/d.json"))
+    text = page.read_text()
+    assert len(text.encode()) < 5_000_000
+    listed = [int(number) for number in re.findall(r'<th scope="row">(?:<a[^>]*>)?(\d+)', text)]
+    ranks, hopeless = np.argsort(ids, axis=1)[:, 0] + 1, np.array([not found for found in positives])
+    assert 10_000 < len(listed) < count
+    assert listed == order_from_worst(ranks, hopeless)[: len(listed)]
+    assert f"{count - len(listed):,} are not listed. results/scores/m/d.json has the values of all." in text

@@ -203,6 +203,17 @@ def test_cameras_are_drawn_by_their_errors() -> None:
     assert draw_poses(MAP, estimated, TRUE[:4], bins) == found
 
 
+def test_a_map_of_very_many_queries_stays_small() -> None:
+    """Those that would cover each other are drawn once; counts are of all."""
+    many = [TRUE[1]] * 20_000
+    found = draw_poses(MAP, many, [TRUE[0]] * len(many), np.zeros(len(many), np.int64))
+    assert "1 of 20000 queries are drawn" in found.caption
+    assert "true: 20000" in found.drawing
+    assert len(found.drawing) < 100_000
+    unknown = draw_poses(MAP, many, (), np.zeros(len(many), np.int64))
+    assert "1 of 20000 queries are drawn" in unknown.caption
+
+
 def test_a_map_of_one_camera_can_be_drawn() -> None:
     assert "map: 1" in draw_poses(MAP[:1], [None], (), np.zeros(1, np.int64)).drawing
 

@@ -14,7 +14,7 @@ from descbench.datasets.manifest import Manifest, ManifestRow, write_manifest
 from descbench.datasets.recall_labels import PositiveLabels, write_positives
 from descbench.errors import DataError, StaleFileError
 from descbench.metrics.score import score_ranking
-from descbench.metrics.scores import read_scores
+from descbench.metrics.scores import Metric, Scores, read_scores, write_scores
 from descbench.retrieval.ranking import PartInfo, ranking_writer
 from descbench.tables.listed_queries import size_of
 from descbench.tables.ranking_page import RankingFiles, show_ranking
@@ -119,6 +119,35 @@ def test_all_queries_have_pictures_where_there_is_room(tmp_path, monkeypatch):
     assert "2 of 3 queries have pictures below; the other 1 stand in the table alone: more would make" in text
     assert len(re.findall(r'<th scope="row">', text)) == len(RANKINGS)
     assert "<img" not in show(tmp_path, each=0)
+
+
+def test_a_page_of_very_many_queries_stays_small(tmp_path):
+    """The worst are listed, and the page says how many are not, and where their values are."""
+    count, random = 50_000, np.random.default_rng(0)
+    (tmp_path / "query").mkdir()
+    Image.new("RGB", (80, 60)).save(tmp_path / "query/a.jpg")
+    rows = [ManifestRow(0, "query/a.jpg", "database"), ManifestRow(1, "query/a.jpg", "database")]
+    rows += [ManifestRow(i, "query/a.jpg", "query") for i in range(count)]
+    write_manifest(Manifest(tuple(rows)), tmp_path / "list.csv")
+    write_ground_truth(GroundTruth("classic", ({"ok": (0,), "junk": ()},) * count), tmp_path / "gt.json")
+    with ranking_writer(tmp_path / "ranking.h5", PartInfo(0, 2, {"cell": CELL}), np.arange(count), 2) as writer:
+        first = random.integers(0, 2, count)
+        writer.write(0, np.stack([first, 1 - first], axis=1), np.tile([2.0, 1.0], (count, 1)))
+    drawn = random.random(count).round(4).tolist()
+    metric = Metric(float(np.mean(drawn)), 0.4, 0.6, "bootstrap")
+    scores = Scores("retrieval", "classic", count, {"map": metric}, {"map": drawn}, cell=CELL)
+    write_scores(scores, tmp_path / "scores.json")
+    names = (tmp_path / name for name in ("ranking.h5", "list.csv", "gt.json", "scores.json"))
+    show_ranking(RankingFiles(*names, tmp_path, CELL), tmp_path / "page.html", title=CELL)
+    text = (tmp_path / "page.html").read_text()
+    assert len(text.encode()) < 5_000_000
+    listed = [int(number) for number in re.findall(r'<th scope="row">(?:<a[^>]*>)?(\d+)', text)]
+    assert 10_000 < len(listed) < count
+    assert listed == np.argsort(drawn, kind="stable")[: len(listed)].tolist()
+    assert f"<h2>{len(listed):,} of 50,000 queries</h2>" in text
+    told = f"and {len(listed):,} stand in the table, the worst first: more would make the page larger than 5 MB. "
+    assert f"{told}{count - len(listed):,} are not listed. {tmp_path}/scores.json has the values of all." in text
+    assert "All queries" not in text
 
 
 def test_what_filters_read(tmp_path):

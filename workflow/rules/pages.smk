@@ -34,6 +34,10 @@ rule show_places:
         image_root=lambda wildcards: plan.image_root(wildcards.dataset),
         features=get_reading,
         lines=lambda wildcards: plan.line_settings(wildcards.method, wildcards.dataset),
+        # Of an output, so that it is no reason to run again: it is only named.
+        scores=lambda wildcards, output: plan.paths.scores(
+            wildcards.method, wildcards.dataset
+        ),
     message:
         "Show results of {wildcards.method} on {wildcards.dataset}"
     script:

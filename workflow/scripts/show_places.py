@@ -20,4 +20,5 @@ with job(snakemake):
         reading={key: features[key] for key in READING if key in features},
         on_bad_image=features.get("on_bad_image", "stop"),
         lines=line_files(snakemake.input, snakemake.params.lines),
+        scores=Path(snakemake.params.scores),
     )

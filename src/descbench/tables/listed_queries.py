@@ -1,9 +1,10 @@
-"""Queries of a page: a line for each of them, and pictures of as many as a page can hold."""
+"""Queries of a page: a line for each of them and pictures of many, as far as a page can hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from markupsafe import Markup, escape
@@ -13,6 +14,8 @@ from descbench.tables.thumbnails import Picture
 
 # Characters of lines, pictures and drawings, so that a page stays below 5 MB.
 ROOM = 4_000_000
+# Of these for lines, so that pictures have room whatever the number of queries.
+LINES_ROOM = 3_000_000
 # What the template puts around a line of the table, and around a picture.
 _AROUND_LINE, _AROUND_PICTURE = 150, 350
 
@@ -60,6 +63,25 @@ def size_of(pictures: Iterable[Picture], drawings: Iterable[tuple[str, Markup]] 
     return shown + sum(len(drawing) for _, drawing in drawings)
 
 
+def list_lines(order: Iterable[int], line: Callable[[int], QueryLine], used: int = 0) -> list[QueryLine]:
+    """Lines of the first queries, all of them or as many as a page can hold.
+
+    Args:
+        order: numbers of all queries, in the order of the table.
+        line: of a query.
+        used: characters of the page that are neither lines nor pictures.
+    """
+    lines: list[QueryLine] = []
+    room = LINES_ROOM - used
+    for number in order:
+        found = line(number)
+        room -= found.size
+        if room < 0:
+            break
+        lines.append(found)
+    return lines
+
+
 def add_others(
     groups: Sequence[ShownGroup[Query]],
     order: Iterable[int],
@@ -95,9 +117,27 @@ def numbers_in(groups: Iterable[ShownGroup[Query]]) -> set[int]:
     return {query.number for group in groups for query in group.queries}
 
 
-def what_is_pictured(shown: int, total: int, what: tuple[str, str] = ("query", "queries")) -> str:
-    """How many have pictures, in a sentence; ``what`` they are, one and several."""
-    if shown == total:
+def what_is_shown(
+    pictured: int,
+    listed: int,
+    total: int,
+    values: Path | None = None,
+    what: tuple[str, str] = ("query", "queries"),
+    order: str = "the worst first",
+) -> str:
+    """How many have pictures and how many a line, in a sentence or two.
+
+    Args:
+        pictured, listed, total: so many have pictures, have a line in the table, and are there.
+        values: file that has the values of all; None: there is none.
+        what: they are, one and several.
+        order: of the table.
+    """
+    if pictured == total:
         return f"Every {what[0]} has pictures below."
-    left = f"the other {total - shown:,} stand in the table alone"
-    return f"{shown:,} of {total:,} {what[1]} have pictures below; {left}: more would make the page larger than 5 MB."
+    some = f"{pictured:,} of {total:,} {what[1]} have pictures below"
+    limit = "more would make the page larger than 5 MB."
+    if listed == total:
+        return f"{some}; the other {total - pictured:,} stand in the table alone: {limit}"
+    where = f" {values.as_posix()} has the values of all." if values else ""
+    return f"{some}, and {listed:,} stand in the table, {order}: {limit} {total - listed:,} are not listed.{where}"

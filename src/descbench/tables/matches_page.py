@@ -16,7 +16,7 @@ from descbench.metrics.matched_pairs import MatchedFiles, MatchedPair, read_matc
 from descbench.metrics.mma import THRESHOLDS, matching_accuracy
 from descbench.metrics.score_matches import MatchScoring, pair_errors
 from descbench.metrics.scores import Scores, read_scores
-from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
+from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, size_of, what_is_shown
 from descbench.tables.match_drawing import Stroke, draw_matches, places_in_picture
 from descbench.tables.mma_curves import matching_curves
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
@@ -144,18 +144,21 @@ def show_matches(
         for heading, numbers in zip(_HEADINGS, chosen.values(), strict=True)
         if numbers
     ]
-    lines, curves = [_line(number, found) for number in order], matching_curves(found, figures)
+    curves = matching_curves(found, figures)
+    lines = list_lines(order, lambda number: _line(number, found), len(curves.drawing))
     used = sum(line.size for line in lines) + len(curves.drawing)
     groups = add_others(groups, order[:_MOST_PAIRS], shown.__getitem__, used, "Other pairs, the worst first")
     pictured = numbers_in(groups)
+    told = what_is_shown(len(pictured), len(lines), len(order), scores, ("pair", "pairs"))
     write_page(
         output,
         "matches.html.jinja",
         title=title,
-        rule=f"{_rule(found)} {what_is_pictured(len(pictured), found.num_queries, ('pair', 'pairs'))}",
+        rule=f"{_rule(found)} {told}",
         curves=curves,
         columns=_COLUMNS,
         lines=lines,
+        total=len(order),
         shown=pictured,
         groups=groups,
         bins=BINS,

@@ -18,7 +18,7 @@ from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import InlierLines, LineFiles, inlier_lines
-from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
+from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, size_of, what_is_shown
 from descbench.tables.match_drawing import LINE_COLOURS
 from descbench.tables.pages import ShownGroup, write_page
 from descbench.tables.places_map import NOTHING_RIGHT, draw_map
@@ -89,7 +89,7 @@ class _Outcome:
     unread: tuple[str, ...]
     inliers: InlierLines = field(default_factory=InlierLines)
 
-    @property
+    @cached_property
     def hopeless(self) -> np.ndarray:
         """(Q,) bool, queries for which nothing is right."""
         return np.array([not ids for ids in self.labels.positives], bool)
@@ -122,6 +122,7 @@ def show_places(
     reading: Mapping[str, Any] | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
     lines: LineFiles | None = None,
+    scores: Path | None = None,
 ) -> None:
     """Write a page that needs no other file: a map and a table of all queries, and their results with small pictures.
 
@@ -140,6 +141,7 @@ def show_places(
         reading: ``reading_options`` of the features block, so that pictures are read as they were.
         on_bad_image: ``skip``: in place of a picture that cannot be read stands the reason.
         lines: what lines between the queries shown and their first results follow from; None: there are none.
+        scores: the file that has the values of all queries, for a page that cannot list them all; it is not read.
 
     Raises:
         StaleFileError: files of another method or dataset.
@@ -152,9 +154,9 @@ def show_places(
         result = replace(result, inliers=inliers)
         groups = _groups(result, queries, picture)
     order = order_from_worst(result.ranks, result.hopeless)
-    listed = [_line(result, query) for query in order]
     ranks = np.where(result.hopeless, NOTHING_RIGHT, result.ranks)
     drawn = draw_map(_places(result.database), _places(result.queries), ranks)
+    listed = list_lines(order, partial(_line, result), len(drawn.drawing))
     used = len(drawn.drawing) + sum(line.size for line in listed)
     show = partial(_query, result, picture=picture)
     groups = add_others(groups, order, show, used, "Other queries, the worst first")
@@ -163,13 +165,14 @@ def show_places(
         output,
         "places.html.jinja",
         title=title,
-        rule=f"{_rule(result)} {what_is_pictured(len(shown), len(result.queries))}",
+        rule=f"{_rule(result)} {what_is_shown(len(shown), len(listed), len(order), scores)}",
         legend=result.inliers.legend,
         line_colours=LINE_COLOURS,
         unread=name_unread(result.unread),
         map=drawn,
         columns=_COLUMNS,
         lines=listed,
+        total=len(order),
         shown=shown,
         groups=groups,
     )

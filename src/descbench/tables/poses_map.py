@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Inches of the longer side and of what stands around the map.
 _SIDE, _AROUND = 6.4, 1.2
 _GREY, _TRUE, _UNKNOWN = "#8d97a4", "#5b6673", "#0072b2"
+# Of more queries than these, those that would cover each other are drawn once.
+_MOST_QUERIES = 1500
 # Below this length of the mean, the cameras' own upward directions cancel out.
 _AGREE = 0.5
 
@@ -98,26 +100,36 @@ def draw_poses(
     truth = view.cameras(true)
     outside = int((~view.shows(found)).sum())
     kept = thin_out(cameras[:, :2], view.cell)
+    # Positions among all queries, and among those that were localised.
+    asked = _thinned(truth, view) if len(true) else np.zeros(0, np.int64)
+    placed = np.flatnonzero(np.isin(np.flatnonzero(known), asked)) if len(true) else _thinned(found, view)
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         view.frame(axes)
         _arrows(axes, cameras[kept], _GREY, ".", f"map: {len(mapped)}", view.tick)
         if len(true):
-            _arrows(axes, truth, _TRUE, "1", f"true: {len(true)}", view.tick)
-            for ends in zip(truth[known][:, :2], found[:, :2], strict=True):
+            _arrows(axes, truth[asked], _TRUE, "1", f"true: {len(true)}", view.tick)
+            for ends in zip(truth[known][placed, :2], found[placed, :2], strict=True):
                 axes.plot(*np.array(ends).T, color=_TRUE, linewidth=0.7)
             for number, found_bin in enumerate(BINS):
                 chosen = bins[known] == number
                 label = f"{found_bin.label}: {int(chosen.sum())}"
-                _arrows(axes, found[chosen], found_bin.colour, found_bin.mark, label, view.tick)
+                _arrows(axes, found[placed[chosen[placed]]], found_bin.colour, found_bin.mark, label, view.tick)
         else:
-            _arrows(axes, found, _UNKNOWN, "o", f"estimated: {len(found)}", view.tick)
+            _arrows(axes, found[placed], _UNKNOWN, "o", f"estimated: {len(found)}", view.tick)
         figure.legend(loc="outside right upper", frameon=False, title="cameras", alignment="left")
 
     label = _label(len(mapped), estimated, bins if len(true) else None)
     caption = _caption(len(kept), len(mapped), len(true) > 0, int((~known).sum()), outside)
+    if (drawn := len(asked if len(true) else placed)) < (queries := len(true) or len(found)):
+        caption += f" {drawn} of {queries} queries are drawn, those that would cover each other once."
     return PosesMap(draw_svg("map", label, view.size, draw), caption)
+
+
+def _thinned(cameras: np.ndarray, view: _View) -> np.ndarray:
+    """Which cameras (n, 4) of queries are drawn: (m,) int64, ascending; all where they are few."""
+    return np.arange(len(cameras)) if len(cameras) <= _MOST_QUERIES else thin_out(cameras[:, :2], view.cell)
 
 
 @dataclass(frozen=True)

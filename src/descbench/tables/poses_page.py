@@ -20,7 +20,7 @@ from descbench.localization.estimated_poses import PoseRecord, read_estimated
 from descbench.matching.matches import Matches, read_matches
 from descbench.metrics.poses import pose_errors
 from descbench.metrics.scores import Metric, Scores, read_scores
-from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, what_is_pictured
+from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, what_is_shown
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.poses_map import bin_errors, draw_poses
 from descbench.tables.poses_pictures import MapPictures, PicturedQuery, matches_by_query
@@ -137,21 +137,24 @@ def show_poses(
 
     goodness = np.array(record.inliers, np.float64) if errors is None else order_queries(*errors)
     order = np.argsort(goodness, kind="stable").tolist()
-    lines = [_line(queries[number]) for number in order]
     drawn = draw_poses(labels.map_poses, estimated, labels.query_poses, bins)
+    lines = list_lines(order, lambda number: _line(queries[number]), len(drawn.drawing))
     used = len(drawn.drawing) + sum(line.size for line in lines)
-    heading = f"Other queries, {'the fewest inliers' if errors is None else 'the worst'} first"
-    groups = add_others(_groups(goodness, each, show, errors is not None), order, show, used, heading)
+    first = f"{'the fewest inliers' if errors is None else 'the worst'} first"
+    groups = _groups(goodness, each, show, errors is not None)
+    groups = add_others(groups, order, show, used, f"Other queries, {first}")
     shown = numbers_in(groups)
+    told = what_is_shown(len(shown), len(lines), len(names), files.scores, order=first)
     write_page(
         output,
         "poses.html.jinja",
         title=title,
-        rule=f"{_rule(scores)} {what_is_pictured(len(shown), len(names))}",
+        rule=f"{_rule(scores)} {told}",
         metrics=_metrics(scores),
         map=drawn,
         columns=_columns(errors is not None, bool(labels.conditions)),
         lines=lines,
+        total=len(names),
         shown=shown,
         groups=groups,
     )

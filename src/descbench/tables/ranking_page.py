@@ -17,7 +17,7 @@ from descbench.metrics.score import check_queries
 from descbench.metrics.scores import read_scores
 from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
 from descbench.tables.inlier_lines import InlierLines, LineFiles, inlier_lines
-from descbench.tables.listed_queries import QueryLine, add_others, numbers_in, size_of, what_is_pictured
+from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, size_of, what_is_shown
 from descbench.tables.match_drawing import LINE_COLOURS
 from descbench.tables.pages import ShownGroup, choose_queries, write_page
 from descbench.tables.thumbnails import Picture, read_pictures, thumbnails
@@ -115,9 +115,9 @@ def show_ranking(
 ) -> None:
     """Write a page that needs no other file.
 
-    All queries stand in a table. The first with pictures are the worst, the median and the best by average precision
-    (medium) or by the rank of the first right image; without labels, queries at even steps of the list. All others
-    follow, the worst first, as long as the page stays below 5 MB.
+    All queries stand in a table, or as many as the page can hold. The first with pictures are the worst, the median and
+    the best by average precision (medium) or by the rank of the first right image; without labels, queries at even
+    steps of the list. All others follow, the worst first, as long as the page stays below 5 MB.
 
     Args:
         files: what the page is made from.
@@ -141,15 +141,16 @@ def show_ranking(
             for heading, queries in chosen.items()
             if queries
         ]
-    lines_of_queries = [page.line(number) for number in page.from_worst()]
+    order = page.from_worst()
+    lines_of_queries = list_lines(order, page.line)
     used = sum(line.size for line in lines_of_queries)
-    groups = add_others(groups, page.from_worst(), page.query, used, page.heading_of_others)
+    groups = add_others(groups, order, page.query, used, page.heading_of_others)
     shown = numbers_in(groups)
     write_page(
         output,
         "ranking.html.jinja",
         title=title,
-        rule=page.rule(len(shown)),
+        rule=page.rule(len(shown), len(lines_of_queries), files.scores),
         legend=inliers.legend,
         line_colours=LINE_COLOURS,
         unread=name_unread(page.unread()),
@@ -157,6 +158,7 @@ def show_ranking(
         sorted_by=page.sorted_by,
         columns=page.columns,
         lines=lines_of_queries,
+        total=len(order),
         shown=shown,
         groups=groups,
     )
@@ -208,7 +210,11 @@ class _Page:
     @property
     def heading_of_others(self) -> str:
         """What stands over the queries that are in none of the three kinds."""
-        return f"Other queries, {'in the order of the list' if self._labels is None else 'the worst first'}"
+        return f"Other queries, {self._order}"
+
+    @property
+    def _order(self) -> str:
+        return "in the order of the list" if self._labels is None else "the worst first"
 
     @property
     def labelled(self) -> bool:
@@ -237,8 +243,8 @@ class _Page:
             return self.values[self._metric]
         return np.array([1 / first if first else 0.0 for first in self._first])
 
-    def rule(self, shown: int) -> str:
-        """What the page shows of what, in sentences."""
+    def rule(self, shown: int, listed: int, scores: Path | None) -> str:
+        """What the page shows of what, in sentences; arguments as of :func:`what_is_shown`."""
         parts = [f"{len(self._database):,} images were searched for each of {len(self._queries):,} queries."]
         if self._metric:
             parts.append(f"Queries are sorted by {_in_words(self._metric)}, the worst first.")
@@ -248,7 +254,7 @@ class _Page:
             parts.append("There are no labels, so that nothing is right or wrong.")
         if (self._ranked.image_ids < 0).any():
             parts[0] = f"Distractors and {parts[0]}"
-        parts.append(what_is_pictured(shown, len(self._queries)))
+        parts.append(what_is_shown(shown, listed, len(self._queries), scores, order=self._order))
         if missed := int((~self._found.any(axis=1)).sum()):
             parts.append(f"{missed} queries could not be read, and count as missed.")
         if self._unread:
