@@ -12,12 +12,15 @@ import pytest
 from scipy.io import savemat
 
 from descbench.datasets.manifest import Manifest, ManifestRow, rows_of, write_manifest
+from descbench.datasets.recall_labels import PositiveLabels, write_positives
 from descbench.errors import DataError, StaleFileError
 from descbench.features.store import ShardInfo, ShardWriter
 from descbench.matching.inlier_counts import CountsInfo, read_inlier_counts, write_inlier_counts
 from descbench.matching.match_shortlist import Shortlists, match_shortlist
 from descbench.matching.matcher import MatchSettings
 from descbench.matching.rerank_shortlist import rerank_shortlist, reranked
+from descbench.metrics.score import score_ranking
+from descbench.metrics.scores import read_scores
 from descbench.retrieval.import_ranking import import_ranking
 from descbench.retrieval.published_lists import ImagesByName, read_published_list
 from descbench.retrieval.ranking import PartInfo, ranking_writer, read_part_info, read_ranking
@@ -178,6 +181,29 @@ def test_little_to_match(town, tmp_path):
     found = read_ranking(output)
     assert found.image_ids.tolist() == [[4, 5, 1, 3, 2, 0], [3, 2, 5, 1, 0, 4]]
     assert np.floor(found.scores[0]).tolist() == [30, inliers[2], inliers[2], 0, 0, 0]
+
+
+def test_that_a_list_was_none_is_said_of_its_new_order(town, tmp_path):
+    """Equal scores of all images of a query, which inliers hide, are told of what is re-ranked once or twice too."""
+    labels = PositiveLabels(((4,), (1,)), right="what a list says")
+    write_positives(labels, tmp_path / "gt.json")
+    for level, name in ((True, "level"), (False, "ranked")):
+        ranking = tmp_path / f"{name}.h5"
+        with ranking_writer(ranking, PartInfo(0, 6, {}), np.arange(2), 6) as writer:
+            scores = -np.arange(12.0).reshape(2, 6)
+            scores[0] = scores[0] if not level else 0.5
+            writer.write(0, np.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]]), scores)
+        told = []
+        for number in range(3):
+            score_ranking(ranking, tmp_path / "gt.json", tmp_path / "s.json")
+            told.append([text for text in read_scores(tmp_path / "s.json").warnings if "equal scores" in text])
+            counts, output = tmp_path / f"{name}c{number}.h5", tmp_path / f"{name}{number}.h5"
+            match_shortlist(Shortlists(ranking, None), *town, counts, MatchSettings())
+            rerank_shortlist(ranking, [counts], output, first=None)
+            ranking = output
+        before = "equal scores of all images for 1 of 2 queries{}, as of images without features: no ranking"
+        again = before.format(" in the list that was re-ranked")
+        assert told == ([[before.format("")], [again], [again]] if level else [[], [], []])
 
 
 def test_errors_are_in_pixels_of_the_database_image(tmp_path):

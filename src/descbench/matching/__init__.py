@@ -6,4 +6,4 @@ A constant is raised on purpose, whenever the result of its stage, or the format
 FORMAT_VERSION = 1
 MATCH_FEATURES_VERSION = 1
 MATCH_SHORTLIST_VERSION = 1
-RERANK_SHORTLIST_VERSION = 1
+RERANK_SHORTLIST_VERSION = 2

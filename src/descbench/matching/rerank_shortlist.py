@@ -13,7 +13,16 @@ import numpy as np
 from descbench.errors import StaleFileError
 from descbench.matching.inlier_counts import read_inlier_counts
 from descbench.matching.match_shortlist import shortlisted
-from descbench.retrieval.ranking import PartInfo, found_images, ranking_writer, read_part_info, read_ranking
+from descbench.retrieval.ranking import (
+    EQUAL_SCORES,
+    PartInfo,
+    Ranking,
+    count_level,
+    found_images,
+    ranking_writer,
+    read_part_info,
+    read_ranking,
+)
 
 
 def rerank_shortlist(
@@ -53,15 +62,20 @@ def rerank_shortlist(
     counted = np.concatenate([np.zeros(0, np.int64), *(part.inliers for part in read)])
     inliers = np.split(counted, np.cumsum(lengths)[:-1])
     settings = {"reranked": first, "matching": configuration or ""} | ({"cell": cell} if cell else {})
-    about = PartInfo(
-        info.first_image, info.num_images, {**info.made_from, **settings}, info.without_features, info.asks_itself
-    )
+    made_from = {**info.made_from, **settings, **_level(known)}
+    about = PartInfo(info.first_image, info.num_images, made_from, info.without_features, info.asks_itself)
     with ranking_writer(output, about, known.query_ids, known.image_ids.shape[1]) as writer:
         for row, (ids, found) in enumerate(zip(known.image_ids, found_images(known), strict=True)):
             order, scores = reranked(inliers[row], int(found.sum()))
             everything = np.full(len(ids), np.nan)
             everything[: len(scores)] = scores
             writer.write(row, np.concatenate([ids[order], ids[len(order) :]])[None], everything[None])
+
+
+def _level(ranking: Ranking) -> dict[str, tuple[int, int]]:
+    """How many of its queries had no ranking, which the new order does not show; nothing where all had."""
+    level, known = count_level(ranking.scores)
+    return {EQUAL_SCORES: (level, known)} if level else {}
 
 
 def reranked(inliers: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:

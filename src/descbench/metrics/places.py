@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from descbench.config.datasets import RECALL_DEPTHS as DEPTHS
 from descbench.datasets.recall_labels import RecallLabels
 from descbench.errors import DataError
+from descbench.retrieval.ranking import EQUAL_SCORES, count_level
 
-# Scores of descriptors of length 1 that are the same differ by rounding only.
-_ROUNDING = 1e-6
+_LEVEL = "equal scores of all images for {} of {} queries{}, as of images without features: no ranking"
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) ->
     width = image_ids.shape[1]
     image_ids = image_ids[~np.isnan(scores).all(axis=1)]  # of queries that could be compared at all
     same_ranking = len(image_ids) > 1 and width > 1 and bool((image_ids == image_ids[0]).all())
-    level, known = _count_level(scores)
+    level, known = count_level(scores)
     if same_ranking or (known and level == known):
         warnings.append("all descriptors equal: every query has the same ranking, or equal scores; check the weights")
         return warnings
@@ -125,16 +127,16 @@ def find_warnings(image_ids: np.ndarray, scores: np.ndarray, hits: FirstHits) ->
 
 def warn_of_level(scores: np.ndarray) -> list[str]:
     """A warning of queries whose scores (Q, k) are all equal: their images come in the order of their ids."""
-    level, known = _count_level(scores)
-    if not level:
-        return []
-    return [f"equal scores of all images for {level} of {known} queries, as of images without features: no ranking"]
+    level, known = count_level(scores)
+    return [_LEVEL.format(level, known, "")] if level else []
 
 
-def _count_level(scores: np.ndarray) -> tuple[int, int]:
-    """Queries whose scores are one, up to rounding, and all that were compared; NaN is an unreadable image."""
-    if scores.shape[1] < 2:
-        return 0, 0
-    spread = np.fmax.reduce(scores, axis=1) - np.fmin.reduce(scores, axis=1)
-    known = spread[~np.isnan(spread)]
-    return int((known <= _ROUNDING).sum()), known.size
+def warn_of_level_before(scores: np.ndarray, made_from: Mapping[str, Any]) -> list[str]:
+    """The same warning of the list that a ranking was made from, where it says so and its own scores (Q, k) do not.
+
+    Args:
+        scores: of the ranking.
+        made_from: what it was made from, as :class:`descbench.retrieval.ranking.PartInfo` has it.
+    """
+    level, known = made_from.get(EQUAL_SCORES, (0, 0))
+    return [_LEVEL.format(level, known, " in the list that was re-ranked")] if level > count_level(scores)[0] else []

@@ -9,10 +9,11 @@ from pathlib import Path
 from descbench.errors import DataError
 from descbench.io.digests import sha256_file
 from descbench.io.jsonfiles import read_json
+from descbench.metrics.places import warn_of_level_before
 from descbench.metrics.protocols import PROTOCOLS, read_labels
 from descbench.metrics.scores import Scores, write_scores
 from descbench.metrics.unreadable import Unreadable, find_unreadable
-from descbench.retrieval.ranking import Ranking, count_searched, read_ranking
+from descbench.retrieval.ranking import Ranking, count_searched, read_part_info, read_ranking
 
 
 def score_ranking(
@@ -62,6 +63,7 @@ def score_ranking(
         scored = protocol.score(ranked, labels, count_searched(ranking))
     except DataError as error:
         raise DataError(f"{ranking}: {error}") from None
+    scored.warnings.extend(warn_of_level_before(ranked.scores, read_part_info(ranking).made_from))
     for warning in scored.warnings:
         logging.warning("%s: %s", ranking, warning)
     _tell(unreadable, ranking)

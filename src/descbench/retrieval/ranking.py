@@ -22,7 +22,12 @@ from descbench.errors import DataError, StaleFileError
 from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, created, opened, read_mapping
 from descbench.retrieval import FORMAT_VERSION
 
+# Key of what a ranking is made from: of how many queries, and of how many that were compared, the list before had the
+# same score for all images.
+EQUAL_SCORES = "equal_scores"
 _KIND = "ranking"
+# Scores of descriptors of length 1 that are the same differ by rounding only.
+_ROUNDING = 1e-6
 _BLOCK_BYTES = 128 << 20
 
 
@@ -179,6 +184,15 @@ def images_without_features(path: Path) -> tuple[int, ...]:
 def found_images(ranking: Ranking) -> np.ndarray:
     """Which entries of a ranking were found (Q, k) bool: all but those that could not be compared."""
     return ~np.isnan(ranking.scores)
+
+
+def count_level(scores: np.ndarray) -> tuple[int, int]:
+    """Queries whose scores (Q, k) are one, up to rounding, and all that were compared; NaN is an unreadable image."""
+    if scores.shape[1] < 2:
+        return 0, 0
+    spread = np.fmax.reduce(scores, axis=1) - np.fmin.reduce(scores, axis=1)
+    known = spread[~np.isnan(spread)]
+    return int((known <= _ROUNDING).sum()), known.size
 
 
 def rank_scores(image_ids: np.ndarray, scores: np.ndarray, top_k: int | None) -> tuple[np.ndarray, np.ndarray]:
