@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from descbench.config.base import Problem
-from descbench.config.check import check_fits, check_names
+from descbench.config.check import check_fits, check_names, check_spelling
 from descbench.config.derive import derive_features
 from descbench.config.explain import explain, is_index
 from descbench.config.models import Config
@@ -66,7 +66,8 @@ def load_config(values: Mapping[str, Any], files: Iterable[str | Path] = (), hom
         problems += [found for detail in told if (found := explain(detail, merged))[0] not in known]
         raise _refusal(problems, layers) from None
     known = {path for path, _ in problems}
-    problems += [found for found in (*check_names(config), *check_rows(config, published)) if found[0] not in known]
+    found = (*check_names(config), *check_spelling(config), *check_rows(config, published))
+    problems += [problem for problem in found if problem[0] not in known]
     problems = problems or list(check_fits(config))
     figures = list(check_figures(config, published))
     if problems or figures:

@@ -141,7 +141,7 @@ class Table(Block):
 
     def fits(self, name: str, config: Any) -> Iterator[Problem]:
         """Its columns are scored, its rows and figures are there once."""
-        if name == "remeasured":
+        if name.casefold() == "remeasured":
             yield (
                 (),
                 "results/remeasured.csv holds published counts beside ours (section `remeasured`); rename the table",
