@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap, permutation_test
 
-from descbench.metrics.intervals import bootstrap_interval, compare_paired, wilson_interval
+from descbench.metrics import intervals
+from descbench.metrics.intervals import bootstrap_interval, compare_paired, compare_pairs, wilson_interval
 
 SIMULATIONS = 2000
 
@@ -100,3 +101,52 @@ def test_weighted_values_are_drawn_with_their_weights():
     assert found.low < found.difference < found.high
     assert found.p < 0.01
     assert compare_paired([0.5], [0.6], [1.0]) is None
+
+
+def plainly(first, second, weights, permutations):
+    """Interval and p-value of two methods by sums of what is drawn, row by row, in Python's whole numbers."""
+    differences = np.array(second, float) - np.array(first, float)
+    if weights is None:
+        known, steps = [round(float(value) * 2**40) for value in differences[~np.isnan(differences)]], None
+    else:
+        known, steps = (part.tolist() for part in intervals._weighted(differences, np.array(weights, float)))
+    means = []
+    for rows in intervals.draw_rows(len(known)):
+        for row in rows.tolist():
+            total = len(known) * 2**40 if steps is None else sum(steps[place] for place in row)
+            means.append(sum(known[place] for place in row) / total / (1 if steps is None else 2**30))
+    signs = [row for block in intervals._signs(len(known), permutations) for row in block.tolist()]
+    sums = [abs(sum(sign * value for sign, value in zip(row, known, strict=True))) for row in signs]
+    return intervals.middle(np.array(means)), (sum(one >= abs(sum(known)) for one in sums) + 1) / (permutations + 1)
+
+
+def test_many_pairs_at_once_are_as_each_alone(monkeypatch):
+    """To the last bit: with queries that do not count, with weights, of proportions, however the draws are cut."""
+    random = np.random.default_rng(7)
+    values = [precisions(random, 37) for _ in range(5)]
+    values[1][[3, 7]] = np.nan
+    values[2][5] = np.nan
+    hits = [(random.random(37) < share).astype(float) for share in (0.2, 0.9)]
+    weights = random.integers(1, 90, 37).astype(float)
+    pairs = [(values[a], values[b], None) for a, b in ((0, 1), (0, 2), (3, 4), (1, 2), (4, 0))]
+    pairs += [(*hits, None), (hits[0], hits[0], None), (np.zeros(37), np.ones(37), None)]
+    pairs += [(values[0], values[3], weights), (values[1], values[3], weights), (np.ones(37), np.zeros(37), weights)]
+    pairs.append(([None] * 37, values[0], None))
+    found = compare_pairs(pairs, 300)
+    assert found[-1] is None
+    assert found == [compare_paired(*pair, 300) for pair in pairs]
+    for (first, second, of), one in zip(pairs[:-1], found, strict=False):
+        ends, p = plainly(first, second, of, 300)
+        assert ((one.low, one.high), one.p) == (ends, p)
+    # Blocks of 512 numbers are another row of them, of which each pair has its own.
+    monkeypatch.setattr(intervals, "_BLOCK", 512)
+    assert compare_pairs(pairs, 300) == [compare_paired(*pair, 300) for pair in pairs]
+
+
+def test_products_are_exact():
+    random = np.random.default_rng(8)
+    left = random.integers(-3, 900, (20, 500))
+    right = random.integers(-(1 << 43), 1 << 43, (500, 6))
+    columns = right.T.tolist()
+    wanted = [[sum(a * b for a, b in zip(row, one, strict=True)) for one in columns] for row in left.tolist()]
+    assert intervals._product(left, right).tolist() == wanted

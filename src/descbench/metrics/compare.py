@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from descbench.errors import DataError
 from descbench.listing import listed
-from descbench.metrics.intervals import DRAWS, Comparison, compare_paired
+from descbench.metrics.intervals import DRAWS, Comparison, compare_pairs
 from descbench.metrics.scores import Metric, Scores
 
 # Statistics for which a paired test has no meaning.
@@ -96,8 +96,13 @@ def why_untested(name: str, scores: Scores) -> str | None:
 
 def compare_metric(name: str, first: Scores, second: Scores, permutations: int) -> Comparison | None:
     """The paired test of a metric that :func:`why_untested` has nothing against; None: too few queries count."""
-    values = first.per_query[name], second.per_query[name]
-    return compare_paired(*values, first.weights.get(name), permutations)
+    return compare_metrics(name, [(first, second)], permutations)[0]
+
+
+def compare_metrics(name: str, pairs: Sequence[tuple[Scores, Scores]], permutations: int) -> list[Comparison | None]:
+    """:func:`compare_metric` of several pairs, sooner than one by one."""
+    values = [(first.per_query[name], second.per_query[name], first.weights.get(name)) for first, second in pairs]
+    return compare_pairs(values, permutations)
 
 
 def too_few(scores: Scores) -> str:

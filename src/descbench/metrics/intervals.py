@@ -25,6 +25,10 @@ _SEED = 20200820
 # Values of a query lie in [-1, 1]: with 40 binary places a sum of four million of them still fits 63 bits.
 _UNIT = float(1 << 40)
 _BLOCK = 1 << 22
+# Bits of the lower half of a whole number.
+_HALF = 24
+# Values of two methods for the same queries, and the weights of the queries.
+Paired = tuple[Sequence[float | None], Sequence[float | None], Sequence[float] | None]
 
 
 @dataclass(frozen=True)
@@ -97,23 +101,91 @@ def compare_paired(
     Raises:
         ValueError: different numbers of queries.
     """
+    return compare_pairs([(first, second, weights)], permutations)[0]
+
+
+def compare_pairs(pairs: Sequence[Paired], permutations: int = DRAWS) -> list[Comparison | None]:
+    """:func:`compare_paired` of several pairs, with the same results: where as many queries count, draws are shared.
+
+    Args:
+        pairs: values of two methods for the same queries, and the weights of these or None.
+        permutations: of each test.
+
+    Raises:
+        ValueError: different numbers of queries.
+    """
+    found: list[Comparison | None] = [None] * len(pairs)
+    by_size: dict[int, dict[int, _Differences]] = {}
+    for place, pair in enumerate(pairs):
+        differences = _differences(*pair)
+        if len(differences.known) >= 2:
+            by_size.setdefault(len(differences.known), {})[place] = differences
+    for group in by_size.values():
+        for place, comparison in zip(group, _compare(list(group.values()), permutations), strict=True):
+            found[place] = comparison
+    return found
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Differences of two methods that count, as whole numbers, weighted where there are weights.
+
+    Attributes:
+        known: (n,) int64.
+        steps: (n,) int64 weights; None: all the same.
+        total: what the sum of ``known`` is divided by for their mean.
+    """
+
+    known: np.ndarray
+    steps: np.ndarray | None
+    total: float
+
+
+def _differences(
+    first: Sequence[float | None], second: Sequence[float | None], weights: Sequence[float] | None
+) -> _Differences:
+    """Of the second less the first."""
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} queries are not the same ones")
     differences = np.array(second, float) - np.array(first, float)
-    interval = bootstrap_interval(differences, weights)
-    if interval is None:
-        return None
     if weights is None:
         known = _known(differences)
-        total = _UNIT * len(known)
-    else:
-        known, steps = _weighted(differences, np.asarray(weights, float))
-        total = float(steps.sum() << 30)
-    observed = abs(int(known.sum()))
-    extreme = sum(int((np.abs(signs @ known) >= observed).sum()) for signs in _signs(len(known), permutations))
-    difference = float(known.sum() / total)
-    # The order that was observed is one of the permutations.
-    return Comparison(difference, *interval, (extreme + 1) / (permutations + 1), len(known))
+        return _Differences(known, None, _UNIT * len(known))
+    known, steps = _weighted(differences, np.asarray(weights, float))
+    return _Differences(known, steps, float(steps.sum() << 30))
+
+
+def _compare(group: Sequence[_Differences], permutations: int) -> Iterator[Comparison]:
+    """Comparisons of pairs of which as many queries count."""
+    known = np.stack([one.known for one in group], axis=1)
+    size, places = known.shape
+    weighted = [place for place, one in enumerate(group) if one.steps is not None]
+    both = np.concatenate([known, *(group[place].steps[:, None] for place in weighted)], axis=1)
+    drawn = np.concatenate([_product(_count_drawn(rows, size), both) for rows in draw_rows(size)])
+    totals = dict(zip(weighted, drawn.T[places:], strict=True))
+    observed = np.abs(known.sum(axis=0))
+    extreme = sum((np.abs(_product(signs, known)) >= observed).sum(axis=0) for signs in _signs(size, permutations))
+    for place, one in enumerate(group):
+        sums = drawn[:, place]
+        means = sums / one.total if one.steps is None else sums / totals[place] / (1 << 30)
+        low, high = middle(means)
+        difference = float(known[:, place].sum() / one.total)
+        # The order that was observed is one of the permutations.
+        yield Comparison(difference, low, high, (int(extreme[place]) + 1) / (permutations + 1), size)
+
+
+def _count_drawn(rows: np.ndarray, size: int) -> np.ndarray:
+    """How often each of ``size`` positions stands in each of the rows (r, drawn): (r, size) int64."""
+    flat = rows + size * np.arange(len(rows))[:, None]
+    return np.bincount(flat.ravel(), minlength=size * len(rows)).reshape(len(rows), size)
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(r, n) int64 times (n, p) int64, exactly: each half of the bits as float64, whose sums are whole below 2**53."""
+    given = left.astype(np.float64)
+    high, low = right >> _HALF, right & ((1 << _HALF) - 1)
+    upper, lower = ((given @ part.astype(np.float64)).astype(np.int64) for part in (high, low))
+    return (upper << _HALF) + lower
 
 
 def _weighted_interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float] | None:

@@ -11,8 +11,8 @@ from descbench.config.cross_tables import CrossCell, CrossTable
 from descbench.errors import DataError
 from descbench.io.atomic import write_text
 from descbench.listing import in_list
-from descbench.metrics.compare import check_same_queries, compare_metric, too_few, why_untested
-from descbench.metrics.intervals import DRAWS, LEVEL, holm
+from descbench.metrics.compare import check_same_queries, compare_metrics, too_few, why_untested
+from descbench.metrics.intervals import DRAWS, LEVEL, Comparison, holm
 from descbench.metrics.remarks import why_missing
 from descbench.metrics.scores import Metric, Scores, read_scores
 from descbench.metrics.titles import metric_title
@@ -207,38 +207,39 @@ def _tests(
     found = {row: known[cell.method, dataset] for row in rows if (cell := cells[row, dataset]).method is not None}
     pairs = list(combinations([row for row, scores in found.items() if metric in scores.metrics], 2))
     permutations = max(DRAWS, _PERMUTATIONS * len(pairs))
-    tests, raw = [], []
-    for first, second in pairs:
-        test, p = _test(name, column, (first, second), (found[first], found[second]), permutations)
-        tests.append(test)
-        raw.append(p)
-    corrected = iter(holm([p for p in raw if p is not None]))
-    return [test if p is None else _corrected(test, next(corrected)) for test, p in zip(tests, raw, strict=True)]
+    reasons = {pair: _why_untested(column, pair, [found[row] for row in pair]) for pair in pairs}
+    tested = [pair for pair, reason in reasons.items() if reason is None]
+    compared = compare_metrics(metric, [(found[first], found[second]) for first, second in tested], permutations)
+    results = dict(zip(tested, compared, strict=True))
+    corrected = iter(holm([result.p for result in compared if result is not None]))
+    tests = []
+    for pair in pairs:
+        if (result := results.get(pair)) is None:
+            reason = reasons[pair] or too_few(found[pair[0]])
+            tests.append(CrossTest(name, dataset, metric, *pair, reason=reason))
+        else:
+            tests.append(_test(name, column, pair, result, next(corrected), found[pair[0]].metrics[metric]))
+    return tests
 
 
-def _test(
-    name: str, column: tuple[str, str], pair: tuple[str, str], scores: tuple[Scores, Scores], permutations: int
-) -> tuple[CrossTest, float | None]:
-    """The test of two rows, not corrected yet, and its p-value; None: there is no test."""
+def _why_untested(column: tuple[str, str], pair: tuple[str, str], scores: Sequence[Scores]) -> str | None:
+    """Why two rows have no test whatever their values; None: they have one."""
     dataset, metric = column
     if scores[0] is scores[1]:
-        return CrossTest(name, dataset, metric, *pair, reason="both rows are the same method"), None
+        return "both rows are the same method"
     try:
         check_same_queries(*scores)
     except DataError as error:
         raise DataError(f"{pair[0]} and {pair[1]} on {dataset}: {error}") from None
-    if why := why_untested(metric, scores[0]):
-        return CrossTest(name, dataset, metric, *pair, reason=why), None
-    found = compare_metric(metric, *scores, permutations)
-    if found is None:
-        return CrossTest(name, dataset, metric, *pair, reason=too_few(scores[0])), None
-    of = scores[0].metrics[metric]
+    return why_untested(metric, scores[0])
+
+
+def _test(
+    name: str, column: tuple[str, str], pair: tuple[str, str], found: Comparison, corrected: float, of: Metric
+) -> CrossTest:
+    """The test of two rows; ``corrected``: its p-value, for all tests of the column."""
     shown = [_shown(of, value) for value in (found.difference, found.low, found.high)]
-    return CrossTest(name, dataset, metric, *pair, *shown, found.p, None, found.queries), found.p
-
-
-def _corrected(test: CrossTest, p: float) -> CrossTest:
-    return CrossTest(**{**vars(test), "p": round(test.p, 6), "p_holm": round(p, 6)})
+    return CrossTest(name, *column, *pair, *shown, round(found.p, 6), round(corrected, 6), found.queries)
 
 
 def _best(
