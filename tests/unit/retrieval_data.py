@@ -24,8 +24,10 @@ def draw_images(counts, dim=16, seed=0):
     return [generator.standard_normal((count, dim)).astype(np.float32) for count in counts]
 
 
-def write_shard(path: Path, images, first=0, kind="local", features="f" * 64, checkpoint=WEIGHTS, skip=()) -> Path:
-    """A feature shard of consecutive images; those in ``skip`` could not be read."""
+def write_shard(
+    path: Path, images, first=0, kind="local", features="f" * 64, checkpoint=WEIGHTS, skip=(), unturned=()
+) -> Path:
+    """A feature shard of consecutive images; those in ``skip`` could not be read, ``unturned`` ones lie on a side."""
     info = ShardInfo(kind, features, f"images {first} of {path.name}", checkpoint, "cpu")
     dim = images[0].shape[1] if images else 16
     with ShardWriter(path, info, dim) as writer:
@@ -35,6 +37,8 @@ def write_shard(path: Path, images, first=0, kind="local", features="f" * 64, ch
             else:
                 strengths = np.arange(len(descriptors), 0, -1, dtype=np.float32)
                 writer.add(image_id, descriptors, strengths=strengths if kind == "local" else None)
+            if image_id in unturned:
+                writer.note_unturned()
     return path
 
 

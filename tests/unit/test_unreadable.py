@@ -15,6 +15,7 @@ from descbench.retrieval.pairs import write_pairs_file
 from descbench.retrieval.ranking import merge_rankings, read_ranking
 from descbench.retrieval.search import search_index
 from descbench.retrieval.statistics import collect_statistics
+from descbench.tables.ranking_page import RankingFiles, show_ranking
 from descbench.tables.table import build_table
 
 NUM_QUERIES, NUM_IMAGES, DISTRACTORS = 3, 8, 3
@@ -22,16 +23,17 @@ NUM_QUERIES, NUM_IMAGES, DISTRACTORS = 3, 8, 3
 LABELS = ((2,), (0, 1), (0,))
 
 
-def search(folder, kind, idf):
+def search(folder, kind, idf, turned=((), (), ())):
     """A ranking by shards, with distractors; queries are images 2, 3 and 4 of the database."""
     folder.mkdir()
     for name in ("d", "q", "n"):
         (folder / name).mkdir()
     counts = 1 if kind == "global" else 5
     images = draw_images([counts] * NUM_IMAGES)
-    database = write_shards(folder / "d", images, [3], kind=kind, skip=(0,))
-    queries = [write_shard(folder / "q/0.h5", images[2 : 2 + NUM_QUERIES], kind=kind, skip=(1,))]
-    distractors = write_shards(folder / "n", draw_images([counts] * DISTRACTORS, seed=9), [], kind=kind, skip=(1,))
+    database = write_shards(folder / "d", images, [3], kind=kind, skip=(0,), unturned=turned[0])
+    asked, others = images[2 : 2 + NUM_QUERIES], draw_images([counts] * DISTRACTORS, seed=9)
+    queries = [write_shard(folder / "q/0.h5", asked, kind=kind, skip=(1,), unturned=turned[1])]
+    distractors = write_shards(folder / "n", others, [], kind=kind, skip=(1,), unturned=turned[2])
     searched = [(shard, 0) for shard in database] + [(shard, DISTRACTORS) for shard in distractors]
     parts = [folder / f"part{number}.h5" for number in range(len(searched))]
     if kind == "global":
@@ -98,6 +100,45 @@ def test_unreadable_images_are_missed_counted_and_named(tmp_path, kind, idf):
     build_table("t", table, {cell: folder / "s.json"}, {cell: "p"}, folder / "t.csv", folder / "t.md")
     assert "m on town: 1 unreadable queries count as missed." in (folder / "t.md").read_text()
     assert "m on town: 2 unreadable images are never found." in (folder / "t.md").read_text()
+
+
+@pytest.mark.parametrize(("kind", "idf"), [("global", False), ("local", True)])
+@pytest.mark.parametrize(
+    ("turned", "told"),
+    [
+        (((2, 3, 7), (0, 2), (2,)), "2 queries and 4 images are"),
+        (((), (0,), ()), "1 queries are"),
+        (((), (), ()), None),
+    ],
+)
+def test_images_that_are_to_be_turned_are_counted(tmp_path, kind, idf, turned, told):
+    """From features to scores, the notes of tables and pages; files without any are what they would be."""
+    folder = tmp_path / "run"
+    queries = search(folder, kind, idf, turned)
+    write_places(PlaceLabels(25.0, LABELS, LABELS), folder / "gt.json")
+    warnings = [text for text in score(folder, queries).warnings if "EXIF" in text]
+    if told is None:
+        assert warnings == []
+        search(tmp_path / "again", kind, idf)
+        assert (folder / "r.h5").read_bytes() == (tmp_path / "again/r.h5").read_bytes()
+        return
+    assert warnings == [
+        f"EXIF says that {told} to be turned; they were read as they are stored (`exif_orientation: apply` of the "
+        "features turns them)"
+    ]
+    table = Table.model_validate(
+        {
+            "title": "A table",
+            "columns": [{"dataset": "town", "metric": "recall@5", "label": "R@5"}],
+            "rows": [{"label": "ours", "method": "m"}],
+        }
+    )
+    cell = ("m", "town")
+    build_table("t", table, {cell: folder / "s.json"}, {cell: "p"}, folder / "t.csv", folder / "t.md")
+    assert f"- Warning, m on town: {warnings[0]}." in (folder / "t.md").read_text().splitlines()
+    files = RankingFiles(folder / "r.h5", folder / "manifest.csv", None, None, folder, "m on town")
+    show_ranking(files, folder / "page.html", title="m on town", each=0, on_bad_image="skip")
+    assert f"EXIF says that {told} to be turned" in (folder / "page.html").read_text()
 
 
 def test_pairs_leave_unreadable_images_out(tmp_path):

@@ -14,7 +14,7 @@ from descbench.errors import ConfigError
 from descbench.features.store import ShardReader
 from descbench.retrieval.geometry import Verified
 from descbench.retrieval.inliers import read_inliers, write_inliers
-from descbench.retrieval.ranking import read_ranking
+from descbench.retrieval.ranking import read_part_info, read_ranking
 
 SIFT = {"kind": "keypoints", "describe": "rootsift", "max_features": 60, "image_size": 96}
 BOW = {"search": "bow", "features": "sift", "n": 50, "codebook": {"dataset": "toytown_sfm", "size": 32}}
@@ -422,6 +422,34 @@ def test_the_page_of_a_verified_ranking(searched):
     write_inliers([(0, ranked.image_ids[0, 0], found)], "sv on alderford", damaged)
     with pytest.raises(RefusedError, match=r"inliers of features that are not there"):
         bench.make(target, overlay=TOWN, anew=["show_ranking"])
+
+
+def test_images_that_are_to_be_turned_are_counted_by_every_search(searched, tmp_path):
+    """Rankings of every kind say how many queries and images EXIF would turn, also where features are kept."""
+    bench, methods = searched.copy("turned"), ("bow", "sv", "qe", "he", "hqe", "vi", "own", "own_asmk")
+    photographs = sorted((bench.folder / "data/datasets/toytown/test/alderford/jpg").glob("*.jpg"))[:6]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number, path in enumerate(photographs):
+        target = tmp_path / ("queries" if number < 2 else "images") / path.name
+        target.parent.mkdir(exist_ok=True)
+        Image.open(path).save(target, exif=exif if number < 3 else Image.Exif())
+    mine = {"format": "folder", "database": str(tmp_path / "images"), "queries": str(tmp_path / "queries")}
+    overlay = merged(TOWN, {"datasets": {"mine": mine}})
+    files = {name: f"results/rankings/{name}/mine.h5" for name in methods}
+    bench.make(*files.values(), overlay=overlay)
+    told = {name: read_part_info(bench.folder / file).unturned for name, file in files.items()}
+    assert told == dict.fromkeys(methods, (2, 1))
+    page = "results/pages/qe/mine.html"
+    bench.make(page, overlay=overlay)
+    assert "EXIF says that 2 queries and 1 images are to be turned" in (bench.folder / page).read_text()
+    # One more photograph: the others' features are taken from what is kept.
+    shutil.copy(photographs[-1], tmp_path / "images/another.jpg")
+    assert "extract_features" in bench.make(files["own"], overlay=overlay)
+    assert read_part_info(bench.folder / files["own"]).unturned == (2, 1)
+    turned = merged(overlay, {"features": {"own": {"exif_orientation": "apply"}}})
+    bench.make(files["own"], overlay=turned)
+    assert read_part_info(bench.folder / files["own"]).unturned == (0, 0)
 
 
 def test_the_page_of_an_expanded_ranking(searched):

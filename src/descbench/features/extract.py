@@ -138,6 +138,8 @@ def extract_features(
             for row in images.rows:
                 if row.image_id in found:
                     _copy(found[row.image_id], row, writer)
+                    if known.is_unturned(row):
+                        writer.note_unturned()
                 else:
                     _extract_one(next(items), extractor, settings, writer)
     if known is not None:
@@ -211,6 +213,8 @@ def _extract_one(item: _Item, extractor: Extractor, settings: Settings, writer: 
         writer.add(item.row.image_id, found.descriptors, *extras)
     except UnfitFeaturesError as error:
         raise DataError(f"{item.row.path}: {error} Check the network and its weights.") from error
+    if item.image.unturned:
+        writer.note_unturned()
 
 
 def _network_extractor(networks: Mapping[str, Network], settings: Settings, device: str, backend: Backend) -> Extractor:

@@ -49,6 +49,7 @@ class LoadedImage:
         note: what was decided while reading that a user should be told once, such as how deep values were scaled;
             empty for plain images.
         grey: (H, W) uint8, where grey pixels are read in a way of their own; None: they follow from ``pixels``.
+        unturned: EXIF says that the image is to be turned, and it is read as it is stored.
     """
 
     pixels: np.ndarray
@@ -56,6 +57,7 @@ class LoadedImage:
     ratio: tuple[float, float]
     note: str = ""
     grey: np.ndarray | None = None
+    unturned: bool = False
 
     def to_original(self, points: np.ndarray) -> np.ndarray:
         """Map (n, 2) x, y from here to pixels of the original image."""
@@ -97,7 +99,7 @@ def load_image(
     Shrinking follows the installed Pillow, which rounds differently from the one of the published runs
     (sizes may differ by a pixel).
     """
-    image, note = read_whole(path, deep_images, truncated_images == "read", exif_orientation == "apply")
+    image, note, unturned = read_whole(path, deep_images, truncated_images == "read", exif_orientation == "apply")
     target: float | None = image_size
     corner = (0, 0)
     if box is not None:
@@ -111,7 +113,7 @@ def load_image(
     elif target is not None:  # below one pixel Pillow has nothing to keep the aspect ratio with
         image.thumbnail((max(target, 1.0), max(target, 1.0)), Image.Resampling.LANCZOS)
     ratio = (before[0] / image.width, before[1] / image.height)
-    return LoadedImage(np.asarray(image), corner, ratio, note)
+    return LoadedImage(np.asarray(image), corner, ratio, note, unturned=unturned)
 
 
 def read_size(path: str | os.PathLike[str], exif_orientation: str = "ignore") -> tuple[int, int]:
@@ -161,8 +163,9 @@ def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
 
 def read_whole(
     path: str | os.PathLike[str], deep: DeepImages, truncated: bool, upright: bool
-) -> tuple[Image.Image, str]:
-    """The whole image in RGB, turned as EXIF says where it is to be ``upright``, and what its user should be told.
+) -> tuple[Image.Image, str, bool]:
+    """The whole image in RGB, turned as EXIF says where it is to be ``upright``; ``note`` and ``unturned`` of it, as in
+    :class:`LoadedImage`.
 
     Raises:
         DataError: as :func:`load_image`.
@@ -178,14 +181,15 @@ def read_whole(
             image, note = to_eight_bits(opened, deep)
             if upright != is_upright:
                 image = turn_upright(image, orientation if upright else _BACK.get(orientation, orientation))
-            if orientation != 1 and not upright:
+            unturned = orientation != 1 and not upright
+            if unturned:
                 note = note or (
                     "EXIF says that files are to be turned: read as they are stored, as by the originals "
                     "(`exif_orientation: apply` turns them)"
                 )
             if getattr(opened, "n_frames", 1) > 1:
                 note = note or f"{opened.format} files of several frames: the first is read"
-            return image.convert("RGB"), note
+            return image.convert("RGB"), note, unturned
     except FileNotFoundError:
         raise DataError(f"{path}: no such image.") from None
     except UnidentifiedImageError:

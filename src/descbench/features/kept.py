@@ -76,6 +76,11 @@ class KeptFeatures:
             _log.warning("not used again: %s", error)
             return None
 
+    def is_unturned(self, row: ManifestRow) -> bool:
+        """Whether the features that :meth:`find` gives are of an image that EXIF says is to be turned."""
+        reader, position = self._places[_key(row)]
+        return int(reader.image_ids[position]) in reader.unturned
+
     def keep(self, shard: Path, rows: Sequence[ManifestRow], dataset: Sequence[ManifestRow]) -> None:
         """Remember a finished shard.
 

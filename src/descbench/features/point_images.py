@@ -55,7 +55,7 @@ def load_point_image(
     Colours are resized by Pillow (bicubic), grey pixels by OpenCV (bilinear), which are ``grey`` of what is given.
     """
     truncated, upright = truncated_images == "read", exif_orientation == "apply"
-    colours, note = read_whole(path, deep_images, truncated, upright)
+    colours, note, unturned = read_whole(path, deep_images, truncated, upright)
     grey = _luma(path, truncated, upright) or Image.fromarray(to_read_grey(np.asarray(colours)))
     whole, corner = colours.size, (0, 0)
     if resize is not None:
@@ -72,7 +72,7 @@ def load_point_image(
     enlarged = [whole[axis] / before[axis] for axis in (0, 1)]
     ratio = tuple(enlarged[axis] * cropped[axis] / colours.size[axis] for axis in (0, 1))
     offset = tuple(enlarged[axis] * corner[axis] for axis in (0, 1))
-    return LoadedImage(np.asarray(colours), offset, ratio, note, np.asarray(grey))
+    return LoadedImage(np.asarray(colours), offset, ratio, note, np.asarray(grey), unturned)
 
 
 def to_point_tensor(image: LoadedImage, network: PointNetwork) -> torch.Tensor:

@@ -11,6 +11,7 @@ Layout (each array in one piece, without compression and without time stamps: eq
     strengths   (N,) float32                descending within an image; optional
     orientations (N,) float32               radians from the x axis towards the y axis (down); optional
     skipped_ids (S,) int64, skipped_reasons (S,) string     images that could not be read, if any
+    unturned_ids (T,) int64                 images that EXIF says are to be turned and that were not, if any
 
 Root attributes: kind and format_version of the file, scope (local or global), features, images, checkpoint
 (digests), device, backend, version, dim.
@@ -117,6 +118,7 @@ class ShardWriter:
         self._image_ids: list[int] = []
         self._counts: list[int] = []
         self._skipped: list[tuple[int, str]] = []
+        self._unturned: list[int] = []
         self._extras: dict[str, list[bytes]] | None = None
         self._stack = ExitStack()
 
@@ -166,6 +168,10 @@ class ShardWriter:
         """Record an image that could not be read: it stays in the list, without descriptors."""
         self._start_image(image_id, 0)
         self._skipped.append((int(image_id), reason))
+
+    def note_unturned(self) -> None:
+        """Record of the last image that EXIF says it is to be turned, and that it was read as it is stored."""
+        self._unturned.append(self._image_ids[-1])
 
     def _start_image(self, image_id: int, count: int) -> None:
         last = self._image_ids[-1] if self._image_ids else -1
@@ -218,6 +224,8 @@ class ShardWriter:
             if self._skipped:
                 file.put("skipped_ids", np.asarray([i for i, _ in self._skipped], "<i8"))
                 file.put_texts("skipped_reasons", [reason for _, reason in self._skipped])
+            if self._unturned:
+                file.put("unturned_ids", np.asarray(self._unturned, "<i8"))
             self._describe(file)
 
     def _describe(self, file: Hdf5Writer) -> None:
@@ -239,6 +247,7 @@ class ShardReader:
         image_ids: (I,) int64.
         offsets: (I + 1,) int64, of the rows as stored.
         skipped: image id -> reason, of the images that could not be read.
+        unturned: ids of the images that EXIF says are to be turned, and that were read as they are stored.
 
     Raises:
         DataError: the file is absent, damaged, or no feature shard of this format version.
@@ -310,6 +319,8 @@ class ShardReader:
         if "skipped_ids" in file:
             ids = file.array("skipped_ids", np.int64).tolist()
             self.skipped = dict(zip(ids, file.texts("skipped_reasons"), strict=True))
+        ids = file.array("unturned_ids", np.int64) if "unturned_ids" in file else np.zeros(0, np.int64)
+        self.unturned: tuple[int, ...] = tuple(ids.tolist())
         self._check(file.number("dim"))
 
     def _check(self, dim: int) -> None:
@@ -322,6 +333,8 @@ class ShardReader:
             raise ValueError(f"offsets do not run from 0 to {rows}")
         if np.any(np.diff(self.image_ids) <= 0) or np.any(self.image_ids < 0):
             raise ValueError("image ids do not ascend")
+        if not np.isin(self.unturned, self.image_ids).all():
+            raise ValueError("images that are to be turned and are not there")
         if self.info.kind == "global" and np.any(np.diff(self.offsets) > 1):
             raise ValueError("several global descriptors for one image")
         for name in self._columns.keys() & _EXTRAS.keys():

@@ -6,6 +6,7 @@ Definition: docs/protocols/local_reranking.md, Order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from descbench.matching.inlier_counts import read_inlier_counts
 from descbench.matching.match_shortlist import shortlisted
 from descbench.retrieval.ranking import (
     EQUAL_SCORES,
-    PartInfo,
     Ranking,
     count_level,
     found_images,
@@ -63,7 +63,7 @@ def rerank_shortlist(
     inliers = np.split(counted, np.cumsum(lengths)[:-1])
     settings = {"reranked": first, "matching": configuration or ""} | ({"cell": cell} if cell else {})
     made_from = {**info.made_from, **settings, **_level(known)}
-    about = PartInfo(info.first_image, info.num_images, made_from, info.without_features, info.asks_itself)
+    about = replace(info, made_from=made_from)
     with ranking_writer(output, about, known.query_ids, known.image_ids.shape[1]) as writer:
         for row, (ids, found) in enumerate(zip(known.image_ids, found_images(known), strict=True)):
             order, scores = reranked(inliers[row], int(found.sum()))

@@ -12,7 +12,7 @@ from descbench.io.jsonfiles import read_json
 from descbench.metrics.places import warn_of_level_before
 from descbench.metrics.protocols import PROTOCOLS, read_labels
 from descbench.metrics.scores import Scores, write_scores
-from descbench.metrics.unreadable import Unreadable, find_unreadable
+from descbench.metrics.unreadable import Unreadable, find_unreadable, warn_of_unturned
 from descbench.retrieval.ranking import Ranking, count_searched, read_part_info, read_ranking
 
 
@@ -63,7 +63,8 @@ def score_ranking(
         scored = protocol.score(ranked, labels, count_searched(ranking))
     except DataError as error:
         raise DataError(f"{ranking}: {error}") from None
-    scored.warnings.extend(warn_of_level_before(ranked.scores, read_part_info(ranking).made_from))
+    info = read_part_info(ranking)
+    scored.warnings.extend([*warn_of_level_before(ranked.scores, info.made_from), *warn_of_unturned(info)])
     for warning in scored.warnings:
         logging.warning("%s: %s", ranking, warning)
     _tell(unreadable, ranking)

@@ -9,7 +9,7 @@ from typing import Any
 
 from descbench.datasets.manifest import read_manifest
 from descbench.features.store import ShardReader
-from descbench.retrieval.ranking import Ranking, found_images, images_without_features
+from descbench.retrieval.ranking import PartInfo, Ranking, found_images, images_without_features
 
 _NAMED = 100
 _NO_FEATURES = "gave no features"
@@ -58,6 +58,18 @@ def find_unreadable(
         {"role": "database", "id": i, "path": _path(paths.get("database"), i), "reason": None} for i in images[:_NAMED]
     ]
     return Unreadable(len(queries), len(images), named[:_NAMED])
+
+
+def warn_of_unturned(info: PartInfo) -> list[str]:
+    """A warning of images that EXIF says are to be turned and that were read as they are stored; none where all are."""
+    queries, images = info.unturned
+    counted = [(queries, "queries"), (images, "images")][info.asks_itself :]
+    if not (found := [f"{number} {what}" for number, what in counted if number]):
+        return []
+    return [
+        f"EXIF says that {' and '.join(found)} are to be turned; they were read as they are stored "
+        "(`exif_orientation: apply` of the features turns them)"
+    ]
 
 
 def _path(paths: list[str] | None, image: int) -> str | None:

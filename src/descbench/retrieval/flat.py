@@ -78,7 +78,8 @@ def search_flat(
         made_from |= {"cell": cell} if cell else {}
         absent = np.flatnonzero(np.concatenate([reader.counts() == 0 for reader in database]))
         without = tuple((first - num_distractors + absent).tolist())
-        part = PartInfo(first - num_distractors, total, made_from, without)
+        unturned = tuple(sum(len(reader.unturned) for reader in readers) for readers in (queries, database))
+        part = PartInfo(first - num_distractors, total, made_from, without, unturned=unturned)
         writer = stack.enter_context(ranking_writer(output, part, query_ids, width))
         images = min(_IMAGES, _rows(_IMAGE_BYTES, 4 * database[0].dim))
         # A ranked or measured image takes about four numbers of eight bytes.

@@ -3,7 +3,8 @@
 Layout: ``word_offsets (K + 1)`` uint32 (uint64 from 2^32 entries on), ``image_norms`` (number of entries
 of each image) float64, ``image_ids (M)`` uint32 (ids of the manifest), and ``codes (M, 4 * ceil(D / 32))``
 uint8 or ``vectors (M, D)`` float32: 20 bytes an entry at 128 dimensions, and little else;
-``unreadable_ids`` int64 are the images of the shard that could not be read. Datasets lie in
+``unreadable_ids`` int64 are the images of the shard that could not be read; ``unturned`` int64 says how many EXIF says
+are to be turned, if any. Datasets lie in
 one piece, so that a search maps them instead of reading them.
 """
 
@@ -25,6 +26,7 @@ from descbench.neighbours.nearest import NearestCentroids
 from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.asmk import Aggregated, InvertedFile, aggregate, invert, order_by_word
 from descbench.retrieval.codebook import check_fits, read_codebook
+from descbench.retrieval.unturned import put_unturned, read_unturned
 
 _KIND = "index shard"
 _IMAGES = 64
@@ -142,7 +144,8 @@ def build_index(
             num_images=reader.num_images,
         )
         blocks = aggregator.blocks(reader)
-        write_index(blocks, len(aggregator.codebook.centroids), info, output, unreadable=sorted(reader.skipped))
+        told = {"unreadable": sorted(reader.skipped), "unturned": len(reader.unturned)}
+        write_index(blocks, len(aggregator.codebook.centroids), info, output, **told)
 
 
 def is_index_of(path: Path, shard: Path, codebook: Path, *, n: int, binary: bool, multiple_assignment: int) -> bool:
@@ -161,7 +164,13 @@ def is_index_of(path: Path, shard: Path, codebook: Path, *, n: int, binary: bool
 
 
 def write_index(
-    blocks: Iterable[Aggregated], num_words: int, info: IndexInfo, path: Path, *, unreadable: Sequence[int] = ()
+    blocks: Iterable[Aggregated],
+    num_words: int,
+    info: IndexInfo,
+    path: Path,
+    *,
+    unreadable: Sequence[int] = (),
+    unturned: int = 0,
 ) -> None:
     """Write an index shard from consecutive blocks of its images; equal images give equal bytes.
 
@@ -174,6 +183,7 @@ def write_index(
         info: what the shard is made from; ``num_images`` is the number of images of all blocks.
         path: the index shard to write.
         unreadable: ids of the images that could not be read, ascending.
+        unturned: number of images that EXIF says are to be turned, and that were read as they are stored.
 
     Raises:
         ValueError: no blocks, or blocks that hold another number of images.
@@ -189,6 +199,7 @@ def write_index(
         file.put("word_offsets", offsets.astype(np.uint32 if entries < 2**32 else np.uint64))
         file.put("image_norms", norms)
         file.put("unreadable_ids", np.asarray(unreadable, np.int64))
+        put_unturned(file, unturned)
         ids_out = file.reserve("image_ids", (entries,), np.uint32)
         rows_out = file.reserve("codes" if binary else "vectors", (entries, rows.shape[1]), rows.dtype)
         for low, high in pairwise(_word_ranges(offsets)):
@@ -266,6 +277,12 @@ def unreadable_images(path: Path, info: IndexInfo) -> np.ndarray:
         if not np.isin(ids, np.arange(info.first_image, info.first_image + info.num_images)).all():
             raise ValueError("unreadable images outside the shard")
     return ids
+
+
+def unturned_images(path: Path) -> int:
+    """Images of an index shard that EXIF says are to be turned; :func:`read_index` came before."""
+    with opened(path, _KIND, FORMAT_VERSION, checked=True) as file:
+        return read_unturned(file)
 
 
 def _check_lists(info: IndexInfo, offsets: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:

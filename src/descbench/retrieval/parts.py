@@ -11,7 +11,7 @@ import numpy as np
 
 from descbench.errors import DataError
 from descbench.io.digests import check_digest
-from descbench.retrieval.index import IndexInfo, unreadable_images
+from descbench.retrieval.index import IndexInfo, unreadable_images, unturned_images
 from descbench.retrieval.ranking import PartInfo, merge_rankings, rank_scores, ranking_writer
 from descbench.retrieval.words import Words, index_name, read_words
 
@@ -50,8 +50,8 @@ def index_info(path: Path, known: Words, dim: int) -> IndexInfo:
 
 def read_queries(
     paths: Sequence[Path], info: IndexInfo, read: Callable[[Path], Words], taken: Callable[[Words, int], Query]
-) -> tuple[dict[int, Query | None], dict[str, Any]]:
-    """Queries of shards of words, by id, and what a ranking of them is made from.
+) -> tuple[dict[int, Query | None], dict[str, Any], int]:
+    """Queries of shards of words, by id; what a ranking of them is made from, and how many EXIF says are to be turned.
 
     Args:
         paths: words of the queries, in order.
@@ -64,15 +64,16 @@ def read_queries(
         DataError: a damaged file.
     """
     queries: dict[int, Query | None] = {}
-    assignments = 1
+    assignments, unturned = 1, 0
     for path in paths:
         known = read(path)
         check_words(path, known, info)
         assignments = known.words.shape[1]
+        unturned += known.unturned
         for position, query in enumerate(known.image_ids.tolist()):
             queries[query] = None if query in known.unreadable else taken(known, position)
     made_from = {"codebook": info.codebook, "features": info.features, "checkpoint": info.checkpoint, "n": info.n}
-    return queries, made_from | {"multiple_assignment": assignments}
+    return queries, made_from | {"multiple_assignment": assignments}, unturned
 
 
 def read_images(
@@ -114,6 +115,7 @@ def write_part(
     first: int,
     made_from: Mapping[str, Any],
     top_k: int | None,
+    unturned: int = 0,
 ) -> None:
     """Rank the images of one index shard for every query.
 
@@ -125,10 +127,12 @@ def write_part(
         first: id of the shard's first image in the ranking.
         made_from: digests and settings that all parts share.
         top_k: images kept of each query; None = all.
+        unturned: number of queries that EXIF says are to be turned.
     """
     unreadable = unreadable_images(index, info) - info.first_image
     ids = np.arange(first, first + info.num_images)
-    part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
+    without = tuple((first + unreadable).tolist())
+    part = PartInfo(first, info.num_images, made_from, without, unturned=(unturned, unturned_images(index)))
     width = len(ids) if top_k is None else min(top_k, len(ids))
     with ranking_writer(output, part, np.array(list(queries), np.int64), width) as writer:
         for row, query in enumerate(queries.values()):
@@ -188,6 +192,6 @@ def search_again(
         check_words(path, read_words(path), info)
         parts.append(work / f"part-{number:05d}.h5")
         settings = {"first": first, "made_from": {**before.made_from, **made_from}, "top_k": cut}
-        write_part(parts[-1], index, info, queries, search, **settings)
+        write_part(parts[-1], index, info, queries, search, **settings, unturned=before.unturned[0])
         first += info.num_images
     merge_rankings(parts, output, top_k=top_k, num_queries=num_queries, asks_itself=before.asks_itself)

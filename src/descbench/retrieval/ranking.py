@@ -1,7 +1,8 @@
 """Rankings: database ids of each query, best first, and the exact merge of partial ones.
 
 Order: descending score, equal scores by ascending image id, NaN last (also by id). Layout:
-``query_ids (Q)`` int64, ``image_ids (Q, k)`` int64, ``scores (Q, k)`` float64, ``without_features`` int64.
+``query_ids (Q)`` int64, ``image_ids (Q, k)`` int64, ``scores (Q, k)`` float64, ``without_features`` int64, and
+``unturned (2)`` int64 where it is not 0.
 
 A score of NaN says that the image could not be compared with the query, because one of the two
 could not be read: such an image is in the list, but was not found.
@@ -21,6 +22,7 @@ import numpy as np
 from descbench.errors import DataError, StaleFileError
 from descbench.io.hdf5 import Hdf5Reader, Hdf5Writer, created, opened, read_mapping
 from descbench.retrieval import FORMAT_VERSION
+from descbench.retrieval.unturned import put_unturned, read_unturned_numbers
 
 # Key of what a ranking is made from: of how many queries, and of how many that were compared, the list before had the
 # same score for all images.
@@ -56,6 +58,8 @@ class PartInfo:
         made_from: digests and settings that all parts of one ranking share.
         without_features: ids of the searched images that have no features.
         asks_itself: the queries are the searched images, and each is left out of its own ranking.
+        unturned: number of queries, and of searched images, that EXIF says are to be turned and that were read as they
+            are stored.
     """
 
     first_image: int
@@ -63,6 +67,7 @@ class PartInfo:
     made_from: Mapping[str, Any]
     without_features: tuple[int, ...] = ()
     asks_itself: bool = False
+    unturned: tuple[int, int] = (0, 0)
 
     @property
     def num_ranked(self) -> int:
@@ -96,6 +101,7 @@ def ranking_writer(path: Path, info: PartInfo, query_ids: np.ndarray, width: int
     }
     with created(path, _KIND, FORMAT_VERSION, attributes) as file:
         file.put("without_features", np.asarray(info.without_features, np.int64))
+        put_unturned(file, *info.unturned)
         yield RankingWriter(file, query_ids, width)
 
 
@@ -150,7 +156,7 @@ def _head(file: Hdf5Reader) -> tuple[PartInfo, np.ndarray]:
     first, number = file.number("first_image"), file.number("num_images")
     without = file.array("without_features", np.int64)
     made_from, itself = read_mapping(file.text("made_from")), bool(file.number("asks_itself"))
-    info = PartInfo(first, number, made_from, tuple(without.tolist()), itself)
+    info = PartInfo(first, number, made_from, tuple(without.tolist()), itself, read_unturned_numbers(file, 2))
     query_ids = file.array("query_ids", np.int64)
     if number < 0 or (np.diff(query_ids) <= 0).any():
         raise ValueError("queries that do not ascend, or a negative number of images")
@@ -274,7 +280,8 @@ def merge_rankings(
     if total < 1:
         raise DataError(f"{output}: the only image of this dataset would be searched for itself; add photographs.")
     without = tuple(image for path in ordered for image in infos[path][0].without_features)
-    merged = PartInfo(first.first_image, searched, first.made_from, without, asks_itself)
+    unturned = first.unturned[0], sum(info.unturned[1] for info, _ in infos.values())
+    merged = PartInfo(first.first_image, searched, first.made_from, without, asks_itself, unturned)
     width = total if top_k is None else min(top_k, total)
     with ranking_writer(output, merged, np.arange(num_queries), width) as writer:
         step = max(1, _BLOCK_BYTES // (16 * max(1, total)))

@@ -15,7 +15,7 @@ from descbench.errors import DataError
 from descbench.features.store import ShardReader, check_shard
 from descbench.io.digests import check_digest
 from descbench.retrieval.asmk import Aggregated, Searcher
-from descbench.retrieval.index import Aggregator, IndexInfo, read_index, unreadable_images
+from descbench.retrieval.index import Aggregator, IndexInfo, read_index, unreadable_images, unturned_images
 from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer
 from descbench.retrieval.statistics import read_idf
 
@@ -77,12 +77,14 @@ def search_index(
     first = info.first_image - num_distractors
     unreadable = unreadable_images(index, info) - info.first_image
     made_from = _made_from(info, settings) | ({"cell": cell} if cell else {})
-    part = PartInfo(first, info.num_images, made_from, tuple((first + unreadable).tolist()))
+    without, images = tuple((first + unreadable).tolist()), unturned_images(index)
     search = _Search(searcher, unreadable, lists.image_norms(idf) > 0, idf)
     with ExitStack() as stack:
         readers = [stack.enter_context(ShardReader(path)) for path in query_shards]
         for reader in readers:
             check_shard(reader, features=info.features, checkpoint=info.checkpoint)
+        unturned = sum(len(reader.unturned) for reader in readers), images
+        part = PartInfo(first, info.num_images, made_from, without, unturned=unturned)
         _write_rows(readers, aggregator, search, part, output, top_k)
 
 

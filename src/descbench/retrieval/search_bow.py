@@ -29,9 +29,10 @@ def build_bow(words: Path, output: Path) -> None:
     """
     known = read_words(words)
     about = index_info(words, known, 1)
+    told = {"unreadable": known.unreadable.tolist(), "unturned": known.unturned}
     starts = range(0, about.num_images, _IMAGES)
     blocks = (_counted(known, start, min(start + _IMAGES, about.num_images)) for start in starts)
-    write_index(blocks, known.info.num_words, about, output, unreadable=known.unreadable.tolist())
+    write_index(blocks, known.info.num_words, about, output, **told)
 
 
 def _counted(known: Words, start: int, stop: int):
@@ -87,7 +88,7 @@ def search_bow(
         DataError: a damaged file.
     """
     info, idf, searcher = open_searcher(index, statistics)
-    bags, made_from = read_queries(query_words, info, read_words, lambda known, at: bag_of(known.of(at), idf))
+    bags, made_from, unturned = read_queries(query_words, info, read_words, lambda known, at: bag_of(known.of(at), idf))
     made_from |= {"cell": cell} if cell else {}
     settings = {"first": info.first_image - num_distractors, "made_from": made_from, "top_k": top_k}
-    write_part(output, index, info, bags, searcher.search, **settings)
+    write_part(output, index, info, bags, searcher.search, **settings, unturned=unturned)

@@ -55,9 +55,10 @@ def build_hamming(words: Path, output: Path) -> None:
     """
     known = read_signed(words)
     about = index_info(words, known, known.info.bits)
+    told = {"unreadable": known.unreadable.tolist(), "unturned": known.unturned}
     starts = range(0, about.num_images, _IMAGES)
     blocks = (_sorted(known, start, min(start + _IMAGES, about.num_images)) for start in starts)
-    write_index(blocks, known.info.num_words, about, output, unreadable=known.unreadable.tolist())
+    write_index(blocks, known.info.num_words, about, output, **told)
 
 
 def _sorted(known: Words, start: int, stop: int):
@@ -112,7 +113,7 @@ def search_hamming(
         DataError: a damaged file.
     """
     info, searcher = open_hamming(index, statistics, matching)
-    queries, made_from = read_queries(query_words, info, read_signed, Words.signed)
+    queries, made_from, unturned = read_queries(query_words, info, read_signed, Words.signed)
     made_from |= asdict(matching) | ({"cell": cell} if cell else {})
     settings = {"first": info.first_image - num_distractors, "made_from": made_from, "top_k": top_k}
-    write_part(output, index, info, queries, searcher.search, **settings)
+    write_part(output, index, info, queries, searcher.search, **settings, unturned=unturned)

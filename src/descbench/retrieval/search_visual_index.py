@@ -80,7 +80,9 @@ def search_visual_index(
         words.write_bytes(content.tobytes())
         with refusing_errors(str(vocabulary)), _Images(folder / "images.db", info, settings.n) as images:
             searched, absent = images.add(database)
+            unturned = images.unturned
             asked, unread = (searched, absent) if asks_itself else images.add(queries)
+            told = images.unturned - unturned, unturned
             pycolmap.set_random_seed(settings.seed)
             options = pycolmap.VocabTreePairingOptions(
                 num_images=len(searched) + len(asked),
@@ -92,7 +94,8 @@ def search_visual_index(
             )
             found = images.search(options, [number for number in asked if number not in images.empty])
         made_from = {"features": info.features, **asdict(settings)} | ({"cell": cell} if cell else {})
-        about = PartInfo(-num_distractors, len(searched), made_from, tuple(i - num_distractors for i in sorted(absent)))
+        without = tuple(i - num_distractors for i in sorted(absent))
+        about = PartInfo(-num_distractors, len(searched), made_from, without, unturned=told)
         ids = np.arange(len(searched)) - num_distractors
         part, width = folder / "part.h5", None if top_k is None else top_k + asks_itself
         query_ids = np.arange(len(asked))
@@ -123,6 +126,7 @@ class _Images:
         self._info, self._n, self._count = info, n, 0
         self._database = pycolmap.Database.open(path)
         self.empty: set[int] = set()
+        self.unturned = 0
 
     def __enter__(self) -> _Images:
         camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=1, height=1, params=[1.0, 0.5, 0.5])
@@ -139,6 +143,7 @@ class _Images:
         for path in shards:
             with ShardReader(path) as reader:
                 check_shard(reader, features=self._info.features, checkpoint=self._info.checkpoint)
+                self.unturned += len(reader.unturned)
                 absent |= {len(numbers) + int(np.searchsorted(reader.image_ids, i)) for i in reader.skipped}
                 numbers += [self._write(*features) for features in _features(reader, self._n)]
         return numbers, absent

@@ -6,7 +6,7 @@ Definition: docs/protocols/oxford_bow.md, Spatial verification.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from descbench.features.store import Block, ShardReader, check_shard
 from descbench.io.digests import check_digest
 from descbench.retrieval.geometry import Frames, QueryWords, Verified, verify
 from descbench.retrieval.inliers import write_inliers
-from descbench.retrieval.ranking import PartInfo, rank_scores, ranking_writer, read_part_info, read_ranking
+from descbench.retrieval.ranking import rank_scores, ranking_writer, read_part_info, read_ranking
 from descbench.retrieval.words import Words, read_words
 
 
@@ -88,9 +88,7 @@ def verify_geometry(
     if start != info.first_image + info.num_images:
         raise DataError(f"{ranking}: was made of {info.num_images} images, not of {start - info.first_image}; rerun.")
     settings = {"verified": first, "error": error, "min_inliers": min_inliers} | ({"cell": cell} if cell else {})
-    about = PartInfo(
-        info.first_image, info.num_images, {**info.made_from, **settings}, info.without_features, info.asks_itself
-    )
+    about = replace(info, made_from={**info.made_from, **settings})
     ordered = []
     with ranking_writer(output, about, known.query_ids, known.image_ids.shape[1]) as writer:
         for row, query in enumerate(known.query_ids.tolist()):

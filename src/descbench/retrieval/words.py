@@ -2,8 +2,9 @@
 
 Layout: ``words (N, A)`` uint32, nearest first; ``offsets (I + 1)`` int64, rows of image i are
 ``offsets[i]:offsets[i + 1]``, strongest feature first; ``image_ids (I)`` int64; ``unreadable_ids`` int64 of the images
-that could not be read; with signatures, ``signatures (N, A * W)`` uint8, W bytes for each word. Searching, verification
-and expansion read words from here, so that features are assigned once.
+that could not be read; ``unturned`` int64, how many EXIF says are to be turned, if any; with signatures,
+``signatures (N, A * W)`` uint8, W bytes for each word. Searching, verification and expansion read words from here, so
+that features are assigned once.
 
 Definition: docs/protocols/oxford_bow.md, Bag of words; docs/protocols/oxford_bow.md, Hamming embedding.
 """
@@ -24,6 +25,7 @@ from descbench.retrieval import FORMAT_VERSION
 from descbench.retrieval.asmk import code_bytes
 from descbench.retrieval.codebook import Codebook, check_fits, embedding_digest, read_codebook
 from descbench.retrieval.hamming import Signed, sign
+from descbench.retrieval.unturned import put_unturned, read_unturned
 
 _KIND = "words shard"
 _IMAGES = 256
@@ -64,6 +66,7 @@ class Words:
         image_ids: (I,) int64, ascending.
         unreadable: (U,) int64 ids of images that could not be read.
         signatures: (N, A, W) uint8, mapped from the file; None where there are none.
+        unturned: number of images that EXIF says are to be turned, and that were read as they are stored.
     """
 
     info: WordsInfo
@@ -72,6 +75,7 @@ class Words:
     image_ids: np.ndarray
     unreadable: np.ndarray
     signatures: np.ndarray | None = None
+    unturned: int = 0
 
     def of(self, position: int) -> np.ndarray:
         """Words (n, A) of the image at a position."""
@@ -127,6 +131,7 @@ def assign_words(
             file.put("offsets", offsets)
             file.put("image_ids", reader.image_ids)
             file.put("unreadable_ids", np.array(sorted(reader.skipped), np.int64))
+            put_unturned(file, len(reader.unturned))
             words = file.reserve("words", (int(offsets[-1]), multiple_assignment), np.uint32)
             width = multiple_assignment * code_bytes(bits)
             signatures = file.reserve("signatures", (int(offsets[-1]), width), np.uint8) if bits else None
@@ -184,7 +189,8 @@ def read_words(path: Path) -> Words:
         if len(words) and words.max() >= info.num_words:
             raise ValueError(f"word {words.max()} of {info.num_words}")
         signatures = _read_signatures(file, info, words.shape)
-    return Words(info, words, offsets, ids, unreadable, signatures)
+        unturned = read_unturned(file)
+    return Words(info, words, offsets, ids, unreadable, signatures, unturned)
 
 
 def _read_signatures(file: Hdf5Reader, info: WordsInfo, shape: tuple[int, ...]) -> np.ndarray | None:

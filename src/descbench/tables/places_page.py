@@ -16,7 +16,8 @@ from descbench.datasets.places import PlaceLabels, read_places
 from descbench.errors import DataError
 from descbench.metrics.places import find_first_hits, what_counts
 from descbench.metrics.score import check_queries
-from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
+from descbench.metrics.unreadable import warn_of_unturned
+from descbench.retrieval.ranking import found_images, read_part_info, read_ranking
 from descbench.tables.inlier_lines import InlierLines, LineFiles, inlier_lines
 from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, size_of, what_is_shown
 from descbench.tables.match_drawing import LINE_COLOURS
@@ -87,6 +88,7 @@ class _Outcome:
     found: np.ndarray
     ranks: np.ndarray
     unread: tuple[str, ...]
+    told: tuple[str, ...] = ()
     inliers: InlierLines = field(default_factory=InlierLines)
 
     @cached_property
@@ -223,9 +225,10 @@ def _read(ranking: Path, ground_truth: Path, manifest: Path, cell: str) -> _Outc
         raise DataError(f"{manifest}: {unplaced.path} has no position; rebuild the manifest.")
     found = found_images(ranked)
     ranks = find_first_hits(ranked.image_ids, labels, complete=True, found=found).ranks
-    ids = images_without_features(ranking)
-    unread = tuple(database[image].path if image >= 0 else f"distractor {-image}" for image in ids)
-    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, unread)
+    info = read_part_info(ranking)
+    unread = tuple(database[i].path if i >= 0 else f"distractor {-i}" for i in info.without_features)
+    told = tuple(f"{text}." for text in warn_of_unturned(info))
+    return _Outcome(database, queries, labels, ranked.image_ids, found, ranks, unread, told)
 
 
 def _groups(result: _Outcome, queries: int, picture: Callable[[str], Picture]) -> list[ShownGroup]:
@@ -256,7 +259,7 @@ def _rule(result: _Outcome) -> str:
         parts.append(f"{missed} queries could not be read, and count as missed.")
     if result.unread:
         parts.append(f"{len(result.unread)} database images could not be read, and are never found.")
-    return " ".join(parts)
+    return " ".join([*parts, *result.told])
 
 
 def _line(result: _Outcome, query: int) -> QueryLine:

@@ -15,7 +15,8 @@ from descbench.errors import DataError
 from descbench.metrics.protocols import read_labels
 from descbench.metrics.score import check_queries
 from descbench.metrics.scores import read_scores
-from descbench.retrieval.ranking import found_images, images_without_features, read_ranking
+from descbench.metrics.unreadable import warn_of_unturned
+from descbench.retrieval.ranking import found_images, read_part_info, read_ranking
 from descbench.tables.inlier_lines import InlierLines, LineFiles, inlier_lines
 from descbench.tables.listed_queries import QueryLine, add_others, list_lines, numbers_in, size_of, what_is_shown
 from descbench.tables.match_drawing import LINE_COLOURS
@@ -173,7 +174,8 @@ class _Page:
 
     def __init__(self, files: RankingFiles, picture: Callable[..., Picture], inliers: InlierLines) -> None:
         self._picture, self._inliers = picture, inliers
-        self._ranked, self._unread = read_ranking(files.ranking, files.cell), images_without_features(files.ranking)
+        self._ranked, info = read_ranking(files.ranking, files.cell), read_part_info(files.ranking)
+        self._unread, self._told = info.without_features, [f"{text}." for text in warn_of_unturned(info)]
         self._found = found_images(self._ranked)
         listed = read_manifest(files.manifest)
         self._queries, self._database = listed.of_role("query").rows, listed.of_role("database").rows
@@ -259,6 +261,7 @@ class _Page:
             parts.append(f"{missed} queries could not be read, and count as missed.")
         if self._unread:
             parts.append(f"{len(self._unread)} images could not be read, and are never found.")
+        parts += self._told
         return " ".join(parts)
 
     def unread(self) -> list[str]:
