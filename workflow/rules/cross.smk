@@ -44,6 +44,7 @@ rule build_cross_table:
         restricted=lambda wildcards: plan.lineage.restricted_behind(
             plan.cross_table_cells(wildcards.cross_table)
         ),
+        # A page that is made later is a reason to write the table again: only then its Markdown leads to it.
         pages=lambda wildcards: pages_there(
             plan, plan.cross_table_cells(wildcards.cross_table), asked_files()
         ),

@@ -182,6 +182,7 @@ rule build_protocol_table:
                 *plan.variant_cells(wildcards.table),
             ]
         ),
+        # A page that is made later is a reason to write the table again: only then its Markdown leads to it.
         pages=lambda wildcards: pages_there(
             plan, plan.table_cells(wildcards.table), asked_files()
         ),

@@ -34,6 +34,7 @@ rule build_table:
         restricted=lambda wildcards: plan.lineage.restricted_behind(
             plan.possible_cells(wildcards.table)
         ),
+        # A page that is made later is a reason to write the table again: only then its Markdown leads to it.
         pages=lambda wildcards: pages_there(
             plan, plan.possible_cells(wildcards.table), asked_files()
         ),
