@@ -27,7 +27,7 @@ from descbench.licences import forbids_commerce
 from descbench.listing import listed
 from descbench.machine import count_gpus
 from descbench.plan import Plan
-from descbench.table_kinds import all_tables, known_table
+from descbench.table_kinds import all_tables, check_configuration, known_table
 
 # What a rule of the workflow asks for at most at its first attempt, in MB (workflow/rules).
 MOST_MEMORY = 24_000
@@ -89,6 +89,7 @@ def find_cells(plan: Plan, target: str) -> list[tuple[str, str]]:
         place,
     )
     if scores is None:
+        check_configuration(plan, target)
         raise ConfigError(
             f"{target!r}: no table and no scores file; name one like {paths.scores('METHOD', 'DATASET')}, or a table, "
             f"{close_names(Path(target).stem, dict.fromkeys(name for _, name in all_tables(plan)))}."

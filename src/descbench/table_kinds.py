@@ -16,6 +16,7 @@ from descbench.plan import Plan
 from descbench.tables.cross_table import build_cross_table
 from descbench.tables.notes import Cell, Restricted
 from descbench.tables.table import build_table
+from descbench.targets import configuration_of
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,19 @@ def find_table(plan: Plan, target: str) -> tuple[TableKind, str]:
     """
     if found := known_table(plan, target):
         return found
+    check_configuration(plan, target)
     close = close_names(Path(target).stem, dict.fromkeys(name for _, name in all_tables(plan)))
     raise ConfigError(f"{target!r} is not a table of this configuration; {close}. Others need their --configfile.")
+
+
+def check_configuration(plan: Plan, target: str) -> None:
+    """Refuse a target that is of another configuration than the plan's, with what is to be added to the command.
+
+    Raises:
+        ConfigError: it lies below the results or data of a configuration that is not given.
+    """
+    if (other := configuration_of(target, plan)) is not None:
+        raise ConfigError(f"{target} is of the configuration {other}, which is not given: add `--configfile {other}`.")
 
 
 def _there(plan: Plan, cells: Sequence[Cell]) -> list[Cell]:

@@ -56,7 +56,7 @@ def explain_target(target: str, patterns: Iterable[str], plan: Plan, rules: Sequ
     tables = {name: plan.paths.table(name) for name in plan.config.tables}
     if target in tables:
         return f"{target!r} is the name of a table; its target is {tables[target]}."
-    if (other := _configuration_of(target, plan)) is not None:
+    if (other := configuration_of(target, plan)) is not None:
         return _of_another(target, other, tables)
     readings = [reading for pattern in patterns if (reading := _read(target, pattern, plan))]
     if readings:
@@ -70,7 +70,7 @@ def explain_target(target: str, patterns: Iterable[str], plan: Plan, rules: Sequ
     return _of_no_kind(target, tables, plan, rules)
 
 
-def _configuration_of(target: str, plan: Plan) -> Path | None:
+def configuration_of(target: str, plan: Plan) -> Path | None:
     """The file of a folder ``config`` whose results or data the target lies below, and not only those of the plan."""
     place = os.path.normpath(target)
     ours = {os.path.normpath(folder) for folder in (plan.paths.results, plan.paths.data)}

@@ -201,6 +201,18 @@ def test_the_command(place, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_a_target_of_a_configuration_that_is_not_given(place, capsys):
+    """Commands name what is to be added."""
+    (place / "config").mkdir()
+    (place / "config/config.yaml").write_text(yaml.safe_dump(CONFIG))
+    (place / "config/mine.yaml").write_text("results_dir: results/mine\n")
+    for target in ("results/mine/cities.csv", "results/mine/scores/net/city.json"):
+        for command in ("doctor", "verify", "bundle", "why"):
+            assert main([command, target]) == 1
+            told = f"{target} is of the configuration config/mine.yaml, which is not given: add `--configfile"
+            assert told in capsys.readouterr().err, command
+
+
 def test_tables_of_other_choices_of_scoring(place):
     """They need what is made otherwise too, but for what is only shown where it is there."""
     variants = [{"choice": "other", "text": "another", "methods": {"net": "plain"}, "on_demand": False}]

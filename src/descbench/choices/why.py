@@ -13,7 +13,7 @@ from descbench.config.base import close_names
 from descbench.errors import ConfigError
 from descbench.plan import Plan
 from descbench.project import snakemake_command
-from descbench.table_kinds import all_tables, known_table
+from descbench.table_kinds import all_tables, check_configuration, known_table
 from descbench.tables.notes import Cell
 
 _SHOWN = 20
@@ -168,6 +168,7 @@ def _of_scores(plan: Plan, target: str, configfiles: Sequence[Path]) -> list[Cel
     }
     cell = shown.get(Path(target).resolve())
     if cell is None:
+        check_configuration(plan, target)
         known = [Path(file).as_posix() for kind, name in all_tables(plan) for file in kind.files(plan.paths, name)[:1]]
         raise ConfigError(f"{target}: no table, and no scores file that a table shows; {close_names(target, known)}.")
     scores, rescored = (
