@@ -112,19 +112,14 @@ def show_poses(
         DataError: a damaged file, poses or matches of unknown images, or a picture that cannot be read.
     """
     title = f"{method} on {dataset}"
-    labels, scores = read_pose_labels(files.labels), read_scores(files.scores, title)
+    labels, paths = read_pose_labels(files.labels), _read_paths(files)
     found, record = read_estimated(files.poses, title)
-    listed = read_manifest(files.manifest)
-    paths = {role: [row.path for row in listed.of_role(role).rows] for role in ("query", "map")}
+    scores = _read_scores(files, title, record)
     names = pose_names(paths["query"])
-    if scores.facts["poses"] != record.sha256 or scores.labels != sha256_file(files.labels):
-        raise StaleFileError(f"{files.scores}: scores of other poses than {files.poses}; delete it and rerun.")
     if scores.facts["names"] != names or len(names) != len(labels.query_cameras) or set(found) - set(names):
         raise DataError(f"{files.poses}: poses of other queries than {files.manifest} lists; rebuild both.")
     estimated = [found.get(name) for name in names]
-    errors = None
-    if labels.query_poses:
-        errors = np.array(pose_errors(estimated, labels.query_poses))
+    errors = np.array(pose_errors(estimated, labels.query_poses)) if labels.query_poses else None
     bins = np.zeros(len(names), np.int64) if errors is None else bin_errors(*errors)
     queries = _queries(names, labels, record, errors)
     picture = thumbnails(files.image_root, reading or {}, on_bad_image)
@@ -141,15 +136,13 @@ def show_poses(
     lines = list_lines(order, lambda number: _line(queries[number]), len(drawn.drawing))
     used = len(drawn.drawing) + sum(line.size for line in lines)
     first = f"{'the fewest inliers' if errors is None else 'the worst'} first"
-    groups = _groups(goodness, each, show, errors is not None)
-    groups = add_others(groups, order, show, used, f"Other queries, {first}")
+    groups = add_others(_groups(goodness, each, show, errors is not None), order, show, used, f"Other queries, {first}")
     shown = numbers_in(groups)
-    told = what_is_shown(len(shown), len(lines), len(names), files.scores, order=first)
     write_page(
         output,
         "poses.html.jinja",
         title=title,
-        rule=f"{_rule(scores)} {told}",
+        rule=f"{_rule(scores)} {what_is_shown(len(shown), len(lines), len(names), files.scores, order=first)}",
         metrics=_metrics(scores),
         map=drawn,
         columns=_columns(errors is not None, bool(labels.conditions)),
@@ -158,6 +151,20 @@ def show_poses(
         shown=shown,
         groups=groups,
     )
+
+
+def _read_scores(files: PoseFiles, title: str, record: PoseRecord) -> Scores:
+    """Scores of the poses that a record is of; StaleFileError: they are of others."""
+    scores = read_scores(files.scores, title)
+    if scores.facts["poses"] != record.sha256 or scores.labels != sha256_file(files.labels):
+        raise StaleFileError(f"{files.scores}: scores of other poses than {files.poses}; delete it and rerun.")
+    return scores
+
+
+def _read_paths(files: PoseFiles) -> dict[str, list[str]]:
+    """Paths of the images of each role, in order."""
+    listed = read_manifest(files.manifest)
+    return {role: [row.path for row in listed.of_role(role).rows] for role in ("query", "map")}
 
 
 def _read_matches(files: PoseFiles, title: str, labels: PoseLabels) -> Matches:
