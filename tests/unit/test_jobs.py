@@ -184,3 +184,20 @@ def test_light_to_import():
     code = "import sys, descbench.jobs; print([m for m in ('snakemake', 'torch', 'h5py') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Stages that run a network.
+NETWORKS = {"cluster_descriptors", "convert_checkpoint", "count_matches", "describe_patches", "extract_features"}
+NETWORKS |= {"initialise_checkpoint", "pca_checkpoint", "train_checkpoint", "train_on_crops", "train_on_patches"}
+NETWORKS |= {"whiten_checkpoint"}
+
+
+def test_only_stages_with_a_network_wait_for_torch(project):
+    """Importing it takes seconds, in each of the thousands of jobs of a table."""
+    scripts = {path.stem: path.read_text() for path in (project / "workflow/scripts").glob("*.py")}
+    assert scripts.keys() > NETWORKS
+    texts = "\n".join(text for name, text in scripts.items() if name not in NETWORKS)
+    imports = "\n".join(re.findall(r"^from \S+ import (?:\([^)]*\)|.*)$", texts, re.M))
+    code = f"{imports}\nimport sys; print([m for m in ('torch', 'matplotlib', 'snakemake') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr

@@ -21,7 +21,8 @@ from descbench.config.point_networks import R2D2Model, SuperPointModel
 from descbench.config.remeasured import MatchCounts, PublishedCounts
 from descbench.errors import ConfigError, DataError, StaleFileError
 from descbench.features.images import to_tensor
-from descbench.metrics.match_counts import count_matches, read_counts
+from descbench.metrics.counts_file import read_counts
+from descbench.metrics.match_counts import count_matches
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.r2d2 import R2D2, Pyramid
 from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours

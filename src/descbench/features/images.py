@@ -10,15 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from descbench.errors import DataError
 from descbench.features.deep import DeepImages, to_eight_bits
 from descbench.io.image_formats import register_formats
+
+if TYPE_CHECKING:
+    import torch
 
 Box = Sequence[float]
 # Where Pillow itself takes an image for a decompression bomb.
@@ -156,6 +158,8 @@ def _read_head(path: str | os.PathLike[str]) -> tuple[tuple[int, int], int]:
 
 def to_tensor(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """(H, W, 3) uint8 -> (3, H, W) float32: divided by 255, mean subtracted, divided by std."""
+    import torch  # pages and scores read images too, and need no network
+
     values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div(255)
     columns = [torch.tensor(list(v), dtype=torch.float32)[:, None, None] for v in (mean, std)]
     return values.sub_(columns[0]).div_(columns[1])

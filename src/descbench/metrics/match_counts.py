@@ -6,7 +6,7 @@ Definition: docs/protocols/r2d2.md, Re-measured.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ import torch
 from descbench.config.models import Backend
 from descbench.config.networks import Model
 from descbench.device import device_name, pick_device
-from descbench.errors import ConfigError, DataError, StaleFileError
+from descbench.errors import ConfigError, DataError
 from descbench.features.point_images import load_point_image, to_point_tensor
 from descbench.io.digests import digest_of
-from descbench.io.jsonfiles import as_record, read_json, write_checked_json
+from descbench.io.jsonfiles import write_checked_json
+from descbench.metrics.counts_file import Counted
 from descbench.models.backends import use_backend
 from descbench.models.checkpoints import checkpoint_digest, load_network
 from descbench.models.folding import prepare_for_inference
@@ -26,41 +27,6 @@ from descbench.models.levels import ImageTooSmallError
 from descbench.models.points import PointNetwork
 from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
 from descbench.progress import progress
-
-_WHAT = "file of counts"
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What a network gave on the images of a sequence.
-
-    Attributes:
-        features: of each image.
-        matches: mutual nearest neighbours of the first image with each of the others.
-        checkpoint: SHA-256 of its weights.
-    """
-
-    features: tuple[int, ...]
-    matches: tuple[int, ...]
-    checkpoint: str
-
-
-@dataclass(frozen=True)
-class CountsFile:
-    """Content of a file of counts.
-
-    Attributes:
-        name: of the block of configuration.
-        settings: digest of that block and of those of its models.
-        device, backend: where the networks ran, and what ran them.
-        counts: by model.
-    """
-
-    name: str
-    settings: str
-    device: str
-    backend: str
-    counts: dict[str, Counted]
 
 
 def count_matches(
@@ -107,21 +73,6 @@ def count_matches(
     ordered = {model: asdict(counts[model]) for model in networks}
     found = {"name": name, "settings": settings, "device": device_name(chosen), "backend": used, "counts": ordered}
     write_checked_json(output, found)
-
-
-def read_counts(path: Path, name: str, settings: str) -> CountsFile:
-    """Read a file of :func:`count_matches`.
-
-    Raises:
-        DataError: absent, damaged, or no file of counts.
-        StaleFileError: of another block of configuration, or of the same one as it was.
-    """
-    found = as_record(CountsFile, read_json(path, _WHAT), path, _WHAT)
-    if (found.name, found.settings) != (name, settings):
-        raise StaleFileError(f"{path}: counted for {found.name!r} with another configuration; delete it and rerun.")
-    if any(count < 0 for counted in found.counts.values() for count in (*counted.features, *counted.matches)):
-        raise DataError(f"{path}: holds a negative count; delete it and rerun.")
-    return found
 
 
 def _groups(networks: Mapping[str, tuple[Path, Model]]) -> list[list[str]]:

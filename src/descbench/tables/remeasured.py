@@ -9,7 +9,7 @@ from pathlib import Path
 from descbench.config.remeasured import MatchCounts
 from descbench.errors import DataError
 from descbench.io.csvfiles import write_csv
-from descbench.metrics.match_counts import read_counts
+from descbench.metrics.counts_file import read_counts
 from descbench.tables.text import csv_text
 
 COLUMNS = (
