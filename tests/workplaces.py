@@ -11,12 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 from snakemake.api import SnakemakeApi
+from snakemake.parser import parse
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 TINY = Path(__file__).parent / "workflow/tiny.yaml"
+_parsed: dict[tuple[str, int, int], tuple[tuple[str, int], dict[int, int]]] = {}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def plan_jobs(
     project: Path, folder: Path, files: Iterable[Path], targets: Iterable[str], anew: Iterable[str] = ()
 ) -> list[Any]:
     """Snakemake's jobs that targets need, in order, without a start of Snakemake; ``anew``: rules that run again."""
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    parsing = mock.patch("snakemake.workflow.parse", _parse_once)
+    with parsing, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=2),
             config_settings=ConfigSettings(configfiles=list(files)),
@@ -73,6 +77,18 @@ def plan_jobs(
         dag.execute_workflow(executor="dryrun")
         planned = workflow._workflow.dag
         return [job for level in planned.toposorted() for job in level if planned.needrun(job)]
+
+
+def _parse_once(path: Any, workflow: Any, linemap: dict[int, int], rulecount: int = 0) -> tuple[str, int]:
+    """Snakemake's translation of a file of rules into Python, kept for the next plan: it is most of what one takes."""
+    name = path.get_path_or_uri(secret_free=True)
+    key = name, Path(name).stat().st_mtime_ns, rulecount
+    if key not in _parsed:
+        lines: dict[int, int] = {}
+        _parsed[key] = parse(path, workflow, lines, rulecount=rulecount), lines
+    code, lines = _parsed[key]
+    linemap.update(lines)
+    return code
 
 
 def make_workplace(folder: Path, project: Path) -> Workplace:
