@@ -284,7 +284,10 @@ def test_a_row_with_everything_that_was_added(extended: Path, tmp_path: Path, mo
             rows.append(f"photos/{name}_{number}.png,{role}")
     (work.folder / "list.csv").write_text("\n".join(rows) + "\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(extended / "src"), os.environ.get("PYTHONPATH", "")]))
-    shown = work.run("--cores", "1", "results/added.csv", overlay=CONFIG)
+    # A process of its own imports the package of the copy.
+    command = work.command("--cores", "1", "results/added.csv", overlay=CONFIG)
+    shown = subprocess.run(command, cwd=work.folder, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
     assert re.search(r"search_city_block\s+1", shown.stdout + shown.stderr)
     table = pd.read_csv(work.folder / "results/added.csv")
     assert table["ours"].tolist() == [100.0]
