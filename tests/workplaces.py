@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import shutil
@@ -25,6 +26,24 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 FORK = multiprocessing.get_context("fork")
 TINY = Path(__file__).parent / "workflow/tiny.yaml"
 _parsed: dict[tuple[str, int, int], tuple[tuple[str, int], dict[int, int]]] = {}
+
+
+def _parse_once(path: Any, workflow: Any, linemap: dict[int, int], rulecount: int = 0) -> tuple[str, int]:
+    """Snakemake's translation of a file of rules into Python, kept for the next plan."""
+    name = path.get_path_or_uri(secret_free=True)
+    key = name, Path(name).stat().st_mtime_ns, rulecount
+    if key not in _parsed:
+        lines: dict[int, int] = {}
+        _parsed[key] = parse(path, workflow, lines, rulecount=rulecount), lines
+    code, lines = _parsed[key]
+    linemap.update(lines)
+    return code
+
+
+# Most of the time that a plan takes goes into its files of rules, which are the same for all.
+TRANSLATED_ONCE = mock.patch.multiple(
+    "snakemake.workflow", create=True, parse=_parse_once, compile=functools.cache(compile)
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,7 @@ def _become_snakemake(arguments: list[str], folder: Path, out: int, err: int) ->
     for number, name, file in ((1, "stdout", out), (2, "stderr", err)):
         os.dup2(file, number)
         setattr(sys, name, os.fdopen(number, "w", 1))
-    with mock.patch("snakemake.workflow.parse", _parse_once):
+    with TRANSLATED_ONCE:
         snakemake.cli.main(arguments)
 
 
@@ -92,8 +111,7 @@ def plan_jobs(
     project: Path, folder: Path, files: Iterable[Path], targets: Iterable[str], anew: Iterable[str] = ()
 ) -> list[Any]:
     """Snakemake's jobs that targets need, in order, without a start of Snakemake; ``anew``: rules that run again."""
-    parsing = mock.patch("snakemake.workflow.parse", _parse_once)
-    with parsing, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    with TRANSLATED_ONCE, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=2),
             config_settings=ConfigSettings(configfiles=list(files)),
@@ -104,18 +122,6 @@ def plan_jobs(
         dag.execute_workflow(executor="dryrun")
         planned = workflow._workflow.dag
         return [job for level in planned.toposorted() for job in level if planned.needrun(job)]
-
-
-def _parse_once(path: Any, workflow: Any, linemap: dict[int, int], rulecount: int = 0) -> tuple[str, int]:
-    """Snakemake's translation of a file of rules into Python, kept for the next plan: it is most of what one takes."""
-    name = path.get_path_or_uri(secret_free=True)
-    key = name, Path(name).stat().st_mtime_ns, rulecount
-    if key not in _parsed:
-        lines: dict[int, int] = {}
-        _parsed[key] = parse(path, workflow, lines, rulecount=rulecount), lines
-    code, lines = _parsed[key]
-    linemap.update(lines)
-    return code
 
 
 def make_workplace(folder: Path, project: Path) -> Workplace:
