@@ -15,7 +15,11 @@ from descbench.training.train import TrainingFiles
 from descbench.training.validation import ImageList
 
 MODEL = HowModel(
-    architecture="how", backbone="resnet18", dim=8, weights=TrainedWeights(source="train", start="s", training="t")
+    architecture="how",
+    backbone="resnet18",
+    skip_layer=1,
+    dim=8,
+    weights=TrainedWeights(source="train", start="s", training="t"),
 )
 SETTINGS = HowTraining(
     recipe="how",

@@ -39,7 +39,7 @@ def _model(kind: dict[str, Any], start: str, training: str) -> dict[str, dict[st
 
 TRAININGS = {
     "models": {
-        **_model({"architecture": "how", "backbone": "resnet18", "dim": 8}, "how_start", "how"),
+        **_model({"architecture": "how", "backbone": "resnet18", "skip_layer": 1, "dim": 8}, "how_start", "how"),
         **_model(
             {"architecture": "fire", "backbone": "resnet18", "templates": 5, "iterations": 1, "dim_lit": 16, "dim": 8},
             "fire_start",
