@@ -3,6 +3,8 @@
 import os
 import pathlib
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -285,3 +287,23 @@ def test_a_checkpoint_in_the_place_of_another_is_refused(tmp_path):
         read(tmp_path / "first.pt")
         with pytest.raises(StaleFileError, match=r"second\.pt: holds the weights of 'first'; delete it and run again"):
             read(tmp_path / "second.pt")
+
+
+EMPTY = """
+import sys
+from pydantic import TypeAdapter
+from descbench.config.networks import Model
+from descbench.models.checkpoints import build_empty_network
+
+for words in ("how resnet18", "fire resnet18", "gem resnet50", "netvlad alexnet", "hndesc r2d2", "hardnet"):
+    block = dict(zip(("architecture", "backbone"), words.split()), weights={"source": "random"})
+    network = build_empty_network(TypeAdapter(Model).validate_python(block))
+    assert all(parameter.is_meta for parameter in network.parameters())
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+
+
+def test_an_empty_network_needs_no_compiler():
+    """Torch imports it, in seconds, for the shapes of initial weights, which a job would overwrite at once."""
+    done = subprocess.run([sys.executable, "-c", EMPTY], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from descbench.config.point_networks import CapsModel
 from descbench.models.caps import Caps
+from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.published import Published
 from descbench.models.state_dicts import first_state_dict
@@ -25,7 +24,7 @@ def build(model: CapsModel, name: str | None = None) -> Caps:
 
 def build_empty(model: CapsModel, name: str | None = None) -> Caps:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.point_networks import DedodeDescriptorModel
+from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.kornia_points import DedodeDescriptor
 from descbench.models.published import Published, read_uncounted
@@ -19,7 +18,7 @@ def build(model: DedodeDescriptorModel, name: str | None = None) -> DedodeDescri
 
 def build_empty(model: DedodeDescriptorModel, name: str | None = None) -> DedodeDescriptor:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.keypoint_networks import DedodeDetectorModel
+from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.kornia_points import DedodeDetector
 from descbench.models.published import Published, read_uncounted
@@ -19,7 +18,7 @@ def build(model: DedodeDetectorModel, name: str | None = None) -> DedodeDetector
 
 def build_empty(model: DedodeDetectorModel, name: str | None = None) -> DedodeDetector:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.point_networks import DiskModel
+from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.kornia_points import Disk
 from descbench.models.published import Published
@@ -20,7 +19,7 @@ def build(model: DiskModel, name: str | None = None) -> Disk:
 
 def build_empty(model: DiskModel, name: str | None = None) -> Disk:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

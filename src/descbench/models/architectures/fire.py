@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from descbench.config.networks import FireModel
+from descbench.models.empty import without_values
 from descbench.models.fire import FireNet
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published, read_described
@@ -29,7 +30,7 @@ def build(model: FireModel, name: str | None = None) -> FireNet:
 
 def build_empty(model: FireModel, name: str | None = None) -> FireNet:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

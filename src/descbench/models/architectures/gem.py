@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.networks import GemModel
+from descbench.models.empty import without_values
 from descbench.models.gem import GemNet
 from descbench.models.gem_files import read_learned_whitening
 from descbench.models.initial import draw_quiet_residuals
@@ -20,7 +19,7 @@ def build(model: GemModel, name: str | None = None) -> GemNet:
 
 def build_empty(model: GemModel, name: str | None = None) -> GemNet:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

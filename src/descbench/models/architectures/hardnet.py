@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.networks import HardNetModel
+from descbench.models.empty import without_values
 from descbench.models.hardnet import HardNet, HardNetPS, draw_weights
 from descbench.models.patches import PatchNetwork
 from descbench.models.published import Published, read_uncounted
@@ -21,7 +20,7 @@ def build(model: HardNetModel, name: str | None = None) -> PatchNetwork:
 
 def build_empty(model: HardNetModel, name: str | None = None) -> PatchNetwork:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

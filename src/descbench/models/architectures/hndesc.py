@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from descbench.config.point_networks import HNDescModel
+from descbench.models.empty import without_values
 from descbench.models.hndesc import DenseNetwork, HNDescCaps, HNDescR2D2
 from descbench.models.published import Published
 from descbench.models.torch_files import load_torch_file
@@ -25,7 +25,7 @@ def build(model: HNDescModel, name: str | None = None) -> DenseNetwork:
 
 def build_empty(model: HNDescModel, name: str | None = None) -> DenseNetwork:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

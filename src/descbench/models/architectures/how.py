@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from descbench.config.networks import HowModel
+from descbench.models.empty import without_values
 from descbench.models.how import HowNet
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published, read_described
@@ -28,7 +28,7 @@ def build(model: HowModel, name: str | None = None) -> HowNet:
 
 def build_empty(model: HowModel, name: str | None = None) -> HowNet:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.networks import NetVladModel
+from descbench.models.empty import without_values
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_files import read_netvlad_file
@@ -23,7 +22,7 @@ def build(model: NetVladModel, name: str | None = None) -> NetVladNet:
 
 def build_empty(model: NetVladModel, name: str | None = None) -> NetVladNet:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -9,6 +9,7 @@ import torch
 from descbench.config.point_networks import R2D2Model
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
+from descbench.models.empty import without_values
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published
 from descbench.models.r2d2 import R2D2, Pyramid
@@ -29,7 +30,7 @@ def build(model: R2D2Model, name: str | None = None) -> R2D2:
 
 def build_empty(model: R2D2Model, name: str | None = None) -> R2D2:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from descbench.config.networks import SosNetModel
+from descbench.models.empty import without_values
 from descbench.models.kornia_patches import SosNet
 from descbench.models.published import Published, read_uncounted
 
@@ -19,7 +19,7 @@ def build(model: SosNetModel, name: str | None = None) -> SosNet:
 
 def build_empty(model: SosNetModel, name: str | None = None) -> SosNet:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from descbench.config.point_networks import SuperPointModel
+from descbench.models.empty import without_values
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published
 from descbench.models.superpoint import SuperPoint
@@ -20,7 +19,7 @@ def build(model: SuperPointModel, name: str | None = None) -> SuperPoint:
 
 def build_empty(model: SuperPointModel, name: str | None = None) -> SuperPoint:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from descbench.config.networks import TFeatModel
+from descbench.models.empty import without_values
 from descbench.models.patches import PatchNetwork
 from descbench.models.published import Published
 from descbench.models.state_dicts import first_state_dict
@@ -26,7 +26,7 @@ def build(model: TFeatModel, name: str | None = None) -> PatchNetwork:
 
 def build_empty(model: TFeatModel, name: str | None = None) -> PatchNetwork:
     """The same on the meta device."""
-    with torch.device("meta"):
+    with without_values():
         return build(model)
 
 
