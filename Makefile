@@ -49,10 +49,11 @@ demo: $(SETUP)
 check-demo: demo
 	$(BIN)/python -m pytest tests/demo
 
-# A file of tests stays in one process, which makes its towns once. Each process has a core, and so one thread: with
-# two threads each, which wait for one another on the same cores, training steps and extraction take twice as long.
+# A file of tests stays in one process, which makes its towns once, and files begin in the order of tests/conftest.py.
+# Each process has a core, and so one thread: with two threads each, which wait for one another on the same cores,
+# training steps and extraction take twice as long.
 test: $(SETUP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 fuzz: $(SETUP)
 	$(BIN)/python tests/fuzz --inputs $(FUZZ) --processes $(CORES)

@@ -70,7 +70,7 @@ class Workplace:
         """
         command = self.command(*arguments, **options)
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            given = (command[3:], self.folder, out.fileno(), err.fileno())
+            given = ([*map(str, command[3:])], self.folder, out.fileno(), err.fileno())
             process = FORK.Process(target=_become_snakemake, args=given, daemon=True)
             process.start()
             process.join(500)
