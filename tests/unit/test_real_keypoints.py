@@ -1,8 +1,6 @@
 """Keypoints of real photographs: a homography that is known, and buildings that are found again by visual words."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -21,6 +19,7 @@ from descbench.neighbours.mutual_nearest import mutual_nearest_neighbours
 from descbench.retrieval.codebook import train_codebook
 from descbench.retrieval.ranking import read_ranking
 from descbench.retrieval.run_search import run_search
+from workplaces import Workplace
 
 BUILDINGS = ("fountain-P11", "Herz-Jesus-P8")
 
@@ -52,19 +51,15 @@ def test_a_building_retrieves_its_own_views_first(real_data: Path, tmp_path: Pat
     """All photographs of two buildings are database and queries; words are learned from themselves."""
     root = real_data / "strecha"
     paths = [f"{name}/images/{path.name}" for name in BUILDINGS for path in sorted((root / name / "images").iterdir())]
-    rows = [*rows_of("query", paths), *rows_of("database", paths)]
-    write_manifest(Manifest(tuple(rows)), tmp_path / "buildings.csv")
-    settings = settings_of(max_features=1000, image_size=640)
-    shards = {}
-    for role in ("query", "database"):
-        shards[role] = tmp_path / f"{role}.h5"
-        listed = ShardSpec.read(tmp_path / "buildings.csv", role, 0, len(paths), features="f" * 64)
-        extract_features(listed, root, {}, settings, shards[role], device="cpu", workers=0)
-    train_codebook([shards["database"]], tmp_path / "codebook.h5", n=1000, images=None, size=4000)
+    write_manifest(Manifest(tuple(rows_of("database", paths))), tmp_path / "buildings.csv")
+    listed = ShardSpec.read(tmp_path / "buildings.csv", "database", 0, len(paths), features="f" * 64)
+    settings, shard = settings_of(max_features=1000, image_size=640), tmp_path / "buildings.h5"
+    extract_features(listed, root, {}, settings, shard, device="cpu", workers=0)
+    train_codebook([shard], tmp_path / "codebook.h5", n=1000, images=None, size=4000)
     block = {"features": "x", "codebook": Codebook(features="x", dataset="x", size=4000)}
     method = BowMethod(search="bow", n=1000, top_k=len(paths), **block)
     files = {"codebook": tmp_path / "codebook.h5", "num_queries": len(paths)}
-    run_search(method, [shards["query"]], [shards["database"]], tmp_path, tmp_path / "ranking.h5", **files)
+    run_search(method, [shard], [shard], tmp_path, tmp_path / "ranking.h5", **files)
     building = np.array([BUILDINGS.index(path.split("/")[0]) for path in paths])
     ranking = read_ranking(tmp_path / "ranking.h5")
     shares = []
@@ -98,15 +93,7 @@ def test_all_views_of_a_building_come_first_after_expansion(real_data: Path, pro
     }
     (tmp_path / "mine.yaml").write_text(json.dumps(blocks))
     targets = [f"results/rankings/{method}/buildings.h5" for method in ("bags", "verified", "expanded")]
-    command = [sys.executable, "-m", "snakemake", "-s", str(project / "Snakefile"), "--cores", "1", "--quiet"]
-    ran = subprocess.run(
-        [*command, "--configfile", "mine.yaml", "--", *targets],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    Workplace(tmp_path, project).run("--cores", "1", *targets, config="mine.yaml")
     rows = read_manifest(tmp_path / "results/manifests/buildings.csv").of_role("database").rows
     building = np.array([row.path.split("_")[0] for row in rows])
     for target in targets:

@@ -40,46 +40,68 @@ def history(job):
         return [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
-def test_from_inside(tmp_path):
-    """Gradients, NaN in one process, SIGTERM to one process, resume: see the script."""
-    paths = [tmp_path / f"{method}.json" for method in METHODS]
-    for method, path in zip(METHODS, paths, strict=True):
-        job_of(path.with_suffix(""), method).write(path)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    result = subprocess.run(
-        [*command, str(HERE / "two_processes.py"), *map(str, paths)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_two_processes_go_on_as_one_does(tmp_path, method):
-    """The first epoch in one process; the second in one and in two."""
-    job = job_of(tmp_path / "images", method)
+def begun(folder, method):
+    """A training after its first epoch, twice, to go on with the second; where it learns from lies in ``images``."""
+    job, both = job_of(folder / "images", method), []
     job.run()
-    both = []
-    for processes in (1, 2):
-        work = tmp_path / str(processes)
+    for name in ("alone", "together"):
+        work = folder / name
         work.mkdir()
         (work / "state.pt").write_bytes((job.files.folder / "state.pt").read_bytes())
         places = {"folder": work, "checkpoint": work / "trained.pt", "history": work / "history.csv"}
-        more = job.settings.model_copy(update={"epochs": 2})
-        both.append(replace(job, files=replace(job.files, **places), settings=more))
-        train(both[-1], processes)
-    one, two = map(trained, both)
+        settings = job.settings.model_copy(update={"epochs": 2})
+        both.append(replace(job, files=replace(job.files, **places), settings=settings))
+    return both
+
+
+def check_alike(alone, together):
+    """The same training to rounding, and nothing but its files."""
+    one, two = trained(alone), trained(together)
     for key, value in one.items():
         # This bias shifts all scores of a softmax alike: its gradient is rounding, which Adam makes whole steps of.
         if key != "lit.norm_templates.bias":
             torch.testing.assert_close(
                 two[key], value, rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
             )
-    for row, other in zip(*map(history, both), strict=True):
+    for row, other in zip(history(alone), history(together), strict=True):
         assert row == pytest.approx(other, rel=1e-5, nan_ok=True)
-    left = {path.name for path in both[1].files.folder.iterdir()}
+    left = {path.name for path in together.files.folder.iterdir()}
     assert left - {"run"} == {"events", "history.csv", "history.csv.sha256", "state.pt", "trained.pt"}
+
+
+def test_from_inside(tmp_path):
+    """Gradients, NaN in one process, SIGTERM to one process, resume: see the script.
+
+    It runs the second epoch of FIRe and NetVLAD too, since a launch for each takes long.
+    """
+    paths = [tmp_path / f"{method}.json" for method in METHODS]
+    for method, path in zip(METHODS, paths, strict=True):
+        job_of(path.with_suffix(""), method).write(path)
+    going = [begun(tmp_path / f"begun_{method}", method) for method in ("fire", "netvlad")]
+    second = [together.files.folder / "job.json" for _, together in going]
+    for (alone, together), path in zip(going, second, strict=True):
+        alone.run()
+        together.write(path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    result = subprocess.run(
+        [*command, str(HERE / "two_processes.py"), *map(str, paths), "--", *map(str, second)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    for path in second:
+        path.unlink()
+    assert result.returncode == 0, result.stderr
+    for alone, together in going:
+        check_alike(alone, together)
+
+
+def test_two_processes_go_on_as_one_does(tmp_path):
+    """The first epoch in one process; the second in one and in two."""
+    alone, together = begun(tmp_path, "how")
+    train(alone, 1)
+    train(together, 2)
+    check_alike(alone, together)
 
 
 def test_an_error_of_one_process_ends_all_and_is_told(tmp_path):

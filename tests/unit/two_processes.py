@@ -1,6 +1,7 @@
 """What two processes do together, looked at from inside; torchrun starts it twice.
 
-Arguments: jobs (JSON) of a training of HOW, whose folder is used, and of trainings of other methods.
+Arguments: jobs (JSON) of a training of HOW, whose folder is used, and of trainings of other methods; after ``--`` those
+of trainings that only run.
 """
 
 import math
@@ -114,7 +115,8 @@ def elsewhere(job, name):
 
 def main(arguments):
     torch.set_num_threads(1)
-    jobs = [read_job(Path(path)) for path in arguments]
+    looked_at, run = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+    jobs = [read_job(Path(path)) for path in looked_at]
     alone = [first_step(elsewhere(job, f"alone{os.environ['RANK']}")) for job in jobs]
     with process_group("cpu"):
         for job, expected in zip(jobs, alone, strict=True):
@@ -125,6 +127,8 @@ def main(arguments):
             check_not_finite(elsewhere(jobs[0], "nan"), patch)
         with pytest.MonkeyPatch.context() as patch:
             check_stop_and_resume(jobs[0], elsewhere(jobs[0], "through"), patch)
+        for path in run:
+            read_job(Path(path)).run()
 
 
 if __name__ == "__main__":

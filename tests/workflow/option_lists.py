@@ -749,7 +749,7 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
                 "nearer",
                 {**TRAININGS, "datasets": {"nearer": {**STREETS, "training_radius": 3.0}}},
             ),
-            ("TupleTraining.gamma", "how", "gamma", 0.01, _training("how", epochs=2)),
+            ("TupleTraining.gamma", "how", "gamma", 0.01, _training("how", epochs=2, learning_rate=1e-4)),
         )
     ),
     *(
