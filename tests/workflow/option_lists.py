@@ -749,7 +749,6 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
                 "nearer",
                 {**TRAININGS, "datasets": {"nearer": {**STREETS, "training_radius": 3.0}}},
             ),
-            ("TupleTraining.gamma", "how", "gamma", 0.01, _training("how", epochs=2, learning_rate=1e-4)),
         )
     ),
     *(
@@ -785,6 +784,15 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
             ),
         )
         for key, value in changes.items()
+    ),
+    (
+        "TupleTraining.gamma",
+        "training.how.gamma",
+        0.01,
+        HISTORY.format("how"),
+        "train_checkpoint",
+        look.column("train_loss"),
+        _training("how", epochs=2),
     ),
     (
         "NetVladTraining.patience",
