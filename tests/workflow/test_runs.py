@@ -152,11 +152,12 @@ def test_whitened_and_trained_checkpoints(bench):
     """Drawn -> whitened -> trained with a validation, and a report with the learning curve."""
 
     def model(**weights):
-        return {"architecture": "how", "backbone": "resnet18", "weights": weights}
+        return {"architecture": "how", "backbone": "resnet18", "skip_layer": 1, "weights": weights}
 
     validation = {"dataset": "val_eccv20", "every": 1, "image_size": 96, "scales": [1.0], "n": 20}
     overlay = {
         "models": {
+            "how_r18": model(source="random"),
             "whitened": model(source="whitened", start="how_r18", dataset="toytown_sfm", image_size=96),
             "trained": model(source="train", start="whitened", training="brief"),
         },
