@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 import sys
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,8 +79,8 @@ def job(snakemake: Any, seed: int | None = None, *, goes_on: bool = False) -> It
 
 
 def _now() -> Work:
-    times = os.times()
-    return Work(time.monotonic(), times.user + times.system + times.children_user + times.children_system)
+    used = (getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN))
+    return Work(time.monotonic(), sum(one.ru_utime + one.ru_stime for one in used))
 
 
 def read_work(log: Path) -> Work | None:

@@ -100,9 +100,6 @@ def build(model, name=None):
     return MeanColour()
 
 
-build_empty = build
-
-
 def initialise(network):
     """Nothing is random."""
 ''',

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from descbench.config.networks import Model
 from descbench.errors import DataError, StaleFileError
 from descbench.io.digests import sha256_file
 from descbench.models.architectures import architecture
+from descbench.models.empty import without_values
 from descbench.models.levels import LevelNetwork
 from descbench.models.patches import PatchNetwork
 from descbench.models.sealed import read_sealed, write_sealed
@@ -40,7 +42,9 @@ def build_empty_network(model: Model, name: str | None = None) -> Network:
     Drawing initial weights, only to overwrite them, takes seconds for the larger networks. ``name`` is the block's,
     for messages.
     """
-    return architecture(model.architecture).build_empty(model, name)
+    module = architecture(model.architecture)
+    with nullcontext() if getattr(module, "NEEDS_VALUES", False) else without_values():
+        return module.build(model, name)
 
 
 def convert_checkpoint(model: Model, weights: Path | None, output: Path, *, seed: int = 0) -> None:

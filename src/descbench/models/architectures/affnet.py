@@ -10,14 +10,13 @@ from descbench.config.keypoint_networks import AffNetModel
 from descbench.models.frames import AffNet
 from descbench.models.published import Published, read_uncounted
 
+# It holds constants beside its weights, which the meta device would lose.
+NEEDS_VALUES = True
+
 
 def build(model: AffNetModel, name: str | None = None) -> AffNet:
     """The network of a block."""
     return AffNet()
-
-
-# It holds constants beside its weights, which the meta device would lose.
-build_empty = build
 
 
 def initialise(network: AffNet) -> None:

@@ -13,14 +13,13 @@ from descbench.models.published import Published
 from descbench.models.state_dicts import first_state_dict
 from descbench.models.torch_files import load_torch_file
 
+# It holds constants beside its weights, which the meta device would lose.
+NEEDS_VALUES = True
+
 
 def build(model: AlikedModel, name: str | None = None) -> Aliked:
     """The network of a block."""
     return Aliked(model.variant, model.keypoint_threshold, model.nms_radius)
-
-
-# It holds constants beside its weights, which the meta device would lose.
-build_empty = build
 
 
 def initialise(network: Aliked) -> None:

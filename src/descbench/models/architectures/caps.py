@@ -8,7 +8,6 @@ from typing import Any
 
 from descbench.config.point_networks import CapsModel
 from descbench.models.caps import Caps
-from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.published import Published
 from descbench.models.state_dicts import first_state_dict
@@ -20,12 +19,6 @@ _PREFIX = "net."  # of the published keys
 def build(model: CapsModel, name: str | None = None) -> Caps:
     """The network of a block."""
     return Caps(of_image=model.statistics == "image")
-
-
-def build_empty(model: CapsModel, name: str | None = None) -> Caps:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: Caps) -> None:

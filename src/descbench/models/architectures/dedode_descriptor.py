@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.point_networks import DedodeDescriptorModel
-from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.kornia_points import DedodeDescriptor
 from descbench.models.published import Published, read_uncounted
@@ -14,12 +13,6 @@ from descbench.models.published import Published, read_uncounted
 def build(model: DedodeDescriptorModel, name: str | None = None) -> DedodeDescriptor:
     """The network of a block."""
     return DedodeDescriptor()
-
-
-def build_empty(model: DedodeDescriptorModel, name: str | None = None) -> DedodeDescriptor:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: DedodeDescriptor) -> None:

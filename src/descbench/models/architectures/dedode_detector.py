@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.keypoint_networks import DedodeDetectorModel
-from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.kornia_points import DedodeDetector
 from descbench.models.published import Published, read_uncounted
@@ -14,12 +13,6 @@ from descbench.models.published import Published, read_uncounted
 def build(model: DedodeDetectorModel, name: str | None = None) -> DedodeDetector:
     """The network of a block."""
     return DedodeDetector()
-
-
-def build_empty(model: DedodeDetectorModel, name: str | None = None) -> DedodeDetector:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: DedodeDetector) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.point_networks import DiskModel
-from descbench.models.empty import without_values
 from descbench.models.initial import reset_parameters
 from descbench.models.kornia_points import Disk
 from descbench.models.published import Published
@@ -15,12 +14,6 @@ from descbench.models.torch_files import load_torch_file
 def build(model: DiskModel, name: str | None = None) -> Disk:
     """The network of a block."""
     return Disk(model.window, model.keypoint_threshold)
-
-
-def build_empty(model: DiskModel, name: str | None = None) -> Disk:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: Disk) -> None:

@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from descbench.config.networks import FireModel
-from descbench.models.empty import without_values
 from descbench.models.fire import FireNet
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published, read_described
 from descbench.models.state_dicts import sequential_key as from_imagenet
 
-__all__ = ["BEYOND_IMAGENET", "build", "build_empty", "from_imagenet", "initialise", "read_official"]
+__all__ = ["BEYOND_IMAGENET", "build", "from_imagenet", "initialise", "read_official"]
 
 BEYOND_IMAGENET = ("dim_reduction.",)
 # Factor on the queries of LIT.
@@ -26,12 +25,6 @@ _FOCUS = 16.0
 def build(model: FireModel, name: str | None = None) -> FireNet:
     """The network of a block."""
     return FireNet(model.backbone, model.skip_layer, model.dim, model.templates, model.iterations, model.dim_lit)
-
-
-def build_empty(model: FireModel, name: str | None = None) -> FireNet:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: FireNet) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.networks import GemModel
-from descbench.models.empty import without_values
 from descbench.models.gem import GemNet
 from descbench.models.gem_files import read_learned_whitening
 from descbench.models.initial import draw_quiet_residuals
@@ -15,12 +14,6 @@ from descbench.models.published import Published, read_toolbox_file
 def build(model: GemModel, name: str | None = None) -> GemNet:
     """The network of a block."""
     return GemNet(model.backbone, model.whitening)
-
-
-def build_empty(model: GemModel, name: str | None = None) -> GemNet:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: GemNet) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.networks import HardNetModel
-from descbench.models.empty import without_values
 from descbench.models.hardnet import HardNet, HardNetPS, draw_weights
 from descbench.models.patches import PatchNetwork
 from descbench.models.published import Published, read_uncounted
@@ -16,12 +15,6 @@ _VARIANTS = {"hardnet": lambda model: HardNet(model.dropout), "ps": lambda model
 def build(model: HardNetModel, name: str | None = None) -> PatchNetwork:
     """The network of a block."""
     return _VARIANTS[model.variant](model)
-
-
-def build_empty(model: HardNetModel, name: str | None = None) -> PatchNetwork:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: PatchNetwork) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import nn
 
 from descbench.config.point_networks import HNDescModel
-from descbench.models.empty import without_values
 from descbench.models.hndesc import DenseNetwork, HNDescCaps, HNDescR2D2
 from descbench.models.published import Published
 from descbench.models.torch_files import load_torch_file
@@ -21,12 +20,6 @@ BEYOND_IMAGENET = ("conv_coarse.", "upconv", "iconv", "conv_fine.")
 def build(model: HNDescModel, name: str | None = None) -> DenseNetwork:
     """The network of a block."""
     return _BACKBONES[model.backbone](model)
-
-
-def build_empty(model: HNDescModel, name: str | None = None) -> DenseNetwork:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: DenseNetwork) -> None:

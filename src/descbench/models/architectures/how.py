@@ -9,13 +9,12 @@ from typing import Any
 from torch import nn
 
 from descbench.config.networks import HowModel
-from descbench.models.empty import without_values
 from descbench.models.how import HowNet
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published, read_described
 from descbench.models.state_dicts import sequential_key as from_imagenet
 
-__all__ = ["BEYOND_IMAGENET", "build", "build_empty", "from_imagenet", "initialise", "read_official"]
+__all__ = ["BEYOND_IMAGENET", "build", "from_imagenet", "initialise", "read_official"]
 
 BEYOND_IMAGENET = ("dim_reduction.",)
 _SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
@@ -24,12 +23,6 @@ _SCALES = [2.0, 1.414, 1.0, 0.707, 0.5, 0.353, 0.25]
 def build(model: HowModel, name: str | None = None) -> HowNet:
     """The network of a block."""
     return HowNet(model.backbone, model.skip_layer, model.dim, model.smoothing)
-
-
-def build_empty(model: HowModel, name: str | None = None) -> HowNet:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: HowNet) -> None:

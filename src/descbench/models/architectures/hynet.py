@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import nn
 
 from descbench.config.networks import HyNetModel
-from descbench.models.empty import without_values
 from descbench.models.kornia_patches import HyNet
 from descbench.models.published import Published, read_uncounted
 
@@ -15,12 +14,6 @@ from descbench.models.published import Published, read_uncounted
 def build(model: HyNetModel, name: str | None = None) -> HyNet:
     """The network of a block."""
     return HyNet()
-
-
-def build_empty(model: HyNetModel, name: str | None = None) -> HyNet:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: HyNet) -> None:

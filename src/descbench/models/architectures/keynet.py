@@ -11,14 +11,13 @@ from descbench.config.keypoint_networks import KeyNetModel
 from descbench.models.frames import KeyNet
 from descbench.models.published import Published, read_uncounted
 
+# It holds constants beside its weights, which the meta device would lose.
+NEEDS_VALUES = True
+
 
 def build(model: KeyNetModel, name: str | None = None) -> KeyNet:
     """The network of a block."""
     return KeyNet()
-
-
-# It holds constants beside its weights, which the meta device would lose.
-build_empty = build
 
 
 def initialise(network: KeyNet) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.networks import NetVladModel
-from descbench.models.empty import without_values
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.netvlad import NetVladNet
 from descbench.models.netvlad_files import read_netvlad_file
@@ -18,12 +17,6 @@ BEYOND_IMAGENET = ("pool.", "WPCA.")
 def build(model: NetVladModel, name: str | None = None) -> NetVladNet:
     """The network of a block."""
     return NetVladNet(model.backbone, model.pooling, model.clusters, model.bias, model.whitening)
-
-
-def build_empty(model: NetVladModel, name: str | None = None) -> NetVladNet:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: NetVladNet) -> None:

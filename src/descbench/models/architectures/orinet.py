@@ -10,14 +10,13 @@ from descbench.config.keypoint_networks import OriNetModel
 from descbench.models.frames import OriNet
 from descbench.models.published import Published, read_uncounted
 
+# It holds constants beside its weights, which the meta device would lose.
+NEEDS_VALUES = True
+
 
 def build(model: OriNetModel, name: str | None = None) -> OriNet:
     """The network of a block."""
     return OriNet()
-
-
-# It holds constants beside its weights, which the meta device would lose.
-build_empty = build
 
 
 def initialise(network: OriNet) -> None:

@@ -9,7 +9,6 @@ import torch
 from descbench.config.point_networks import R2D2Model
 from descbench.errors import DataError
 from descbench.io.kinds import shorten
-from descbench.models.empty import without_values
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published
 from descbench.models.r2d2 import R2D2, Pyramid
@@ -26,12 +25,6 @@ def build(model: R2D2Model, name: str | None = None) -> R2D2:
     """The network of a block."""
     pyramid = Pyramid(model.min_size, model.max_size, model.min_scale, model.max_scale, model.scale_factor)
     return R2D2(model.mchan, pyramid, model.reliability, model.repeatability)
-
-
-def build_empty(model: R2D2Model, name: str | None = None) -> R2D2:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: R2D2) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import nn
 
 from descbench.config.networks import SosNetModel
-from descbench.models.empty import without_values
 from descbench.models.kornia_patches import SosNet
 from descbench.models.published import Published, read_uncounted
 
@@ -15,12 +14,6 @@ from descbench.models.published import Published, read_uncounted
 def build(model: SosNetModel, name: str | None = None) -> SosNet:
     """The network of a block."""
     return SosNet()
-
-
-def build_empty(model: SosNetModel, name: str | None = None) -> SosNet:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: SosNet) -> None:

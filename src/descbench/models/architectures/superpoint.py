@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from descbench.config.point_networks import SuperPointModel
-from descbench.models.empty import without_values
 from descbench.models.initial import draw_quiet_residuals
 from descbench.models.published import Published
 from descbench.models.superpoint import SuperPoint
@@ -15,12 +14,6 @@ from descbench.models.torch_files import load_torch_file
 def build(model: SuperPointModel, name: str | None = None) -> SuperPoint:
     """The network of a block."""
     return SuperPoint(model.nms_radius, model.keypoint_threshold, model.remove_borders, model.sampling)
-
-
-def build_empty(model: SuperPointModel, name: str | None = None) -> SuperPoint:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: SuperPoint) -> None:

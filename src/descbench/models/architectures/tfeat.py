@@ -7,7 +7,6 @@ from pathlib import Path
 from torch import nn
 
 from descbench.config.networks import TFeatModel
-from descbench.models.empty import without_values
 from descbench.models.patches import PatchNetwork
 from descbench.models.published import Published
 from descbench.models.state_dicts import first_state_dict
@@ -22,12 +21,6 @@ _BESIDE = "SIFT."
 def build(model: TFeatModel, name: str | None = None) -> PatchNetwork:
     """The network of a block."""
     return _VARIANTS[model.variant]()
-
-
-def build_empty(model: TFeatModel, name: str | None = None) -> PatchNetwork:
-    """The same on the meta device."""
-    with without_values():
-        return build(model)
 
 
 def initialise(network: PatchNetwork) -> None:
