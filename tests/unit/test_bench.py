@@ -54,7 +54,7 @@ PEERS = ["panorama", "panorama_whitened", "superkmeans", "visual_index"]
 
 def test_quick_run(tmp_path):
     output = tmp_path / "bench.json"
-    command = [sys.executable, "-m", "benchmarks.bench", "--quick", "--repeats", "1", "--output", str(output)]
+    command = [sys.executable, "-m", "benchmarks.bench", "--quick", "--repeats", "2", "--output", str(output)]
     result = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     found = json.loads(output.read_text())
