@@ -24,6 +24,7 @@ RANDOM = {"weights": {"source": "random", "seed": 3}}
 MODELS = {
     "hardnet": HardNetModel.model_validate({"architecture": "hardnet", **RANDOM}),
     "ps": HardNetModel.model_validate({"architecture": "hardnet", "variant": "ps", **RANDOM}),
+    "classical": HardNetModel.model_validate({"architecture": "hardnet", "variant": "classical", **RANDOM}),
     "tfeat": TFeatModel.model_validate({"architecture": "tfeat", **RANDOM}),
     "sosnet": SosNetModel.model_validate({"architecture": "sosnet", **RANDOM}),
     "hynet": HyNetModel.model_validate({"architecture": "hynet", **RANDOM}),

@@ -377,6 +377,19 @@ def test_mined_negatives_are_told(through, tmp_path):
     assert all(0 < float(row["hard_negatives"]) <= 1 for row in rows_of(files))
 
 
+def test_the_network_of_classical_mining_is_trained(tmp_path):
+    """Its biases learn too; those before a BatchNorm take its mean, so that nothing else can move them much."""
+    model = MODEL.model_copy(update={"variant": "classical", "dropout": 0.1})
+    files = make_patch_training(tmp_path / "training", model)
+    start = load_network(files.start, model).state_dict()
+    found = trained(files, changed(sampling="classical", learning_rate=0.1), model)
+    assert found.keys() == start.keys()
+    assert {"features.0.bias", "features.19.bias"} < found.keys()
+    assert all(torch.isfinite(value).all() for value in found.values())
+    assert not torch.equal(found["features.0.weight"], start["features.0.weight"])
+    assert not torch.equal(found["features.0.bias"], start["features.0.bias"])
+
+
 def test_two_processes_train_the_same_network(through, tmp_path):
     """One process has the whole batch, whose statistics are not shared out; nothing but time differs."""
     train(TrainingJob(into(through, tmp_path), MODEL, SETTINGS, device="cpu"), processes=2)

@@ -32,8 +32,9 @@ from descbench.features.patch_descriptors import read_descriptors, write_descrip
 from descbench.features.patch_pixels import grey_of_colours, resize_patches
 from descbench.features.strips import extract_strip, read_patch_strip
 from descbench.models.checkpoints import checkpoint_digest, convert_checkpoint, load_network
-from descbench.models.hardnet import HardNet, HardNetPS, draw_weights
+from descbench.models.hardnet import HardNet, HardNetClassical, HardNetPS, draw_weights
 from descbench.models.kornia_features import kornia_features
+from descbench.models.patches import PatchNetwork
 
 TFEAT = {"architecture": "tfeat", "weights": {"source": "official", "file": "x"}}
 
@@ -180,13 +181,13 @@ def test_raw_pixels_give_the_same_but_for_rounding(tmp_path, network):
 # --- networks ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", ["hardnet", "ps"])
+@pytest.mark.parametrize("variant", ["hardnet", "classical", "ps"])
 def test_old_checkpoints_do_not_count_batches(tmp_path, variant):
     model = HardNetModel.model_validate(
         {"architecture": "hardnet", "variant": variant, "weights": {"source": "official", "file": "x"}}
     )
     torch.manual_seed(0)
-    state = {"hardnet": HardNet, "ps": HardNetPS}[variant]().state_dict()
+    state = {"hardnet": HardNet, "classical": HardNetClassical, "ps": HardNetPS}[variant]().state_dict()
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     assert len(old) < len(state)
     torch.save({"epoch": 10, "state_dict": old}, tmp_path / "old.pth")
@@ -203,15 +204,44 @@ def test_a_checkpoint_of_the_other_variant(tmp_path):
         convert_checkpoint(model, tmp_path / "ps.pth", tmp_path / "ours.pt")
 
 
-def test_drawn_weights_are_orthogonal():
-    convolutions = [m.weight for m in drawn_network().features if isinstance(m, torch.nn.Conv2d)]
-    for weight in convolutions[1:]:
-        rows = weight.detach().flatten(1)
-        torch.testing.assert_close(rows @ rows.T, 0.36 * torch.eye(len(rows)), atol=1e-4, rtol=0)
+@pytest.mark.parametrize(("made", "gain"), [(HardNet, 0.6), (HardNetClassical, 0.7)])
+def test_drawn_weights_are_orthogonal(made, gain):
+    for layer in [m for m in drawn_network(made).features if isinstance(m, torch.nn.Conv2d)][1:]:
+        rows = layer.weight.detach().flatten(1)
+        torch.testing.assert_close(rows @ rows.T, gain**2 * torch.eye(len(rows)), atol=1e-4, rtol=0)
+        assert layer.bias is None or (layer.bias == 0.01).all()
 
 
-def drawn_network() -> HardNet:
-    network = HardNet()
+def test_the_network_of_classical_mining():
+    """Layers of HardNet with biases of the convolutions: without these it is HardNet."""
+    network, plain = drawn_network(HardNetClassical), HardNet().eval()
+    state = network.state_dict()
+    biases = {key: value for key, value in state.items() if key.endswith(".bias")}
+    assert len(state) == len(plain.state_dict()) + len(biases) == 28 + 7
+    plain.load_state_dict({key: value for key, value in state.items() if key not in biases})
+    patches = torch.rand((3, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        told = network.eval()(patches)
+        assert not torch.allclose(told, plain(patches), atol=1e-3)
+        for key in biases:
+            network.get_parameter(key).zero_()
+        torch.testing.assert_close(network(patches), plain(patches))
+
+
+def test_dropout_is_that_of_the_variant():
+    base = {"architecture": "hardnet", "weights": {"source": "random"}}
+    found = {
+        variant: HardNetModel.model_validate({**base, "variant": variant}).dropout
+        for variant in ("hardnet", "classical")
+    }
+    assert found == {"hardnet": 0.3, "classical": 0.1}
+    assert HardNetModel.model_validate({**base, "variant": "classical", "dropout": 0.2}).dropout == 0.2
+    with pytest.raises(ValueError, match="less than 1"):
+        HardNetModel.model_validate({**base, "variant": "classical", "dropout": 1.0})
+
+
+def drawn_network(made: type[PatchNetwork] = HardNet) -> PatchNetwork:
+    network = made()
     draw_weights(network)
     return network
 

@@ -678,6 +678,7 @@ MORE: list[tuple[str, str, Any, str, str, Any, dict[str, Any]]] = [
         for key, model, name, value, seen in (
             ("NetVladModel.backbone", "alone", "backbone", "vgg16", look.shapes),
             ("HardNetModel.variant", "patches", "variant", "ps", look.shapes),
+            ("HardNetModel.variant", "patches", "variant", "classical", look.shapes),
             ("TFeatModel.variant", "few_patches", "variant", "hardtfeat", look.shapes),
             ("GemModel.backbone", "gem", "backbone", "resnet50", look.shapes),
             ("GemModel.whitening", "gem", "whitening", "network", look.shapes),

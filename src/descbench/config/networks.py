@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -175,21 +176,36 @@ class PatchModel(ModelBase):
         return {"kind": "global"}
 
 
+_DROPOUT, _CLASSICAL_DROPOUT = 0.3, 0.1
+
+
 class HardNetModel(PatchModel):
-    """HardNet and HardNetPS: 128 numbers of a patch of 32 x 32 pixels."""
+    """HardNet, its variant with biases, and HardNetPS: 128 numbers of a patch of 32 x 32 pixels."""
 
     architecture: Literal["hardnet"]
-    variant: Literal["hardnet", "ps"] = Field(
-        "hardnet", description="`ps`: the layers of HardNetPS, which has biases and no dropout."
+    variant: Literal["hardnet", "classical", "ps"] = Field(
+        "hardnet",
+        description="`classical`: the network that the original trains by classical mining, with biases; `ps`: the "
+        "layers of HardNetPS, which has biases and no dropout.",
     )
     dropout: float = Field(
-        0.3, ge=0, lt=1, description="Probability of dropout in training, of variant hardnet (NIPS paper: 0.1)."
+        _DROPOUT,
+        ge=0,
+        lt=1,
+        description="Probability of dropout in training, but of variant ps (NIPS paper: 0.1, and so variant classical "
+        "where nothing else is said).",
     )
     weights: Weights = Field(description="Where the weights come from.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_dropout(cls, values: Any) -> Any:
+        classical = isinstance(values, Mapping) and values.get("variant") == "classical"
+        return {"dropout": _CLASSICAL_DROPOUT, **values} if classical else values
+
     @model_validator(mode="after")
     def _fitting(self) -> HardNetModel:
-        if self.variant == "ps" and self.dropout != HardNetModel.model_fields["dropout"].default:
+        if self.variant == "ps" and self.dropout != _DROPOUT:
             raise ValueError("variant ps has no dropout; leave `dropout` out")
         return self
 

@@ -15,6 +15,7 @@ from descbench.models.patches import PatchNetwork, normalise_patches, unit_lengt
 # Statistics of Liberty, which the original subtracts and divides by on every set.
 MEAN, STD = 0.443728476019, 0.20197947209
 GAIN = 0.6
+_CLASSICAL_GAIN = 0.7  # of the network that classical mining trains
 DIM = 128
 # Channels in and out, and whether the convolution halves the map.
 _LAYERS = ((1, 32, False), (32, 32, False), (32, 64, True), (64, 64, False), (64, 128, True), (128, 128, False))
@@ -24,24 +25,17 @@ _WINDOW, _CLAMP = 17, 6.0
 _BYTE_SHIFT, _BYTE_SCALE = 0.45, 210.0
 
 
-class HardNet(PatchNetwork):
-    """The network of the paper: no biases, BatchNorm without weights, 28 entries of state.
+class _HardNetBase(PatchNetwork):
+    """What the variants share but their layers, ``features``.
 
-    Args:
-        dropout: probability that an element of the last map is zeroed in training.
+    Attributes:
+        gain: of first weights, which are orthogonal.
     """
 
     dim = DIM
     mean, std = (MEAN,), (STD,)
-
-    def __init__(self, dropout: float = 0.3) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            *_convolutions(stride=2, bias=False),
-            nn.Dropout(dropout),
-            nn.Conv2d(DIM, DIM, _CELLS, bias=False),
-            nn.BatchNorm2d(DIM, affine=False),
-        )
+    gain = GAIN
+    features: nn.Sequential
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Descriptors (N, 128) of unit length of patches (N, 1, 32, 32) float32, in any range of intensities.
@@ -52,6 +46,18 @@ class HardNet(PatchNetwork):
         self.check_patches(patches)
         return unit_length(self.features(normalise_patches(patches)).flatten(1))
 
+
+class HardNet(_HardNetBase):
+    """The network of the paper: no biases, BatchNorm without weights, 28 entries of state.
+
+    Args:
+        dropout: probability that an element of the last map is zeroed in training.
+    """
+
+    def __init__(self, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.features = _layers(dropout, bias=False)
+
     def dense(self, stride: int) -> DenseHardNet:
         """The same weights over whole images."""
         network = DenseHardNet(stride)
@@ -59,20 +65,26 @@ class HardNet(PatchNetwork):
         return network
 
 
-class HardNetPS(PatchNetwork):
-    """HardNetPS of Mitra et al.: biases, BatchNorm with weights, none behind the last layer; 44 entries of state."""
+class HardNetClassical(_HardNetBase):
+    """The network that the original's classical mining trains: convolutions with biases, 35 entries of state.
 
-    dim = DIM
-    mean, std = (MEAN,), (STD,)
+    Args:
+        dropout: as of :class:`HardNet`.
+    """
+
+    gain = _CLASSICAL_GAIN
+
+    def __init__(self, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.features = _layers(dropout, bias=True)
+
+
+class HardNetPS(_HardNetBase):
+    """HardNetPS of Mitra et al.: biases, BatchNorm with weights, none behind the last layer; 44 entries of state."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(*_convolutions(stride=2, bias=True), nn.Conv2d(DIM, DIM, _CELLS))
-
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """As :meth:`HardNet.forward`."""
-        self.check_patches(patches)
-        return unit_length(self.features(normalise_patches(patches)).flatten(1))
+        self.features = nn.Sequential(*_convolutions(bias=True, affine=True), nn.Conv2d(DIM, DIM, _CELLS))
 
 
 class DenseHardNet(nn.Module):
@@ -90,12 +102,7 @@ class DenseHardNet(nn.Module):
     def __init__(self, stride: int = 2) -> None:
         super().__init__()
         self.smallest = max((_CELLS - 1) * stride**2, _WINDOW // 2) + 1
-        self.features = nn.Sequential(
-            *_convolutions(stride=stride, bias=False),
-            nn.Dropout(0.1),
-            nn.Conv2d(DIM, DIM, _CELLS, bias=False),
-            nn.BatchNorm2d(DIM, affine=False),
-        )
+        self.features = _layers(0.1, bias=False, stride=stride)
 
     def forward(self, image: torch.Tensor, *, upscale: bool = False) -> torch.Tensor:
         """Descriptors (N, 128, H', W') of unit length.
@@ -127,19 +134,29 @@ def to_bytes(descriptors: np.ndarray) -> np.ndarray:
     return np.clip(((descriptors + _BYTE_SHIFT) * _BYTE_SCALE).astype(np.int64), 0, 255).astype(np.uint8)
 
 
-def draw_weights(network: nn.Module) -> None:
-    """Draw a network as the original starts: orthogonal convolutions of gain 0.6; biases, where there are any, 0.01."""
+def draw_weights(network: _HardNetBase) -> None:
+    """Draw a network as the original starts: orthogonal convolutions; biases, where there are any, 0.01."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.orthogonal_(module.weight, gain=GAIN)
+            nn.init.orthogonal_(module.weight, gain=network.gain)
             if module.bias is not None:
                 nn.init.constant_(module.bias, 0.01)
 
 
-def _convolutions(*, stride: int, bias: bool) -> list[nn.Module]:
-    """The six layers before the last, each a convolution, BatchNorm and ReLU."""
+def _layers(dropout: float, *, bias: bool, stride: int = 2) -> nn.Sequential:
+    """All layers of the paper's network, with biases of convolutions or without."""
+    return nn.Sequential(
+        *_convolutions(bias=bias, stride=stride),
+        nn.Dropout(dropout),
+        nn.Conv2d(DIM, DIM, _CELLS, bias=bias),
+        nn.BatchNorm2d(DIM, affine=False),
+    )
+
+
+def _convolutions(*, bias: bool, affine: bool = False, stride: int = 2) -> list[nn.Module]:
+    """The six layers before the last, each a convolution, BatchNorm (with weights, if ``affine``) and ReLU."""
     layers: list[nn.Module] = []
     for before, after, halves in _LAYERS:
         convolution = nn.Conv2d(before, after, 3, stride=stride if halves else 1, padding=1, bias=bias)
-        layers += [convolution, nn.BatchNorm2d(after, affine=bias), nn.ReLU()]
+        layers += [convolution, nn.BatchNorm2d(after, affine=affine), nn.ReLU()]
     return layers

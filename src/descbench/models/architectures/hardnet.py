@@ -1,15 +1,19 @@
-"""HardNet and HardNetPS (docs/protocols/hardnet.md)."""
+"""HardNet, its variant with biases, and HardNetPS (docs/protocols/hardnet.md)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from descbench.config.networks import HardNetModel
-from descbench.models.hardnet import HardNet, HardNetPS, draw_weights
+from descbench.models.hardnet import HardNet, HardNetClassical, HardNetPS, draw_weights
 from descbench.models.patches import PatchNetwork
 from descbench.models.published import Published, read_uncounted
 
-_VARIANTS = {"hardnet": lambda model: HardNet(model.dropout), "ps": lambda model: HardNetPS()}
+_VARIANTS = {
+    "hardnet": lambda model: HardNet(model.dropout),
+    "classical": lambda model: HardNetClassical(model.dropout),
+    "ps": lambda model: HardNetPS(),
+}
 
 
 def build(model: HardNetModel, name: str | None = None) -> PatchNetwork:
