@@ -24,7 +24,8 @@ from descbench.features.extractor import Network
 from descbench.features.shards import ShardSpec
 from descbench.features.store import ShardReader
 from descbench.lineage import Lineage
-from descbench.metrics.match_counts import count_matches, read_counts
+from descbench.metrics.counts_file import read_counts
+from descbench.metrics.match_counts import count_matches
 from descbench.models.checkpoints import convert_checkpoint, load_network
 from descbench.models.custom import build_custom
 from descbench.models.custom_points import CustomPointNet
